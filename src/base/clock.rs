@@ -1,0 +1,40 @@
+//! Wall and monotonic time. Logic never asks the system itself: it is handed the readings of the
+//! turn, so that a simulation can hand it others.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks; every command of a turn sees the same one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Microseconds since the Unix epoch.
+    pub unix_us: i64,
+    /// Microseconds since an arbitrary fixed point, never going back.
+    pub mono_us: u64,
+}
+
+impl Now {
+    /// Milliseconds since the Unix epoch, the unit of expiry times.
+    pub fn unix_ms(&self) -> i64 {
+        self.unix_us.div_euclid(1000)
+    }
+}
+
+/// The system's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl SystemClock {
+    /// Reads both clocks.
+    pub fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { unix_us: unix.as_micros() as i64, mono_us: self.start.elapsed().as_micros() as u64 }
+    }
+}

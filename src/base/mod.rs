@@ -1,0 +1,8 @@
+//! What has no policy, does no I/O and knows nothing of Redis' commands.
+
+pub mod clock;
+pub mod crc;
+pub mod glob;
+pub mod limits;
+pub mod number;
+pub mod random;

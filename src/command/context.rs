@@ -1,0 +1,227 @@
+//! What a data command may touch: one keyspace when its keys live in one shard, all leased ones
+//! when they do not. The command's code is the same.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::base::clock::Now;
+use crate::base::crc::shard_of;
+use crate::base::random::Random;
+use crate::command::args::Args;
+use crate::keyspace::space::Garbage;
+use crate::keyspace::{Entry, Keyspace, NewValue};
+use crate::resp::Reply;
+
+/// The keyspaces at hand.
+#[derive(Debug)]
+pub enum Spaces<'a> {
+    /// The one that owns every key the command may name.
+    One(&'a mut Keyspace),
+    /// Leased ones, by shard; the length is the number of shards.
+    Many(&'a mut [Option<Box<Keyspace>>]),
+}
+
+impl Spaces<'_> {
+    /// The keyspace that owns `key`. A command that touches a key it did not declare is our bug.
+    pub fn of(&mut self, key: &[u8]) -> &mut Keyspace {
+        match self {
+            Spaces::One(space) => space,
+            Spaces::Many(spaces) => {
+                let shard = shard_of(key, spaces.len());
+                spaces[shard].as_deref_mut().expect("the lease covers every declared key")
+            }
+        }
+    }
+
+    /// Every keyspace at hand.
+    pub fn each(&mut self, mut f: impl FnMut(&mut Keyspace)) {
+        match self {
+            Spaces::One(space) => f(space),
+            Spaces::Many(spaces) => spaces.iter_mut().flatten().for_each(|s| f(s)),
+        }
+    }
+}
+
+/// What becomes of a key's expiry when its value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// As it was.
+    Keep,
+    /// None from now on.
+    Clear,
+    /// Unix time in milliseconds.
+    At(i64),
+}
+
+/// The surroundings of one data command.
+#[derive(Debug)]
+pub struct Ctx<'a> {
+    /// The data.
+    pub spaces: Spaces<'a>,
+    /// The client's selected database.
+    pub db: usize,
+    /// The turn's time.
+    pub now: Now,
+    /// Where the reply goes.
+    pub out: &'a mut Reply,
+    /// For random choices.
+    pub random: &'a mut Random,
+    /// True while a log or RDB is replayed: nothing expires by itself then.
+    pub replay: bool,
+}
+
+impl Ctx<'_> {
+    /// Unix time in milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        if self.replay { i64::MIN } else { self.now.unix_ms() }
+    }
+
+    /// Looks a key up for reading: counts a hit or a miss.
+    pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (db, now) = (self.db, self.now_ms());
+        let space = self.spaces.of(key);
+        let there = space.lookup(db, key, now).is_some();
+        if there {
+            space.counters.hits += 1;
+            space.dbs[db].find(key).entry
+        } else {
+            space.counters.misses += 1;
+            None
+        }
+    }
+
+    /// Looks a key up without counting (write commands, TYPE, TTL…).
+    pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.peek_in(self.db, key)
+    }
+
+    /// [`Ctx::peek`] in database `db`.
+    pub fn peek_in(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
+        let now = self.now_ms();
+        self.spaces.of(key).lookup(db, key, now)
+    }
+
+    /// Stores a value. The caller logs the effect.
+    pub fn put(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
+        let db = self.db;
+        let expire_ms = match expiry {
+            Expiry::Clear => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => self.peek(key).and_then(Entry::expire_ms),
+        };
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        if let Some(old) = space.dbs[db].put(key, value, expire_ms, stamp) {
+            space.discard(old);
+        }
+        space.watched.touch(db, key);
+        space.counters.dirty += 1;
+    }
+
+    /// Edits a string's bytes in place. The caller has checked its type and logs the effect.
+    pub fn edit<R>(&mut self, key: &[u8], edit: impl FnOnce(&mut BytesMut) -> R) -> R {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let result = space.dbs[db].edit(key, stamp, edit);
+        space.watched.touch(db, key);
+        space.counters.dirty += 1;
+        result
+    }
+
+    /// Removes a key; true when it was there. The caller logs the effect.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        let (db, now) = (self.db, self.now_ms());
+        let space = self.spaces.of(key);
+        let there = space.lookup(db, key, now).is_some() && space.delete(db, key);
+        space.counters.dirty += u64::from(there);
+        there
+    }
+
+    /// Takes a key's entry out of database `db`. The caller logs the effect.
+    pub fn take(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        let now = self.now_ms();
+        let space = self.spaces.of(key);
+        space.lookup(db, key, now)?;
+        let stamp = space.effects.stamp();
+        let entry = space.dbs[db].remove(key, stamp);
+        space.watched.touch(db, key);
+        entry
+    }
+
+    /// Puts an entry into database `db` under its own key, over what was there. The caller logs
+    /// the effect and counts `dirty`.
+    pub fn place(&mut self, db: usize, entry: Entry) {
+        let key = entry.key().to_vec();
+        let space = self.spaces.of(&key);
+        let stamp = space.effects.stamp();
+        if let Some(old) = space.dbs[db].insert(entry, stamp) {
+            space.discard(old);
+        }
+        space.watched.touch(db, &key);
+    }
+
+    /// Sets or clears a key's expiry; false when there is no such key. The caller logs the effect.
+    pub fn set_expire(&mut self, key: &[u8], expire_ms: Option<i64>) -> bool {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let there = space.dbs[db].set_expire(key, expire_ms, stamp);
+        if there {
+            space.watched.touch(db, key);
+            space.counters.dirty += 1;
+        }
+        there
+    }
+
+    /// Counts a change that none of the methods above has counted.
+    pub fn dirty(&mut self, key: &[u8]) {
+        self.spaces.of(key).counters.dirty += 1;
+    }
+
+    /// Logs an effect on `key` in the selected database.
+    pub fn log(&mut self, key: &[u8], parts: &[&[u8]]) {
+        let db = self.db;
+        self.log_in(db, key, parts);
+    }
+
+    /// Logs an effect on `key` in database `db`.
+    pub fn log_in(&mut self, db: usize, key: &[u8], parts: &[&[u8]]) {
+        self.spaces.of(key).effects.log(db, parts);
+    }
+
+    /// Logs the request itself as its own effect on its only key, `key`.
+    pub fn log_request(&mut self, key: &[u8], args: &Args<'_>) {
+        let db = self.db;
+        let effects = &mut self.spaces.of(key).effects;
+        match args.raw() {
+            Some(resp) => effects.log_raw(db, resp),
+            None => effects.log(db, args.items()),
+        }
+    }
+
+    /// Swaps out a whole database of every keyspace at hand, to be freed in slices. Logs nothing:
+    /// whole-keyspace commands are cuts between log files.
+    pub fn clear_database(&mut self, db: usize) {
+        let now = self.now_ms();
+        self.spaces.each(|space| {
+            let stamp = space.effects.stamp();
+            let data = &space.dbs[db];
+            let lives = |key: &[u8]| {
+                data.find(key).entry.is_some_and(|e| e.expire_ms().is_none_or(|at| at > now))
+            };
+            space.watched.touch_database(db, lives);
+            space.counters.dirty += space.dbs[db].len() as u64;
+            let old = space.dbs[db].clear(stamp);
+            space.garbage.push(Garbage::Database(old));
+        });
+    }
+
+    /// The bytes of argument `index` as a value to store: shared when they have a buffer of their
+    /// own, borrowed when they do not.
+    pub fn value_arg<'v>(args: &'v Args<'v>, index: usize) -> NewValue<'v> {
+        match args.shared(index) {
+            Some(bytes) => NewValue::Shared { bytes: Bytes::clone(bytes), raw: false },
+            None => NewValue::Str { bytes: &args[index], raw: false },
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What each command means. Commands see keyspaces, arguments and time, never ring, client or disk:
+//! serving, replay and transactions run the same code.
+
+pub mod args;
+pub mod context;
+pub mod fault;
+pub mod session;
+pub mod table;
+
+pub use args::{Args, OwnedRequest};
+pub use context::{Ctx, Spaces};
+pub use fault::Fault;
+pub use session::{Session, SessionCtx};
+pub use table::{Command, Flags, Keys, Merge, Route, Run};

@@ -1,0 +1,111 @@
+//! The state of one client that commands read and change, and the surroundings of commands that act
+//! on the client or the server and not on keys.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::clock::Now;
+use crate::command::args::OwnedRequest;
+use crate::command::table::Command;
+use crate::keyspace::watch::WatchFlag;
+use crate::resp::Reply;
+
+/// One client, as far as commands know it.
+#[derive(Debug)]
+pub struct Session {
+    /// Unique among all clients since the start.
+    pub id: u64,
+    /// Selected database.
+    pub db: usize,
+    /// Whether the client asked for RESP3.
+    pub resp3: bool,
+    /// Whether it may run commands (always, when no password is set).
+    pub authenticated: bool,
+    /// Name given by CLIENT SETNAME or HELLO SETNAME.
+    pub name: Vec<u8>,
+    /// MULTI's queue; `None` outside of a transaction.
+    pub multi: Option<Box<Multi>>,
+    /// WATCH's state; `None` when nothing is watched.
+    pub watch: Option<Box<Watch>>,
+    /// Set by QUIT and fatal errors: close once everything before is sent.
+    pub closing: bool,
+}
+
+/// A transaction being queued.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// The queued commands in order.
+    pub queue: Vec<(&'static Command, OwnedRequest)>,
+    /// A command was refused while queueing: EXEC answers EXECABORT.
+    pub failed: bool,
+    /// Bytes held by the queue.
+    pub size: usize,
+}
+
+/// What a client watches.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// Raised by the owner of a key that changed.
+    pub flag: WatchFlag,
+    /// The watched keys, with whether each was already past its expiry.
+    pub keys: Vec<(usize, Vec<u8>, Arc<AtomicBool>)>,
+}
+
+impl Watch {
+    /// True when a watched key has changed.
+    pub fn is_raised(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+}
+
+impl Session {
+    /// A new client.
+    pub fn new(id: u64, authenticated: bool) -> Self {
+        Session {
+            id,
+            db: 0,
+            resp3: false,
+            authenticated,
+            name: Vec::new(),
+            multi: None,
+            watch: None,
+            closing: false,
+        }
+    }
+}
+
+/// What a command that acts on the server needs from it; implemented by the shard.
+pub trait Server {
+    /// Number of databases.
+    fn databases(&self) -> usize;
+    /// The password, if one is required.
+    fn password(&self) -> Option<Vec<u8>>;
+    /// CONFIG GET: matching (name, value) pairs for glob patterns, sorted as Redis answers.
+    fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)>;
+    /// CONFIG SET: all pairs or none; the error is the reply's text.
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+    /// CONFIG RESETSTAT.
+    fn reset_stats(&mut self);
+    /// INFO's text for these sections.
+    fn info(&mut self, sections: &[&[u8]]) -> String;
+    /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
+    fn shutdown(
+        &mut self,
+        save: Option<bool>,
+        now: bool,
+        force: bool,
+        abort: bool,
+    ) -> Result<(), String>;
+}
+
+/// The surroundings of a command that acts on its client or the server.
+pub struct SessionCtx<'a> {
+    /// The client.
+    pub session: &'a mut Session,
+    /// The server.
+    pub server: &'a mut dyn Server,
+    /// Where the reply goes.
+    pub out: &'a mut Reply,
+    /// The turn's time.
+    pub now: Now,
+}

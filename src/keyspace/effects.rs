@@ -1,0 +1,109 @@
+//! What writes leave for the log, in order, while a shard executes.
+//!
+//! A *position* counts payload bytes of one shard's log since it began: the commands and marks, not
+//! the frame lines around them. It is known while a command executes, before any frame exists.
+
+use crate::base::number::write_i64;
+
+/// The payload that has been produced and not yet framed.
+#[derive(Debug)]
+pub struct Effects {
+    /// Position of the first byte of `buf`.
+    base: u64,
+    buf: Vec<u8>,
+    /// The database that replay has selected at the end of `buf`.
+    selected: usize,
+    enabled: bool,
+}
+
+impl Effects {
+    /// An empty payload that begins at `position`; when not `enabled` nothing is kept.
+    pub fn new(position: u64, enabled: bool) -> Self {
+        Effects { base: position, buf: Vec::new(), selected: 0, enabled }
+    }
+
+    /// Whether writes are logged at all.
+    pub fn enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The position behind everything produced so far.
+    pub fn end(&self) -> u64 {
+        self.base + self.buf.len() as u64
+    }
+
+    /// What a segment written now is stamped with: any position inside the effect that follows
+    /// will do, since release points never stand inside an effect. 0 when nothing is logged.
+    pub fn stamp(&self) -> u64 {
+        if self.enabled { self.end() + 1 } else { 0 }
+    }
+
+    /// True when nothing waits to be framed.
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    /// Bytes waiting to be framed.
+    pub fn pending(&self) -> &[u8] {
+        &self.buf
+    }
+
+    /// Takes the payload; the next effect follows behind it. The caller may hand back an emptied
+    /// buffer to be filled again.
+    pub fn take(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        debug_assert!(spare.is_empty());
+        self.base = self.end();
+        std::mem::replace(&mut self.buf, spare)
+    }
+
+    /// Puts `bytes` (marks, `#` lines) in front of the effects produced since position `at`.
+    pub fn insert(&mut self, at: u64, bytes: &[u8]) {
+        if self.enabled {
+            let offset = (at - self.base) as usize;
+            self.buf.splice(offset..offset, bytes.iter().copied());
+        }
+    }
+
+    /// A new file begins here: replay starts again in database 0.
+    pub fn begin_file(&mut self) {
+        self.selected = 0;
+    }
+
+    fn select(&mut self, db: usize) {
+        if self.selected != db {
+            self.selected = db;
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(db);
+            self.command(&[b"SELECT", digits.as_bytes()]);
+        }
+    }
+
+    fn command(&mut self, parts: &[&[u8]]) {
+        self.buf.push(b'*');
+        write_i64(&mut self.buf, parts.len() as i64);
+        self.buf.extend_from_slice(b"\r\n");
+        for part in parts {
+            self.buf.push(b'$');
+            write_i64(&mut self.buf, part.len() as i64);
+            self.buf.extend_from_slice(b"\r\n");
+            self.buf.extend_from_slice(part);
+            self.buf.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Appends one command that acts in database `db`. It must name keys of this shard only.
+    pub fn log(&mut self, db: usize, parts: &[&[u8]]) {
+        if self.enabled {
+            self.select(db);
+            self.command(parts);
+        }
+    }
+
+    /// Appends one command whose bytes are already a RESP array.
+    pub fn log_raw(&mut self, db: usize, resp: &[u8]) {
+        if self.enabled {
+            self.select(db);
+            self.buf.extend_from_slice(resp);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! One shard's data: databases of keys, their expiry, the memory they take, the clients that watch
+//! them, and the effects that writes leave for the log. Knows nothing of clients, disk or ring.
+
+pub mod database;
+pub mod effects;
+pub mod entry;
+pub mod space;
+pub mod watch;
+
+pub use database::{Database, Found};
+pub use effects::Effects;
+pub use entry::{Entry, NewValue, ValueRef};
+pub use space::{Counters, Keyspace};

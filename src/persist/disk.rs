@@ -1,0 +1,112 @@
+//! The disk as persistence code sees it: operations are submitted, completions come back. The ring
+//! carries them out for real; the simulated disk loses, tears, reorders and fails them by seed.
+//!
+//! What is assumed of a medium, and nothing more: a completed `Sync` of a file makes every write to
+//! it that had completed before durable; a completed `SyncDir` does the same for creations, renames
+//! and removals in that directory; a rename is atomic. Un-synced writes may survive wholly, partly
+//! or not at all, in any order.
+
+use std::io;
+
+/// A file opened through the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId(pub u32);
+
+/// One operation. Paths are relative to the log directory the disk was opened on.
+#[derive(Debug)]
+pub enum DiskOp {
+    /// Creates a new, empty file for writing; an existing one is an error.
+    Create {
+        /// Its name.
+        path: String,
+    },
+    /// Writes `data` at `offset`; with `sync` the file is flushed (fdatasync) behind it, and the
+    /// completion tells of both. A short write is finished by the disk before it completes.
+    Write {
+        /// The file.
+        file: FileId,
+        /// Where the first byte goes.
+        offset: u64,
+        /// The bytes; given back in the completion.
+        data: Vec<u8>,
+        /// Flush behind the write.
+        sync: bool,
+    },
+    /// Flushes a file (fdatasync).
+    Sync {
+        /// The file.
+        file: FileId,
+    },
+    /// Renames over whatever has the new name.
+    Rename {
+        /// Old name.
+        from: String,
+        /// New name.
+        to: String,
+    },
+    /// Flushes the directory itself.
+    SyncDir,
+    /// Removes a file.
+    Remove {
+        /// Its name.
+        path: String,
+    },
+    /// Closes a file.
+    Close {
+        /// The file.
+        file: FileId,
+    },
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub struct DiskDone {
+    /// What the submitter called it.
+    pub token: u64,
+    /// `Ok` carries the new file for `Create`, else nothing of interest.
+    pub result: io::Result<Option<FileId>>,
+    /// The buffer of a `Write`, for reuse or another try.
+    pub data: Vec<u8>,
+    /// For a `Write` with `sync`: true when the write succeeded and the flush failed.
+    pub sync_failed: bool,
+}
+
+/// The completion-based disk of one shard.
+pub trait Disk {
+    /// Starts an operation; its completion carries `token`.
+    fn submit(&mut self, token: u64, op: DiskOp);
+}
+
+/// The blocking disk of start-up, recovery and tools: same medium, same names.
+pub trait Volume: Send + Sync {
+    /// Names of the files in the directory.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A file's length in bytes.
+    fn len(&self, path: &str) -> io::Result<u64>;
+    /// Reads up to `buf.len()` bytes from `offset` on; 0 at the end.
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Writes a whole new file, or over an old one, and flushes it.
+    fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()>;
+    /// Cuts a file to `len` bytes and flushes it.
+    fn truncate(&self, path: &str, len: u64) -> io::Result<()>;
+    /// Renames over whatever has the new name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Flushes the directory itself.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Reads a whole file.
+    fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {
+        let mut data = vec![0; self.len(path)? as usize];
+        let mut at = 0;
+        while at < data.len() {
+            match self.read_at(path, at as u64, &mut data[at..])? {
+                0 => break,
+                n => at += n,
+            }
+        }
+        data.truncate(at);
+        Ok(data)
+    }
+}

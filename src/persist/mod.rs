@@ -1,0 +1,5 @@
+//! Bytes that survive: the disk as persistence sees it, log frames, manifest, RDB, recovery.
+
+pub mod aof;
+pub mod disk;
+pub mod rdb;

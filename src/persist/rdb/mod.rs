@@ -1,0 +1,1 @@
+//! RDB files, as Redis writes them.
