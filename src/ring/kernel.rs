@@ -485,13 +485,9 @@ impl Kernel {
         } else {
             Err(io::Error::from_raw_os_error(-raw.result))
         };
-        let descriptor = match (tag.kind, raw.result) {
-            // SAFETY: (5) accept and open return a new descriptor that nobody else knows.
-            (Kind::Accept | Kind::Open, fd @ 0..) => {
-                Some(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-            }
-            _ => None,
-        };
+        let opens = matches!(tag.kind, Kind::Accept | Kind::Open) && raw.result >= 0;
+        // SAFETY: (5) accept and open return a new descriptor that nobody else knows.
+        let descriptor = opens.then(|| unsafe { OwnedFd::from_raw_fd(raw.result as RawFd) });
         let mut buffer = None;
         if tag.kind == Kind::Receive
             && let Some(id) = cqueue::buffer_select(raw.flags)

@@ -162,8 +162,8 @@ impl Waker {
 
 /// An io_uring with everything in flight on it. Bound to the thread that made it.
 ///
-/// Dropping it cancels what is in flight and waits for it, at most some seconds; what does not
-/// come back keeps its memory for ever.
+/// Dropping it cancels what is in flight, disk operations not yet begun included, and waits for
+/// the rest, at most some seconds; what does not come back keeps its memory for ever.
 pub struct Ring {
     // Dropped first: operations end before the descriptors they name are closed.
     kernel: Kernel,

@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{FileType, Mode, chmod, lstat, unlink};
 use rustix::net::sockopt;
 use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, getpeername,
@@ -39,8 +39,8 @@ pub fn bind_tcp(addr: SocketAddr, backlog: i32, reuse_port: bool) -> io::Result<
 /// # Errors
 /// As `bind(2)`; `AlreadyExists` when something that is no socket has the name.
 pub fn bind_unix(path: &Path, backlog: i32, mode: Option<u32>) -> io::Result<OwnedFd> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+    match lstat(path).map(|found| FileType::from_raw_mode(found.st_mode)) {
+        Ok(FileType::Socket) => unlink(path)?,
         Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => {}
     }
@@ -48,7 +48,7 @@ pub fn bind_unix(path: &Path, backlog: i32, mode: Option<u32>) -> io::Result<Own
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     if let Some(mode) = mode {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        chmod(path, Mode::from_raw_mode(mode))?;
     }
     listen(&socket, backlog)?;
     Ok(socket)

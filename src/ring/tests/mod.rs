@@ -1,6 +1,8 @@
 //! Each verb against real sockets and files on loopback. Nothing sleeps: every wait is for an
 //! event, and gives up loudly after `PATIENCE`.
 
+mod disk;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::base::clock::SystemClock;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -27,9 +30,9 @@ fn next(ring: &mut Ring) -> Event {
         if let Some(event) = ring.next_event() {
             return event;
         }
-        let before = std::time::Instant::now();
+        let before = SystemClock::default();
         ring.enter(Wait::Until(PATIENCE)).expect("enter");
-        assert!(before.elapsed() < PATIENCE, "nothing happened");
+        assert!(before.now().mono_us < PATIENCE.as_micros() as u64, "nothing happened");
     }
 }
 
@@ -589,4 +592,68 @@ fn more_is_queued_than_the_queues_hold() {
             other => panic!("unexpected {other:?}"),
         }
     }
+}
+
+/// Runs one test of this file again in a process of its own, for what concerns the whole process.
+fn in_own_process(test: &str) -> bool {
+    const MARK: &str = "RING_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let path = format!("ring::tests::{test}");
+    let ended = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([&path, "--exact", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("1 passed"));
+    false
+}
+
+#[test]
+fn accepting_goes_on_when_descriptors_come_back() {
+    if !in_own_process("accepting_goes_on_when_descriptors_come_back") {
+        return;
+    }
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let mut ring = ring();
+    let (_, addr) = listening(&mut ring);
+    let _streams: Vec<TcpStream> = (0..20).map(|_| connect(addr)).collect();
+    // Five more descriptors, and no sixth.
+    let next_free = {
+        use std::os::fd::AsRawFd;
+        std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64
+    };
+    let before = getrlimit(Resource::Nofile);
+    let tight = Rlimit { current: Some(next_free + 5), ..before };
+    setrlimit(Resource::Nofile, tight).unwrap();
+    let conns: Vec<ConnId> = (0..5).map(|_| accepted(&mut ring)).collect();
+    let refused = |event| match event {
+        Event::AcceptFailed { error, .. } => {
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        }
+        other => panic!("expected a failed accept, got {other:?}"),
+    };
+    refused(next(&mut ring));
+    // It rests instead of failing again and again.
+    ring.enter(Wait::No).unwrap();
+    assert!(ring.next_event().is_none());
+    // A close makes room for exactly one.
+    ring.close(conns[0], false);
+    closed(&mut ring, conns[0]);
+    let sixth = accepted(&mut ring);
+    assert_eq!(sixth.index, conns[0].index);
+    refused(next(&mut ring));
+    // Room that comes without a close is found after the pause.
+    setrlimit(Resource::Nofile, before).unwrap();
+    for _ in 6..20 {
+        accepted(&mut ring);
+    }
+}
+
+#[test]
+fn idle_connections_are_cheap() {
+    // The slab's share of the kibibyte an idle connection may cost.
+    assert!(connections::BYTES_PER_CONNECTION <= 48);
 }
