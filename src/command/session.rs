@@ -1,8 +1,7 @@
 //! The state of one client that commands read and change, and the surroundings of commands that act
 //! on the client or the server and not on keys.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
@@ -47,8 +46,8 @@ pub struct Multi {
 pub struct Watch {
     /// Raised by the owner of a key that changed.
     pub flag: WatchFlag,
-    /// The watched keys, with whether each was already past its expiry.
-    pub keys: Vec<(usize, Vec<u8>, Arc<AtomicBool>)>,
+    /// The watched keys, by database.
+    pub keys: Vec<(usize, Vec<u8>)>,
 }
 
 impl Watch {

@@ -61,6 +61,11 @@ impl Keyspace {
         }
     }
 
+    /// Bytes of heap memory held.
+    pub fn memory(&self) -> usize {
+        self.dbs.iter().map(Database::memory).sum()
+    }
+
     /// The entry of a key that is not past its expiry. A key found past it is removed, with the
     /// removal logged, so that no later clock can bring it back.
     pub fn lookup(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
