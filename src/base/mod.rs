@@ -7,3 +7,4 @@ pub mod limits;
 pub mod number;
 pub mod random;
 pub mod sync;
+pub mod version;

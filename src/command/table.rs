@@ -6,7 +6,7 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
-use crate::command::{counter, expire, key, string};
+use crate::command::{connection, counter, expire, introspect, key, server, string};
 
 /// Command flags, as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,7 +374,16 @@ impl Command {
 }
 
 /// The rows, by the file that holds them.
-static GROUPS: &[&[Command]] = &[string::ROWS, counter::ROWS, key::ROWS, expire::ROWS, CONTROL];
+static GROUPS: &[&[Command]] = &[
+    string::ROWS,
+    counter::ROWS,
+    key::ROWS,
+    expire::ROWS,
+    connection::ROWS,
+    server::ROWS,
+    introspect::ROWS,
+    CONTROL,
+];
 
 /// Every row, subcommands not included.
 pub fn all() -> impl Iterator<Item = &'static Command> {

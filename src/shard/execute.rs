@@ -7,7 +7,6 @@ use crate::keyspace::Keyspace;
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
-use crate::shard::global::Global;
 use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
 
 /// The code of a data command.
@@ -21,8 +20,8 @@ pub struct Surroundings<'a> {
     pub random: &'a mut Random,
     /// Number of shards.
     pub shards: usize,
-    /// Limits and statistics.
-    pub global: &'a Global,
+    /// Longest string a command may make, in bytes.
+    pub string_max: u64,
 }
 
 impl Surroundings<'_> {
@@ -43,7 +42,7 @@ impl Surroundings<'_> {
             out,
             random: self.random,
             shards: self.shards,
-            string_max: self.global.string_max(),
+            string_max: self.string_max,
             replay: false,
         };
         if let Err(fault) = code(&mut ctx, args) {
@@ -134,7 +133,7 @@ impl Shard {
             now: job.now,
             random: &mut self.random,
             shards: self.order.shards(),
-            global: &self.global,
+            string_max: self.config.proto_max_bulk_len,
         };
         for item in &job.items {
             tag = tag.max(around.run_item(&mut space, item, &mut reply));

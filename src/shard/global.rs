@@ -1,29 +1,51 @@
 //! What all shards know of the process: configuration, limits, failures, the manifest in force.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::config::Config;
 use crate::persist::aof::manifest::Manifest;
 
+/// Says a line to the operator; the server hands in its log.
+pub type Say = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+/// Weight of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Worth knowing.
+    Notice,
+    /// Wants attention.
+    Warning,
+}
+
 /// Shared by every shard of the process.
-#[derive(Debug)]
 pub struct Global {
-    /// Longest string, in bytes.
-    string_max: AtomicU64,
-    query_buffer_max: AtomicUsize,
-    /// 0: no bound.
-    memory_max: AtomicUsize,
+    config: RwLock<Arc<Config>>,
+    /// Grows with every change of the configuration.
+    version: AtomicU64,
     /// Bytes used per shard.
     memory: Vec<AtomicUsize>,
-    password: Mutex<Option<Vec<u8>>>,
-    /// Shards whose log cannot be written at present.
+    /// `maxmemory`; 0: no bound.
+    memory_max: AtomicU64,
+    /// Shards whose log cannot be written at present, as a set.
     failing: AtomicU64,
     failure: Mutex<String>,
+    /// Shards at rest while stopping, as a set.
+    idle: AtomicU64,
     append_filename: String,
     boot_id: String,
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
     stop: AtomicBool,
+    /// Somebody has told all shards that the stop is complete.
+    pub stop_said: AtomicBool,
+    /// Connected clients.
+    pub clients: AtomicUsize,
+    /// Connections per shard.
+    pub connections: Vec<AtomicUsize>,
+    /// The next client's id.
+    pub next_client: AtomicU64,
+    say: Say,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -32,31 +54,53 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Global {
     /// The state of a process with `shards` shards.
-    pub fn new(shards: usize, append_filename: &str, boot_id: &str, manifest: Manifest) -> Self {
+    pub fn new(
+        shards: usize,
+        config: Config,
+        boot_id: &str,
+        manifest: Manifest,
+        say: Say,
+    ) -> Self {
+        let zeros = || (0..shards).map(|_| AtomicUsize::new(0)).collect();
         Global {
-            string_max: AtomicU64::new(512 << 20),
-            query_buffer_max: AtomicUsize::new(1 << 30),
-            memory_max: AtomicUsize::new(0),
-            memory: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
-            password: Mutex::new(None),
+            memory: zeros(),
+            memory_max: AtomicU64::new(config.maxmemory),
             failing: AtomicU64::new(0),
             failure: Mutex::new(String::new()),
-            append_filename: append_filename.to_owned(),
+            idle: AtomicU64::new(0),
+            append_filename: config.appendfilename.clone(),
             boot_id: boot_id.to_owned(),
+            config: RwLock::new(Arc::new(config)),
+            version: AtomicU64::new(1),
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            stop_said: AtomicBool::new(false),
+            clients: AtomicUsize::new(0),
+            connections: zeros(),
+            next_client: AtomicU64::new(1),
+            say,
         }
     }
 
-    /// `proto-max-bulk-len`
-    pub fn string_max(&self) -> u64 {
-        self.string_max.load(Ordering::Relaxed)
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `client-query-buffer-limit`
-    pub fn query_buffer_max(&self) -> usize {
-        self.query_buffer_max.load(Ordering::Relaxed)
+    /// Grows with every change of the configuration.
+    pub fn config_version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Changes the configuration: all pairs or none; the error is the reply's text.
+    pub fn change_config(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let next = config.changed(pairs)?;
+        self.memory_max.store(next.maxmemory, Ordering::Relaxed);
+        *config = Arc::new(next);
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     /// Whether `maxmemory` is set.
@@ -68,17 +112,12 @@ impl Global {
     pub fn is_over_memory(&self, shard: usize, here: usize) -> bool {
         let others = self.memory.iter().enumerate().filter(|(s, _)| *s != shard);
         let others: usize = others.map(|(_, m)| m.load(Ordering::Relaxed)).sum();
-        others + here > self.memory_max.load(Ordering::Relaxed)
+        (others + here) as u64 > self.memory_max.load(Ordering::Relaxed)
     }
 
     /// Publishes what a shard uses.
     pub fn set_memory(&self, shard: usize, bytes: usize) {
         self.memory[shard].store(bytes, Ordering::Relaxed);
-    }
-
-    /// Whether clients have to authenticate.
-    pub fn needs_password(&self) -> bool {
-        lock(&self.password).is_some()
     }
 
     /// A shard's log cannot be written, with the reason, or can again.
@@ -109,19 +148,19 @@ impl Global {
         })
     }
 
-    /// Counts an error reply.
-    pub fn count_error(&self, shard: usize, text: &[u8]) {
-        let _ = (shard, text);
+    /// Says something to the operator.
+    pub fn notice(&self, text: &str) {
+        (self.say)(Level::Notice, text);
     }
 
-    /// Says something to the operator.
+    /// Says something that wants attention.
     pub fn warn(&self, text: &str) {
-        eprintln!("{text}");
+        (self.say)(Level::Warning, text);
     }
 
     /// Ends the process: going on would tell clients what may not be true.
     pub fn fatal(&self, text: &str) -> ! {
-        eprintln!("{text}");
+        self.warn(text);
         std::process::exit(1);
     }
 
@@ -167,6 +206,20 @@ impl Global {
 
     /// Whether the process is stopping.
     pub fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a shard is at rest.
+    pub fn set_idle(&self, shard: usize, idle: bool) {
+        if idle {
+            self.idle.fetch_or(1 << shard, Ordering::SeqCst);
+        } else {
+            self.idle.fetch_and(!(1 << shard), Ordering::SeqCst);
+        }
+    }
+
+    /// Whether all shards are at rest.
+    pub fn all_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst).count_ones() as usize == self.memory.len()
     }
 }

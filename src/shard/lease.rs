@@ -51,7 +51,7 @@ impl Shard {
             now: self.now,
             random: &mut self.random,
             shards: self.order.shards(),
-            global: &self.global,
+            string_max: self.config.proto_max_bulk_len,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What shards send each other.
 
+use std::os::fd::OwnedFd;
+
 use crate::base::clock::Now;
 use crate::client::ConnKey;
 use crate::command::{Command, OwnedRequest};
@@ -40,6 +42,8 @@ pub enum Message {
     Settled,
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
+    /// A connection that another shard has accepted.
+    Adopt(OwnedFd),
 }
 
 /// Where a reply goes.

@@ -24,7 +24,9 @@ pub mod message;
 pub mod order;
 pub mod release;
 pub mod requests;
+pub mod tick;
 pub mod transaction;
+pub mod upkeep;
 
 pub use core::Shard;
 pub use global::Global;

@@ -92,7 +92,7 @@ impl Shard {
     }
 
     fn check_input_limit(&mut self, conn: &mut Conn) {
-        if conn.input.len() > self.global.query_buffer_max() {
+        if conn.input.len() > self.config.client_query_buffer_limit as usize {
             conn.input.clear();
             conn.session.closing = true;
             self.mark_dirty(conn);
@@ -114,7 +114,7 @@ impl Shard {
                 break;
             }
             let limits = Limits {
-                bulk_max: self.global.string_max() as usize,
+                bulk_max: self.config.proto_max_bulk_len as usize,
                 authenticated: conn.session.authenticated,
             };
             match input.parser.advance(&bytes[at..], &limits) {
@@ -239,7 +239,6 @@ impl Shard {
         if let Some(multi) = &mut conn.session.multi {
             multi.failed = true;
         }
-        self.global.count_error(self.id, text);
         self.tell(conn, batch, |out| out.error(text));
         Taken::Yes
     }
@@ -370,7 +369,7 @@ impl Shard {
             now: self.now,
             random: &mut self.random,
             shards,
-            global: &self.global,
+            string_max: self.config.proto_max_bulk_len,
         };
         self.executed += 1;
         let db = conn.session.db;

@@ -13,14 +13,11 @@ use crate::command::Session;
 use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
-use crate::shard::message::Message;
 
 /// Longest time a shard blocks when nothing is due, in microseconds.
 const IDLE_US: u64 = 1_000_000;
 /// Unconsumed input at which a connection that must wait is no longer received from, in bytes.
 const INPUT_STOP: usize = 64 * 1024;
-
-const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// A shard with its ring.
 pub struct Tick {
@@ -184,14 +181,4 @@ impl Tick {
         let due = self.shard.next_due_us().min(IDLE_US);
         Wait::Until(Duration::from_micros(due.max(1)))
     }
-}
-
-/// The refusal of a client over `maxclients`.
-pub const fn too_many() -> &'static [u8] {
-    TOO_MANY
-}
-
-/// A connection's socket on its way to the shard that will serve it.
-pub fn adoption(socket: OwnedFd) -> Message {
-    Message::Adopt(socket)
 }

@@ -20,7 +20,7 @@ const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous err
 impl Shard {
     /// Queues a command of an open transaction.
     pub(super) fn queue(&mut self, conn: &mut Conn, command: &'static Command, args: &Args<'_>) {
-        let limit = self.global.query_buffer_max();
+        let limit = self.config.client_query_buffer_limit as usize;
         let Some(multi) = &mut conn.session.multi else { return };
         let request = OwnedRequest::from_args(args);
         multi.size += request.size();
@@ -86,7 +86,7 @@ impl Shard {
         session.db = 0;
         session.resp3 = false;
         session.name.clear();
-        session.authenticated = !self.global.needs_password();
+        session.authenticated = self.config.requirepass.is_none();
     }
 
     fn watch(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) {

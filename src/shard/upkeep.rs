@@ -33,7 +33,7 @@ accepting connections from the outside.\r\n";
 impl Shard {
     /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
     pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
-        let settings = self.global.settings();
+        let settings = &self.config;
         let local = peer.starts_with("127.") || peer.starts_with("[::1]") || peer.starts_with('/');
         let local = local || peer.is_empty() || peer.starts_with("[::ffff:127.");
         if settings.protected_mode && settings.requirepass.is_none() && !local {
@@ -42,7 +42,6 @@ impl Shard {
         let clients = &self.global.clients;
         if clients.fetch_add(1, Ordering::Relaxed) >= settings.maxclients as usize {
             clients.fetch_sub(1, Ordering::Relaxed);
-            self.stats().rejected_connections.add(1);
             return Err(TOO_MANY);
         }
         Ok(())
@@ -74,9 +73,8 @@ impl Shard {
 
     /// Id of a new client, and whether it need not authenticate.
     pub fn new_client(&self) -> (u64, bool) {
-        self.stats().connections_received.add(1);
         let id = self.global.next_client.fetch_add(1, Ordering::Relaxed);
-        (id, !self.global.needs_password())
+        (id, self.config.requirepass.is_none())
     }
 
     /// Whether receiving from a connection is to be stopped because its input piles up.
@@ -111,9 +109,7 @@ impl Shard {
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
         if let Some(space) = &mut self.space {
-            if !space.garbage.is_empty() {
-                self.freeing = space.free_slice(FREE_BUDGET);
-            }
+            self.freeing = !space.garbage.is_empty() && space.free_slice(FREE_BUDGET);
             if now >= self.next_round_us {
                 space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
                 space.watched.sweep();
@@ -125,11 +121,10 @@ impl Shard {
             self.refresh_settings();
             self.end_idle();
         }
-        self.publish();
     }
 
     fn end_idle(&mut self) {
-        let timeout = u64::from(self.global.settings().timeout) * 1_000_000;
+        let timeout = u64::from(self.config.timeout) * 1_000_000;
         if timeout == 0 {
             return;
         }
@@ -145,7 +140,7 @@ impl Shard {
     pub fn next_due_us(&self) -> u64 {
         let now = self.now.mono_us;
         let volatile = self.space.as_ref().is_some_and(|s| s.has_volatile());
-        let timeout = self.global.settings().timeout > 0;
+        let timeout = self.config.timeout > 0;
         let round = if volatile || timeout || self.has_parked() {
             self.next_round_us.saturating_sub(now)
         } else {
@@ -165,6 +160,16 @@ impl Shard {
     /// Says that it no longer blocks.
     pub fn awake(&self) {
         self.order.inbox(self.id).awake();
+    }
+
+    /// Says something that wants attention.
+    pub fn warn(&self, text: &str) {
+        self.global.warn(text);
+    }
+
+    /// Ends the process.
+    pub fn fatal(&self, text: &str) -> ! {
+        self.global.fatal(text)
     }
 
     /// Whether the process is stopping.
