@@ -65,11 +65,6 @@ impl Keyspace {
         }
     }
 
-    /// Bytes of heap memory held.
-    pub fn memory(&self) -> usize {
-        self.dbs.iter().map(Database::memory).sum()
-    }
-
     /// The entry of a key that is not past its expiry. A key found past it is removed, with the
     /// removal logged, so that no later clock can bring it back.
     pub fn lookup(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
@@ -115,24 +110,6 @@ impl Keyspace {
         self.watched.touch(db, key);
         self.discard(old);
         true
-    }
-
-    /// Frees garbage, about `budget` entries of it; true when some is left.
-    pub fn free_slice(&mut self, budget: usize) -> bool {
-        let _ = budget;
-        self.garbage.clear();
-        false
-    }
-
-    /// Removes keys past their expiry, looking at no more than `budget` that have one.
-    pub fn active_expire(&mut self, now_ms: i64, budget: usize) {
-        let mut expired = Vec::new();
-        for db in 0..self.dbs.len() {
-            self.dbs[db].sample_expired(now_ms, budget, &mut expired);
-            for key in expired.drain(..) {
-                self.expire_now(db, &key);
-            }
-        }
     }
 
     /// Whether any key has an expiry.

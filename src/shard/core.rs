@@ -107,6 +107,8 @@ pub struct Shard {
     pub(super) stopped: Vec<ConnKey>,
     /// Garbage is left.
     pub(super) freeing: bool,
+    /// Many keys are past their expiry.
+    pub(super) expiring: bool,
 }
 
 /// A push of step 4.
@@ -172,6 +174,7 @@ impl Shard {
             adoptions: Vec::new(),
             stopped: Vec::new(),
             freeing: false,
+            expiring: false,
         }
     }
 

@@ -109,15 +109,17 @@ impl Shard {
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
         if let Some(space) = &mut self.space {
-            self.freeing = !space.garbage.is_empty() && space.free_slice(FREE_BUDGET);
+            self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
             if now >= self.next_round_us {
-                space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
+                let done = space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
+                self.expiring = done.backlog;
                 space.watched.sweep();
             }
             self.global.set_memory(self.id, space.memory());
         }
         if now >= self.next_round_us {
-            self.next_round_us = now + ROUND_US;
+            // Many keys past their expiry are worth a round every few milliseconds.
+            self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
             self.refresh_settings();
             self.end_idle();
         }
