@@ -98,3 +98,55 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.out.bulk(&text);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn integers() {
+        World::new().check(&[
+            ("INCR a", ":1", "INCR a"),
+            ("INCRBY a 41", ":42", "INCRBY a 41"),
+            ("DECR a", ":41", "DECR a"),
+            ("DECRBY a -9", ":50", "DECRBY a -9"),
+            ("OBJECT ENCODING a", "$3 int", ""),
+            ("SET a 9223372036854775807", "+OK", "SET a 9223372036854775807"),
+            ("INCR a", "-ERR increment or decrement would overflow", ""),
+            ("DECRBY a -9223372036854775808", "-ERR decrement would overflow", ""),
+            ("INCRBY a 1.5", "-ERR value is not an integer or out of range", ""),
+            ("SET a x", "+OK", "SET a x"),
+            ("INCR a", "-ERR value is not an integer or out of range", ""),
+            ("SET a 007", "+OK", "SET a 007"),
+            ("INCR a", "-ERR value is not an integer or out of range", ""),
+            ("INCRBY a 99999999999999999999", "-ERR value is not an integer or out of range", ""),
+        ]);
+    }
+
+    #[test]
+    fn expiry_survives() {
+        World::new().check(&[
+            ("SET a 1 EX 10", "+OK", "SET a 1 PXAT 1700000010000"),
+            ("INCR a", ":2", "INCR a"),
+            ("INCRBYFLOAT a 0.5", "$3 2.5", "SET a 2.5 KEEPTTL"),
+            ("PTTL a", ":10000", ""),
+        ]);
+    }
+
+    #[test]
+    fn floats() {
+        World::new().check(&[
+            ("INCRBYFLOAT f 10.50", "$4 10.5", "SET f 10.5 KEEPTTL"),
+            ("INCRBYFLOAT f 0.1", "$4 10.6", "SET f 10.6 KEEPTTL"),
+            ("INCRBYFLOAT f 4e-1", "$2 11", "SET f 11 KEEPTTL"),
+            ("OBJECT ENCODING f", "$6 embstr", ""),
+            ("INCR f", ":12", "INCR f"),
+            ("INCRBYFLOAT f x", "-ERR value is not a valid float", ""),
+            ("INCRBYFLOAT f inf", "-ERR increment would produce NaN or Infinity", ""),
+            ("SET f x", "+OK", "SET f x"),
+            ("INCRBYFLOAT f 1", "-ERR value is not a valid float", ""),
+            ("SET f ''", "+OK", "SET f "),
+            ("INCRBYFLOAT f 1", "-ERR value is not a valid float", ""),
+        ]);
+    }
+}

@@ -79,10 +79,20 @@ impl World {
         out.to_vec()
     }
 
-    /// Runs words and returns the reply with each line break shown as a space.
+    /// Runs words (`''` is the empty one) and returns the reply, each line break as a space.
     pub fn run(&mut self, line: &str) -> String {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let words: Vec<&[u8]> =
+            line.split(' ').map(|w| if w == "''" { b"" } else { w.as_bytes() }).collect();
         shown(&self.run_bytes(&words))
+    }
+
+    /// Runs requests and checks their replies and what they log.
+    #[track_caller]
+    pub fn check(&mut self, steps: &[(&str, &str, &str)]) {
+        for (request, reply, effects) in steps {
+            assert_eq!(self.run(request), *reply, "reply to {request}");
+            assert_eq!(self.effects(), *effects, "effects of {request}");
+        }
     }
 
     /// Takes the effects logged since the last call: commands as words, joined by ` | `.
@@ -91,12 +101,16 @@ impl World {
         commands.join(" | ")
     }
 
-    /// Takes the effects logged since the last call, shard after shard.
+    /// Takes the effects logged since the last call, shard after shard. Each shard's begin in
+    /// database 0, as in a file of their own.
     pub fn take_effects(&mut self) -> Vec<Vec<Vec<u8>>> {
-        let mut commands = Vec::new();
+        let mut commands: Vec<Vec<Vec<u8>>> = Vec::new();
         for space in self.spaces.iter_mut().flatten() {
             let payload = space.effects.take(Vec::new());
             space.effects.begin_file();
+            if !payload.is_empty() && commands.iter().any(|c| c[0] == b"SELECT") {
+                commands.push(vec![b"SELECT".to_vec(), b"0".to_vec()]);
+            }
             commands.extend(parse(&payload));
         }
         commands

@@ -200,3 +200,87 @@ fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.out.int(i64::from(moved));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn del_exists_touch_type() {
+        World::new().check(&[
+            ("MSET a 1 b 2 c 3", "+OK", "SET a 1 | SET b 2 | SET c 3"),
+            ("EXISTS a a b none", ":3", ""),
+            ("TOUCH a b none", ":2", ""),
+            ("DEL a a none", ":1", "DEL a"),
+            ("UNLINK b c", ":2", "DEL b | DEL c"),
+            ("DEL a", ":0", ""),
+            ("TYPE a", "+none", ""),
+            ("SET a x", "+OK", "SET a x"),
+            ("TYPE a", "+string", ""),
+        ]);
+    }
+
+    #[test]
+    fn rename() {
+        World::new().check(&[
+            ("RENAME a b", "-ERR no such key", ""),
+            ("RENAMENX a b", "-ERR no such key", ""),
+            ("SET a 1 EX 10", "+OK", "SET a 1 PXAT 1700000010000"),
+            ("RENAME a a", "+OK", ""),
+            ("RENAMENX a a", ":0", ""),
+            ("RENAME a b", "+OK", "DEL a | SET b 1 PXAT 1700000010000"),
+            ("TTL b", ":10", ""),
+            ("SET c x", "+OK", "SET c x"),
+            ("RENAMENX b c", ":0", ""),
+            ("RENAME c b", "+OK", "DEL c | SET b x"),
+            ("TTL b", ":-1", ""),
+            ("RENAMENX b d", ":1", "DEL b | SET d x"),
+        ]);
+    }
+
+    #[test]
+    fn over_shards_each_effect_stands_with_its_own_key() {
+        let mut w = World::sharded(16);
+        w.run("SET foo 1");
+        w.effects();
+        assert_eq!(w.run("RENAME foo bar"), "+OK");
+        for space in w.spaces.iter_mut().flatten() {
+            for key in ["foo", "bar"] {
+                let named = space.effects.pending().windows(3).any(|w| w == key.as_bytes());
+                let owned = crate::base::crc::shard_of(key.as_bytes(), 16) == space.shard;
+                assert_eq!(named, owned, "{key} on shard {}", space.shard);
+            }
+        }
+        assert_eq!(w.run("MGET foo bar"), "*2 $-1 $1 1");
+    }
+
+    #[test]
+    fn copy_and_move() {
+        const RANGE: &str =
+            "-ERR value is out of range, value must between -2147483648 and 2147483647";
+        const SAME: &str = "-ERR source and destination objects are the same";
+        let mut w = World::new();
+        w.check(&[
+            ("SET a 1 EX 10", "+OK", "SET a 1 PXAT 1700000010000"),
+            ("COPY a b", ":1", "SET b 1 PXAT 1700000010000"),
+            ("COPY a b", ":0", ""),
+            ("COPY a b replace", ":1", "SET b 1 PXAT 1700000010000"),
+            ("COPY none b REPLACE", ":0", ""),
+            ("COPY a a", SAME, ""),
+            ("COPY a a DB 0", SAME, ""),
+            ("COPY a a DB 3", ":1", "SELECT 3 | SET a 1 PXAT 1700000010000"),
+            ("COPY a b DB", "-ERR syntax error", ""),
+            ("COPY a b DB 16", "-ERR DB index is out of range", ""),
+            ("COPY a b DB x", "-ERR value is not an integer or out of range", ""),
+            ("COPY a b DB 2147483648", RANGE, ""),
+            ("MOVE a 0", SAME, ""),
+            ("MOVE a -1", "-ERR DB index is out of range", ""),
+            ("MOVE a 2147483648", RANGE, ""),
+            ("MOVE a 3", ":0", ""),
+            ("MOVE a 2", ":1", "DEL a | SELECT 2 | SET a 1 PXAT 1700000010000"),
+            ("MOVE a 2", ":0", ""),
+        ]);
+        w.db = 2;
+        w.check(&[("TTL a", ":10", "")]);
+    }
+}

@@ -120,3 +120,66 @@ fn run(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     out.int(common.len() as i64);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn every_option() {
+        World::new().check(&[
+            ("MSET a ohmytext b mynewtext", "+OK", "SET a ohmytext | SET b mynewtext"),
+            ("LCS a b", "$6 mytext", ""),
+            ("LCS a b LEN", ":6", ""),
+            (
+                "LCS a b IDX",
+                "*4 $7 matches *2 *2 *2 :4 :7 *2 :5 :8 *2 *2 :2 :3 *2 :0 :1 $3 len :6",
+                "",
+            ),
+            (
+                "LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN",
+                "*4 $7 matches *1 *3 *2 :4 :7 *2 :5 :8 :4 $3 len :6",
+                "",
+            ),
+            (
+                "LCS a b IDX MINMATCHLEN -4",
+                "*4 $7 matches *2 *2 *2 :4 :7 *2 :5 :8 *2 *2 :2 :3 *2 :0 :1 $3 len :6",
+                "",
+            ),
+            ("LCS a none", "$0", ""),
+            ("LCS a none IDX", "*4 $7 matches *0 $3 len :0", ""),
+            (
+                "LCS a b IDX LEN",
+                "-ERR If you want both the length and indexes, please just use IDX.",
+                "",
+            ),
+            ("LCS a b MINMATCHLEN", "-ERR syntax error", ""),
+            ("LCS a b MINMATCHLEN x", "-ERR value is not an integer or out of range", ""),
+            ("LCS a", "-ERR wrong number of arguments for 'lcs' command", ""),
+        ]);
+    }
+
+    #[test]
+    fn refuses_what_would_take_too_much() {
+        let mut w = World::new();
+        w.string_max = 1 << 20;
+        let long = "x".repeat(1000);
+        w.run(&format!("MSET a {long} b {long}"));
+        w.effects();
+        w.check(&[(
+            "LCS a b LEN",
+            "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+            "",
+        )]);
+        w.string_max = 1001 * 1001 * 4;
+        w.check(&[("LCS a b LEN", ":1000", "")]);
+    }
+
+    #[test]
+    fn over_shards_and_in_resp3() {
+        let mut w = World::sharded(8);
+        w.resp3 = true;
+        w.run("MSET a abcx b abcy");
+        assert_eq!(w.run("LCS a b IDX"), "%2 $7 matches *1 *2 *2 :0 :2 *2 :0 :2 $3 len :3");
+    }
+}

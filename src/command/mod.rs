@@ -21,6 +21,8 @@ pub mod whole;
 
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
 pub use context::{Ctx, Spaces};

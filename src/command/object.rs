@@ -131,3 +131,47 @@ fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn encodings() {
+        let mut w = World::new();
+        w.check(&[("SET n 12345678901234567890", "+OK", "SET n 12345678901234567890")]);
+        for (value, encoding) in [
+            ("1", "int"),
+            ("-9223372036854775808", "int"),
+            ("9223372036854775808", "embstr"),
+            ("01", "embstr"),
+            ("+1", "embstr"),
+            (&"x".repeat(44), "embstr"),
+            (&"x".repeat(45), "raw"),
+        ] {
+            w.run(&format!("SET a {value}"));
+            let reply = format!("${} {encoding}", encoding.len());
+            assert_eq!(w.run("OBJECT ENCODING a"), reply, "of {value}");
+        }
+    }
+
+    #[test]
+    fn subcommands() {
+        let mut w = World::new();
+        w.run("MSET a x n 9999 m 10000");
+        w.effects();
+        w.check(&[
+            ("OBJECT REFCOUNT a", ":1", ""),
+            ("object refcount n", ":2147483647", ""),
+            ("OBJECT REFCOUNT m", ":1", ""),
+            ("OBJECT IDLETIME a", ":0", ""),
+            ("OBJECT ENCODING none", "$-1", ""),
+            ("OBJECT FREQ none", "$-1", ""),
+            ("OBJECT", "-ERR wrong number of arguments for 'object' command", ""),
+            ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command", ""),
+            ("OBJECT what a", "-ERR unknown subcommand 'what'. Try OBJECT HELP.", ""),
+        ]);
+        assert!(w.run("OBJECT FREQ a").starts_with("-ERR An LFU maxmemory policy is not selected"));
+        assert!(w.run("OBJECT HELP").starts_with("*15 +OBJECT <subcommand>"));
+    }
+}

@@ -159,3 +159,85 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.out.int(total as i64);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn append() {
+        World::new().check(&[
+            ("APPEND a 12", ":2", "APPEND a 12"),
+            ("OBJECT ENCODING a", "$3 int", ""),
+            ("APPEND a 3", ":3", "APPEND a 3"),
+            ("OBJECT ENCODING a", "$3 raw", ""),
+            ("GET a", "$3 123", ""),
+            ("APPEND a ''", ":3", "APPEND a "),
+            ("APPEND e ''", ":0", "APPEND e "),
+            ("EXISTS e", ":1", ""),
+            ("STRLEN a", ":3", ""),
+            ("STRLEN none", ":0", ""),
+        ]);
+    }
+
+    #[test]
+    fn getrange() {
+        World::new().check(&[
+            ("SET a Hello", "+OK", "SET a Hello"),
+            ("GETRANGE a 0 -1", "$5 Hello", ""),
+            ("GETRANGE a -3 -2", "$2 ll", ""),
+            ("GETRANGE a 1 99", "$4 ello", ""),
+            ("GETRANGE a -99 1", "$2 He", ""),
+            ("GETRANGE a -1 -5", "$0", ""),
+            ("GETRANGE a 3 1", "$0", ""),
+            ("GETRANGE a 5 9", "$0", ""),
+            ("GETRANGE a -9223372036854775808 9223372036854775807", "$5 Hello", ""),
+            ("SUBSTR a 1 3", "$3 ell", ""),
+            ("GETRANGE none 0 -1", "$0", ""),
+            ("GETRANGE a x 1", "-ERR value is not an integer or out of range", ""),
+            ("SET n -1234", "+OK", "SET n -1234"),
+            ("GETRANGE n 0 1", "$2 -1", ""),
+            ("SET e ''", "+OK", "SET e "),
+            ("GETRANGE e 0 -1", "$0", ""),
+        ]);
+    }
+
+    #[test]
+    fn setrange() {
+        World::new().check(&[
+            ("SETRANGE a 3 ''", ":0", ""),
+            ("EXISTS a", ":0", ""),
+            ("SETRANGE a 2 x", ":3", "SETRANGE a 2 x"),
+            ("GET a", "$3 \0\0x", ""),
+            ("OBJECT ENCODING a", "$3 raw", ""),
+            ("SET a hello EX 10", "+OK", "SET a hello PXAT 1700000010000"),
+            ("SETRANGE a 1 EL", ":5", "SETRANGE a 1 EL"),
+            ("GET a", "$5 hELlo", ""),
+            ("TTL a", ":10", ""),
+            ("SETRANGE a 9 ''", ":5", ""),
+            ("SETRANGE a -1 x", "-ERR offset is out of range", ""),
+            ("SETRANGE a 1.5 x", "-ERR value is not an integer or out of range", ""),
+        ]);
+    }
+
+    #[test]
+    fn no_string_grows_beyond_the_limit() {
+        const TOO_LONG: &str = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+        let mut w = World::new();
+        w.check(&[
+            ("SETRANGE a 536870912 x", TOO_LONG, ""),
+            ("SETRANGE a 9223372036854775807 xy", TOO_LONG, ""),
+        ]);
+        w.string_max = 2000;
+        let long = "x".repeat(1999);
+        w.run(&format!("SET a {long}"));
+        w.effects();
+        w.check(&[
+            ("APPEND a yz", TOO_LONG, ""),
+            ("APPEND a y", ":2000", "APPEND a y"),
+            ("SETRANGE a 2000 y", TOO_LONG, ""),
+            ("SETRANGE b 1999 y", ":2000", "SETRANGE b 1999 y"),
+            ("GETRANGE b 1998 -1", "$2 \0y", ""),
+        ]);
+    }
+}

@@ -281,3 +281,120 @@ fn draw_from(
     }
     Some(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::parse_cursor;
+    use crate::command::harness::World;
+
+    #[test]
+    fn cursors_as_c_reads_them() {
+        for (text, cursor) in [
+            ("0", Some(0)),
+            ("", Some(0)),
+            ("007", Some(7)),
+            ("+7", Some(7)),
+            ("-1", Some(u64::MAX)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-", None),
+            (" 1", None),
+            ("1 ", None),
+            ("x", None),
+        ] {
+            assert_eq!(parse_cursor(text.as_bytes()), cursor, "{text:?}");
+        }
+    }
+
+    /// Follows the cursor to its end and gives the keys seen, sorted.
+    fn scan_all(w: &mut World, options: &str) -> Vec<String> {
+        let mut cursor = "0".to_owned();
+        let mut seen = Vec::new();
+        loop {
+            let reply = w.run(&format!("SCAN {cursor}{options}"));
+            let words: Vec<&str> = reply.split(' ').collect();
+            assert_eq!(words[0], "*2", "{reply}");
+            cursor = words[2].to_owned();
+            seen.extend(words[4..].iter().skip(1).step_by(2).map(|k| (*k).to_owned()));
+            if cursor == "0" {
+                break;
+            }
+        }
+        seen.sort();
+        seen.dedup();
+        seen
+    }
+
+    #[test]
+    fn scan() {
+        for shards in [1, 4, 64] {
+            let mut w = World::sharded(shards);
+            let mut keys: Vec<String> = (0..300).map(|i| format!("key:{i}")).collect();
+            keys.sort();
+            keys.iter().for_each(|key| assert_eq!(w.run(&format!("SET {key} v")), "+OK"));
+            assert_eq!(scan_all(&mut w, ""), keys);
+            assert_eq!(scan_all(&mut w, " COUNT 1"), keys);
+            assert_eq!(scan_all(&mut w, " count 1000000000000 MATCH *"), keys);
+            assert_eq!(scan_all(&mut w, " MATCH key:7 COUNT 1000"), ["key:7"]);
+            assert_eq!(scan_all(&mut w, " TYPE STRING"), keys);
+            assert_eq!(scan_all(&mut w, " TYPE list"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn scan_refuses() {
+        World::new().check(&[
+            ("SCAN x", "-ERR invalid cursor", ""),
+            ("SCAN 0 COUNT 0", "-ERR syntax error", ""),
+            ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range", ""),
+            ("SCAN 0 COUNT", "-ERR syntax error", ""),
+            ("SCAN 0 what x", "-ERR syntax error", ""),
+            ("SCAN 63", "*2 $1 0 *0", ""),
+        ]);
+    }
+
+    #[test]
+    fn scan_ends_keys_past_their_time() {
+        let mut w = World::new();
+        w.run("SET a 1 PX 1");
+        w.run("SET b 1");
+        w.effects();
+        w.now_ms += 1;
+        w.check(&[
+            ("KEYS *", "*1 $1 b", ""),
+            ("DBSIZE", ":2", ""),
+            ("SCAN 0", "*2 $1 0 *1 $1 b", "DEL a"),
+            ("DBSIZE", ":1", ""),
+        ]);
+    }
+
+    #[test]
+    fn whole_replies_wait_for_the_last_write() {
+        for request in ["SCAN 0", "KEYS nothing", "DBSIZE", "RANDOMKEY", "GET other"] {
+            let mut w = World::new();
+            w.run("SET a 1");
+            let stamp = w.spaces[0].as_ref().unwrap().dbs[0].last_stamp();
+            w.spaces[0].as_deref_mut().unwrap().read_tag = 0;
+            w.run(request);
+            assert_eq!(w.spaces[0].as_ref().unwrap().read_tag, stamp, "{request}");
+        }
+    }
+
+    #[test]
+    fn randomkey() {
+        for shards in [1, 4] {
+            let mut w = World::sharded(shards);
+            assert_eq!(w.run("RANDOMKEY"), "$-1");
+            (0..20).for_each(|i| assert_eq!(w.run(&format!("SET {i} v")), "+OK"));
+            let drawn: HashSet<String> = (0..1000).map(|_| w.run("RANDOMKEY")).collect();
+            assert_eq!(drawn.len(), 20);
+        }
+        let mut w = World::new();
+        (0..20).for_each(|i| assert_eq!(w.run(&format!("SET {i} v PX 1")), "+OK"));
+        w.run("SET last v");
+        w.now_ms += 1;
+        assert_eq!(w.run("RANDOMKEY"), "$4 last");
+    }
+}

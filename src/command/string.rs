@@ -352,3 +352,153 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    const AT: &str = "1700000010000"; // ten seconds from the start
+
+    #[test]
+    fn set_and_get() {
+        let mut w = World::new();
+        w.check(&[
+            ("GET a", "$-1", ""),
+            ("SET a 1", "+OK", "SET a 1"),
+            ("GET a", "$1 1", ""),
+            ("set a hello", "+OK", "set a hello"),
+            ("get a", "$5 hello", ""),
+            ("SET a", "-ERR wrong number of arguments for 'set' command", ""),
+            ("GET a b", "-ERR wrong number of arguments for 'get' command", ""),
+            ("SET '' ''", "+OK", "SET  "),
+            ("GET ''", "$0", ""),
+        ]);
+        w.resp3 = true;
+        w.check(&[("GET none", "_", "")]);
+    }
+
+    #[test]
+    fn set_conditions() {
+        World::new().check(&[
+            ("SET a 1 XX", "$-1", ""),
+            ("SET a 1 NX", "+OK", "SET a 1"),
+            ("SET a 2 nx", "$-1", ""),
+            ("SET a 2 XX", "+OK", "SET a 2"),
+            ("SET a 3 GET", "$1 2", "SET a 3"),
+            ("SET a 4 NX GET", "$1 3", ""),
+            ("SET a 4 XX GET", "$1 3", "SET a 4"),
+            ("SET b 1 NX GET", "$-1", "SET b 1"),
+            ("SET c 1 XX GET", "$-1", ""),
+            ("SET a 1 NX XX", "-ERR syntax error", ""),
+            ("SET a 1 WHAT", "-ERR syntax error", ""),
+            ("SETNX a 9", ":0", ""),
+            ("SETNX n 9", ":1", "SET n 9"),
+            ("GETSET a 5", "$1 4", "SET a 5"),
+            ("GETSET fresh 5", "$-1", "SET fresh 5"),
+        ]);
+    }
+
+    #[test]
+    fn set_with_expiry() {
+        let mut w = World::new();
+        let set = format!("SET a v PXAT {AT}");
+        w.check(&[
+            ("SET a v EX 10", "+OK", &set),
+            ("SET a v PX 10000", "+OK", &set),
+            ("SET a v EXAT 1700000010", "+OK", &set),
+            ("SET a v PXAT 1700000010000", "+OK", &set),
+            ("SET a v EX 1 EX 10", "+OK", &set),
+            ("SETEX a 10 v", "+OK", &set),
+            ("PSETEX a 10000 v", "+OK", &set),
+            ("PTTL a", ":10000", ""),
+            ("SET a w KEEPTTL", "+OK", "SET a w KEEPTTL"),
+            ("PTTL a", ":10000", ""),
+            ("GETSET a x", "$1 w", "SET a x"),
+            ("TTL a", ":-1", ""),
+            ("SET a v EX 10 PX 1", "-ERR syntax error", ""),
+            ("SET a v EX 10 KEEPTTL", "-ERR syntax error", ""),
+            ("SET a v KEEPTTL PX 10", "-ERR syntax error", ""),
+            ("SET a v EX", "-ERR syntax error", ""),
+            ("SET a v PERSIST", "-ERR syntax error", ""),
+            ("SET a v EX 0", "-ERR invalid expire time in 'set' command", ""),
+            ("SET a v EX 1x", "-ERR value is not an integer or out of range", ""),
+            ("SET a v EX 9223372036854775", "-ERR invalid expire time in 'set' command", ""),
+            ("SET a v PXAT -1", "-ERR invalid expire time in 'set' command", ""),
+            ("SETEX a -1 v", "-ERR invalid expire time in 'setex' command", ""),
+            ("PSETEX a 0 v", "-ERR invalid expire time in 'psetex' command", ""),
+        ]);
+    }
+
+    #[test]
+    fn a_key_past_its_time_is_gone_and_its_end_logged() {
+        let mut w = World::new();
+        w.check(&[("SET a v PX 5", "+OK", "SET a v PXAT 1700000000005")]);
+        w.now_ms += 5;
+        w.check(&[
+            ("GET a", "$-1", "DEL a"),
+            ("SET b v PXAT 1", "+OK", "SET b v PXAT 1"),
+            ("SET b w XX", "$-1", "DEL b"),
+            ("SET c v PXAT 1", "+OK", "SET c v PXAT 1"),
+            ("SET c w KEEPTTL", "+OK", "DEL c | SET c w KEEPTTL"),
+            ("TTL c", ":-1", ""),
+        ]);
+    }
+
+    #[test]
+    fn getdel_and_getex() {
+        let pexpireat = format!("PEXPIREAT a {AT}");
+        World::new().check(&[
+            ("GETDEL a", "$-1", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("GETDEL a", "$1 v", "DEL a"),
+            ("GETEX a EX x", "$-1", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("GETEX a", "$1 v", ""),
+            ("GETEX a EX 10", "$1 v", &pexpireat),
+            ("GETEX a PX 10000", "$1 v", &pexpireat),
+            ("GETEX a EXAT 1700000010", "$1 v", &pexpireat),
+            ("GETEX a PXAT 1700000010000", "$1 v", &pexpireat),
+            ("GETEX a PERSIST", "$1 v", "PERSIST a"),
+            ("GETEX a PERSIST", "$1 v", ""),
+            ("GETEX a EX 0", "-ERR invalid expire time in 'getex' command", ""),
+            ("GETEX a PERSIST EX 1", "-ERR syntax error", ""),
+            ("GETEX a NX", "-ERR syntax error", ""),
+            ("GETEX a KEEPTTL", "-ERR syntax error", ""),
+            ("GETEX a PXAT 5", "$1 v", "DEL a"),
+            ("EXISTS a", ":0", ""),
+        ]);
+    }
+
+    #[test]
+    fn many_at_once() {
+        World::new().check(&[
+            ("MSET a 1 b 2 a 3", "+OK", "SET a 1 | SET b 2 | SET a 3"),
+            ("MGET a none b", "*3 $1 3 $-1 $1 2", ""),
+            ("MSET a", "-ERR wrong number of arguments for 'mset' command", ""),
+            ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command", ""),
+            ("MSETNX c 1 a 1", ":0", ""),
+            ("MSETNX c 1 d 2", ":1", "SET c 1 | SET d 2"),
+            ("MSETNX c 1 d", "-ERR wrong number of arguments for 'msetnx' command", ""),
+        ]);
+    }
+
+    #[test]
+    fn over_shards_the_same() {
+        let mut w = World::sharded(4);
+        assert_eq!(w.run("MSETNX a 1 b 2 c 3 d 4 e 5"), ":1");
+        let effects = w.take_effects();
+        assert_eq!(effects.len(), 5);
+        assert_eq!(w.run("MSETNX x 1 e 2"), ":0");
+        assert_eq!(w.run("MGET a b c d e x"), "*6 $1 1 $1 2 $1 3 $1 4 $1 5 $-1");
+    }
+
+    #[test]
+    fn read_counters() {
+        let mut w = World::new();
+        for line in ["SET a 1", "GET a", "GET b", "MGET a b", "EXISTS a", "TYPE b"] {
+            w.run(line);
+        }
+        let counters = w.spaces[0].as_ref().unwrap().counters;
+        assert_eq!((counters.hits, counters.misses, counters.dirty), (3, 3, 1));
+    }
+}

@@ -85,3 +85,67 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.out.ok();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use crate::command::harness::World;
+    use crate::keyspace::watch::WatchFlag;
+
+    #[test]
+    fn flush() {
+        let mut w = World::new();
+        w.run("SET a 1");
+        w.db = 1;
+        w.run("SET b 1");
+        w.effects();
+        w.check(&[
+            ("FLUSHDB what", "-ERR syntax error", ""),
+            ("FLUSHDB ASYNC what", "-ERR syntax error", ""),
+            ("DBSIZE", ":1", ""),
+            ("FLUSHDB async", "+OK", ""),
+            ("DBSIZE", ":0", ""),
+        ]);
+        w.db = 0;
+        w.check(&[("DBSIZE", ":1", ""), ("FLUSHALL SYNC", "+OK", ""), ("DBSIZE", ":0", "")]);
+    }
+
+    #[test]
+    fn swap() {
+        let mut w = World::sharded(3);
+        for key in ["a", "b", "c", "d"] {
+            w.run(&format!("SET {key} 1"));
+        }
+        w.effects();
+        w.check(&[
+            ("SWAPDB x 1", "-ERR invalid first DB index", ""),
+            ("SWAPDB 1 99999999999", "-ERR invalid second DB index", ""),
+            ("SWAPDB 0 16", "-ERR DB index is out of range", ""),
+            ("SWAPDB 0 -1", "-ERR DB index is out of range", ""),
+            ("SWAPDB 0 0", "+OK", ""),
+            ("DBSIZE", ":4", ""),
+            ("SWAPDB 0 5", "+OK", ""),
+            ("DBSIZE", ":0", ""),
+        ]);
+        w.db = 5;
+        w.check(&[("DBSIZE", ":4", ""), ("GET c", "$1 1", "")]);
+    }
+
+    #[test]
+    fn watched_keys_hear_of_it() {
+        let flag = || WatchFlag::default();
+        for request in ["FLUSHALL", "FLUSHDB", "SWAPDB 0 1", "SWAPDB 1 0"] {
+            let mut w = World::new();
+            w.run("SET a 1");
+            let (there, absent, other) = (flag(), flag(), flag());
+            let space = w.spaces[0].as_deref_mut().unwrap();
+            space.watched.watch(0, b"a", there.clone());
+            space.watched.watch(0, b"b", absent.clone());
+            space.watched.watch(1, b"a", other.clone());
+            w.run(request);
+            let raised = [there, absent, other].map(|f| f.load(Ordering::Relaxed));
+            assert_eq!(raised, [true, false, request.starts_with("SWAP")], "{request}");
+        }
+    }
+}
