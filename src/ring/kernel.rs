@@ -37,6 +37,8 @@ use super::message::Message;
 const PIECE_MAX: usize = 1 << 30;
 /// Rounds of one `enter` that bring nothing forward before it gives up.
 const STALLS_MAX: u32 = 1000;
+/// Completions at hand that suffice for one turn even if more have overflowed.
+const REAPED_MANY: usize = 1 << 16;
 /// What a teardown waits for operations to come back: rounds of `TEARDOWN_WAIT` each.
 const TEARDOWN_ROUNDS: u32 = 50;
 const TEARDOWN_WAIT: Duration = Duration::from_millis(100);
@@ -406,10 +408,9 @@ impl Kernel {
                 Ok(_) => {}
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR | libc::ETIME) if offered == 0 => {}
-                    Some(libc::EINTR | libc::ETIME) => stalls += 1,
                     // No memory for requests, or too many completions unread: take what is there
                     // and come again.
-                    Some(libc::EAGAIN | libc::EBUSY) => {
+                    Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => {
                         self.partial_submits += 1;
                         stalls += 1;
                         std::thread::yield_now();
@@ -418,10 +419,13 @@ impl Kernel {
                 },
             }
             let submission = self.uring().submission();
-            let unfinished = !submission.is_empty() || submission.cq_overflow();
+            let (submitted, overflow) = (submission.is_empty(), submission.cq_overflow());
             drop(submission);
-            if !unfinished && self.backlog.is_empty() {
-                return Ok(());
+            if submitted && self.backlog.is_empty() {
+                // What has overflowed comes now, or, in a flood, with the next call.
+                if !overflow || self.reaped.len() - self.next > REAPED_MANY {
+                    return Ok(());
+                }
             }
             if stalls > STALLS_MAX {
                 // Better handle what came than wait for memory in here.

@@ -651,9 +651,3 @@ fn accepting_goes_on_when_descriptors_come_back() {
         accepted(&mut ring);
     }
 }
-
-#[test]
-fn idle_connections_are_cheap() {
-    // The slab's share of the kibibyte an idle connection may cost.
-    assert!(connections::BYTES_PER_CONNECTION <= 48);
-}
