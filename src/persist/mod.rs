@@ -3,3 +3,4 @@
 pub mod aof;
 pub mod disk;
 pub mod rdb;
+pub mod sim;
