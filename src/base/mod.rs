@@ -4,5 +4,6 @@ pub mod clock;
 pub mod crc;
 pub mod glob;
 pub mod limits;
+pub mod lzf;
 pub mod number;
 pub mod random;
