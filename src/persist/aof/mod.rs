@@ -1,1 +1,7 @@
 //! The append-only log: one file per shard and generation.
+
+pub mod cut;
+pub mod format;
+pub mod manifest;
+pub mod resp;
+pub mod scan;
