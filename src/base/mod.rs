@@ -4,6 +4,4 @@ pub mod clock;
 pub mod crc;
 pub mod glob;
 pub mod limits;
-pub mod lzf;
-pub mod number;
-pub mod random;
+pub mod long_double;

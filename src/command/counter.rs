@@ -1,9 +1,14 @@
 //! Strings as numbers: INCR and its kin.
 
+use bytes::Bytes;
+
+use crate::base::limits::INLINE_VALUE_MAX;
+use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
+use crate::command::string::log_set;
 use crate::command::table::{Acl, Command, FIRST, Flags, REPLACES_FIRST, ROW, Route, Run};
 use crate::keyspace::{NewValue, ValueRef};
 
@@ -32,6 +37,7 @@ pub static ROWS: &[Command] = &[
     row("decr", 2, decr),
     row("incrby", 3, incrby),
     row("decrby", 3, decrby),
+    Command { since: "2.6.0", ..row("incrbyfloat", 3, incrbyfloat) },
 ];
 
 fn incr(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -66,5 +72,29 @@ fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64) -> Result<(), Fault> {
     ctx.put(key, NewValue::Int(new), Expiry::Keep);
     ctx.log_request(key, args);
     ctx.out.int(new);
+    Ok(())
+}
+
+fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    const NOT_A_FLOAT: Fault = Fault::new("ERR value is not a valid float");
+    let key = &args[1];
+    let old = match ctx.peek(key).map(|entry| entry.value()) {
+        None => Some(LongDouble::from(0)),
+        Some(ValueRef::Int(n)) => Some(LongDouble::from(n)),
+        Some(ValueRef::Str(bytes)) => LongDouble::parse(bytes),
+        Some(ValueRef::Shared(bytes)) => LongDouble::parse(bytes),
+    };
+    let (old, by) = (old.ok_or(NOT_A_FLOAT)?, LongDouble::parse(&args[2]).ok_or(NOT_A_FLOAT)?);
+    let sum = old.add(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
+    let text = sum.to_text();
+    // Like Redis, which keeps even a whole number as text here.
+    let value = if text.len() <= INLINE_VALUE_MAX {
+        NewValue::Str { bytes: &text, raw: false }
+    } else {
+        NewValue::Shared { bytes: Bytes::copy_from_slice(&text), raw: false }
+    };
+    ctx.put(key, value, Expiry::Keep);
+    log_set(ctx, key, &text, Expiry::Keep);
+    ctx.out.bulk(&text);
     Ok(())
 }

@@ -179,14 +179,19 @@ pub fn log_expiry(ctx: &mut Ctx<'_>, key: &[u8], when: i64) {
     ctx.log(key, &[b"PEXPIREAT", key, when.as_bytes()]);
 }
 
-fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let key = &args[1];
+/// Makes `key` last for ever; false when it did already or is not there.
+pub fn clear(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
     let ends = ctx.peek(key).is_some_and(|e| e.expire_ms().is_some());
     if ends {
         ctx.set_expire(key, None);
         ctx.log(key, &[b"PERSIST", key]);
     }
-    ctx.out.int(i64::from(ends));
+    ends
+}
+
+fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let ended = clear(ctx, &args[1]);
+    ctx.out.int(i64::from(ended));
     Ok(())
 }
 

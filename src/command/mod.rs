@@ -7,9 +7,17 @@ pub mod counter;
 pub mod expire;
 pub mod fault;
 pub mod key;
+pub mod lcs;
+pub mod object;
+pub mod range;
+pub mod scan;
 pub mod session;
 pub mod string;
 pub mod table;
+pub mod whole;
+
+#[cfg(test)]
+mod harness;
 
 pub use args::{Args, OwnedRequest};
 pub use context::{Ctx, Spaces};

@@ -9,8 +9,8 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::expire::{self, Unit};
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::table::{
-    ALL, Acl, Command, FIRST, Flags, KeySpec, Keys, Merge, OVERWRITES, PAIRS, READS, READS_FIRST,
-    REPLACES_FIRST, ROW, Route, Run, wrong_arity,
+    ALL, Acl, Command, FIRST, Flags, INSERTS, KeySpec, Keys, Merge, OVERWRITES, PAIRS, READS,
+    READS_FIRST, REPLACES, REPLACES_FIRST, ROW, Route, Run, TAKES, wrong_arity,
 };
 use crate::keyspace::{Entry, NewValue, ValueRef};
 use crate::resp::Reply;
@@ -43,7 +43,38 @@ const FAST: u32 = Flags::FAST;
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
     Command { specs: READS_FIRST, ..row("get", 2, READ | FAST, FIRST, get) },
-    Command { specs: REPLACES_FIRST, ..row("set", -3, GROW, FIRST, set) },
+    Command {
+        specs: &[KeySpec {
+            notes: "RW and ACCESS due to the optional `GET` argument",
+            ..KeySpec::one(1, &["RW", "access", "update", "variable_flags"])
+        }],
+        ..row("set", -3, GROW, FIRST, set)
+    },
+    Command { specs: &[KeySpec::one(1, INSERTS)], ..row("setnx", 3, GROW | FAST, FIRST, setnx) },
+    Command {
+        specs: &[KeySpec::one(1, OVERWRITES)],
+        since: "2.0.0",
+        ..row("setex", 4, GROW, FIRST, setex)
+    },
+    Command {
+        specs: &[KeySpec::one(1, OVERWRITES)],
+        since: "2.6.0",
+        ..row("psetex", 4, GROW, FIRST, psetex)
+    },
+    Command { specs: REPLACES_FIRST, ..row("getset", 3, GROW | FAST, FIRST, getset) },
+    Command {
+        specs: &[KeySpec::one(1, TAKES)],
+        since: "6.2.0",
+        ..row("getdel", 2, WRITE | FAST, FIRST, getdel)
+    },
+    Command {
+        specs: &[KeySpec {
+            notes: "RW and UPDATE because it changes the TTL",
+            ..KeySpec::one(1, REPLACES)
+        }],
+        since: "6.2.0",
+        ..row("getex", -2, WRITE | FAST, FIRST, getex)
+    },
     Command {
         route: Route::Split(Merge::PerKey),
         specs: &[KeySpec::rest(1, 1, READS)],
@@ -56,6 +87,12 @@ pub static ROWS: &[Command] = &[
         since: "1.0.1",
         tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         ..row("mset", -3, GROW, PAIRS, mset)
+    },
+    Command {
+        route: Route::Lease,
+        specs: &[KeySpec::rest(1, 2, INSERTS)],
+        since: "1.0.1",
+        ..row("msetnx", -3, GROW, PAIRS, msetnx)
     },
 ];
 
@@ -110,6 +147,19 @@ fn mset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     store_pairs(ctx, args);
     ctx.out.ok();
+    Ok(())
+}
+
+fn msetnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    if args.len().is_multiple_of(2) {
+        return Err(wrong_arity("msetnx"));
+    }
+    let mut keys = args.items()[1..].iter().step_by(2);
+    let free = keys.all(|key| ctx.peek(key).is_none());
+    if free {
+        store_pairs(ctx, args);
+    }
+    ctx.out.int(i64::from(free));
     Ok(())
 }
 
@@ -223,4 +273,82 @@ pub fn log_set(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
             ctx.log(key, &[b"SET", key, value, b"PXAT", at.as_bytes()]);
         }
     }
+}
+
+fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    let free = ctx.peek(key).is_none();
+    if free {
+        ctx.put(key, stored(args, 2), Expiry::Clear);
+        log_set(ctx, key, &args[2], Expiry::Clear);
+    }
+    ctx.out.int(i64::from(free));
+    Ok(())
+}
+
+fn setex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    set_for(ctx, args, Unit::Seconds, "setex")
+}
+
+fn psetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    set_for(ctx, args, Unit::Milliseconds, "psetex")
+}
+
+fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, name: &str) -> Result<(), Fault> {
+    let key = &args[1];
+    let expiry = Expiry::At(expire::positive(ctx, &args[2], unit, false, name)?);
+    ctx.put(key, stored(args, 3), expiry);
+    log_set(ctx, key, &args[3], expiry);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    ctx.read_to(key, reply_value);
+    ctx.put(key, stored(args, 2), Expiry::Clear);
+    log_set(ctx, key, &args[2], Expiry::Clear);
+    Ok(())
+}
+
+/// Answers with the value; true when there was one.
+fn reply_found(out: &mut Reply, entry: Option<&Entry>) -> bool {
+    reply_value(out, entry);
+    entry.is_some()
+}
+
+fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    if ctx.read_to(key, reply_found) {
+        ctx.delete(key);
+        ctx.log(key, &[b"DEL", key]);
+    }
+    Ok(())
+}
+
+fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    let options = Options::parse(args, 2, true)?;
+    let before = ctx.out.checkpoint();
+    if !ctx.read_to(key, reply_found) {
+        return Ok(());
+    }
+    // Redis looks at the time only once there is a value, yet says nothing of it if that is bad.
+    let at = options.expire_ms(ctx, "getex").inspect_err(|_| ctx.out.cut_back(before))?;
+    let absolute = options.expire.is_some_and(|(_, _, absolute)| absolute);
+    match at {
+        Some(at) if absolute && at <= ctx.now_ms() => {
+            ctx.delete(key);
+            ctx.log(key, &[b"DEL", key]);
+        }
+        Some(at) => {
+            ctx.set_expire(key, Some(at));
+            expire::log_expiry(ctx, key, at);
+        }
+        None if options.persist => {
+            expire::clear(ctx, key);
+        }
+        None => {}
+    }
+    Ok(())
 }

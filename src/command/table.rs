@@ -6,7 +6,7 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
-use crate::command::{counter, expire, key, string};
+use crate::command::{counter, expire, key, lcs, object, range, scan, string, whole};
 
 /// Command flags, as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,6 +261,10 @@ pub const OVERWRITES: &[&str] = &["OW", "update"];
 pub const REPLACES: &[&str] = &["RW", "access", "update"];
 /// Key flags of a command that changes something of a value.
 pub const UPDATES: &[&str] = &["RW", "update"];
+/// Key flags of a command that creates what was not there.
+pub const INSERTS: &[&str] = &["OW", "insert"];
+/// Key flags of a command that reads and removes.
+pub const TAKES: &[&str] = &["RW", "access", "delete"];
 /// Key flags of a command that removes keys.
 pub const REMOVES: &[&str] = &["RM", "delete"];
 
@@ -374,7 +378,18 @@ impl Command {
 }
 
 /// The rows, by the file that holds them.
-static GROUPS: &[&[Command]] = &[string::ROWS, counter::ROWS, key::ROWS, expire::ROWS, CONTROL];
+static GROUPS: &[&[Command]] = &[
+    string::ROWS,
+    range::ROWS,
+    counter::ROWS,
+    lcs::ROWS,
+    key::ROWS,
+    expire::ROWS,
+    object::ROWS,
+    scan::ROWS,
+    whole::ROWS,
+    CONTROL,
+];
 
 /// Every row, subcommands not included.
 pub fn all() -> impl Iterator<Item = &'static Command> {
@@ -516,7 +531,7 @@ const fn control(name: &'static str, extra: u32, since: &'static str, what: Cont
 static CONTROL: &[Command] = &[
     control("multi", 0, "1.2.0", Control::Multi),
     Command {
-        flags: Flags((CONTROL_FLAGS & !Flags::FAST) | Flags::SKIP_SLOWLOG),
+        flags: Flags((CONTROL_FLAGS & !(Flags::FAST | Flags::ALLOW_BUSY)) | Flags::SKIP_SLOWLOG),
         ..control("exec", 0, "1.2.0", Control::Exec)
     },
     control("discard", 0, "2.0.0", Control::Discard),
