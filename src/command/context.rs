@@ -128,15 +128,7 @@ impl Ctx<'_> {
     /// Looks a key up for reading: counts a hit or a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
         let (db, now) = (self.db, self.now_ms());
-        let space = self.spaces.of(key);
-        let there = space.lookup(db, key, now).is_some();
-        if there {
-            space.counters.hits += 1;
-            space.dbs[db].find(key).entry
-        } else {
-            space.counters.misses += 1;
-            None
-        }
+        self.spaces.of(key).read(db, key, now)
     }
 
     /// Looks a key up without counting (write commands, TYPE, TTL…).

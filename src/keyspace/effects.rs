@@ -48,6 +48,11 @@ impl Effects {
         &self.buf
     }
 
+    /// Bytes of heap memory held.
+    pub fn memory(&self) -> usize {
+        self.buf.capacity()
+    }
+
     /// Takes the payload; the next effect follows behind it. The caller may hand back an emptied
     /// buffer to be filled again.
     pub fn take(&mut self, spare: Vec<u8>) -> Vec<u8> {
