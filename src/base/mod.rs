@@ -5,3 +5,6 @@ pub mod crc;
 pub mod glob;
 pub mod limits;
 pub mod long_double;
+pub mod lzf;
+pub mod number;
+pub mod random;
