@@ -5,6 +5,7 @@ pub mod crc;
 pub mod glob;
 pub mod limits;
 pub mod long_double;
+pub mod lzf;
 pub mod number;
 pub mod random;
 pub mod sync;

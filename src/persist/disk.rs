@@ -13,7 +13,7 @@ use std::io;
 pub struct FileId(pub u32);
 
 /// One operation. Paths are relative to the log directory the disk was opened on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum DiskOp {
     /// Creates a new, empty file for writing; an existing one is an error.
     Create {

@@ -11,3 +11,4 @@ pub mod volume;
 mod recovery_tests;
 #[cfg(test)]
 mod testing;
+pub mod sim;
