@@ -3,12 +3,13 @@
 pub mod aof;
 pub mod disk;
 pub mod durable;
+pub mod load;
 pub mod rdb;
 pub mod recovery;
+pub mod sim;
 pub mod volume;
 
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
 mod testing;
-pub mod sim;

@@ -209,8 +209,8 @@ impl RequestParser {
             return Ok(Status::More);
         };
         let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
-        let words = inline::split(line)
-            .map_err(|_| ProtocolError::new("unbalanced quotes in request"))?;
+        let words =
+            inline::split(line).map_err(|_| ProtocolError::new("unbalanced quotes in request"))?;
         if words.is_empty() {
             return Ok(Status::Nothing(end + 1));
         }

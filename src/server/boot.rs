@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::base::clock::SystemClock;
 use crate::base::random::Random;
-use crate::config::load::Loaded;
 use crate::config::Config;
+use crate::config::load::Loaded;
+use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Step};
 use crate::persist::volume::DirVolume;
-use crate::keyspace::{Effects, Keyspace};
 use crate::server::journal::Journal;
 use crate::server::shards::{self, Disks, Start};
 use crate::server::{listen, stop};
@@ -137,7 +137,8 @@ fn load_first(
     random: &mut Random,
 ) -> Result<(Vec<Box<Keyspace>>, Vec<Step>), Lines> {
     let seed = [random.next_u64(), random.next_u64()];
-    let space = |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
+    let space =
+        |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
     let mut spaces: Vec<Option<Box<Keyspace>>> = (0..shards).map(space).collect();
     let loading = Loading {
         log: &disks.log,

@@ -118,9 +118,9 @@ fn listening(line: &str, port: u16) -> Option<u64> {
 fn has_owner(inode: u64) -> bool {
     let wanted = format!("socket:[{inode}]");
     let Ok(processes) = fs::read_dir("/proc") else { return true };
-    let numbers = processes.flatten().filter(|p| {
-        p.file_name().to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
-    });
+    let numbers = processes
+        .flatten()
+        .filter(|p| p.file_name().to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())));
     for process in numbers {
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
         let links = descriptors.flatten().filter_map(|d| fs::read_link(d.path()).ok());

@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use crate::base::crc::shard_of;
-use crate::client::output::{Merged, Remote};
 use crate::client::Conn;
+use crate::client::output::{Merged, Remote};
 use crate::command::{Args, Command, Merge, OwnedRequest};
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};

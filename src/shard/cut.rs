@@ -277,7 +277,8 @@ impl Shard {
             && lead.retry_us.is_some_and(|at| at <= now)
         {
             lead.retry_us = None;
-            lead.step = if lead.part.is_some() { LeadStep::RemovePart } else { LeadStep::RemoveTemp };
+            lead.step =
+                if lead.part.is_some() { LeadStep::RemovePart } else { LeadStep::RemoveTemp };
             self.cut_lead_submit(disk);
         }
     }

@@ -145,7 +145,11 @@ impl Shard {
             self.entry_executed(job.entry, space.effects.end());
         }
         self.space = Some(space);
-        self.answer(tag, job.to.shard, Message::Done(Box::new(JobDone { to: job.to, reply, ends })));
+        self.answer(
+            tag,
+            job.to.shard,
+            Message::Done(Box::new(JobDone { to: job.to, reply, ends })),
+        );
     }
 
     /// A writing entry's part is executed; its effects end at `position`.

@@ -54,13 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Global {
     /// The state of a process with `shards` shards.
-    pub fn new(
-        shards: usize,
-        config: Config,
-        boot_id: &str,
-        manifest: Manifest,
-        say: Say,
-    ) -> Self {
+    pub fn new(shards: usize, config: Config, boot_id: &str, manifest: Manifest, say: Say) -> Self {
         let zeros = || (0..shards).map(|_| AtomicUsize::new(0)).collect();
         Global {
             memory: zeros(),

@@ -10,8 +10,8 @@
 //! A connection whose lease is under way is not parsed further. Its reply waits until every shard
 //! concerned has released what the lease read and wrote there.
 
-use crate::client::output::{Merged, Remote};
 use crate::client::Conn;
+use crate::client::output::{Merged, Remote};
 use crate::command::{Args, Merge, Route, Run, Session, Spaces};
 use crate::keyspace::Keyspace;
 use crate::persist::aof::format::{At, write_entry_mark};

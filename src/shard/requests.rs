@@ -358,7 +358,12 @@ impl Shard {
     pub(super) fn run_here(
         &mut self,
         conn: &mut Conn,
-        run: impl FnOnce(&mut Surroundings<'_>, &mut crate::keyspace::Keyspace, usize, &mut Reply) -> u64,
+        run: impl FnOnce(
+            &mut Surroundings<'_>,
+            &mut crate::keyspace::Keyspace,
+            usize,
+            &mut Reply,
+        ) -> u64,
     ) {
         let framed = self.framed();
         let release = self.release();

@@ -179,9 +179,8 @@ impl Shard {
         for (command, request) in &multi.queue {
             match command.run {
                 Run::Data(_) => {
-                    let set = request.with(|args| {
-                        self.targets(command, command.route_of(args.len()), args)
-                    });
+                    let set = request
+                        .with(|args| self.targets(command, command.route_of(args.len()), args));
                     plan.targets |= set;
                     plan.cut |= command.route == Route::Cut && self.log.is_some();
                 }

@@ -1,1 +1,1 @@
-//! Room `tools`.
+//! Library halves of the subcommands.
