@@ -66,7 +66,7 @@ impl LongDouble {
     }
 
     /// The sum; `None` when it is infinite or not a number.
-    pub fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let (
             Finite { negative: n1, mantissa: m1, exponent: e1 },
             Finite { negative: n2, mantissa: m2, exponent: e2 },
@@ -468,7 +468,7 @@ mod tests {
         else {
             return "!float".into();
         };
-        a.add(b).map_or("!nan".into(), |sum| String::from_utf8(sum.to_text()).unwrap())
+        a.plus(b).map_or("!nan".into(), |sum| String::from_utf8(sum.to_text()).unwrap())
     }
 
     /// Terms and answers of INCRBYFLOAT as redis-server 7.0.15 gave them on x86-64.

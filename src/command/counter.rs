@@ -85,7 +85,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Some(ValueRef::Shared(bytes)) => LongDouble::parse(bytes),
     };
     let (old, by) = (old.ok_or(NOT_A_FLOAT)?, LongDouble::parse(&args[2]).ok_or(NOT_A_FLOAT)?);
-    let sum = old.add(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
+    let sum = old.plus(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
     let text = sum.to_text();
     // Like Redis, which keeps even a whole number as text here.
     let value = if text.len() <= INLINE_VALUE_MAX {

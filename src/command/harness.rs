@@ -12,6 +12,9 @@ use crate::resp::Reply;
 /// The milliseconds at which the clock stands first.
 pub const START_MS: i64 = 1_700_000_000_000;
 
+/// Database, key, value, expiry.
+pub type Held = (usize, Vec<u8>, Vec<u8>, Option<i64>);
+
 /// Keyspaces and what surrounds them.
 pub struct World {
     pub spaces: Vec<Option<Box<Keyspace>>>,
@@ -131,8 +134,8 @@ impl World {
         self.replay = false;
     }
 
-    /// Everything held: (database, key, value, expiry), sorted.
-    pub fn contents(&self) -> Vec<(usize, Vec<u8>, Vec<u8>, Option<i64>)> {
+    /// Everything held, sorted.
+    pub fn contents(&self) -> Vec<Held> {
         let mut all = Vec::new();
         for space in self.spaces.iter().flatten() {
             for (db, data) in space.dbs.iter().enumerate() {
