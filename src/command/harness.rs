@@ -45,7 +45,34 @@ impl World {
     }
 
     /// Runs a request as the executor would and returns the bytes of its reply.
+    ///
+    /// Whatever it changes must be logged, and nothing else: a stamp names a position inside the
+    /// effect that follows, which a reader of the stamp would else wait for in vain.
     pub fn run_bytes(&mut self, request: &[&[u8]]) -> Vec<u8> {
+        let (ends, stamps, changes) = self.logged();
+        let reply = self.execute(request);
+        let cut = table::find(request[0]).is_some_and(|c| c.route == Route::Cut);
+        let (new_ends, new_stamps, new_changes) = self.logged();
+        for (shard, stamp) in new_stamps.iter().enumerate() {
+            let logged = *stamp == stamps[shard] || *stamp <= new_ends[shard];
+            assert!(cut || logged, "changed, not logged: {request:?}");
+        }
+        assert!(ends == new_ends || changes < new_changes, "logged, not changed: {request:?}");
+        reply
+    }
+
+    /// How far each shard's log reaches, each one's last stamp, and the changes of all.
+    fn logged(&self) -> (Vec<u64>, Vec<u64>, u64) {
+        let spaces = || self.spaces.iter().flatten();
+        let stamp = |space: &Keyspace| space.dbs.iter().map(|db| db.last_stamp()).max();
+        (
+            spaces().map(|space| space.effects.end()).collect(),
+            spaces().filter_map(|space| stamp(space)).collect(),
+            spaces().map(|space| space.counters.dirty + space.counters.expired).sum(),
+        )
+    }
+
+    fn execute(&mut self, request: &[&[u8]]) -> Vec<u8> {
         let args = Args::new(request);
         let mut out = Reply::new(self.resp3);
         let result = match table::resolve(&args) {
