@@ -2,7 +2,7 @@
 //! as glibc and the processor do, with 64 bits of mantissa, 15 of exponent, ties to even.
 //!
 //! Invariant: a finite number is `mantissa * 2^exponent`; its mantissa has the highest bit set
-//! unless it is 0 or the exponent is [`EXPONENT_MIN`] (a subnormal).
+//! unless it is 0 or the exponent is `EXPONENT_MIN` (a subnormal).
 
 /// Exponent of the smallest numbers.
 const EXPONENT_MIN: i32 = -16_445;
