@@ -2,7 +2,7 @@
 //! as glibc and the processor do, with 64 bits of mantissa, 15 of exponent, ties to even.
 //!
 //! Invariant: a finite number is `mantissa * 2^exponent`; its mantissa has the highest bit set
-//! unless it is 0 or the exponent is [`EXPONENT_MIN`] (a subnormal).
+//! unless it is 0 or the exponent is `EXPONENT_MIN` (a subnormal).
 
 /// Exponent of the smallest numbers.
 const EXPONENT_MIN: i32 = -16_445;
@@ -66,7 +66,7 @@ impl LongDouble {
     }
 
     /// The sum; `None` when it is infinite or not a number.
-    pub fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let (
             Finite { negative: n1, mantissa: m1, exponent: e1 },
             Finite { negative: n2, mantissa: m2, exponent: e2 },
@@ -468,7 +468,7 @@ mod tests {
         else {
             return "!float".into();
         };
-        a.add(b).map_or("!nan".into(), |sum| String::from_utf8(sum.to_text()).unwrap())
+        a.plus(b).map_or("!nan".into(), |sum| String::from_utf8(sum.to_text()).unwrap())
     }
 
     /// Terms and answers of INCRBYFLOAT as redis-server 7.0.15 gave them on x86-64.

@@ -10,7 +10,7 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
 use crate::command::string::log_set;
 use crate::command::table::{Acl, Command, FIRST, Flags, REPLACES_FIRST, ROW, Route, Run};
-use crate::keyspace::{NewValue, ValueRef};
+use crate::keyspace::{Entry, NewValue, ValueRef};
 
 const fn row(
     name: &'static str,
@@ -59,17 +59,24 @@ fn decrby(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     add(ctx, args, by)
 }
 
+/// The expiry to be stored with the new value: that of the old one, looked up only once.
+fn kept(entry: Option<&Entry>) -> Expiry {
+    entry.and_then(Entry::expire_ms).map_or(Expiry::Clear, Expiry::At)
+}
+
 fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64) -> Result<(), Fault> {
     let key = &args[1];
-    let old = match ctx.peek(key).map(|entry| entry.value()) {
+    let entry = ctx.peek(key);
+    let old = match entry.map(Entry::value) {
         None => Some(0),
         Some(ValueRef::Int(n)) => Some(n),
         Some(ValueRef::Str(bytes)) => parse_i64(bytes),
         Some(ValueRef::Shared(bytes)) => parse_i64(bytes),
     };
+    let expiry = kept(entry);
     let old = old.ok_or(NOT_AN_INTEGER)?;
     let new = old.checked_add(by).ok_or(Fault::new("ERR increment or decrement would overflow"))?;
-    ctx.put(key, NewValue::Int(new), Expiry::Keep);
+    ctx.put(key, NewValue::Int(new), expiry);
     ctx.log_request(key, args);
     ctx.out.int(new);
     Ok(())
@@ -78,14 +85,16 @@ fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64) -> Result<(), Fault> {
 fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     const NOT_A_FLOAT: Fault = Fault::new("ERR value is not a valid float");
     let key = &args[1];
-    let old = match ctx.peek(key).map(|entry| entry.value()) {
+    let entry = ctx.peek(key);
+    let expiry = kept(entry);
+    let old = match entry.map(Entry::value) {
         None => Some(LongDouble::from(0)),
         Some(ValueRef::Int(n)) => Some(LongDouble::from(n)),
         Some(ValueRef::Str(bytes)) => LongDouble::parse(bytes),
         Some(ValueRef::Shared(bytes)) => LongDouble::parse(bytes),
     };
     let (old, by) = (old.ok_or(NOT_A_FLOAT)?, LongDouble::parse(&args[2]).ok_or(NOT_A_FLOAT)?);
-    let sum = old.add(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
+    let sum = old.plus(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
     let text = sum.to_text();
     // Like Redis, which keeps even a whole number as text here.
     let value = if text.len() <= INLINE_VALUE_MAX {
@@ -93,7 +102,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     } else {
         NewValue::Shared { bytes: Bytes::copy_from_slice(&text), raw: false }
     };
-    ctx.put(key, value, Expiry::Keep);
+    ctx.put(key, value, expiry);
     log_set(ctx, key, &text, Expiry::Keep);
     ctx.out.bulk(&text);
     Ok(())

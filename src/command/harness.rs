@@ -5,12 +5,18 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Spaces};
+use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
 use crate::keyspace::{Effects, Keyspace};
 use crate::resp::Reply;
 
 /// The milliseconds at which the clock stands first.
 pub const START_MS: i64 = 1_700_000_000_000;
+
+/// Database, key, value, expiry.
+pub type Held = (usize, Vec<u8>, Vec<u8>, Option<i64>);
+
+type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
 /// Keyspaces and what surrounds them.
 pub struct World {
@@ -42,41 +48,73 @@ impl World {
     }
 
     /// Runs a request as the executor would and returns the bytes of its reply.
+    ///
+    /// Whatever it changes must be logged, and nothing else: a stamp names a position inside the
+    /// effect that follows, which a reader of the stamp would else wait for in vain.
     pub fn run_bytes(&mut self, request: &[&[u8]]) -> Vec<u8> {
+        let (ends, stamps, changes) = self.logged();
+        let reply = self.execute(request);
+        let cut = table::find(request[0]).is_some_and(|c| c.route == Route::Cut);
+        let (new_ends, new_stamps, new_changes) = self.logged();
+        for (shard, stamp) in new_stamps.iter().enumerate() {
+            let logged = *stamp == stamps[shard] || *stamp <= new_ends[shard];
+            assert!(cut || logged, "changed, not logged: {request:?}");
+        }
+        assert!(ends == new_ends || changes < new_changes, "logged, not changed: {request:?}");
+        reply
+    }
+
+    /// How far each shard's log reaches, each one's last stamp, and the changes of all.
+    fn logged(&self) -> (Vec<u64>, Vec<u64>, u64) {
+        let spaces = || self.spaces.iter().flatten();
+        let stamp = |space: &Keyspace| space.dbs.iter().map(|db| db.last_stamp()).max();
+        (
+            spaces().map(|space| space.effects.end()).collect(),
+            spaces().filter_map(|space| stamp(space)).collect(),
+            spaces().map(|space| space.counters.dirty + space.counters.expired).sum(),
+        )
+    }
+
+    fn execute(&mut self, request: &[&[u8]]) -> Vec<u8> {
         let args = Args::new(request);
-        let mut out = Reply::new(self.resp3);
-        let result = match table::resolve(&args) {
-            Err(fault) => Err(fault),
+        match table::resolve(&args) {
+            Err(fault) => answer(self.resp3, |_| Err(fault)),
             Ok(command) => {
                 let Run::Data(run) = command.run else { panic!("not a data command") };
-                let shards = self.spaces.len();
-                let spaces = match command.route_of(args.len()) {
-                    Route::Key => {
-                        let at = command.key_positions(args.len()).next().unwrap();
-                        let shard = shard_of(&args[at], shards);
-                        Spaces::One(self.spaces[shard].as_deref_mut().unwrap())
-                    }
-                    _ if shards == 1 => Spaces::One(self.spaces[0].as_deref_mut().unwrap()),
-                    _ => Spaces::Many(&mut self.spaces),
-                };
-                let mut ctx = Ctx {
-                    spaces,
-                    db: self.db,
-                    now: Now { unix_us: self.now_ms * 1000, mono_us: 0 },
-                    out: &mut out,
-                    random: &mut self.random,
-                    shards,
-                    string_max: self.string_max,
-                    replay: self.replay,
-                };
-                let before = ctx.out.checkpoint();
-                run(&mut ctx, &args).inspect_err(|_| ctx.out.cut_back(before))
+                let shard = (command.route_of(args.len()) == Route::Key).then(|| {
+                    let at = command.key_positions(args.len()).next().unwrap();
+                    shard_of(&args[at], self.spaces.len())
+                });
+                self.run_on(shard, run, &args)
             }
-        };
-        if let Err(fault) = result {
-            out.error(&fault.0);
         }
-        out.to_vec()
+    }
+
+    /// Runs a handler that no row names.
+    pub fn run_with(&mut self, run: Handler, request: &[&[u8]]) -> Vec<u8> {
+        self.run_on(None, run, &Args::new(request))
+    }
+
+    /// Runs a handler on one shard, or with all keyspaces at hand.
+    fn run_on(&mut self, shard: Option<usize>, run: Handler, args: &Args<'_>) -> Vec<u8> {
+        let shards = self.spaces.len();
+        let spaces = match shard.or((shards == 1).then_some(0)) {
+            Some(shard) => Spaces::One(self.spaces[shard].as_deref_mut().unwrap()),
+            None => Spaces::Many(&mut self.spaces),
+        };
+        answer(self.resp3, |out| {
+            let mut ctx = Ctx {
+                spaces,
+                db: self.db,
+                now: Now { unix_us: self.now_ms * 1000, mono_us: 0 },
+                out,
+                random: &mut self.random,
+                shards,
+                string_max: self.string_max,
+                replay: self.replay,
+            };
+            run(&mut ctx, args)
+        })
     }
 
     /// Runs words (`''` is the empty one) and returns the reply, each line break as a space.
@@ -131,8 +169,8 @@ impl World {
         self.replay = false;
     }
 
-    /// Everything held: (database, key, value, expiry), sorted.
-    pub fn contents(&self) -> Vec<(usize, Vec<u8>, Vec<u8>, Option<i64>)> {
+    /// Everything held, sorted.
+    pub fn contents(&self) -> Vec<Held> {
         let mut all = Vec::new();
         for space in self.spaces.iter().flatten() {
             for (db, data) in space.dbs.iter().enumerate() {
@@ -146,6 +184,17 @@ impl World {
         all.sort();
         all
     }
+}
+
+/// The bytes of a reply, or of the error that takes its place.
+fn answer(resp3: bool, run: impl FnOnce(&mut Reply) -> Result<(), Fault>) -> Vec<u8> {
+    let mut out = Reply::new(resp3);
+    let before = out.checkpoint();
+    if let Err(fault) = run(&mut out) {
+        out.cut_back(before);
+        out.error(&fault.0);
+    }
+    out.to_vec()
 }
 
 /// Splits a payload into its commands.

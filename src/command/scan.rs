@@ -286,7 +286,8 @@ fn draw_from(
 mod tests {
     use std::collections::HashSet;
 
-    use super::parse_cursor;
+    use super::{cursor_shard, parse_cursor, random_part};
+    use crate::command::args::Args;
     use crate::command::harness::World;
 
     #[test]
@@ -380,6 +381,25 @@ mod tests {
             w.run(request);
             assert_eq!(w.spaces[0].as_ref().unwrap().read_tag, stamp, "{request}");
         }
+    }
+
+    #[test]
+    fn a_cursor_names_its_shard() {
+        let shard = |cursor: &[u8], shards| cursor_shard(&Args::new(&[b"SCAN", cursor]), shards);
+        assert_eq!(shard(b"0", 4), 0);
+        assert_eq!(shard(b"3", 4), 3);
+        assert_eq!(shard(b"66", 4), 2);
+        assert_eq!(shard(b"63", 4), 3);
+        assert_eq!(shard(b"nonsense", 4), 0);
+        assert_eq!(cursor_shard(&Args::new(&[b"SCAN"]), 4), 0);
+    }
+
+    #[test]
+    fn a_part_of_randomkey_says_how_much_it_weighs() {
+        let mut w = World::new();
+        assert_eq!(w.run_with(random_part, &[b"RANDOMKEY"]), b"*2\r\n:0\r\n$-1\r\n");
+        w.run("SET a 1");
+        assert_eq!(w.run_with(random_part, &[b"RANDOMKEY"]), b"*2\r\n:1\r\n$1\r\na\r\n");
     }
 
     #[test]
