@@ -4,6 +4,7 @@ pub mod clock;
 pub mod crc;
 pub mod glob;
 pub mod limits;
+pub mod long_double;
 pub mod number;
 pub mod random;
 pub mod version;
