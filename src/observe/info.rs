@@ -162,6 +162,10 @@ fn human(bytes: u64) -> String {
     }
 }
 
+fn text<'a>(config: &'a Config, name: &str) -> std::borrow::Cow<'a, str> {
+    String::from_utf8_lossy(config.text(name).unwrap_or_default())
+}
+
 fn ratio(a: u64, b: u64) -> f64 {
     if b == 0 { 0.0 } else { a as f64 / b as f64 }
 }
@@ -208,7 +212,7 @@ fn memory(v: &View<'_>, out: &mut String) {
         "used_memory_scripts_human": "0B",
         "maxmemory": config.maxmemory,
         "maxmemory_human": human(config.maxmemory),
-        "maxmemory_policy": String::from_utf8_lossy(config.text("maxmemory-policy").unwrap_or_default()),
+        "maxmemory_policy": text(config, "maxmemory-policy"),
         "allocator_frag_ratio": format_args!("{:.2}", ratio(rss, used)),
         "allocator_frag_bytes": fragmentation,
         "allocator_rss_ratio": "1.00",
@@ -381,7 +385,7 @@ fn replication(v: &View<'_>, out: &mut String) {
         "master_repl_offset": 0,
         "second_repl_offset": -1,
         "repl_backlog_active": 0,
-        "repl_backlog_size": String::from_utf8_lossy(v.s.config.text("repl-backlog-size").unwrap_or_default()),
+        "repl_backlog_size": text(v.s.config, "repl-backlog-size"),
         "repl_backlog_first_byte_offset": 0,
         "repl_backlog_histlen": 0,
     );

@@ -7,7 +7,6 @@
 //! disk; when more than [`QUEUE_MAX`] wait, further ones are dropped, and a
 //! later line says how many. Times are UTC unless another [`Zone`] is given.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use crate::config::LogLevel;
+use crate::config::files::append_to;
 
 /// Most lines waiting to be written.
 const QUEUE_MAX: usize = 4096;
@@ -60,10 +60,6 @@ pub fn open(file: Option<&Path>, level: LogLevel, pid: u32, zone: Zone) -> io::R
         move || write_lines(&lines, sink, pid, zone, &dropped)
     })?;
     Ok(Log { pid, zone, level: AtomicU8::new(level as u8), queue, dropped })
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
 }
 
 fn write_lines(

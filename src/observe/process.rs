@@ -1,6 +1,6 @@
 //! What the kernel tells of the process and the machine, read from `/proc`.
 
-use std::fs;
+use crate::config::files::read_proc;
 
 /// A reading. What cannot be read is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,11 +23,10 @@ pub struct Usage {
 
 /// Reads the process's present usage.
 pub fn usage() -> Usage {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let statm = read_proc("/proc/self/statm");
     let pages: u64 = statm.split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let main = format!("/proc/self/task/{}/stat", std::process::id());
-    let main = fs::read_to_string(main).unwrap_or_default();
+    let stat = read_proc("/proc/self/stat");
+    let main = read_proc(&format!("/proc/self/task/{}/stat", std::process::id()));
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let [user, sys, children_user, children_sys] = cpu(&stat).map(|t| t as f64 / ticks);
     let [main_user, main_sys, ..] = cpu(&main).map(|t| t as f64 / ticks);
@@ -52,16 +51,13 @@ fn cpu(stat: &str) -> [u64; 4] {
 
 /// Kernel name, release and machine, as INFO's `os` shows them.
 pub fn os() -> String {
-    let read = |name: &str| {
-        let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
-        text.trim().to_owned()
-    };
+    let read = |name| read_proc(&format!("/proc/sys/kernel/{name}")).trim().to_owned();
     format!("{} {} {}", read("ostype"), read("osrelease"), std::env::consts::ARCH)
 }
 
 /// Bytes of memory the machine has.
 pub fn system_memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let text = read_proc("/proc/meminfo");
     let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:")).unwrap_or_default();
     line.split_ascii_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
