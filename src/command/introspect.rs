@@ -1,5 +1,7 @@
 //! COMMAND: what the table says about commands.
 
+use std::sync::LazyLock;
+
 use crate::command::args::Args;
 use crate::command::fault::Fault;
 use crate::command::server::help;
@@ -70,6 +72,51 @@ fn find_full(name: &[u8]) -> Option<&'static Command> {
     let Some(bar) = memchr::memchr(b'|', name) else { return table::find(name) };
     let container = table::find(&name[..bar])?;
     container.subcommands.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Every command and subcommand, containers included, in the order in which statistics count them.
+fn counted() -> impl Iterator<Item = &'static Command> {
+    table::all().flat_map(|c| std::iter::once(c).chain(c.subcommands))
+}
+
+/// Full names of all commands and subcommands, for `observe::Registry`.
+pub fn names_counted() -> Vec<&'static str> {
+    counted().map(|c| c.name).collect()
+}
+
+/// Slots of the numbering: a power of two, several times the number of rows.
+const SLOTS: usize = 2048;
+
+/// The place of a row of the table in [`names_counted`]. Cheap enough for every execution: a row
+/// is known by where it stands in memory.
+pub fn number(command: &'static Command) -> usize {
+    static NUMBERS: LazyLock<Box<[(usize, usize)]>> = LazyLock::new(|| {
+        let mut slots: Box<[(usize, usize)]> = vec![(0, usize::MAX); SLOTS].into();
+        for (number, command) in counted().enumerate() {
+            let mut at = slot(command);
+            while slots[at].0 != 0 {
+                at = (at + 1) % SLOTS;
+            }
+            slots[at] = (address(command), number);
+        }
+        slots
+    });
+    let mut at = slot(command);
+    loop {
+        match NUMBERS[at] {
+            (row, number) if row == address(command) || row == 0 => return number,
+            _ => at = (at + 1) % SLOTS,
+        }
+    }
+}
+
+fn address(command: &'static Command) -> usize {
+    std::ptr::from_ref(command) as usize
+}
+
+fn slot(command: &'static Command) -> usize {
+    let mixed = (address(command) as u64 >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 48) as usize % SLOTS
 }
 
 /// One command as COMMAND INFO shows it.
@@ -194,6 +241,18 @@ mod tests {
             let one = fake.run(&format!("COMMAND INFO {}", command.name));
             assert!(one.starts_with("*1\r\n*10\r\n"), "{}", command.name);
             assert!(all.contains(&one[4..]), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn every_row_has_a_number() {
+        let names = names_counted();
+        assert!(names.len() * 2 < SLOTS);
+        for command in table::all() {
+            assert_eq!(names[number(command)], command.name);
+            for sub in command.subcommands {
+                assert_eq!(names[number(sub)], sub.name);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
-//! The file system as configuration is read from it: at the start, before any shard exists.
+//! The few files that are reached past the disk traits: configuration at the start, the server's
+//! log, and `/proc`, whose files are answers of the kernel and never wait for a medium.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -33,4 +34,15 @@ impl Sources for Files {
             false => Err(io::Error::from(io::ErrorKind::NotADirectory)),
         }
     }
+}
+
+/// Opens a file to append to, creating it.
+pub fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// The text of a file of `/proc`; empty when it cannot be read.
+pub fn read_proc(path: &str) -> String {
+    debug_assert!(path.starts_with("/proc/"));
+    fs::read_to_string(path).unwrap_or_default()
 }

@@ -91,7 +91,6 @@ impl Config {
     }
 
     /// `CONFIG SET`: the next snapshot, or the text of the error reply.
-
     pub fn changed(&self, pairs: &[(&[u8], &[u8])]) -> Result<Config, String> {
         let mut seen = Vec::new();
         let mut refused = None;

@@ -243,7 +243,10 @@ fn refusals_name_line_and_file() {
         ("sentinel monitor x", "sentinel directive while not in sentinel mode"),
         ("my.module", "Module config specified without value"),
         ("replicaof x", "wrong number of arguments"),
-        ("client-output-buffer-limit", "Wrong number of arguments in buffer limit configuration."),
+        (
+            "client-output-buffer-limit normal",
+            "Wrong number of arguments in buffer limit configuration.",
+        ),
         ("include /missing", "Fatal error, can't open config file '/missing': entity not found"),
     ] {
         assert_eq!(conf(text).unwrap_err().reason, reason, "{text}");

@@ -64,7 +64,7 @@ fn parse_words(kind: Kind, words: &[&[u8]], before: &[u8]) -> Result<Vec<u8>, St
     match kind {
         Kind::Flags(names) => flags(names, words),
         Kind::Save => save(given),
-        Kind::OutputLimits => output_limits(words, before),
+        Kind::OutputLimits => output_limits(given, before),
         Kind::Bind if given.len() > BIND_MAX => Err("Too many bind addresses specified.".into()),
         Kind::Bind => Ok(given.join(&b' ')),
         Kind::ReplicaOf => replica_of(words),
@@ -98,7 +98,8 @@ fn in_bounds(n: i128, min: i128, max: i128) -> Result<(), String> {
     Err(format!("argument must be between {min} and {max} inclusive"))
 }
 
-/// A number of bytes with an optional unit; no digits at all mean 0, as in Redis.
+/// A number of bytes with an optional unit; no digits at all mean 0, as in Redis, and too many the
+/// greatest number.
 pub fn memory(word: &[u8]) -> Option<u64> {
     let digits = word.iter().take_while(|b| b.is_ascii_digit()).count();
     let (number, unit) = word.split_at(digits);
@@ -115,10 +116,8 @@ pub fn memory(word: &[u8]) -> Option<u64> {
     if digits > DIGITS_MAX {
         return None;
     }
-    number
-        .iter()
-        .try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))?
-        .checked_mul(factor)
+    let digit = |n: u64, b: &u8| n.saturating_mul(10).saturating_add(u64::from(b - b'0'));
+    Some(number.iter().fold(0, digit).saturating_mul(factor))
 }
 
 fn memory_or_percent(word: &[u8]) -> Result<Vec<u8>, String> {
@@ -228,7 +227,7 @@ fn save(words: &[&[u8]]) -> Result<Vec<u8>, String> {
 }
 
 fn output_limits(words: &[&[u8]], before: &[u8]) -> Result<Vec<u8>, String> {
-    if !words.len().is_multiple_of(4) || words.is_empty() {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits = read_limits(before);

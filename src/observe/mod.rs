@@ -1,1 +1,16 @@
-//! Room `observe`.
+//! What can be seen of a running server: counters, INFO, the server's log.
+//!
+//! 1. A counter is written by one shard alone, with plain loads and stores, and read by anyone: no
+//!    lock and no read-modify-write on the hot path.
+//! 2. INFO is a function of a [`info::Snapshot`]: it asks neither clock nor kernel itself.
+//! 3. Nothing here reads back into the rooms that write to it.
+
+pub mod info;
+pub mod latency;
+pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod registry;
+
+pub use metrics::ShardStats;
+pub use registry::Registry;

@@ -166,7 +166,7 @@ pub static ROWS: &[Directive] = &[
     known("replica-announce-port", PORT, "0", "Port shown to the leader.")
         .alias("slave-announce-port"),
     known("replica-announced", Bool, "yes", "Shown to Sentinel."),
-    known("replica-ignore-disk-write-errors", Bool, "no", "Go on after disk errors.").immutable(),
+    known("replica-ignore-disk-write-errors", Bool, "no", "Go on after disk errors."),
     known("replica-ignore-maxmemory", Bool, "yes", "Leave eviction to the leader.")
         .alias("slave-ignore-maxmemory"),
     known("replica-lazy-flush", Bool, "no", "Free in the background before a full sync.")
