@@ -96,6 +96,13 @@ pub trait Volume: Send + Sync {
     /// Flushes the directory itself.
     fn sync_dir(&self) -> io::Result<()>;
 
+    /// Adds to a file's end and flushes it; for files too long to be held whole.
+    fn append_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        let mut whole = self.read_all(path)?;
+        whole.extend_from_slice(data);
+        self.write_synced(path, &whole)
+    }
+
     /// Reads a whole file.
     fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut data = vec![0; self.len(path)? as usize];

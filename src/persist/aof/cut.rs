@@ -116,11 +116,8 @@ struct Work {
 
 impl Work {
     fn new(scans: &[Scan]) -> Result<Work, CutError> {
-        let whole = |scan: &Scan| Kept {
-            pos: scan.end.pos,
-            border: scan.end,
-            offset: scan.end.offset,
-        };
+        let whole =
+            |scan: &Scan| Kept { pos: scan.end.pos, border: scan.end, offset: scan.end.offset };
         let mut by_pos = vec![Vec::new(); scans.len()];
         let mut by_id = vec![Vec::new(); scans.len()];
         for (shard, scan) in scans.iter().enumerate() {
@@ -211,4 +208,3 @@ fn entry_from(scan: &Scan, from: usize, to: usize) -> (usize, Option<u64>) {
     });
     found.unwrap_or((to, None))
 }
-

@@ -3,5 +3,6 @@
 pub mod cut;
 pub mod format;
 pub mod manifest;
+pub mod repair;
 pub mod resp;
 pub mod scan;

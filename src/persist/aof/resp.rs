@@ -366,12 +366,7 @@ pub struct PlainReader<'v> {
 impl<'v> PlainReader<'v> {
     /// Reads `file` from offset `from` (behind an RDB preamble, else 0) to `end`, at most to its
     /// length.
-    pub fn open(
-        volume: &'v dyn Volume,
-        file: &str,
-        from: u64,
-        end: u64,
-    ) -> Result<Self, LogError> {
+    pub fn open(volume: &'v dyn Volume, file: &str, from: u64, end: u64) -> Result<Self, LogError> {
         let window = Window::open(volume, file, from)?;
         let end = end.min(window.len());
         Ok(PlainReader { window, end, args: Vec::new(), pending: 0, multi: None, whole: from })
@@ -425,13 +420,8 @@ impl<'v> PlainReader<'v> {
         self.whole
     }
 
-    /// The file's length in bytes.
-    pub fn len(&self) -> u64 {
-        self.window.len()
-    }
-
-    /// True for a file without a byte.
-    pub fn is_empty(&self) -> bool {
-        self.window.len() == 0
+    /// Offset behind the last command or whole `#` line read.
+    pub fn read(&self) -> u64 {
+        self.window.offset() + self.pending as u64
     }
 }
