@@ -39,7 +39,18 @@ pub fn shard_of(key: &[u8], shards: usize) -> usize {
     if shards == 1 {
         return 0;
     }
-    usize::from(slot(key)) * shards / usize::from(SLOTS)
+    shard_of_slot(slot(key), shards)
+}
+
+/// The shard, of `shards`, that owns a slot.
+pub fn shard_of_slot(slot: u16, shards: usize) -> usize {
+    usize::from(slot) * shards / usize::from(SLOTS)
+}
+
+/// The slots of a shard, of `shards`: the first one and the one behind the last.
+pub fn slots_of(shard: usize, shards: usize) -> (usize, usize) {
+    let first = |shard: usize| (shard * usize::from(SLOTS)).div_ceil(shards);
+    (first(shard), first(shard + 1))
 }
 
 /// CRC-64/REDIS of `bytes` (the trailer of RDB files).
@@ -82,6 +93,18 @@ impl FrameSum {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_and_shards_agree() {
+        for shards in 1..=64 {
+            for shard in 0..shards {
+                let (from, to) = slots_of(shard, shards);
+                assert!(from < to);
+                assert!((from..to).all(|slot| shard_of_slot(slot as u16, shards) == shard));
+            }
+            assert_eq!(slots_of(shards - 1, shards).1, usize::from(SLOTS));
+        }
+    }
 
     #[test]
     fn known_values() {

@@ -3,6 +3,7 @@
 pub mod aof;
 pub mod disk;
 pub mod durable;
+pub mod load;
 pub mod rdb;
 pub mod recovery;
 pub mod sim;

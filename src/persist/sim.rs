@@ -810,6 +810,23 @@ impl Volume for SimMedium {
         state.sync_blocking(inode)
     }
 
+    fn append_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        let mut state = self.lock();
+        state.blocking()?;
+        let inode = state.named(path)?;
+        let end = state.inodes[&inode].len();
+        if !state.effect() {
+            let n = state.random.below(data.len() as u64 + 1) as usize;
+            state.put(inode, end, &data[..n]);
+            return Err(gone());
+        }
+        let mut written = 0;
+        while written < data.len() {
+            written = state.write_inode(inode, end, data, written)?;
+        }
+        state.sync_blocking(inode)
+    }
+
     fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
         let mut state = self.lock();
         state.blocking()?;

@@ -47,7 +47,7 @@ pub struct Options<'a> {
     pub drop_expired: Option<i64>,
     /// Longest string accepted, in bytes.
     pub string_max: u64,
-    /// Raised by the bytes read.
+    /// Raised by the bytes read, those behind the end not included.
     pub progress: Option<&'a AtomicU64>,
 }
 
@@ -284,6 +284,7 @@ impl Reader<'_> {
             }
         }
         self.loaded.end = self.source.offset();
+        self.source.finish();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! 2. `digest` covers every byte before `buf[summed]`, and `summed <= at`.
 //! 3. Nothing is allocated for bytes that the file, at its length when it was opened, does not have.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm, Digest};
@@ -19,7 +20,7 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Source<'a> {
     volume: &'a dyn Volume,
     path: &'a str,
-    /// Raised by the bytes read.
+    /// Raised by the bytes consumed, chunk by chunk.
     progress: Option<&'a AtomicU64>,
     len: u64,
     /// Offset of `buf[at]` in the file.
@@ -69,9 +70,21 @@ impl<'a> Source<'a> {
         self.digest.finalize()
     }
 
+    /// Tells of the bytes consumed last.
+    pub(super) fn finish(&mut self) {
+        self.sum_up();
+    }
+
     fn sum_up(&mut self) {
         self.digest.update(&self.buf[self.summed..self.at]);
+        self.tell(self.at - self.summed);
         self.summed = self.at;
+    }
+
+    fn tell(&self, consumed: usize) {
+        if let Some(progress) = self.progress {
+            progress.fetch_add(consumed as u64, Ordering::Relaxed);
+        }
     }
 
     /// The next `n` bytes, not consumed; `None` when there is no room for so many at once.
@@ -98,19 +111,7 @@ impl<'a> Source<'a> {
     fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
         let from = self.offset + (self.end - self.at) as u64;
         let read = self.volume.read_at(self.path, from, &mut self.buf[into..]);
-        self.read_so_many(read)
-    }
-
-    fn read_so_many(&self, read: std::io::Result<usize>) -> Result<usize, Problem> {
-        let n = read.map_err(Problem::Io)?;
-        if n == 0 {
-            // It was longer when it was opened.
-            return Err(Problem::Truncated);
-        }
-        if let Some(progress) = self.progress {
-            progress.fetch_add(n as u64, Ordering::Relaxed);
-        }
-        Ok(n)
+        some(read)
     }
 
     /// Consumes `n` bytes that were peeked at.
@@ -156,7 +157,8 @@ impl<'a> Source<'a> {
         out.resize(to, 0);
         while from < to {
             let read = self.volume.read_at(self.path, self.offset, &mut out[from..to]);
-            let read = self.read_so_many(read)?;
+            let read = some(read)?;
+            self.tell(read);
             self.digest.update(&out[from..from + read]);
             self.offset += read as u64;
             from += read;
@@ -175,5 +177,13 @@ impl<'a> Source<'a> {
             left -= some;
         }
         Ok(())
+    }
+}
+
+/// What a read gave; nothing is an error, since the file was longer when it was opened.
+fn some(read: io::Result<usize>) -> Result<usize, Problem> {
+    match read.map_err(Problem::Io)? {
+        0 => Err(Problem::Truncated),
+        n => Ok(n),
     }
 }
