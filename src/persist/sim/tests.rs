@@ -1,6 +1,7 @@
 //! That every fault of the simulated medium really happens, and that nothing else does.
 
 use super::*;
+use crate::persist::disk::Volume;
 
 const EIO: Fault = Fault::Error(Errno::IO);
 
