@@ -12,7 +12,7 @@ use crate::persist::disk::Volume;
 use crate::persist::sim::SimMedium;
 
 /// Database, key → expiry, value.
-type Contents = BTreeMap<(usize, Vec<u8>), (Option<i64>, Vec<u8>)>;
+pub(crate) type Contents = BTreeMap<(usize, Vec<u8>), (Option<i64>, Vec<u8>)>;
 
 #[derive(Default)]
 struct Collect {
@@ -133,7 +133,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// Compares with what redis-server said.
-fn check(contents: &Contents, expected: &str) {
+pub(crate) fn check(contents: &Contents, expected: &str) {
     let lines: Vec<&str> = expected.lines().collect();
     assert_eq!(contents.len(), lines.len());
     for line in lines {

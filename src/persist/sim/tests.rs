@@ -1,6 +1,7 @@
 //! That every fault of the simulated medium really happens, and that nothing else does.
 
 use super::*;
+use crate::persist::disk::Volume;
 
 const EIO: Fault = Fault::Error(Errno::IO);
 
@@ -405,4 +406,26 @@ fn a_removed_file_comes_back_whole_even_after_two_crashes() {
         assert!(!back || medium.read_all("f").unwrap() == b"here");
         back
     });
+}
+
+#[test]
+fn an_append_leaves_what_was_there() {
+    let start = |seed| {
+        let medium = SimMedium::new(seed);
+        medium.write_synced("f", &[1; 700]).unwrap();
+        medium.sync_dir().unwrap();
+        medium
+    };
+    for seed in 0..100 {
+        for at in 0..=2 {
+            let medium = start(seed);
+            medium.die_after(at);
+            assert_eq!(medium.append_synced("f", &[2; 700]).is_ok(), at == 2);
+            medium.crash_power(&mut Random::new(seed));
+            let data = medium.read_all("f").unwrap();
+            // The last block may be torn, but its old bytes are written over with themselves.
+            assert_eq!(data[..700], [1; 700]);
+            assert!(at < 2 || data[700..] == [2; 700]);
+        }
+    }
 }
