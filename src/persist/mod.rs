@@ -10,4 +10,4 @@ pub mod volume;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -146,12 +146,27 @@ pub enum Step {
     },
 }
 
+/// What was found in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its name.
+    pub file: String,
+    /// What it is: `BASE` or `INCR`.
+    pub role: &'static str,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Offset up to which it counts.
+    pub ok_up_to: u64,
+}
+
 /// What was found, and what is to be done about it.
 pub struct Plan<'v> {
     /// What to load, in order.
     pub steps: Vec<Step>,
     /// What a human should know, a line each.
     pub report: Vec<String>,
+    /// The files, in the order of the manifest.
+    pub checked: Vec<Checked>,
     /// The id the next multi-shard entry gets.
     pub next_id: u64,
     /// The position at which the logs of the next generation begin.
@@ -194,7 +209,6 @@ pub(super) enum Source {
 #[derive(Clone, Debug)]
 pub(super) struct LastFile {
     pub line: Line,
-    pub pairs: ShardPairs,
     pub len: u64,
     pub kept: Kept,
 }
@@ -271,6 +285,7 @@ pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v
         plan: Plan {
             steps: Vec::new(),
             report: Vec::new(),
+            checked: Vec::new(),
             next_id: 1,
             next_pos: 0,
             options: *options,
@@ -297,9 +312,9 @@ impl Plan<'_> {
         self.broken_off = Some((file.to_owned(), end));
     }
 
-    /// True when committing would change nothing that a stock server could not read as it stands.
+    /// True when nothing has to be cut: another server reads the log as it stands.
     pub fn is_whole(&self) -> bool {
-        let uncut = |l: &LastFile| l.pairs.end.is_some() && l.kept.offset == l.len;
+        let uncut = |l: &LastFile| l.kept.offset == l.len;
         self.last.iter().all(uncut) && self.longer.is_empty() && self.broken_off.is_none()
     }
 }
@@ -323,6 +338,10 @@ enum Listed<'m> {
 }
 
 impl<'v> Inspection<'_, 'v> {
+    fn check(&mut self, file: &str, role: &'static str, size: u64, ok_up_to: u64) {
+        self.plan.checked.push(Checked { file: file.to_owned(), role, size, ok_up_to });
+    }
+
     fn damaged(&self, file: &str, offset: u64, what: impl Into<String>) -> RecoveryError {
         RecoveryError::Damaged {
             file: file.to_owned(),
@@ -370,7 +389,7 @@ impl<'v> Inspection<'_, 'v> {
             self.refuse_stray(name)?;
         }
         self.plan.report.push(format!("{file} is taken over as the base of the log"));
-        self.plain(file, Place::Data, true)?;
+        self.plain(file, "BASE", Place::Data, true)?;
         self.plan.source = Source::Lone { file: file.to_owned(), becomes, moved };
         Ok(())
     }
@@ -401,7 +420,10 @@ impl<'v> Inspection<'_, 'v> {
         for (i, item) in listed.into_iter().enumerate() {
             let last = i + 1 == count;
             match item {
-                Listed::Plain(line) => self.plain(&line.file, Place::Log, last)?,
+                Listed::Plain(line) => {
+                    let role = if line.kind == FileType::Base { "BASE" } else { "INCR" };
+                    self.plain(&line.file, role, Place::Log, last)?
+                }
                 Listed::Part(line, pairs) => self.part(line, pairs)?,
                 Listed::Generation(group) => self.generation(&group, last)?,
             }
@@ -478,7 +500,13 @@ impl<'v> Inspection<'_, 'v> {
     }
 
     /// A file that another server wrote, or a base.
-    fn plain(&mut self, file: &str, place: Place, last: bool) -> Result<(), RecoveryError> {
+    fn plain(
+        &mut self,
+        file: &str,
+        role: &'static str,
+        place: Place,
+        last: bool,
+    ) -> Result<(), RecoveryError> {
         let volume = match place {
             Place::Log => self.volume,
             Place::Data => self.plan.options.data,
@@ -491,6 +519,7 @@ impl<'v> Inspection<'_, 'v> {
         let got = volume.read_at(file, 0, &mut magic).map_err(io_error(file))?;
         let file = file.to_owned();
         if got == magic.len() && &magic == b"REDIS" {
+            self.check(&file, role, len, len);
             self.plan.steps.push(Step::Rdb { file, place, may_break_off: last });
             return Ok(());
         }
@@ -503,6 +532,7 @@ impl<'v> Inspection<'_, 'v> {
                 self.plan.broken_off = Some((file.clone(), end));
             }
         }
+        self.check(&file, role, len, end);
         self.plan.steps.push(Step::Foreign { file, place, from: 0, end });
         Ok(())
     }
@@ -547,6 +577,7 @@ impl<'v> Inspection<'_, 'v> {
             let what = format!("not the {want} bytes whose checksum the manifest holds");
             return Err(self.damaged(&file, len.min(want), what));
         }
+        self.check(&file, "INCR", len, len);
         self.plan.steps.push(Step::Part { file, len });
         Ok(())
     }
@@ -635,6 +666,9 @@ impl<'v> Inspection<'_, 'v> {
                 return Err(self.damaged(&line.file, end.offset, what));
             }
             kept.push(Kept { pos: end.pos, border: end, offset: end.offset });
+            if !last {
+                self.check(&line.file, "INCR", end.offset, end.offset);
+            }
             if end.offset == scan.len {
                 continue;
             }
@@ -772,11 +806,12 @@ impl<'v> Inspection<'_, 'v> {
         appended: Option<(String, u64, u64)>,
     ) -> Result<(), RecoveryError> {
         self.push_generation(group, &kept);
-        for ((scan, (line, pairs)), kept) in scans.iter().zip(&group.lines).zip(&kept) {
+        for ((scan, (line, _)), kept) in scans.iter().zip(&group.lines).zip(&kept) {
             let mut len = scan.len;
             if let Some((_, from, _)) = appended.as_ref().filter(|(f, ..)| *f == line.file) {
                 len = *from;
             }
+            self.check(&line.file, "INCR", len, kept.offset);
             let torn = len - scan.end.offset;
             let depended = scan.end.offset - kept.offset;
             if appended.is_some() && depended > 0 {
@@ -789,8 +824,7 @@ impl<'v> Inspection<'_, 'v> {
                     line.file, kept.offset
                 ));
             }
-            let (line, pairs, kept) = ((*line).clone(), (*pairs).clone(), *kept);
-            self.plan.last.push(LastFile { line, pairs, len, kept });
+            self.plan.last.push(LastFile { line: (*line).clone(), len, kept: *kept });
         }
         let Some((file, from, len)) = appended else { return Ok(()) };
         let end = self.whole_end(self.volume, &file, from, len)?;

@@ -23,22 +23,6 @@ fn pushed(state: &State, key: &str) -> Vec<String> {
     state.get(&(0, key.to_owned())).cloned().unwrap_or_default()
 }
 
-/// Two shards; an entry over both whose second part is torn away, and a write behind its first.
-fn half_an_entry() -> Vec<LogFile> {
-    let mut a = LogFile::new(11, 100);
-    let mut b = LogFile::new(22, 200);
-    a.command(&["SELECT", "3"]).command(&["RPUSH", "a", "1"]).frame(100, 100);
-    a.command(&["RPUSH", "a", "2"]);
-    a.entry(7, 3, &[]).command(&["RPUSH", "a", "x"]);
-    a.command(&["RPUSH", "a", "after"]).frame(100, 100);
-    a.command(&["RPUSH", "a", "later"]).frame(100, 100);
-    b.command(&["RPUSH", "b", "1"]).frame(200, 200);
-    b.entry(7, 3, &[]).command(&["RPUSH", "b", "x"]).frame(200, 200);
-    let torn = b.bytes.len() - 3;
-    b.bytes.truncate(torn);
-    vec![a, b]
-}
-
 #[test]
 fn nothing_is_a_first_start() {
     let (volume, data) = (MemVolume::default(), MemVolume::default());
