@@ -3,6 +3,7 @@
 pub mod aof;
 pub mod disk;
 pub mod durable;
+mod inspect;
 pub mod rdb;
 pub mod recovery;
 pub mod volume;

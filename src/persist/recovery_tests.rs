@@ -334,8 +334,8 @@ proptest! {
         }
         let same = original.iter().zip(&log.bytes).take_while(|(a, b)| a == b).count() as u64;
         let whole = log.borders.iter().rfind(|(offset, _)| *offset <= same).unwrap();
-        let commands: usize =
-            log.borders.iter().zip(&frames).filter(|((o, _), _)| o < &whole.0).map(|(_, f)| f.len()).sum();
+        let in_whole = log.borders.iter().zip(&frames).filter(|((at, _), _)| *at < whole.0);
+        let commands: usize = in_whole.map(|(_, frame)| frame.len()).sum();
         let (volume, _) = directory(std::slice::from_ref(&log));
         let data = MemVolume::default();
         match inspect(&volume, &options(&data, 1, "new")) {

@@ -15,7 +15,8 @@ use crate::persist::aof::manifest::{
 use crate::persist::aof::resp::{Fault, LogError};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
-use crate::persist::recovery::{LastFile, Plan, RecoveryError, Source, io_error, is_log_file};
+use crate::persist::inspect::is_log_file;
+use crate::persist::recovery::{LastFile, Plan, RecoveryError, Source, io_error};
 
 /// Bytes copied, and flushed, at a time.
 const PIECE: usize = 16 << 20;
