@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
-use crate::persist::aof::format::Mark;
+use crate::persist::aof::format::{HEAD_MAX, Mark, parse_head};
 use crate::persist::aof::manifest::{
     self, FileType, Line, Manifest, Ours, PartPairs, ShardPairs, manifest_name,
 };
@@ -457,6 +457,10 @@ impl<'v> Inspection<'_, 'v> {
             if self.plan.options.accept_damage {
                 continue;
             }
+            if self.continued(line, scan)? {
+                let what = "another server has cut this frame short and written on behind it";
+                return Err(self.damaged(&line.file, end.offset, what));
+            }
             if let Some(claim) = scan.gap.and_then(|gap| gap.claim) {
                 let (kind, pos) = if claim.durable > end.pos {
                     ("durable", claim.durable)
@@ -474,6 +478,36 @@ impl<'v> Inspection<'_, 'v> {
             }
         }
         Ok(())
+    }
+
+    /// True when the frame at a gap was cut between two of its commands and more commands follow
+    /// up to the file's end, beyond where the frame should have ended: what a stock server leaves
+    /// that has loaded a torn log and gone on in it. Nothing a crash leaves reads like that.
+    fn continued(&self, line: &Line, scan: &Scan) -> Result<bool, RecoveryError> {
+        let (file, start) = (&line.file, scan.end.offset);
+        let mut bytes = [0; HEAD_MAX];
+        let got = self.volume.read_at(file, start, &mut bytes).map_err(io_error(file))?;
+        let Ok(parsed) = parse_head(&bytes[..got]) else { return Ok(false) };
+        let payload = start + parsed.line as u64;
+        let should_end = payload.saturating_add(parsed.head.len);
+        let fits = parsed.head.pos == scan.end.pos && parsed.head.prev == scan.end.sum;
+        if !fits || should_end >= scan.len {
+            return Ok(false);
+        }
+        let got = self.volume.read_at(file, should_end, &mut bytes).map_err(io_error(file))?;
+        if bytes[..got].starts_with(b"#R") {
+            return Ok(false);
+        }
+        let mut reader =
+            PlainReader::open(self.volume, file, payload, scan.len).map_err(self.log_error())?;
+        loop {
+            let ended = match reader.next_command() {
+                Ok(Some(_)) => continue,
+                Ok(None) => true,
+                Err(error) => matches!(error.fault, Fault::Truncated),
+            };
+            return Ok(ended && reader.whole() > should_end);
+        }
     }
 
     /// The other logs' words about this one, while the page cache is the same.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::base::random::Random;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
+use crate::persist::aof::repair::is_cut_off;
 use crate::persist::disk::Volume;
 use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
 use crate::persist::testing::*;
@@ -53,6 +54,7 @@ fn an_entry_is_kept_in_all_its_logs_or_in_none() {
     assert!(names.contains(&"appendonly.aof.3.tail.incr.aof".to_owned()), "{names:?}");
     assert!(names.contains(&"appendonly.aof.1.s00.incr.aof.cut".to_owned()), "{names:?}");
     let aside = volume.read_all("appendonly.aof.1.s00.incr.aof.cut").unwrap();
+    assert!(is_cut_off("appendonly.aof.1.s00.incr.aof.cut", NAME) && !is_cut_off("a.cut", NAME));
     assert!(before.ends_with(&aside) && aside.starts_with(b"#M 7 3\r\n"));
     let again = look(&volume, &data, "new");
     assert!(again.report.is_empty(), "{:?}", again.report);
@@ -215,6 +217,22 @@ fn commands_behind_the_last_frame_were_another_servers() {
     a.bytes.extend_from_slice(b"#R1 torn");
     let (volume, _) = directory(&[a, b]);
     assert!(refusal(&volume, "new").contains("another server has written behind the log"));
+}
+
+#[test]
+fn a_frame_that_another_server_cut_and_continued_is_not_cut_again() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).command(&["RPUSH", "k", "torn"]).frame(0, 0);
+    let kept = log.bytes.len() - resp(&["RPUSH", "k", "torn"]).len();
+    log.bytes.truncate(kept);
+    log.bytes.extend_from_slice(&resp(&["SELECT", "0"]));
+    log.bytes.extend_from_slice(&resp(&["RPUSH", "k", "written by redis"]));
+    let (volume, _) = directory(&[log.clone()]);
+    assert!(refusal(&volume, "new").contains("written on behind it"));
+    // The same frame, torn by a crash, is cut.
+    log.bytes.truncate(kept);
+    let (volume, _) = directory(&[log]);
+    assert!(look(&volume, &MemVolume::default(), "new").report[0].contains("bytes torn"));
 }
 
 #[test]

@@ -23,6 +23,11 @@ const PIECE: usize = 16 << 20;
 /// Ending of the files that hold what was cut off.
 pub const CUT_OFF: &str = ".cut";
 
+/// True for the files that hold what was cut off of this log: a clean stop removes them.
+pub fn is_cut_off(name: &str, appendfilename: &str) -> bool {
+    name.strip_suffix(CUT_OFF).is_some_and(|log| is_log_file(log, appendfilename))
+}
+
 /// A shard's file of the new generation: empty, durable under its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartedFile {
