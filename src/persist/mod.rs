@@ -4,6 +4,7 @@ pub mod aof;
 pub mod disk;
 pub mod durable;
 pub mod load;
+mod inspect;
 pub mod rdb;
 pub mod recovery;
 pub mod sim;
@@ -12,4 +13,4 @@ pub mod volume;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::base::random::Random;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
+use crate::persist::aof::repair::is_cut_off;
 use crate::persist::disk::Volume;
 use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
 use crate::persist::testing::*;
@@ -21,22 +22,6 @@ fn refusal(volume: &MemVolume, boot: &str) -> String {
 
 fn pushed(state: &State, key: &str) -> Vec<String> {
     state.get(&(0, key.to_owned())).cloned().unwrap_or_default()
-}
-
-/// Two shards; an entry over both whose second part is torn away, and a write behind its first.
-fn half_an_entry() -> Vec<LogFile> {
-    let mut a = LogFile::new(11, 100);
-    let mut b = LogFile::new(22, 200);
-    a.command(&["SELECT", "3"]).command(&["RPUSH", "a", "1"]).frame(100, 100);
-    a.command(&["RPUSH", "a", "2"]);
-    a.entry(7, 3, &[]).command(&["RPUSH", "a", "x"]);
-    a.command(&["RPUSH", "a", "after"]).frame(100, 100);
-    a.command(&["RPUSH", "a", "later"]).frame(100, 100);
-    b.command(&["RPUSH", "b", "1"]).frame(200, 200);
-    b.entry(7, 3, &[]).command(&["RPUSH", "b", "x"]).frame(200, 200);
-    let torn = b.bytes.len() - 3;
-    b.bytes.truncate(torn);
-    vec![a, b]
 }
 
 #[test]
@@ -69,6 +54,7 @@ fn an_entry_is_kept_in_all_its_logs_or_in_none() {
     assert!(names.contains(&"appendonly.aof.3.tail.incr.aof".to_owned()), "{names:?}");
     assert!(names.contains(&"appendonly.aof.1.s00.incr.aof.cut".to_owned()), "{names:?}");
     let aside = volume.read_all("appendonly.aof.1.s00.incr.aof.cut").unwrap();
+    assert!(is_cut_off("appendonly.aof.1.s00.incr.aof.cut", NAME) && !is_cut_off("a.cut", NAME));
     assert!(before.ends_with(&aside) && aside.starts_with(b"#M 7 3\r\n"));
     let again = look(&volume, &data, "new");
     assert!(again.report.is_empty(), "{:?}", again.report);
@@ -234,6 +220,22 @@ fn commands_behind_the_last_frame_were_another_servers() {
 }
 
 #[test]
+fn a_frame_that_another_server_cut_and_continued_is_not_cut_again() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).command(&["RPUSH", "k", "torn"]).frame(0, 0);
+    let kept = log.bytes.len() - resp(&["RPUSH", "k", "torn"]).len();
+    log.bytes.truncate(kept);
+    log.bytes.extend_from_slice(&resp(&["SELECT", "0"]));
+    log.bytes.extend_from_slice(&resp(&["RPUSH", "k", "written by redis"]));
+    let (volume, _) = directory(&[log.clone()]);
+    assert!(refusal(&volume, "new").contains("written on behind it"));
+    // The same frame, torn by a crash, is cut.
+    log.bytes.truncate(kept);
+    let (volume, _) = directory(&[log]);
+    assert!(look(&volume, &MemVolume::default(), "new").report[0].contains("bytes torn"));
+}
+
+#[test]
 fn restarts_without_writes_leave_nothing_behind() {
     let (volume, data) = (MemVolume::default(), MemVolume::default());
     let mut rng = Random::new(1);
@@ -350,8 +352,8 @@ proptest! {
         }
         let same = original.iter().zip(&log.bytes).take_while(|(a, b)| a == b).count() as u64;
         let whole = log.borders.iter().rfind(|(offset, _)| *offset <= same).unwrap();
-        let commands: usize =
-            log.borders.iter().zip(&frames).filter(|((o, _), _)| o < &whole.0).map(|(_, f)| f.len()).sum();
+        let in_whole = log.borders.iter().zip(&frames).filter(|((at, _), _)| *at < whole.0);
+        let commands: usize = in_whole.map(|(_, frame)| frame.len()).sum();
         let (volume, _) = directory(std::slice::from_ref(&log));
         let data = MemVolume::default();
         match inspect(&volume, &options(&data, 1, "new")) {

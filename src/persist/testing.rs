@@ -288,6 +288,22 @@ pub fn resp(args: &[&str]) -> Vec<u8> {
     out
 }
 
+/// Two shards; an entry over both whose second part is torn away, and writes behind its first.
+pub fn half_an_entry() -> Vec<LogFile> {
+    let mut a = LogFile::new(11, 100);
+    let mut b = LogFile::new(22, 200);
+    a.command(&["SELECT", "3"]).command(&["RPUSH", "a", "1"]).frame(100, 100);
+    a.command(&["RPUSH", "a", "2"]);
+    a.entry(7, 3, &[]).command(&["RPUSH", "a", "x"]);
+    a.command(&["RPUSH", "a", "after"]).frame(100, 100);
+    a.command(&["RPUSH", "a", "later"]).frame(100, 100);
+    b.command(&["RPUSH", "b", "1"]).frame(200, 200);
+    b.entry(7, 3, &[]).command(&["RPUSH", "b", "x"]).frame(200, 200);
+    let torn = b.bytes.len() - 3;
+    b.bytes.truncate(torn);
+    vec![a, b]
+}
+
 /// A directory with one generation, written under boot id `old`.
 pub fn directory(logs: &[LogFile]) -> (MemVolume, Manifest) {
     let mut manifest = Manifest::default();

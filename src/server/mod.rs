@@ -33,7 +33,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        Some("check-aof") => return refuse("check-aof"),
+        Some("check-aof") => return crate::tools::check_aof::main(args[1..].to_vec()),
         _ => {}
     }
     let invocation = match args::parse(&args) {

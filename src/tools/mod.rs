@@ -1,1 +1,3 @@
-//! Library halves of the subcommands.
+//! Library halves of the tools. They use the same readers as the server, and nothing of its loop.
+
+pub mod check_aof;

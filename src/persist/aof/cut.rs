@@ -208,3 +208,148 @@ fn entry_from(scan: &Scan, from: usize, to: usize) -> (usize, Option<u64>) {
     });
     found.unwrap_or((to, None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+    use crate::persist::aof::scan::{MARKS_KEPT, ScanOptions, scan};
+    use crate::persist::disk::Volume;
+    use crate::persist::testing::{LogFile, MemVolume};
+    use proptest::prelude::*;
+
+    /// A history: entries over random shards in one order, plain writes and causality marks in
+    /// between, frames of random length; then each log loses a random number of frames.
+    fn history(seed: u64, shards: usize) -> Vec<LogFile> {
+        let mut rng = Random::new(seed);
+        let mut logs: Vec<LogFile> =
+            (0..shards).map(|s| LogFile::new(s as u64 + 1, 10 * s as u64)).collect();
+        for id in 1..=rng.below(14) + 1 {
+            match rng.below(4) {
+                0 => {
+                    let set: Vec<usize> = (0..shards).filter(|_| rng.one_in(2)).collect();
+                    let reader = rng.below(shards as u64) as usize;
+                    let at = (reader as u8, logs[reader].next());
+                    let at = if set.contains(&reader) { vec![] } else { vec![at] };
+                    let bits = set.iter().fold(0, |bits, s| bits | 1 << s);
+                    for &s in &set {
+                        logs[s].entry(id, bits, &at).command(&["PART"]);
+                    }
+                }
+                1 => {
+                    let (a, b) = (rng.below(shards as u64), rng.below(shards as u64));
+                    if a != b {
+                        let seen = (b as u8, logs[b as usize].next());
+                        logs[a as usize].seen(&[seen]).command(&["AFTER"]);
+                    }
+                }
+                _ => {
+                    logs[rng.below(shards as u64) as usize].command(&["WRITE"]);
+                }
+            }
+            for log in &mut logs {
+                if rng.one_in(3) && log.next() > log.pos {
+                    log.frame(0, 0);
+                }
+            }
+        }
+        for log in &mut logs {
+            if log.next() > log.pos {
+                log.frame(0, 0);
+            }
+            let keep = rng.below(log.borders.len() as u64) as usize;
+            let keep = if rng.one_in(2) { keep } else { log.borders.len() - 1 };
+            log.bytes.truncate(log.borders[keep].0 as usize);
+        }
+        logs
+    }
+
+    fn scans(logs: &[LogFile], marks: usize) -> Vec<Scan> {
+        let volume = MemVolume::default();
+        let one = |(shard, log): (usize, &LogFile)| {
+            let name = shard.to_string();
+            volume.put(&name, &log.bytes);
+            let (seed, start) = (log.seed, log.borders[0].1);
+            let options = ScanOptions { seed, start, end: None, same_boot: false, marks };
+            scan(&volume as &dyn Volume, &name, options).unwrap()
+        };
+        logs.iter().enumerate().map(one).collect()
+    }
+
+    /// Every choice of cuts, tried against the definition word by word.
+    fn by_trying_all(scans: &[Scan]) -> Vec<u64> {
+        let choices: Vec<Vec<u64>> = scans
+            .iter()
+            .map(|s| s.marks.iter().map(|m| m.pos).chain([s.end.pos]).collect())
+            .collect();
+        let mut best: Option<Vec<u64>> = None;
+        let mut pick = vec![0; scans.len()];
+        loop {
+            let kept: Vec<u64> = pick.iter().zip(&choices).map(|(i, c)| c[*i]).collect();
+            if closed(scans, &kept) {
+                let sum = |kept: &Vec<u64>| kept.iter().sum::<u64>();
+                if best.as_ref().is_none_or(|b| sum(b) < sum(&kept)) {
+                    best = Some(kept);
+                }
+            }
+            let Some(next) = (0..pick.len()).find(|&s| pick[s] + 1 < choices[s].len()) else {
+                return best.unwrap();
+            };
+            pick[next] += 1;
+            pick[..next].fill(0);
+        }
+    }
+
+    fn closed(scans: &[Scan], kept: &[u64]) -> bool {
+        scans.iter().zip(kept).all(|(scan, &end)| {
+            scan.marks.iter().filter(|m| m.pos < end).all(|mark| match &mark.mark {
+                Mark::Seen(seen) => seen.iter().all(|&(s, pos)| kept[usize::from(s)] >= pos),
+                Mark::Entry { id, participants, readers } => {
+                    let holds = |s: usize| {
+                        scans[s].marks.iter().any(|m| {
+                            m.pos < kept[s]
+                                && matches!(m.mark, Mark::Entry { id: held, .. } if held == *id)
+                        })
+                    };
+                    bits(*participants).all(holds)
+                        && readers.iter().all(|&(s, pos)| kept[usize::from(s)] >= pos)
+                }
+            })
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        #[test]
+        fn finds_the_greatest_closed_choice(seed: u64, shards in 1..5usize) {
+            let logs = history(seed, shards);
+            let whole = scans(&logs, MARKS_KEPT);
+            let kept = greatest_cut(&whole).unwrap();
+            let positions: Vec<u64> = kept.iter().map(|k| k.pos).collect();
+            prop_assert_eq!(&positions, &by_trying_all(&whole));
+            for (kept, scan) in kept.iter().zip(&whole) {
+                prop_assert!(kept.border.pos <= kept.pos && kept.border.offset <= kept.offset);
+                prop_assert_eq!(kept.inside_frame(), kept.border.offset < kept.offset);
+                prop_assert!(kept.offset <= scan.end.offset);
+            }
+            // A list that is too short either gives the same, or says that it is.
+            for marks in 0..4 {
+                match greatest_cut(&scans(&logs, marks)) {
+                    Ok(short) => prop_assert_eq!(&short, &kept),
+                    Err(error) => prop_assert_eq!(error, CutError::ListTooShort),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_that_is_missing_in_the_middle_is_damage() {
+        let (mut a, mut b) = (LogFile::new(1, 0), LogFile::new(2, 0));
+        a.entry(5, 3, &[]).entry(6, 3, &[]).frame(0, 0);
+        b.entry(6, 3, &[]).frame(0, 0);
+        let logs = [a.clone(), b];
+        assert_eq!(greatest_cut(&scans(&logs, 9)), Err(CutError::MarkMissing(0, 0, 1)));
+        assert_eq!(greatest_cut(&scans(&[a], 9)), Err(CutError::NoSuchShard(0, 0)));
+    }
+}

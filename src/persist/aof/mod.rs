@@ -6,3 +6,4 @@ pub mod manifest;
 pub mod repair;
 pub mod resp;
 pub mod scan;
+mod words;

@@ -15,12 +15,18 @@ use crate::persist::aof::manifest::{
 use crate::persist::aof::resp::{Fault, LogError};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
-use crate::persist::recovery::{LastFile, Plan, RecoveryError, Source, io_error, is_log_file};
+use crate::persist::inspect::is_log_file;
+use crate::persist::recovery::{LastFile, Plan, RecoveryError, Source, io_error};
 
 /// Bytes copied, and flushed, at a time.
 const PIECE: usize = 16 << 20;
 /// Ending of the files that hold what was cut off.
 pub const CUT_OFF: &str = ".cut";
+
+/// True for the files that hold what was cut off of this log: a clean stop removes them.
+pub fn is_cut_off(name: &str, appendfilename: &str) -> bool {
+    name.strip_suffix(CUT_OFF).is_some_and(|log| is_log_file(log, appendfilename))
+}
 
 /// A shard's file of the new generation: empty, durable under its name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -189,10 +189,10 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
                 scan.next_id = id.saturating_add(1);
             }
             scan.marks.push_back(mark);
-            if scan.marks.len() > options.marks {
-                if let Some(old) = scan.marks.pop_front() {
-                    scan.dropped.add(&old.mark);
-                }
+            if scan.marks.len() > options.marks
+                && let Some(old) = scan.marks.pop_front()
+            {
+                scan.dropped.add(&old.mark);
             }
         }
         scan.end = frames.border;
