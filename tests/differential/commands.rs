@@ -100,7 +100,7 @@ pub static ROWS: &[Row] = &[
     row!("pexpiretime", 12, R, |g| vec![g.key()]),
     row!("persist", 12, W, |g| vec![g.key()]),
     // Transactions.
-    row!("multi", 30, W, |_| vec![]),
+    row!("multi", 45, W, |_| vec![]),
     row!("exec", 5, R, |_| vec![]),
     row!("discard", 3, R, |_| vec![]),
     row!("watch", 35, R, |g| g.keys(1, 3)),
@@ -147,7 +147,8 @@ impl Gen {
     }
 }
 
-fn expiry_option(g: &mut Gen, args: &mut Args) {
+/// SET keeps a key that is past its expiry until somebody looks; so with `past` false none is made.
+fn expiry_option(g: &mut Gen, args: &mut Args, past: bool) {
     let option = g.word(&["EX", "PX", "EXAT", "PXAT"]);
     let (millis, absolute) = match option.to_ascii_uppercase().as_slice() {
         b"EX" => (false, false),
@@ -156,7 +157,7 @@ fn expiry_option(g: &mut Gen, args: &mut Args) {
         _ => (true, true),
     };
     args.push(option);
-    args.push(if absolute { g.absolute(millis) } else { g.relative(millis, true) });
+    args.push(if absolute { g.absolute(millis, past) } else { g.relative(millis, true) });
 }
 
 fn set(g: &mut Gen) -> Args {
@@ -176,7 +177,7 @@ fn set(g: &mut Gen) -> Args {
     }
     if g.chance(40) {
         let mut expiry = vec![];
-        expiry_option(g, &mut expiry);
+        expiry_option(g, &mut expiry, false);
         options.push(expiry);
     }
     if g.chance(20) {
@@ -196,7 +197,7 @@ fn getex(g: &mut Gen) -> Args {
     let mut args = vec![g.key()];
     match g.below(10) {
         0..3 => {}
-        3..8 => expiry_option(g, &mut args),
+        3..8 => expiry_option(g, &mut args, true),
         8 => args.push(g.word(&["PERSIST"])),
         _ => {
             args.push(g.word(&["PERSIST", "FOO", "EX", "KEEPTTL"]));
@@ -318,7 +319,7 @@ fn expire(g: &mut Gen, millis: bool, absolute: bool) -> Args {
     }
     let greater = options.iter().any(|o| o.eq_ignore_ascii_case(b"GT"));
     let at = match (absolute, greater) {
-        (true, _) => g.absolute(millis),
+        (true, _) => g.absolute(millis, true),
         (false, true) => g.relative_once(millis),
         (false, false) => g.relative(millis, true),
     };

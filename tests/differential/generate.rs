@@ -424,12 +424,14 @@ impl Gen {
         ((105_000 + 10_000 * spread) * unit).to_string().into()
     }
 
-    /// An absolute expiry: after the year 2100, invalid, or in the past.
-    pub fn absolute(&mut self, millis: bool) -> Vec<u8> {
+    /// An absolute expiry: after the year 2100, invalid, or (if `past`) over already.
+    pub fn absolute(&mut self, millis: bool, past: bool) -> Vec<u8> {
         let unit = if millis { 1000 } else { 1 };
         match self.below(20) {
             0 => self.bad_time(),
-            1 | 2 => self.pick(&[b"1".as_slice(), b"0", b"-1", b"1000000", b"-1000"]).to_vec(),
+            1 | 2 if past => {
+                self.pick(&[b"1".as_slice(), b"0", b"-1", b"1000000", b"-1000"]).to_vec()
+            }
             _ => ((4_102_444_800 + 1000 * self.below(20)) * unit).to_string().into(),
         }
     }
@@ -546,11 +548,12 @@ impl Gen {
     fn short(&mut self) -> Step {
         let (key, value) = (self.key(), self.value());
         let one = b"1".to_vec();
-        let args = match self.below(5) {
+        let args = match self.below(6) {
             0 => vec![b"SET".into(), key, value, b"PX".into(), one],
             1 => vec![b"PSETEX".into(), key, one, value],
             2 => vec![b"GETEX".into(), key, b"PX".into(), one],
             3 => vec![b"SET".into(), key, value, b"GET".into(), b"PX".into(), one],
+            4 => vec![b"SET".into(), key, value, b"EXAT".into(), one],
             _ => vec![b"PEXPIRE".into(), key, one],
         };
         Step::Short(self.below(3) as usize, args)

@@ -120,12 +120,50 @@ struct Pair {
     peer: Side,
     ours: Side,
     queues: Vec<Queue>,
+    tally: Tally,
+}
+
+/// What came back, so that a stream that tests little is noticed.
+#[derive(Debug, Default)]
+struct Tally {
+    replies: u64,
+    errors: u64,
+    absent: u64,
+    executed: u64,
+    refused: u64,
+}
+
+impl Tally {
+    fn note(&mut self, command: &Command, reply: &Value) {
+        self.replies += 1;
+        self.errors += u64::from(reply.is_error());
+        self.absent += u64::from(reply.is_null());
+        if command.is("EXEC") {
+            self.executed += u64::from(matches!(reply, Value::Array(_)));
+            self.refused += u64::from(reply.is_null());
+        }
+    }
+
+    /// Errors are wanted, but not many; transactions are both carried out and refused.
+    fn assert_telling(&self) {
+        if self.replies < 5_000 {
+            return;
+        }
+        assert!(self.errors * 100 / self.replies < 35, "too many errors: {self:?}");
+        assert!(self.executed * 200 > self.replies / 5, "too few transactions: {self:?}");
+        assert!(self.refused > 0, "no WATCH ever refused an EXEC: {self:?}");
+    }
 }
 
 impl Pair {
     fn connect(peer: u16, ours: u16) -> io::Result<Pair> {
         let queues = (0..CONNECTIONS).map(|_| Queue::default()).collect();
-        Ok(Pair { peer: Side::connect(peer)?, ours: Side::connect(ours)?, queues })
+        Ok(Pair {
+            peer: Side::connect(peer)?,
+            ours: Side::connect(ours)?,
+            queues,
+            tally: Tally::default(),
+        })
     }
 
     fn run(&mut self, at: usize, step: &Step) -> Result<(), Difference> {
@@ -173,6 +211,7 @@ impl Pair {
                 )));
             }
             queue.note(command, &peer.1);
+            self.tally.note(command, &peer.1);
         }
         if commands.last().is_some_and(|c| c.is("QUIT")) {
             return self.reconnect(on);
@@ -368,6 +407,8 @@ fn differential(shards: usize) {
             panic!("{what}: {}", report(peer.port(), ours.port(), seed, found, played));
         }
     }
+    println!("{what}, seed {seed}: {:?}", pair.tally);
+    pair.tally.assert_telling();
     drop(pair);
     for name in &known {
         let drawn = generator.used().contains(name.as_str());
@@ -391,6 +432,27 @@ fn differential_2_shards() {
 #[test]
 fn differential_4_shards() {
     differential(4);
+}
+
+/// The harness itself: a server that lacks one command is found out, and the report is short.
+#[test]
+fn a_difference_is_found_and_shrunk() {
+    let what = "self-check of the differential stream";
+    let Some(peer) = Server::peer(Options::default(), what) else { return };
+    let lacking = Options::default().with("rename-command", "GETDEL").with("rename-command", "TTL");
+    let lacking = Options { more: with_empty_names(&lacking.more), ..lacking };
+    let Some(ours) = Server::peer(lacking, what) else { return };
+    let mut generator = Gen::new(7, |_| true, Profile::All);
+    let mut pair = Pair::connect(peer.port(), ours.port()).expect("connect");
+    let played: Vec<Step> = steps(&mut generator, 2_000).collect();
+    let found = play(&mut pair, &played).expect_err("the difference was not seen");
+    let text = report(peer.port(), ours.port(), 7, found, played);
+    assert!(text.contains("shortest stream found, 1 steps") && text.contains("unknown command"));
+}
+
+/// `rename-command X` takes a second word, the empty one.
+fn with_empty_names(flags: &[String]) -> Vec<String> {
+    flags.chunks(2).flat_map(|f| [f[0].clone(), f[1].clone(), String::new()]).collect()
 }
 
 #[test]
