@@ -1,0 +1,533 @@
+//! One row per command of the table: how often it is drawn and how its arguments are made, valid
+//! and invalid. A command that the server knows and that has no row here fails a test.
+
+use super::generate::{Args, Gen};
+
+/// What the generator must know of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trait {
+    /// Changes data.
+    Write,
+    /// Has an argument that is a time: no argument may be replaced by a number.
+    Timed,
+    /// Its forms are sent exactly as made (a spoiled one would stop the server or worse).
+    Exact,
+}
+
+/// A command of the stream.
+pub struct Row {
+    /// Lower-case name.
+    pub name: &'static str,
+    /// How often it is drawn, relative to the others.
+    pub weight: u32,
+    /// See [`Trait`].
+    pub traits: &'static [Trait],
+    /// Makes its arguments.
+    pub make: fn(&mut Gen) -> Args,
+}
+
+impl Row {
+    /// Whether it has this trait.
+    pub fn is(&self, wanted: Trait) -> bool {
+        self.traits.contains(&wanted)
+    }
+}
+
+use Trait::{Exact, Timed, Write};
+
+const W: &[Trait] = &[Write];
+const R: &[Trait] = &[];
+const WT: &[Trait] = &[Write, Timed];
+const X: &[Trait] = &[Exact];
+
+macro_rules! row {
+    ($name:literal, $weight:literal, $traits:expr, $make:expr) => {
+        Row { name: $name, weight: $weight, traits: $traits, make: $make }
+    };
+}
+
+/// The rows. Weights are in thousandths, roughly.
+pub static ROWS: &[Row] = &[
+    // Strings.
+    row!("set", 120, WT, set),
+    row!("get", 60, R, |g| vec![g.any_key()]),
+    row!("getset", 10, W, |g| vec![g.key(), g.value()]),
+    row!("getdel", 10, W, |g| vec![g.any_key()]),
+    row!("getex", 20, WT, getex),
+    row!("setnx", 10, W, |g| vec![g.key(), g.value()]),
+    row!("setex", 10, WT, |g| vec![g.key(), g.relative(false, true), g.value()]),
+    row!("psetex", 10, WT, |g| vec![g.key(), g.relative(true, true), g.value()]),
+    row!("mset", 25, W, pairs),
+    row!("msetnx", 15, W, pairs),
+    row!("mget", 30, R, |g| g.keys(1, 8)),
+    row!("append", 25, W, append),
+    row!("strlen", 12, R, |g| vec![g.any_key()]),
+    row!("incr", 20, W, |g| vec![g.key()]),
+    row!("decr", 12, W, |g| vec![g.key()]),
+    row!("incrby", 15, W, |g| vec![g.key(), g.integer()]),
+    row!("decrby", 12, W, |g| vec![g.key(), g.integer()]),
+    row!("incrbyfloat", 15, W, |g| vec![g.key(), g.float()]),
+    row!("getrange", 15, R, |g| vec![g.any_key(), g.index(), g.index()]),
+    row!("substr", 5, R, |g| vec![g.any_key(), g.index(), g.index()]),
+    row!("setrange", 20, W, setrange),
+    row!("lcs", 12, R, lcs),
+    // Bits, where the server has them.
+    row!("setbit", 8, W, |g| vec![g.key(), g.bit_offset(), g.word(&["0", "1", "1", "2", "x"])]),
+    row!("getbit", 6, R, |g| vec![g.key(), g.bit_offset()]),
+    row!("bitcount", 6, R, bitcount),
+    // Keys of any type.
+    row!("del", 20, W, |g| g.keys(1, 5)),
+    row!("unlink", 15, W, |g| g.keys(1, 5)),
+    row!("exists", 15, R, |g| g.keys(1, 6)),
+    row!("touch", 10, R, |g| g.keys(1, 6)),
+    row!("type", 10, R, |g| vec![g.any_key()]),
+    row!("keys", 10, R, |g| vec![g.pattern()]),
+    row!("scan", 10, R, scan),
+    row!("randomkey", 6, R, |_| vec![]),
+    row!("rename", 25, W, |g| g.keys(2, 2)),
+    row!("renamenx", 20, W, |g| g.keys(2, 2)),
+    row!("copy", 25, W, copy),
+    row!("move", 15, W, |g| vec![g.key(), g.database()]),
+    row!("object", 25, R, object),
+    // Expiry.
+    row!("expire", 20, WT, |g| expire(g, false, false)),
+    row!("pexpire", 20, WT, |g| expire(g, true, false)),
+    row!("expireat", 20, WT, |g| expire(g, false, true)),
+    row!("pexpireat", 20, WT, |g| expire(g, true, true)),
+    row!("ttl", 12, R, |g| vec![g.key()]),
+    row!("pttl", 12, R, |g| vec![g.key()]),
+    row!("expiretime", 12, R, |g| vec![g.key()]),
+    row!("pexpiretime", 12, R, |g| vec![g.key()]),
+    row!("persist", 12, W, |g| vec![g.key()]),
+    // Transactions.
+    row!("multi", 45, W, |_| vec![]),
+    row!("exec", 5, R, |_| vec![]),
+    row!("discard", 3, R, |_| vec![]),
+    row!("watch", 35, R, |g| g.keys(1, 3)),
+    row!("unwatch", 5, R, |_| vec![]),
+    // Connections.
+    row!("ping", 8, R, |g| g.maybe_value()),
+    row!("echo", 6, R, |g| vec![g.value()]),
+    row!("select", 25, W, |g| vec![g.database()]),
+    row!("auth", 3, R, auth),
+    row!("hello", 6, R, hello),
+    row!("quit", 2, X, |_| vec![]),
+    row!("reset", 3, R, |_| vec![]),
+    row!("client", 6, X, client),
+    // The server.
+    row!("dbsize", 10, R, |_| vec![]),
+    row!("flushdb", 2, W, flush),
+    row!("flushall", 1, W, flush),
+    row!("swapdb", 8, W, |g| vec![g.database(), g.database()]),
+    row!("time", 3, R, |_| vec![]),
+    row!("info", 4, R, info),
+    row!("config", 8, X, config),
+    row!("command", 8, X, command),
+    row!("shutdown", 2, X, shutdown),
+    // No command at all.
+    row!("nosuchcommand", 4, R, |g| g.keys(0, 4)),
+];
+
+impl Gen {
+    fn any_key(&mut self) -> Vec<u8> {
+        if self.chance(6) { self.big_key() } else { self.key() }
+    }
+
+    fn maybe_value(&mut self) -> Args {
+        if self.chance(50) { vec![] } else { vec![self.value()] }
+    }
+
+    fn bit_offset(&mut self) -> Vec<u8> {
+        if self.chance(90) { self.below(600).to_string().into() } else { self.garbage() }
+    }
+
+    fn form(&mut self, forms: &[&str]) -> Args {
+        let form = self.pick(forms);
+        form.split(' ').filter(|word| !word.is_empty()).map(|word| word.into()).collect()
+    }
+}
+
+/// SET keeps a key that is past its expiry until somebody looks; so with `past` false none is made.
+fn expiry_option(g: &mut Gen, args: &mut Args, past: bool) {
+    let option = g.word(&["EX", "PX", "EXAT", "PXAT"]);
+    let (millis, absolute) = match option.to_ascii_uppercase().as_slice() {
+        b"EX" => (false, false),
+        b"PX" => (true, false),
+        b"EXAT" => (false, true),
+        _ => (true, true),
+    };
+    args.push(option);
+    args.push(if absolute { g.absolute(millis, past) } else { g.relative(millis, true) });
+}
+
+fn set(g: &mut Gen) -> Args {
+    if g.chance(4) {
+        return vec![g.big_key(), g.big_value()];
+    }
+    let mut args = vec![g.key(), g.value()];
+    if g.chance(55) {
+        return args;
+    }
+    let mut options: Vec<Args> = Vec::new();
+    if g.chance(35) {
+        options.push(vec![g.word(&["NX", "XX"])]);
+    }
+    if g.chance(30) {
+        options.push(vec![g.word(&["GET"])]);
+    }
+    if g.chance(40) {
+        let mut expiry = vec![];
+        expiry_option(g, &mut expiry, false);
+        options.push(expiry);
+    }
+    if g.chance(20) {
+        options.push(vec![g.word(&["KEEPTTL"])]);
+    }
+    if g.chance(4) {
+        options.push(vec![g.word(&["NX", "XX", "FOO", "PERSIST", "EX", "PXAT"])]);
+    }
+    while !options.is_empty() {
+        let at = g.below(options.len() as u64) as usize;
+        args.extend(options.swap_remove(at));
+    }
+    args
+}
+
+fn getex(g: &mut Gen) -> Args {
+    let mut args = vec![g.key()];
+    match g.below(10) {
+        0..3 => {}
+        3..8 => expiry_option(g, &mut args, true),
+        8 => args.push(g.word(&["PERSIST"])),
+        _ => {
+            args.push(g.word(&["PERSIST", "FOO", "EX", "KEEPTTL"]));
+            args.push(g.word(&["PERSIST", "EX", "abc"]));
+        }
+    }
+    args
+}
+
+fn pairs(g: &mut Gen) -> Args {
+    let n = 1 + g.below(6);
+    let mut args = Vec::new();
+    for _ in 0..n {
+        args.push(g.key());
+        args.push(g.value());
+    }
+    args
+}
+
+fn append(g: &mut Gen) -> Args {
+    if g.chance(5) { vec![g.big_key(), g.big_value()] } else { vec![g.key(), g.value()] }
+}
+
+fn setrange(g: &mut Gen) -> Args {
+    if g.chance(5) {
+        let at = g.pick(&["0", "1000", "16384", "30000"]);
+        return vec![g.big_key(), at.into(), g.big_value()];
+    }
+    let offset = match g.below(10) {
+        0..8 => g.below(80).to_string().into(),
+        8 => g.word(&["536870911", "536870912", "9223372036854775807", "-1", "x", "600"]),
+        _ => g.below(600).to_string().into(),
+    };
+    // A valid but huge offset only meets an empty value: nothing is allocated.
+    let value = if offset == b"536870911" { vec![] } else { g.value() };
+    vec![g.key(), offset, value]
+}
+
+fn lcs(g: &mut Gen) -> Args {
+    let mut args = g.keys(2, 2);
+    for option in ["LEN", "IDX", "WITHMATCHLEN"] {
+        if g.chance(35) {
+            args.push(g.word(&[option]));
+        }
+    }
+    if g.chance(30) {
+        args.push(g.word(&["MINMATCHLEN"]));
+        args.push(g.integer());
+    }
+    if g.chance(3) {
+        args.push(g.word(&["FOO", "MINMATCHLEN"]));
+    }
+    args
+}
+
+fn bitcount(g: &mut Gen) -> Args {
+    let mut args = vec![g.key()];
+    if g.chance(60) {
+        args.extend([g.index(), g.index()]);
+        if g.chance(30) {
+            args.push(g.word(&["BIT", "BYTE", "FOO"]));
+        }
+    }
+    args
+}
+
+fn scan(g: &mut Gen) -> Args {
+    let mut args =
+        vec![g.word(&["0", "0", "0", "0", "abc", "-1", "", "99999999999999999999", " 0"])];
+    if g.chance(40) {
+        args.extend([g.word(&["MATCH"]), g.pattern()]);
+    }
+    if g.chance(40) {
+        args.extend([g.word(&["COUNT"]), g.word(&["1", "10", "1000", "0", "-1", "abc"])]);
+    }
+    if g.chance(20) {
+        args.extend([g.word(&["TYPE"]), g.word(&["string", "hash"])]);
+    }
+    if g.chance(3) {
+        args.push(g.word(&["FOO", "MATCH", "COUNT"]));
+    }
+    args
+}
+
+fn copy(g: &mut Gen) -> Args {
+    let mut args = g.keys(2, 2);
+    if g.chance(35) {
+        args.extend([g.word(&["DB"]), g.database()]);
+    }
+    if g.chance(35) {
+        args.push(g.word(&["REPLACE"]));
+    }
+    if g.chance(3) {
+        args.push(g.word(&["FOO", "DB"]));
+    }
+    args
+}
+
+fn object(g: &mut Gen) -> Args {
+    let what = g.word(&[
+        "ENCODING", "ENCODING", "ENCODING", "ENCODING", "REFCOUNT", "IDLETIME", "FREQ", "HELP",
+        "FOO",
+    ]);
+    let mut args = vec![what];
+    if !args[0].eq_ignore_ascii_case(b"HELP") || g.chance(10) {
+        args.push(g.any_key());
+    }
+    args
+}
+
+fn expire(g: &mut Gen, millis: bool, absolute: bool) -> Args {
+    let key = g.key();
+    let mut options: Args = Vec::new();
+    if g.chance(50) {
+        options.push(g.word(&["NX", "XX", "GT", "LT"]));
+        if g.chance(15) {
+            options.push(g.word(&["NX", "XX", "GT", "LT", "FOO"]));
+        }
+    }
+    let greater = options.iter().any(|o| o.eq_ignore_ascii_case(b"GT"));
+    let at = match (absolute, greater) {
+        (true, _) => g.absolute(millis, true),
+        (false, true) => g.relative_once(millis),
+        (false, false) => g.relative(millis, true),
+    };
+    let mut args = vec![key, at];
+    args.extend(options);
+    args
+}
+
+fn auth(g: &mut Gen) -> Args {
+    g.form(&["x", "default x", "nobody x", "default", "a b c"])
+}
+
+fn hello(g: &mut Gen) -> Args {
+    g.form(&[
+        "",
+        "2",
+        "3",
+        "3",
+        "4",
+        "1",
+        "abc",
+        "3 SETNAME me",
+        "2 AUTH default x",
+        "3 AUTH nobody x",
+        "3 AUTH default",
+        "3 SETNAME",
+        "3 FOO",
+        "2 AUTH default x SETNAME you",
+    ])
+}
+
+fn client(g: &mut Gen) -> Args {
+    g.form(&[
+        "ID",
+        "GETNAME",
+        "SETNAME me",
+        "SETNAME",
+        "GETNAME x",
+        "FOO",
+        "SETNAME a\nb",
+        "REPLY ON",
+        "NO-EVICT on",
+        "NO-EVICT x",
+    ])
+}
+
+fn flush(g: &mut Gen) -> Args {
+    g.form(&["", "", "ASYNC", "SYNC", "sync", "FOO", "ASYNC SYNC"])
+}
+
+fn info(g: &mut Gen) -> Args {
+    g.form(&[
+        "",
+        "keyspace",
+        "KEYSPACE",
+        "server",
+        "nosuch",
+        "all",
+        "everything",
+        "default",
+        "keyspace cpu",
+    ])
+}
+
+fn config(g: &mut Gen) -> Args {
+    g.form(&[
+        "GET maxmemory",
+        "GET appendfsync",
+        "GET nosuch",
+        "GET databases",
+        "GET MaxMemory appendonly",
+        "GET maxmemory maxmemory",
+        "GET",
+        "GET proto-max-bulk-len timeout",
+        "SET maxmemory 0",
+        "SET maxmemory 1gb",
+        "SET maxmemory 0 timeout 0",
+        "SET maxmemory-policy noeviction",
+        "SET appendfsync always",
+        "SET timeout 0",
+        "SET nosuch x",
+        "SET maxmemory abc",
+        "SET appendfsync sometimes",
+        "SET maxmemory",
+        "SET",
+        "SET maxmemory 1 maxmemory 2",
+        "SET databases 3",
+        "SET maxmemory-policy nosuch",
+        "RESETSTAT",
+        "RESETSTAT x",
+        "REWRITE",
+        "HELP",
+        "FOO",
+        "",
+        "SET timeout -1",
+        "SET maxmemory 0 nosuch x",
+    ])
+}
+
+fn command(g: &mut Gen) -> Args {
+    g.form(&[
+        "COUNT",
+        "COUNT x",
+        "INFO get set mget rename",
+        "INFO nosuch",
+        "INFO nosuch get",
+        "INFO eval x",
+        "GETKEYS SET k v",
+        "GETKEYS MSET a 1 b 2",
+        "GETKEYS MGET a b c",
+        "GETKEYS PING",
+        "GETKEYS nosuch x",
+        "GETKEYS GET",
+        "GETKEYS RENAME a b",
+        "GETKEYS",
+        "GETKEYS COPY a b REPLACE",
+        "FOO",
+        "HELP",
+        "LIST",
+        "LIST FILTERBY PATTERN mse*",
+        "LIST FILTERBY FOO x",
+        "LIST FOO",
+        "DOCS get",
+        "",
+        "GETKEYS DEL a b c",
+        "GETKEYS OBJECT ENCODING k",
+        "GETKEYS WATCH a b",
+        "GETKEYS LCS a b IDX",
+    ])
+}
+
+fn shutdown(g: &mut Gen) -> Args {
+    // Only such forms as do not stop it; the real one ends the test.
+    g.form(&["FOO", "SAVE NOSAVE", "ABORT", "ABORT NOW", "NOSAVE SAVE NOW", "NOW FOO"])
+}
+
+/// Commands of the first table: the server must know every one of them.
+pub const REQUIRED: &[&str] = &[
+    "set",
+    "get",
+    "getset",
+    "getdel",
+    "getex",
+    "setnx",
+    "setex",
+    "psetex",
+    "mset",
+    "msetnx",
+    "mget",
+    "append",
+    "strlen",
+    "incr",
+    "decr",
+    "incrby",
+    "decrby",
+    "incrbyfloat",
+    "getrange",
+    "substr",
+    "setrange",
+    "lcs",
+    "del",
+    "unlink",
+    "exists",
+    "touch",
+    "type",
+    "keys",
+    "scan",
+    "randomkey",
+    "rename",
+    "renamenx",
+    "copy",
+    "move",
+    "object",
+    "expire",
+    "pexpire",
+    "expireat",
+    "pexpireat",
+    "ttl",
+    "pttl",
+    "expiretime",
+    "pexpiretime",
+    "persist",
+    "multi",
+    "exec",
+    "discard",
+    "watch",
+    "unwatch",
+    "ping",
+    "echo",
+    "select",
+    "auth",
+    "hello",
+    "quit",
+    "reset",
+    "dbsize",
+    "flushdb",
+    "flushall",
+    "swapdb",
+    "time",
+    "info",
+    "config",
+    "command",
+    "shutdown",
+];
+
+#[test]
+fn every_required_command_has_a_row() {
+    for name in REQUIRED {
+        assert!(ROWS.iter().any(|r| r.name == *name), "{name} has no row");
+    }
+}

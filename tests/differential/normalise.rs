@@ -1,0 +1,217 @@
+//! The one table of loosened comparisons: which command, what is not compared, why. Whatever is not
+//! listed here is compared byte for byte. Errors are never loosened.
+
+use std::collections::BTreeMap;
+
+use super::generate::{Args, universe};
+use crate::support::Value;
+
+/// How two replies that are not the same may still agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The same elements in any order.
+    AnyOrder,
+    /// The same pairs in any order.
+    AnyOrderPairs,
+    /// Integers at most this far apart.
+    Near(i64),
+    /// The same type of reply, whatever it says.
+    Type,
+    /// A key the stream has named, or nothing on both sides.
+    SomeKey,
+    /// A cursor and a page.
+    Page,
+    /// A map, but for the values of `version`, `id` and `modules`.
+    Hello,
+    /// The number of keys and of expiries in each database, where both name databases.
+    Keyspace,
+    /// Rows of the command table: arity, key positions and the flags that both versions have.
+    CommandRows,
+    /// Names of commands: those of the server under test are among the peer's.
+    SomeCommands,
+}
+
+/// A row of the table.
+pub struct Loosened {
+    /// Lower-case command, with its subcommand if only that one is meant.
+    pub command: &'static str,
+    /// How far.
+    pub how: How,
+    /// What is not compared.
+    pub what: &'static str,
+    /// Why.
+    pub why: &'static str,
+}
+
+const fn row(command: &'static str, how: How, what: &'static str, why: &'static str) -> Loosened {
+    Loosened { command, how, what, why }
+}
+
+const CLOCK: &str = "the two servers read their clocks at different moments";
+const TABLE: &str = "the order of a hash table is nobody's promise";
+const VERSION: &str = "7.0 judges 7.2: texts were added (documented in the release notes of 7.2)";
+
+/// The table.
+pub static TABLE_OF_LOOSENED: &[Loosened] = &[
+    row("keys", How::AnyOrder, "order", TABLE),
+    row(
+        "scan",
+        How::Page,
+        "cursor and page",
+        "cursors are opaque; whole scans are compared as sets",
+    ),
+    row("randomkey", How::SomeKey, "which key", "random; it must be one the stream has named"),
+    row("ttl", How::Near(5), "5 s", CLOCK),
+    row("pttl", How::Near(5_000), "5 s", CLOCK),
+    row("expiretime", How::Near(5), "5 s", CLOCK),
+    row("pexpiretime", How::Near(5_000), "5 s", CLOCK),
+    row("object|idletime", How::Near(600), "10 minutes", CLOCK),
+    row("object|refcount", How::Type, "the count", "sharing of values is the allocator's business"),
+    row("object|help", How::Type, "the text", VERSION),
+    row("time", How::Type, "the time", CLOCK),
+    row("hello", How::Hello, "version, id, modules", "another program, another number of clients"),
+    row("client|id", How::Type, "the id", "the number of clients so far differs"),
+    row("info", How::Keyspace, "all but keys and expires", "another program; fields have a test"),
+    row("config|get", How::AnyOrderPairs, "order", TABLE),
+    row("config|help", How::Type, "the text", VERSION),
+    row("command|count", How::Type, "the number", "commands of later issues are not there yet"),
+    row("command|info", How::CommandRows, "categories, tips, key specs, subcommands", VERSION),
+    row("command|list", How::SomeCommands, "commands not there yet", "they come with later issues"),
+    row("command|docs", How::Type, "the texts", VERSION),
+    row("command|help", How::Type, "the text", VERSION),
+    row("command", How::SomeCommands, "all but the names", "they come with later issues"),
+];
+
+fn find(args: &Args) -> Option<&'static Loosened> {
+    let name = String::from_utf8_lossy(args.first()?).to_ascii_lowercase();
+    let with_sub = args.get(1).map(|sub| {
+        let sub = String::from_utf8_lossy(sub).to_ascii_lowercase();
+        format!("{name}|{sub}")
+    });
+    let row = |wanted: &str| TABLE_OF_LOOSENED.iter().find(|l| l.command == wanted);
+    match with_sub.as_deref().and_then(row) {
+        Some(found) => Some(found),
+        // The bare form of a command with subcommands has a row of its own.
+        None if name == "command" && args.len() > 1 => None,
+        None => row(&name),
+    }
+}
+
+/// Whether the reply of the server under test agrees with the peer's.
+pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
+    if peer == ours {
+        let key = matches!(find(args), Some(l) if l.how == How::SomeKey);
+        return !key || !matches!(peer, Value::Bulk(_)) || known_key(peer);
+    }
+    if peer.is_error() || ours.is_error() {
+        return false;
+    }
+    let Some(loosened) = find(args) else { return false };
+    match loosened.how {
+        How::AnyOrder => same_type(peer, ours) && sorted(peer, 1) == sorted(ours, 1),
+        How::AnyOrderPairs => same_type(peer, ours) && sorted(peer, 2) == sorted(ours, 2),
+        How::Near(slack) => match (peer.int(), ours.int()) {
+            (Some(a), Some(b)) => (a < 0) == (b < 0) && (a >= 0) && (a - b).abs() <= slack,
+            _ => false,
+        },
+        How::Type => same_type(peer, ours),
+        How::SomeKey => known_key(peer) && known_key(ours) && peer.is_null() == ours.is_null(),
+        How::Page => is_page(peer) && is_page(ours),
+        How::Hello => same_type(peer, ours) && hello(peer) == hello(ours),
+        How::Keyspace => same_type(peer, ours) && keyspace(peer, ours),
+        How::CommandRows => command_rows(peer, ours),
+        How::SomeCommands => {
+            let (theirs, mine) = (names(peer), names(ours));
+            same_type(peer, ours) && mine.iter().all(|n| theirs.contains(n))
+        }
+    }
+}
+
+fn same_type(a: &Value, b: &Value) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+fn sorted(value: &Value, group: usize) -> Vec<String> {
+    let items = value.items().unwrap_or(&[]);
+    let mut all: Vec<String> = items.chunks(group).map(|c| format!("{c:?}")).collect();
+    all.sort();
+    all
+}
+
+fn known_key(value: &Value) -> bool {
+    value.is_null() || value.text().is_some_and(|key| universe().contains(key))
+}
+
+fn is_page(value: &Value) -> bool {
+    let Some([Value::Bulk(cursor), Value::Array(_)]) = value.items() else { return false };
+    !cursor.is_empty() && cursor.iter().all(u8::is_ascii_digit)
+}
+
+fn hello(value: &Value) -> Vec<String> {
+    let keep = |pair: &&[Value]| {
+        let name = pair[0].text().unwrap_or(b"");
+        !matches!(name, b"version" | b"id" | b"modules")
+    };
+    let items = value.items().unwrap_or(&[]);
+    items.chunks(2).filter(keep).map(|pair| format!("{pair:?}")).collect()
+}
+
+fn keyspace(peer: &Value, ours: &Value) -> bool {
+    let lines = |value: &Value| -> Vec<String> {
+        let text = String::from_utf8_lossy(value.text().unwrap_or(b"")).into_owned();
+        let counts = |l: &str| l.split(",avg_ttl").next().unwrap_or("").to_owned();
+        text.lines().filter(|l| l.starts_with("db") && l.contains(":keys=")).map(counts).collect()
+    };
+    lines(peer) == lines(ours)
+}
+
+fn command_rows(peer: &Value, ours: &Value) -> bool {
+    // Flags that exist to steer what is not compared here, or that differ between 7.0 and 7.2.
+    let row = |value: &Value| -> Option<String> {
+        let items = value.items()?;
+        let mut flags = sorted(&items[2], 1);
+        flags.retain(|f| !f.contains("movablekeys"));
+        let keys = &items[3..6];
+        let name = items[0].text()?.to_ascii_lowercase();
+        Some(format!("{name:?} {:?} {flags:?} {keys:?}", items[1]))
+    };
+    let rows =
+        |v: &Value| -> Vec<Option<String>> { v.items().unwrap_or(&[]).iter().map(row).collect() };
+    same_type(peer, ours) && rows(peer) == rows(ours)
+}
+
+fn names(value: &Value) -> Vec<Vec<u8>> {
+    let name = |v: &Value| match v.items() {
+        Some(row) => row.first().and_then(Value::text).map(<[u8]>::to_vec),
+        None => v.text().map(<[u8]>::to_vec),
+    };
+    value.items().unwrap_or(&[]).iter().filter_map(name).collect()
+}
+
+#[test]
+fn the_table_is_a_table() {
+    let mut seen = BTreeMap::new();
+    for row in TABLE_OF_LOOSENED {
+        assert!(!row.what.is_empty() && !row.why.is_empty(), "{}: say what and why", row.command);
+        assert!(seen.insert(row.command, row.how).is_none(), "{} stands twice", row.command);
+    }
+}
+
+#[test]
+fn loosened_is_not_loose() {
+    let key = |name: &str| vec![name.as_bytes().to_vec(), b"k".to_vec()];
+    let bulk = |text: &str| Value::Bulk(text.into());
+    assert!(agree(&key("TTL"), &Value::Int(100), &Value::Int(101)));
+    assert!(!agree(&key("TTL"), &Value::Int(100), &Value::Int(-1)));
+    assert!(!agree(&key("TTL"), &Value::Int(100), &Value::Int(200)));
+    assert!(!agree(&key("GET"), &bulk("a"), &bulk("b")));
+    assert!(!agree(&key("GET"), &Value::NullBulk, &Value::Null));
+    assert!(!agree(&key("RANDOMKEY"), &bulk("k1"), &bulk("never named")));
+    assert!(!agree(&key("RANDOMKEY"), &bulk("k1"), &Value::NullBulk));
+    let (ab, ba) = (vec![bulk("a"), bulk("b")], vec![bulk("b"), bulk("a")]);
+    assert!(agree(&key("KEYS"), &Value::Array(ab.clone()), &Value::Array(ba.clone())));
+    assert!(!agree(&key("KEYS"), &Value::Array(ab.clone()), &Value::Set(ba.clone())));
+    assert!(!agree(&key("MGET"), &Value::Array(ab), &Value::Array(ba)));
+    let error = Value::Error(b"ERR a".into());
+    assert!(!agree(&key("KEYS"), &error, &Value::Error(b"ERR b".into())));
+}

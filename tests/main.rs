@@ -1,0 +1,26 @@
+//! The one integration binary: the server is started as a process and judged from outside.
+//!
+//! `cargo test --test main` runs the short forms. The long forms are the same tests with larger
+//! numbers in the environment:
+//!
+//! | variable | short | what it sizes |
+//! |---|---|---|
+//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of the differential stream, per number of shards |
+//! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream |
+//! | `RINGSTONE_LINEAR_HISTORIES` | 12 | recorded histories, over 2 and 4 shards |
+//! | `RINGSTONE_CRASH_ROUNDS` | 3 | kill -9 rounds per `appendfsync` policy |
+//! | `RINGSTONE_RESTARTS` | 10 | restarts in a row, half of them by kill -9 |
+//! | `RINGSTONE_INTEROP_COMMANDS` | 2000 | commands behind each directory handed to the peer |
+//! | `RINGSTONE_HOSTILE_CONNECTIONS` | 300 | half-open and hostile connections at once |
+//! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
+//!
+//! The peer is an installed redis-server. Where there is none, and it cannot be installed, the
+//! tests that need it say `SKIPPED` on stderr and once more at the end; with `CI=true` they fail.
+
+mod clients;
+mod crash;
+mod differential;
+mod hostile;
+mod interop;
+mod linearizability;
+mod support;
