@@ -6,3 +6,4 @@ pub mod glob;
 pub mod limits;
 pub mod number;
 pub mod random;
+pub mod sync;

@@ -65,6 +65,10 @@ pub struct Ctx<'a> {
     pub out: &'a mut Reply,
     /// For random choices.
     pub random: &'a mut Random,
+    /// Number of shards, which SCAN's cursors name.
+    pub shards: usize,
+    /// Longest string a command may make, in bytes (`proto-max-bulk-len`); no bound in replay.
+    pub string_max: u64,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
 }
@@ -73,6 +77,33 @@ impl Ctx<'_> {
     /// Unix time in milliseconds.
     pub fn now_ms(&self) -> i64 {
         if self.replay { i64::MIN } else { self.now.unix_ms() }
+    }
+
+    /// Looks a key up for reading, counts a hit or a miss, and hands what was found to `answer`
+    /// together with the reply.
+    pub fn read_to<R>(
+        &mut self,
+        key: &[u8],
+        answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
+    ) -> R {
+        let (db, now) = (self.db, self.now_ms());
+        let space = self.spaces.of(key);
+        let found = space.dbs[db].find(key);
+        space.read_tag = space.read_tag.max(found.stamp);
+        match found.entry {
+            Some(entry) if entry.expire_ms().is_none_or(|at| at > now) => {
+                space.counters.hits += 1;
+                answer(self.out, Some(entry))
+            }
+            past => {
+                let past = past.is_some();
+                space.counters.misses += 1;
+                if past {
+                    space.expire_now(db, key);
+                }
+                answer(self.out, None)
+            }
+        }
     }
 
     /// Looks a key up for reading: counts a hit or a miss.

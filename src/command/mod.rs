@@ -3,8 +3,12 @@
 
 pub mod args;
 pub mod context;
+pub mod counter;
+pub mod expire;
 pub mod fault;
+pub mod key;
 pub mod session;
+pub mod string;
 pub mod table;
 
 pub use args::{Args, OwnedRequest};

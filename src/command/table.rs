@@ -1,9 +1,12 @@
 //! The one table of commands. Routing, COMMAND, replay and help derive from it.
 
+use std::sync::LazyLock;
+
 use crate::command::args::Args;
 use crate::command::context::Ctx;
-use crate::command::fault::Fault;
+use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
+use crate::command::{counter, expire, key, string};
 
 /// Command flags, as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,45 @@ impl Flags {
     pub const MOVABLE_KEYS: u32 = 1 << 14;
     /// Runs only once everything the connection sent before has been executed everywhere (INFO…).
     pub const SETTLE: u32 = 1 << 15;
+
+    /// Publishes or subscribes.
+    pub const PUBSUB: u32 = 1 << 16;
+    /// May block its client.
+    pub const BLOCKING: u32 = 1 << 17;
+    /// Can be called with no key at all.
+    pub const NO_MANDATORY_KEYS: u32 = 1 << 18;
+    /// Refused while a replica loads beside its old data.
+    pub const NO_ASYNC_LOADING: u32 = 1 << 19;
+    /// Reads may have effects that replicas must see.
+    pub const MAY_REPLICATE: u32 = 1 << 20;
+
+    /// The bits that COMMAND INFO names, in the order in which it does.
+    pub const NAMES: &[(u32, &str)] = &[
+        (Self::WRITE, "write"),
+        (Self::READONLY, "readonly"),
+        (Self::DENYOOM, "denyoom"),
+        (Self::ADMIN, "admin"),
+        (Self::PUBSUB, "pubsub"),
+        (Self::NOSCRIPT, "noscript"),
+        (Self::BLOCKING, "blocking"),
+        (Self::LOADING, "loading"),
+        (Self::STALE, "stale"),
+        (Self::SKIP_MONITOR, "skip_monitor"),
+        (Self::SKIP_SLOWLOG, "skip_slowlog"),
+        (Self::FAST, "fast"),
+        (Self::NO_AUTH, "no_auth"),
+        (Self::MAY_REPLICATE, "may_replicate"),
+        (Self::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (Self::NO_ASYNC_LOADING, "no_async_loading"),
+        (Self::NO_MULTI, "no_multi"),
+        (Self::MOVABLE_KEYS, "movablekeys"),
+        (Self::ALLOW_BUSY, "allow_busy"),
+    ];
+
+    /// The names of the bits that are set, as COMMAND INFO lists them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, name)| *name)
+    }
 
     /// True when all of `bits` are set.
     pub const fn has(self, bits: u32) -> bool {
@@ -127,10 +169,105 @@ pub enum Run {
     Control(Control),
 }
 
+/// ACL categories that do not follow from a command's flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acl(pub u32);
+
+impl Acl {
+    /// No category but those that follow from the flags.
+    pub const NONE: Acl = Acl(0);
+    /// `@keyspace`
+    pub const KEYSPACE: u32 = 1 << 0;
+    /// `@read`
+    pub const READ: u32 = 1 << 1;
+    /// `@write`
+    pub const WRITE: u32 = 1 << 2;
+    /// `@string`
+    pub const STRING: u32 = 1 << 3;
+    /// `@pubsub`
+    pub const PUBSUB: u32 = 1 << 4;
+    /// `@admin`
+    pub const ADMIN: u32 = 1 << 5;
+    /// `@fast`
+    pub const FAST: u32 = 1 << 6;
+    /// `@slow`
+    pub const SLOW: u32 = 1 << 7;
+    /// `@blocking`
+    pub const BLOCKING: u32 = 1 << 8;
+    /// `@dangerous`
+    pub const DANGEROUS: u32 = 1 << 9;
+    /// `@connection`
+    pub const CONNECTION: u32 = 1 << 10;
+    /// `@transaction`
+    pub const TRANSACTION: u32 = 1 << 11;
+
+    /// The categories in the order in which COMMAND INFO lists them.
+    const NAMES: &[(u32, &str)] = &[
+        (Self::KEYSPACE, "@keyspace"),
+        (Self::READ, "@read"),
+        (Self::WRITE, "@write"),
+        (Self::STRING, "@string"),
+        (Self::PUBSUB, "@pubsub"),
+        (Self::ADMIN, "@admin"),
+        (Self::FAST, "@fast"),
+        (Self::SLOW, "@slow"),
+        (Self::BLOCKING, "@blocking"),
+        (Self::DANGEROUS, "@dangerous"),
+        (Self::CONNECTION, "@connection"),
+        (Self::TRANSACTION, "@transaction"),
+    ];
+}
+
+/// One group of keys among a command's arguments, as COMMAND INFO describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// A remark, mostly empty.
+    pub notes: &'static str,
+    /// What the command does with these keys.
+    pub flags: &'static [&'static str],
+    /// Position of the first key.
+    pub index: i32,
+    /// Position of the last key, counted from the first; negative: from the end.
+    pub last: i32,
+    /// Distance between two.
+    pub step: i32,
+}
+
+impl KeySpec {
+    /// One key at `index`.
+    pub const fn one(index: i32, flags: &'static [&'static str]) -> KeySpec {
+        KeySpec { notes: "", flags, index, last: 0, step: 1 }
+    }
+
+    /// Keys from `index` to the last argument.
+    pub const fn rest(index: i32, step: i32, flags: &'static [&'static str]) -> KeySpec {
+        KeySpec { notes: "", flags, index, last: -1, step }
+    }
+}
+
+/// Spec of a command whose first argument is the only key and is read.
+pub const READS_FIRST: &[KeySpec] = &[KeySpec::one(1, READS)];
+/// Spec of a command whose first argument is the only key, read and overwritten.
+pub const REPLACES_FIRST: &[KeySpec] = &[KeySpec::one(1, REPLACES)];
+/// Spec of a command whose first argument is the only key, changed in part.
+pub const UPDATES_FIRST: &[KeySpec] = &[KeySpec::one(1, UPDATES)];
+/// Key flags of a command that reads values.
+pub const READS: &[&str] = &["RO", "access"];
+/// Key flags of a command that looks at keys, not at their values.
+pub const LOOKS: &[&str] = &["RO"];
+/// Key flags of a command that overwrites.
+pub const OVERWRITES: &[&str] = &["OW", "update"];
+/// Key flags of a command that reads and overwrites.
+pub const REPLACES: &[&str] = &["RW", "access", "update"];
+/// Key flags of a command that changes something of a value.
+pub const UPDATES: &[&str] = &["RW", "update"];
+/// Key flags of a command that removes keys.
+pub const REMOVES: &[&str] = &["RM", "delete"];
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Command {
-    /// Lower-case name.
+    /// Lower-case name; a subcommand's with its container's: `object|encoding`.
     pub name: &'static str,
     /// Number of arguments with the name; negative: at least that many.
     pub arity: i32,
@@ -140,8 +277,48 @@ pub struct Command {
     pub keys: Keys,
     /// Who executes it.
     pub route: Route,
-    /// Its code.
+    /// Its code; a container's own code is never run.
     pub run: Run,
+    /// Group of the documentation.
+    pub group: &'static str,
+    /// First version of Redis that had it.
+    pub since: &'static str,
+    /// ACL categories beside those that follow from the flags.
+    pub acl: Acl,
+    /// Hints for clients and proxies.
+    pub tips: &'static [&'static str],
+    /// What it does with which keys.
+    pub specs: &'static [KeySpec],
+    /// Subcommands of a container.
+    pub subcommands: &'static [Command],
+}
+
+/// What rows are made from: `Command { name, arity, …, ..ROW }`.
+pub const ROW: Command = Command {
+    name: "",
+    arity: 0,
+    flags: Flags(0),
+    keys: Keys::None,
+    route: Route::Here,
+    run: Run::Data(container),
+    group: "generic",
+    since: "1.0.0",
+    acl: Acl::NONE,
+    tips: &[],
+    specs: &[],
+    subcommands: &[],
+};
+
+/// Keys of a command whose only key is its first argument.
+pub const FIRST: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+/// Keys of a command whose arguments are all keys.
+pub const ALL: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+/// Keys of a command whose arguments are keys and values in turn.
+pub const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
+
+/// Code of containers; [`resolve`] never hands one out without its subcommand.
+fn container(_ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    Err(SYNTAX)
 }
 
 impl Command {
@@ -164,18 +341,198 @@ impl Command {
         (first..=last).step_by(step.max(1) as usize).map(|i| i as usize)
     }
 
+    /// Who executes it when it comes with `count` arguments. A command to be split whose last key
+    /// lacks its value (`MSET a 1 b`) goes whole to one shard, where its code refuses it.
+    pub fn route_of(&self, count: usize) -> Route {
+        match (self.route, self.keys) {
+            (Route::Split(_), Keys::Range { first, step, .. })
+                if (count as i64 - i64::from(first)) % i64::from(step) != 0 =>
+            {
+                Route::Key
+            }
+            (route, _) => route,
+        }
+    }
+
     /// Whether it can change data.
     pub fn writes(&self) -> bool {
         self.flags.has(Flags::WRITE)
     }
+
+    /// Its ACL categories as COMMAND INFO lists them.
+    pub fn acl_names(&self) -> impl Iterator<Item = &'static str> {
+        let has = |flag, bit| if self.flags.has(flag) { bit } else { 0 };
+        let bits = self.acl.0
+            | has(Flags::WRITE, Acl::WRITE)
+            | has(Flags::READONLY, Acl::READ)
+            | has(Flags::ADMIN, Acl::ADMIN | Acl::DANGEROUS)
+            | has(Flags::PUBSUB, Acl::PUBSUB)
+            | has(Flags::BLOCKING, Acl::BLOCKING)
+            | if self.flags.has(Flags::FAST) { Acl::FAST } else { Acl::SLOW };
+        Acl::NAMES.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name)
+    }
+}
+
+/// The rows, by the file that holds them.
+static GROUPS: &[&[Command]] = &[string::ROWS, counter::ROWS, key::ROWS, expire::ROWS, CONTROL];
+
+/// Every row, subcommands not included.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    GROUPS.iter().flat_map(|rows| rows.iter())
+}
+
+/// Slots of the name index: a power of two, several times the number of commands.
+const SLOTS: usize = 1024;
+
+/// The name index: open addressing by [`fold`], built once.
+static INDEX: LazyLock<Box<[Option<&'static Command>]>> = LazyLock::new(|| {
+    let mut index: Box<[Option<&'static Command>]> = vec![None; SLOTS].into();
+    for command in all() {
+        let mut at = fold(command.name.as_bytes());
+        while let Some(other) = index[at] {
+            assert_ne!(other.name, command.name, "two rows of one name");
+            at = (at + 1) % SLOTS;
+        }
+        index[at] = Some(command);
+    }
+    index
+});
+
+/// A slot from a name's length and its first and last bytes, ASCII case folded.
+fn fold(name: &[u8]) -> usize {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let word = |at: usize| {
+        name.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default()))
+    };
+    let half = |at: usize| {
+        let bytes = name.get(at..at + 4).unwrap_or_default();
+        u64::from(u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+    };
+    let (head, tail) = match name.len() {
+        0 => (0, 0),
+        n @ 1..4 => {
+            let byte = |at: usize| u64::from(name[at]);
+            (byte(0) | byte(n / 2) << 8 | byte(n - 1) << 16, 0)
+        }
+        n @ 4..8 => (half(0), half(n - 4)),
+        n => (word(0), word(n - 8)),
+    };
+    let mixed = ((head | CASE) ^ (tail | CASE).rotate_left(29) ^ name.len() as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 48) as usize % SLOTS
 }
 
 /// Finds a command by name, ASCII case folded.
 pub fn find(name: &[u8]) -> Option<&'static Command> {
-    all().find(|c| c.name.as_bytes().eq_ignore_ascii_case(name))
+    let index = &*INDEX;
+    let mut at = fold(name);
+    while let Some(command) = index[at] {
+        if command.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(command);
+        }
+        at = (at + 1) % SLOTS;
+    }
+    None
 }
 
-/// Every row.
-pub fn all() -> impl Iterator<Item = &'static Command> {
-    [].iter()
+/// Finds the command, or subcommand, that a request asks for and checks the number of its
+/// arguments; the error is what Redis answers, inside MULTI too.
+pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
+    let name = args.get(0).unwrap_or_default();
+    let Some(mut command) = find(name) else { return Err(unknown_command(args)) };
+    if !command.subcommands.is_empty()
+        && let Some(word) = args.get(1)
+    {
+        let wanted =
+            |c: &&Command| c.name[command.name.len() + 1..].as_bytes().eq_ignore_ascii_case(word);
+        match command.subcommands.iter().find(wanted) {
+            Some(sub) => command = sub,
+            None => return Err(unknown_subcommand(command, word)),
+        }
+    }
+    if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
 }
+
+/// `ERR wrong number of arguments for '…' command`
+pub fn wrong_arity(name: &str) -> Fault {
+    Fault::text(format!("ERR wrong number of arguments for '{name}' command"))
+}
+
+/// Longest part of a request that an error repeats, in bytes.
+const ECHO_MAX: usize = 128;
+
+/// What C's `%.*s` would print of `bytes`: at most `max` of them, up to the first NUL.
+fn printable(bytes: &[u8], max: usize) -> &[u8] {
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    &bytes[..end.min(max)]
+}
+
+fn unknown_command(args: &Args<'_>) -> Fault {
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(printable(args.get(0).unwrap_or_default(), ECHO_MAX));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let start = text.len();
+    for arg in args.items().iter().skip(1) {
+        let left = ECHO_MAX.saturating_sub(text.len() - start);
+        if left == 0 {
+            break;
+        }
+        text.push(b'\'');
+        text.extend_from_slice(printable(arg, left));
+        text.extend_from_slice(b"' ");
+    }
+    Fault(text.into())
+}
+
+fn unknown_subcommand(command: &Command, word: &[u8]) -> Fault {
+    let mut text = b"ERR unknown subcommand '".to_vec();
+    text.extend_from_slice(printable(word, ECHO_MAX));
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(command.name.to_ascii_uppercase().as_bytes());
+    text.extend_from_slice(b" HELP.");
+    Fault(text.into())
+}
+
+const CONTROL_FLAGS: u32 = Flags::NOSCRIPT
+    | Flags::LOADING
+    | Flags::STALE
+    | Flags::FAST
+    | Flags::ALLOW_BUSY
+    | Flags::NO_QUEUE;
+
+const fn control(name: &'static str, extra: u32, since: &'static str, what: Control) -> Command {
+    Command {
+        name,
+        arity: 1,
+        flags: Flags(CONTROL_FLAGS | extra),
+        run: Run::Control(what),
+        group: "transactions",
+        since,
+        acl: Acl(Acl::TRANSACTION),
+        ..ROW
+    }
+}
+
+static CONTROL: &[Command] = &[
+    control("multi", 0, "1.2.0", Control::Multi),
+    Command {
+        flags: Flags((CONTROL_FLAGS & !Flags::FAST) | Flags::SKIP_SLOWLOG),
+        ..control("exec", 0, "1.2.0", Control::Exec)
+    },
+    control("discard", 0, "2.0.0", Control::Discard),
+    Command {
+        arity: -2,
+        keys: ALL,
+        specs: &[KeySpec::rest(1, 1, LOOKS)],
+        ..control("watch", 0, "2.2.0", Control::Watch)
+    },
+    Command {
+        flags: Flags(CONTROL_FLAGS & !Flags::NO_QUEUE),
+        ..control("unwatch", 0, "2.2.0", Control::Unwatch)
+    },
+    Command {
+        group: "connection",
+        acl: Acl(Acl::CONNECTION),
+        ..control("reset", Flags::NO_AUTH, "6.2.0", Control::Reset)
+    },
+];

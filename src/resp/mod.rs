@@ -1,5 +1,8 @@
 //! Bytes to requests and replies to bytes: RESP2, RESP3 and inline commands. Pure: no I/O.
 
+pub mod inline;
 pub mod reply;
+pub mod request;
 
-pub use reply::Reply;
+pub use reply::{Checkpoint, Reply};
+pub use request::{Limits, ProtocolError, RequestParser, Status};

@@ -57,8 +57,72 @@ impl Reply {
         self.shared_len = at.shared_len;
     }
 
+    /// Cuts the reply in two: what was written since `at` is returned.
+    pub fn split_off(&mut self, at: Checkpoint) -> Reply {
+        let mut tail = Reply::new(self.resp3);
+        tail.buf.extend_from_slice(&self.buf[at.buf..]);
+        let shared = self.shared.drain(at.shared..);
+        tail.shared.extend(shared.map(|(offset, piece)| (offset - at.buf, piece)));
+        tail.shared_len = self.shared_len - at.shared_len;
+        self.buf.truncate(at.buf);
+        self.shared_len = at.shared_len;
+        tail
+    }
+
+    /// Appends what stands between two places of `other`.
+    pub fn append_range(&mut self, other: &Reply, from: Checkpoint, to: Checkpoint) {
+        let base = self.buf.len();
+        self.buf.extend_from_slice(&other.buf[from.buf..to.buf]);
+        for (offset, piece) in &other.shared[from.shared..to.shared] {
+            self.shared.push((offset - from.buf + base, piece.clone()));
+        }
+        self.shared_len += to.shared_len - from.shared_len;
+    }
+
+    /// The header line at `at` (first byte and number) and the place behind it. `None` when no
+    /// whole line stands there: not something this type has written.
+    pub fn header_at(&self, at: Checkpoint) -> Option<(u8, i64, Checkpoint)> {
+        let rest = self.buf.get(at.buf..)?;
+        let kind = *rest.first()?;
+        let end = memchr::memchr(b'\r', rest)?;
+        let number = crate::base::number::parse_i64(&rest[1..end]).unwrap_or(0);
+        Some((kind, number, Checkpoint { buf: at.buf + end + 2, ..at }))
+    }
+
+    /// The place behind the bulk, null, number or line that begins at `at`.
+    pub fn element_end(&self, at: Checkpoint) -> Option<Checkpoint> {
+        let (kind, len, body) = self.header_at(at)?;
+        if kind != b'$' || len < 0 {
+            return Some(body);
+        }
+        match self.shared.get(body.shared) {
+            Some((offset, piece)) if *offset == body.buf => Some(Checkpoint {
+                buf: body.buf + 2,
+                shared: body.shared + 1,
+                shared_len: body.shared_len + piece.len(),
+            }),
+            _ => Some(Checkpoint { buf: body.buf + len as usize + 2, ..body }),
+        }
+    }
+
+    /// The place in front of everything.
+    pub fn start(&self) -> Checkpoint {
+        Checkpoint { buf: 0, shared: 0, shared_len: 0 }
+    }
+
+    /// The encoded bytes at `at`, up to the next shared piece.
+    pub fn bytes_from(&self, at: Checkpoint) -> &[u8] {
+        &self.buf[at.buf..]
+    }
+
     /// Moves everything of `other` behind what stands here.
     pub fn append(&mut self, other: Reply) {
+        if self.is_empty() {
+            let resp3 = self.resp3;
+            *self = other;
+            self.resp3 = resp3;
+            return;
+        }
         let base = self.buf.len();
         self.buf.extend_from_slice(&other.buf);
         self.shared_len += other.shared_len;

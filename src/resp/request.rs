@@ -1,0 +1,297 @@
+//! Requests from bytes: RESP arrays of bulks, and inline commands.
+//!
+//! The parser is handed everything received since the request began and remembers how far it has
+//! come, so that a request that arrives in many pieces is scanned once. It keeps offsets, not
+//! bytes. One long bulk (at least [`BIG_BULK`] bytes) of a request may be received into a buffer of
+//! its own, which becomes the stored value: the parser then sees nothing in its place.
+
+use crate::base::number::parse_i64;
+use crate::resp::inline;
+
+/// Bulks at least this long, in bytes, are received into a buffer of their own.
+pub const BIG_BULK: usize = 32 * 1024;
+/// Longest inline request or header line, in bytes (Redis' constant).
+pub const INLINE_MAX: usize = 64 * 1024;
+
+/// What a client may send; from configuration and the client's state.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest bulk, in bytes (`proto-max-bulk-len`).
+    pub bulk_max: usize,
+    /// Whether the client has proved who it is; others may send little.
+    pub authenticated: bool,
+}
+
+/// A breach of the protocol; the client is told and disconnected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtocolError(pub String);
+
+impl ProtocolError {
+    fn new(text: &str) -> Self {
+        ProtocolError(format!("ERR Protocol error: {text}"))
+    }
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Complete: it took this many bytes; its arguments stand in [`RequestParser::ranges`].
+    Ready(usize),
+    /// These many bytes held no command (an empty line, `*0`).
+    Nothing(usize),
+    /// More bytes are needed.
+    More,
+    /// A long bulk of this many bytes begins at the end of what was scanned; see
+    /// [`RequestParser::take_big`].
+    Big(usize),
+}
+
+/// Parses one request after another; reset by whoever consumed it.
+#[derive(Debug, Default)]
+pub struct RequestParser {
+    /// Where each argument stands, as (start, end) from the beginning of the request.
+    ranges: Vec<(usize, usize)>,
+    /// Arguments still to come; 0 before the array header was read.
+    missing: usize,
+    /// Scanned so far.
+    at: usize,
+    /// Length of the bulk whose header was read.
+    bulk: Option<usize>,
+    /// The argument that stands in a buffer of its own.
+    big: Option<usize>,
+    /// Words of an inline request, unquoted.
+    words: Vec<u8>,
+    inline: bool,
+}
+
+impl RequestParser {
+    /// Where the arguments stand: in the request's bytes, or in [`RequestParser::words`].
+    pub fn ranges(&self) -> &[(usize, usize)] {
+        &self.ranges
+    }
+
+    /// The unquoted words of an inline request.
+    pub fn words(&self) -> Option<&[u8]> {
+        self.inline.then_some(&self.words[..])
+    }
+
+    /// The argument that stands in a buffer of its own.
+    pub fn big(&self) -> Option<usize> {
+        self.big
+    }
+
+    /// Bytes of the current request scanned so far.
+    pub fn scanned(&self) -> usize {
+        self.at
+    }
+
+    /// True when no request has begun.
+    pub fn is_idle(&self) -> bool {
+        self.missing == 0 && self.at == 0
+    }
+
+    /// Forgets the request that was consumed.
+    pub fn reset(&mut self) {
+        self.ranges.clear();
+        self.missing = 0;
+        self.at = 0;
+        self.bulk = None;
+        self.big = None;
+        if self.inline {
+            self.inline = false;
+            self.words = Vec::new();
+        }
+        if self.ranges.capacity() > 1024 {
+            self.ranges = Vec::new();
+        }
+    }
+
+    /// The long bulk announced by [`Status::Big`] will be received elsewhere, its line end too; the
+    /// request goes on at the place scanned so far.
+    pub fn take_big(&mut self) {
+        debug_assert!(self.bulk.is_some() && self.big.is_none());
+        self.big = Some(self.ranges.len());
+        self.ranges.push((self.at, self.at));
+        self.bulk = None;
+        self.missing -= 1;
+    }
+
+    /// Scans on. `input` is everything received since the request began.
+    pub fn advance(&mut self, input: &[u8], limits: &Limits) -> Result<Status, ProtocolError> {
+        if self.missing == 0 && self.ranges.is_empty() {
+            match input.first() {
+                None => return Ok(Status::More),
+                Some(b'*') => {}
+                Some(_) => return self.advance_inline(input),
+            }
+            let Some((count, next)) = self.header(input, 1, "too big mbulk count string")? else {
+                return Ok(Status::More);
+            };
+            let count = count.filter(|n| *n <= i64::from(i32::MAX));
+            let Some(count) = count else {
+                return Err(ProtocolError::new("invalid multibulk length"));
+            };
+            if count > 10 && !limits.authenticated {
+                return Err(ProtocolError::new("unauthenticated multibulk length"));
+            }
+            if count <= 0 {
+                return Ok(Status::Nothing(next));
+            }
+            self.missing = count as usize;
+            self.at = next;
+        }
+        while self.missing > 0 {
+            if self.bulk.is_none() && !self.bulk_header(input, limits)? {
+                return Ok(Status::More);
+            }
+            let len = self.bulk.unwrap_or_default();
+            if input.len() < self.at + len + 2 {
+                let big = len >= BIG_BULK && self.big.is_none();
+                return Ok(if big { Status::Big(len) } else { Status::More });
+            }
+            self.ranges.push((self.at, self.at + len));
+            self.at += len + 2;
+            self.bulk = None;
+            self.missing -= 1;
+        }
+        Ok(Status::Ready(self.at))
+    }
+
+    /// Reads `$len`; false when it is not all there.
+    fn bulk_header(&mut self, input: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        let Some(&kind) = input.get(self.at) else { return Ok(false) };
+        // The whole line first: Redis reports a wrong first byte only once the line is there.
+        let header = self.header(input, self.at + 1, "too big bulk count string")?;
+        let Some((len, next)) = header else { return Ok(false) };
+        if kind != b'$' {
+            let text = format!("expected '$', got '{}'", char::from(kind));
+            return Err(ProtocolError::new(&text));
+        }
+        let max = limits.bulk_max as i64;
+        let len = len.filter(|n| (0..=max).contains(n));
+        let Some(len) = len else { return Err(ProtocolError::new("invalid bulk length")) };
+        if len > 16_384 && !limits.authenticated {
+            return Err(ProtocolError::new("unauthenticated bulk length"));
+        }
+        self.at = next;
+        self.bulk = Some(len as usize);
+        Ok(true)
+    }
+
+    /// Reads a number up to the line end: (`None` when it is no number, offset behind the line).
+    fn header(
+        &self,
+        input: &[u8],
+        from: usize,
+        too_big: &str,
+    ) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
+        let rest = input.get(from..).unwrap_or_default();
+        // Nearly all headers are one to three digits.
+        let end = rest.iter().take(8).position(|b| *b == b'\r');
+        let end = end.or_else(|| memchr::memchr(b'\r', rest));
+        let Some(end) = end else {
+            if input.len() - self.at.min(input.len()) > INLINE_MAX {
+                return Err(ProtocolError::new(too_big));
+            }
+            return Ok(None);
+        };
+        if rest.len() < end + 2 {
+            return Ok(None);
+        }
+        Ok(Some((parse_i64(&rest[..end]), from + end + 2)))
+    }
+
+    fn advance_inline(&mut self, input: &[u8]) -> Result<Status, ProtocolError> {
+        let Some(end) = memchr::memchr(b'\n', &input[self.at..]).map(|n| n + self.at) else {
+            if input.len() > INLINE_MAX {
+                return Err(ProtocolError::new("too big inline request"));
+            }
+            return Ok(Status::More);
+        };
+        let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+        let words = inline::split(line)
+            .map_err(|_| ProtocolError::new("unbalanced quotes in request"))?;
+        if words.is_empty() {
+            return Ok(Status::Nothing(end + 1));
+        }
+        self.inline = true;
+        for word in words {
+            let start = self.words.len();
+            self.words.extend_from_slice(&word);
+            self.ranges.push((start, self.words.len()));
+        }
+        Ok(Status::Ready(end + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { bulk_max: 512 << 20, authenticated: true };
+
+    fn words(parser: &RequestParser, input: &[u8]) -> Vec<Vec<u8>> {
+        let from = parser.words().unwrap_or(input);
+        parser.ranges().iter().map(|&(a, b)| from[a..b].to_vec()).collect()
+    }
+
+    #[test]
+    fn a_request_in_any_pieces() {
+        let input = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$0\r\n\r\nPING\r\n";
+        for cut in 0..input.len() - 6 {
+            let mut parser = RequestParser::default();
+            let first = parser.advance(&input[..cut], &LIMITS);
+            if cut < 26 {
+                assert_eq!(first, Ok(Status::More), "{cut}");
+            }
+            let status = parser.advance(input, &LIMITS);
+            assert_eq!(status, Ok(Status::Ready(26)));
+            assert_eq!(words(&parser, input), [b"SET".to_vec(), b"a".to_vec(), vec![]]);
+        }
+    }
+
+    #[test]
+    fn breaches_have_redis_texts() {
+        let long = [b'x'; INLINE_MAX + 1];
+        let cases: &[(&[u8], &str)] = &[
+            (b"*x\r\n", "invalid multibulk length"),
+            (b"*3000000000\r\n", "invalid multibulk length"),
+            (b"*1\r\n:3\r\n", "expected '$', got ':'"),
+            (b"*1\r\n$-1\r\n", "invalid bulk length"),
+            (b"*1\r\n$999999999999\r\n", "invalid bulk length"),
+            (b"set \"a\r\n", "unbalanced quotes in request"),
+            (&long, "too big inline request"),
+        ];
+        for (input, text) in cases {
+            let got = RequestParser::default().advance(input, &LIMITS);
+            assert_eq!(got, Err(ProtocolError::new(text)));
+        }
+        let limits = Limits { authenticated: false, ..LIMITS };
+        let got = RequestParser::default().advance(b"*11\r\n", &limits);
+        assert_eq!(got, Err(ProtocolError::new("unauthenticated multibulk length")));
+        let got = RequestParser::default().advance(b"*1\r\n$20000\r\n", &limits);
+        assert_eq!(got, Err(ProtocolError::new("unauthenticated bulk length")));
+    }
+
+    #[test]
+    fn nothing_and_inline() {
+        let mut parser = RequestParser::default();
+        assert_eq!(parser.advance(b"\r\n", &LIMITS), Ok(Status::Nothing(2)));
+        assert_eq!(parser.advance(b"*0\r\n", &LIMITS), Ok(Status::Nothing(4)));
+        assert_eq!(parser.advance(b"*-1\r\n", &LIMITS), Ok(Status::Nothing(5)));
+        assert_eq!(parser.advance(b"get \"a b\"\n", &LIMITS), Ok(Status::Ready(10)));
+        assert_eq!(words(&parser, b""), [b"get".to_vec(), b"a b".to_vec()]);
+    }
+
+    #[test]
+    fn a_long_bulk_is_received_elsewhere() {
+        let mut input = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$40000\r\n".to_vec();
+        let mut parser = RequestParser::default();
+        assert_eq!(parser.advance(&input, &LIMITS), Ok(Status::Big(40_000)));
+        assert_eq!(parser.scanned(), input.len());
+        parser.take_big();
+        assert_eq!(parser.advance(&input, &LIMITS), Ok(Status::Ready(input.len())));
+        assert_eq!(parser.big(), Some(2));
+        input.clear();
+    }
+}
