@@ -1,17 +1,18 @@
 //! The load generator of `perf/compare`, `perf/growth` and `perf/idle`: closed loop, one thread,
 //! epoll. Knows nothing of the server beyond RESP and shares no code with it.
 //!
-//! It has to cost far less per operation than the server under test. So nothing is parsed: requests
-//! of a batch lie encoded in one buffer in which only the digits of the keys change, and since every
-//! key is present with the same value, the reply to a batch is known beforehand, byte by byte. It is
-//! compared whole; anything else (an error, a nil, a value cut short) ends the run with exit code 1.
+//! It has to cost far less per operation than the server under test. So nothing is parsed: the
+//! requests of a batch lie encoded in one buffer in which only the digits of the keys change, and
+//! since every key is present with the same value, the reply to a batch is known beforehand, byte
+//! by byte. It is compared whole; anything else (an error, a nil, a value cut short) ends the run
+//! with exit code 1.
 //!
 //! The latency of a batch runs from the system call that sent it to the one that read the last byte
 //! of its replies; every operation of a batch counts with it, as in `redis-benchmark`.
 //!
-//! Dialogue, so that the caller can read the server's clocks right around the timed part: after the
-//! warm-up the line `ready` goes to stdout; the timed part starts with a line on stdin and ends with
-//! one line of JSON on stdout.
+//! Dialogue, so that the caller can read the server's clocks right around the timed part: after
+//! the warm-up the line `ready` goes to stdout; the timed part starts with a line on stdin and ends
+//! with one line of JSON on stdout; the process goes when stdin ends.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
