@@ -49,12 +49,34 @@ pub fn crc64_redis(bytes: &[u8]) -> u64 {
 
 /// CRC-64/XZ over several pieces: the checksum of log frames.
 pub fn crc64_frame(seed: u64, pieces: &[&[u8]]) -> u64 {
-    let mut digest = crc64fast::Digest::new();
-    digest.write(&seed.to_le_bytes());
+    let mut sum = FrameSum::new(seed);
     for piece in pieces {
-        digest.write(piece);
+        sum.add(piece);
     }
-    digest.sum64()
+    sum.get()
+}
+
+/// [`crc64_frame`] of bytes that come in pieces.
+#[derive(Clone)]
+pub struct FrameSum(crc64fast::Digest);
+
+impl FrameSum {
+    /// The checksum of nothing, under a seed.
+    pub fn new(seed: u64) -> Self {
+        let mut digest = crc64fast::Digest::new();
+        digest.write(&seed.to_le_bytes());
+        FrameSum(digest)
+    }
+
+    /// Adds the next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// The checksum of what was added.
+    pub fn get(&self) -> u64 {
+        self.0.sum64()
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::keyspace::space::Garbage;
-use crate::keyspace::{Entry, Keyspace, NewValue};
+use crate::keyspace::{Entry, Keyspace, NewValue, ValueRef};
 use crate::resp::Reply;
 
 /// The keyspaces at hand.
@@ -29,6 +29,24 @@ impl Spaces<'_> {
                 let shard = shard_of(key, spaces.len());
                 spaces[shard].as_deref_mut().expect("the lease covers every declared key")
             }
+        }
+    }
+
+    /// The keyspace of shard `shard`; the one at hand when there is only one.
+    pub fn shard(&mut self, shard: usize) -> &mut Keyspace {
+        match self {
+            Spaces::One(space) => space,
+            Spaces::Many(spaces) => {
+                spaces[shard].as_deref_mut().expect("the lease covers every shard named")
+            }
+        }
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        match self {
+            Spaces::One(space) => space.dbs.len(),
+            Spaces::Many(spaces) => spaces.iter().flatten().next().map_or(0, |s| s.dbs.len()),
         }
     }
 
@@ -67,7 +85,8 @@ pub struct Ctx<'a> {
     pub random: &'a mut Random,
     /// Number of shards, which SCAN's cursors name.
     pub shards: usize,
-    /// Longest string a command may make, in bytes (`proto-max-bulk-len`); no bound in replay.
+    /// Longest string a command may make, in bytes (`proto-max-bulk-len`; in replay the highest
+    /// bound that a file may make us allocate).
     pub string_max: u64,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
@@ -109,15 +128,7 @@ impl Ctx<'_> {
     /// Looks a key up for reading: counts a hit or a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
         let (db, now) = (self.db, self.now_ms());
-        let space = self.spaces.of(key);
-        let there = space.lookup(db, key, now).is_some();
-        if there {
-            space.counters.hits += 1;
-            space.dbs[db].find(key).entry
-        } else {
-            space.counters.misses += 1;
-            None
-        }
+        self.spaces.of(key).read(db, key, now)
     }
 
     /// Looks a key up without counting (write commands, TYPE, TTL…).
@@ -230,17 +241,35 @@ impl Ctx<'_> {
         }
     }
 
+    /// Logs the whole entry of `key` in database `db`, just stored there.
+    pub fn log_entry(&mut self, db: usize, key: &[u8]) {
+        let space = self.spaces.of(key);
+        let Some(entry) = space.dbs[db].find(key).entry else { return };
+        let mut digits = itoa::Buffer::new();
+        let value = match entry.value() {
+            ValueRef::Int(n) => digits.format(n).as_bytes(),
+            ValueRef::Str(bytes) => bytes,
+            ValueRef::Shared(bytes) => bytes,
+        };
+        match entry.expire_ms() {
+            None => space.effects.log(db, &[b"SET", key, value]),
+            Some(at) => {
+                let mut digits = itoa::Buffer::new();
+                let at = digits.format(at).as_bytes();
+                space.effects.log(db, &[b"SET", key, value, b"PXAT", at]);
+            }
+        }
+    }
+
     /// Swaps out a whole database of every keyspace at hand, to be freed in slices. Logs nothing:
     /// whole-keyspace commands are cuts between log files.
     pub fn clear_database(&mut self, db: usize) {
-        let now = self.now_ms();
         self.spaces.each(|space| {
             let stamp = space.effects.stamp();
             let data = &space.dbs[db];
-            let lives = |key: &[u8]| {
-                data.find(key).entry.is_some_and(|e| e.expire_ms().is_none_or(|at| at > now))
-            };
-            space.watched.touch_database(db, lives);
+            // Past its expiry or not: WATCH has removed what was past it, so a key that is there
+            // lived when it began to be watched.
+            space.watched.touch_database(db, |key| data.find(key).entry.is_some());
             space.counters.dirty += space.dbs[db].len() as u64;
             let old = space.dbs[db].clear(stamp);
             space.garbage.push(Garbage::Database(old));

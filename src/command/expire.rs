@@ -179,14 +179,19 @@ pub fn log_expiry(ctx: &mut Ctx<'_>, key: &[u8], when: i64) {
     ctx.log(key, &[b"PEXPIREAT", key, when.as_bytes()]);
 }
 
-fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let key = &args[1];
+/// Makes `key` last for ever; false when it did already or is not there.
+pub fn clear(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
     let ends = ctx.peek(key).is_some_and(|e| e.expire_ms().is_some());
     if ends {
         ctx.set_expire(key, None);
         ctx.log(key, &[b"PERSIST", key]);
     }
-    ctx.out.int(i64::from(ends));
+    ends
+}
+
+fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let ended = clear(ctx, &args[1]);
+    ctx.out.int(i64::from(ended));
     Ok(())
 }
 
@@ -223,4 +228,90 @@ fn expiretime(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn pexpiretime(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     tell(ctx, args, |at| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn every_unit() {
+        let at = "PEXPIREAT a 1700000010000";
+        World::new().check(&[
+            ("EXPIRE a 10", ":0", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("TTL a", ":-1", ""),
+            ("EXPIRETIME a", ":-1", ""),
+            ("EXPIRE a 10", ":1", at),
+            ("PEXPIRE a 10000", ":1", at),
+            ("EXPIREAT a 1700000010", ":1", at),
+            ("PEXPIREAT a 1700000010000", ":1", at),
+            ("TTL a", ":10", ""),
+            ("PTTL a", ":10000", ""),
+            ("EXPIRETIME a", ":1700000010", ""),
+            ("PEXPIRETIME a", ":1700000010000", ""),
+            ("PERSIST a", ":1", "PERSIST a"),
+            ("PERSIST a", ":0", ""),
+            ("PERSIST none", ":0", ""),
+            ("TTL none", ":-2", ""),
+            ("PEXPIRETIME none", ":-2", ""),
+            ("PEXPIRE a 1499", ":1", "PEXPIREAT a 1700000001499"),
+            ("TTL a", ":1", ""),
+            ("PEXPIRE a 1500", ":1", "PEXPIREAT a 1700000001500"),
+            ("TTL a", ":2", ""),
+            ("EXPIRE a -1", ":1", "DEL a"),
+            ("EXISTS a", ":0", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("PEXPIREAT a 1700000000000", ":1", "DEL a"),
+        ]);
+    }
+
+    #[test]
+    fn conditions() {
+        const NX: &str = "-ERR NX and XX, GT or LT options at the same time are not compatible";
+        World::new().check(&[
+            ("SET a v", "+OK", "SET a v"),
+            ("EXPIRE a 10 XX", ":0", ""),
+            ("EXPIRE a 10 GT", ":0", ""),
+            ("EXPIRE a 10 NX", ":1", "PEXPIREAT a 1700000010000"),
+            ("EXPIRE a 20 nx", ":0", ""),
+            ("EXPIRE a 10 GT", ":0", ""),
+            ("EXPIRE a 20 GT", ":1", "PEXPIREAT a 1700000020000"),
+            ("EXPIRE a 20 LT", ":0", ""),
+            ("EXPIRE a 10 LT XX", ":1", "PEXPIREAT a 1700000010000"),
+            ("EXPIRE a 20 XX", ":1", "PEXPIREAT a 1700000020000"),
+            ("PERSIST a", ":1", "PERSIST a"),
+            ("EXPIRE a 20 LT", ":1", "PEXPIREAT a 1700000020000"),
+            ("EXPIRE a 20 NX XX", NX, ""),
+            ("EXPIRE a 20 NX GT", NX, ""),
+            ("EXPIRE a 20 GT LT", "-ERR GT and LT options at the same time are not compatible", ""),
+            ("EXPIRE a 20 what", "-ERR Unsupported option what", ""),
+            ("EXPIRE a x", "-ERR value is not an integer or out of range", ""),
+        ]);
+    }
+
+    #[test]
+    fn times_out_of_range() {
+        World::new().check(&[
+            ("EXPIRE a 9223372036854776", "-ERR invalid expire time in 'expire' command", ""),
+            ("EXPIREAT a -9223372036854776", "-ERR invalid expire time in 'expireat' command", ""),
+            ("PEXPIRE a 9223372036854775807", "-ERR invalid expire time in 'pexpire' command", ""),
+            ("PEXPIREAT a 9223372036854775807", ":0", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("PEXPIREAT a 9223372036854775807", ":1", "PEXPIREAT a 9223372036854775807"),
+            ("PEXPIRETIME a", ":9223372036854775807", ""),
+            ("PEXPIREAT a -9223372036854775808", ":1", "DEL a"),
+        ]);
+    }
+
+    #[test]
+    fn replay_lets_nothing_expire() {
+        let mut w = World::new();
+        w.replay = true;
+        w.check(&[
+            ("SET a v PXAT 5", "+OK", "SET a v PXAT 5"),
+            ("GET a", "$1 v", ""),
+            ("PEXPIREAT a 6", ":1", "PEXPIREAT a 6"),
+        ]);
+    }
 }

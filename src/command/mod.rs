@@ -2,14 +2,27 @@
 //! serving, replay and transactions run the same code.
 
 pub mod args;
+pub mod connection;
 pub mod context;
 pub mod counter;
 pub mod expire;
 pub mod fault;
+pub mod introspect;
 pub mod key;
+pub mod lcs;
+pub mod object;
+pub mod range;
+pub mod scan;
+pub mod server;
 pub mod session;
 pub mod string;
 pub mod table;
+pub mod whole;
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
 pub use context::{Ctx, Spaces};

@@ -1,8 +1,7 @@
 //! The state of one client that commands read and change, and the surroundings of commands that act
 //! on the client or the server and not on keys.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
@@ -47,8 +46,8 @@ pub struct Multi {
 pub struct Watch {
     /// Raised by the owner of a key that changed.
     pub flag: WatchFlag,
-    /// The watched keys, with whether each was already past its expiry.
-    pub keys: Vec<(usize, Vec<u8>, Arc<AtomicBool>)>,
+    /// The watched keys, by database.
+    pub keys: Vec<(usize, Vec<u8>)>,
 }
 
 impl Watch {
@@ -108,4 +107,95 @@ pub struct SessionCtx<'a> {
     pub out: &'a mut Reply,
     /// The turn's time.
     pub now: Now,
+}
+
+/// A server made of plain values, for the tests of commands.
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::*;
+    use crate::command::table::{self, Run};
+
+    pub(crate) struct Fake {
+        pub(crate) session: Session,
+        pub(crate) password: Option<Vec<u8>>,
+        /// What was asked of the server, in order.
+        pub(crate) calls: Vec<String>,
+        /// What CONFIG SET and SHUTDOWN answer.
+        pub(crate) refusal: Option<String>,
+        pub(crate) config: crate::config::Config,
+    }
+
+    impl Default for Fake {
+        fn default() -> Self {
+            Fake {
+                session: Session::new(7, true),
+                password: None,
+                calls: Vec::new(),
+                refusal: None,
+                config: crate::config::Config::new(std::path::Path::new("/data")),
+            }
+        }
+    }
+
+    impl Fake {
+        /// Runs a request of words without quotes and gives its reply.
+        pub(crate) fn run(&mut self, request: &str) -> String {
+            let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+            let args = crate::command::Args::new(&words);
+            let mut out = Reply::new(self.session.resp3);
+            let mut session = std::mem::replace(&mut self.session, Session::new(0, false));
+            let result = table::resolve(&args).and_then(|command| match command.run {
+                Run::Session(run) => {
+                    let now = Now { unix_us: 1_700_000_000_123_456, mono_us: 1 };
+                    let session = &mut session;
+                    let mut ctx = SessionCtx { session, server: self, out: &mut out, now };
+                    run(&mut ctx, &args)
+                }
+                _ => panic!("{request} is no session command"),
+            });
+            self.session = session;
+            if let Err(fault) = result {
+                out.error(&fault.0);
+            }
+            String::from_utf8(out.to_vec()).expect("text")
+        }
+    }
+
+    impl Server for Fake {
+        fn databases(&self) -> usize {
+            16
+        }
+
+        fn password(&self) -> Option<Vec<u8>> {
+            self.password.clone()
+        }
+
+        fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
+            self.config.get(patterns)
+        }
+
+        fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+            self.config = self.config.changed(pairs)?;
+            Ok(())
+        }
+
+        fn reset_stats(&mut self) {
+            self.calls.push("reset".into());
+        }
+
+        fn info(&mut self, sections: &[&[u8]]) -> String {
+            format!("sections: {}", String::from_utf8_lossy(&sections.join(&b',')))
+        }
+
+        fn shutdown(
+            &mut self,
+            save: Option<bool>,
+            now: bool,
+            force: bool,
+            abort: bool,
+        ) -> Result<(), String> {
+            self.calls.push(format!("{save:?} {now} {force} {abort}"));
+            self.refusal.clone().map_or(Ok(()), Err)
+        }
+    }
 }

@@ -9,8 +9,8 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::expire::{self, Unit};
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::table::{
-    ALL, Acl, Command, FIRST, Flags, KeySpec, Keys, Merge, OVERWRITES, PAIRS, READS, READS_FIRST,
-    REPLACES_FIRST, ROW, Route, Run, wrong_arity,
+    ALL, Acl, Command, FIRST, Flags, INSERTS, KeySpec, Keys, Merge, OVERWRITES, PAIRS, READS,
+    READS_FIRST, REPLACES, REPLACES_FIRST, ROW, Route, Run, TAKES, wrong_arity,
 };
 use crate::keyspace::{Entry, NewValue, ValueRef};
 use crate::resp::Reply;
@@ -43,7 +43,38 @@ const FAST: u32 = Flags::FAST;
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
     Command { specs: READS_FIRST, ..row("get", 2, READ | FAST, FIRST, get) },
-    Command { specs: REPLACES_FIRST, ..row("set", -3, GROW, FIRST, set) },
+    Command {
+        specs: &[KeySpec {
+            notes: "RW and ACCESS due to the optional `GET` argument",
+            ..KeySpec::one(1, &["RW", "access", "update", "variable_flags"])
+        }],
+        ..row("set", -3, GROW, FIRST, set)
+    },
+    Command { specs: &[KeySpec::one(1, INSERTS)], ..row("setnx", 3, GROW | FAST, FIRST, setnx) },
+    Command {
+        specs: &[KeySpec::one(1, OVERWRITES)],
+        since: "2.0.0",
+        ..row("setex", 4, GROW, FIRST, setex)
+    },
+    Command {
+        specs: &[KeySpec::one(1, OVERWRITES)],
+        since: "2.6.0",
+        ..row("psetex", 4, GROW, FIRST, psetex)
+    },
+    Command { specs: REPLACES_FIRST, ..row("getset", 3, GROW | FAST, FIRST, getset) },
+    Command {
+        specs: &[KeySpec::one(1, TAKES)],
+        since: "6.2.0",
+        ..row("getdel", 2, WRITE | FAST, FIRST, getdel)
+    },
+    Command {
+        specs: &[KeySpec {
+            notes: "RW and UPDATE because it changes the TTL",
+            ..KeySpec::one(1, REPLACES)
+        }],
+        since: "6.2.0",
+        ..row("getex", -2, WRITE | FAST, FIRST, getex)
+    },
     Command {
         route: Route::Split(Merge::PerKey),
         specs: &[KeySpec::rest(1, 1, READS)],
@@ -56,6 +87,12 @@ pub static ROWS: &[Command] = &[
         since: "1.0.1",
         tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         ..row("mset", -3, GROW, PAIRS, mset)
+    },
+    Command {
+        route: Route::Lease,
+        specs: &[KeySpec::rest(1, 2, INSERTS)],
+        since: "1.0.1",
+        ..row("msetnx", -3, GROW, PAIRS, msetnx)
     },
 ];
 
@@ -110,6 +147,19 @@ fn mset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     store_pairs(ctx, args);
     ctx.out.ok();
+    Ok(())
+}
+
+fn msetnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    if args.len().is_multiple_of(2) {
+        return Err(wrong_arity("msetnx"));
+    }
+    let mut keys = args.items()[1..].iter().step_by(2);
+    let free = keys.all(|key| ctx.peek(key).is_none());
+    if free {
+        store_pairs(ctx, args);
+    }
+    ctx.out.int(i64::from(free));
     Ok(())
 }
 
@@ -222,5 +272,233 @@ pub fn log_set(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
             let at = itoa::Buffer::new().format(at).to_owned();
             ctx.log(key, &[b"SET", key, value, b"PXAT", at.as_bytes()]);
         }
+    }
+}
+
+fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    let free = ctx.peek(key).is_none();
+    if free {
+        ctx.put(key, stored(args, 2), Expiry::Clear);
+        log_set(ctx, key, &args[2], Expiry::Clear);
+    }
+    ctx.out.int(i64::from(free));
+    Ok(())
+}
+
+fn setex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    set_for(ctx, args, Unit::Seconds, "setex")
+}
+
+fn psetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    set_for(ctx, args, Unit::Milliseconds, "psetex")
+}
+
+fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, name: &str) -> Result<(), Fault> {
+    let key = &args[1];
+    let expiry = Expiry::At(expire::positive(ctx, &args[2], unit, false, name)?);
+    ctx.put(key, stored(args, 3), expiry);
+    log_set(ctx, key, &args[3], expiry);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    ctx.read_to(key, reply_value);
+    ctx.put(key, stored(args, 2), Expiry::Clear);
+    log_set(ctx, key, &args[2], Expiry::Clear);
+    Ok(())
+}
+
+/// Answers with the value; true when there was one.
+fn reply_found(out: &mut Reply, entry: Option<&Entry>) -> bool {
+    reply_value(out, entry);
+    entry.is_some()
+}
+
+fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    if ctx.read_to(key, reply_found) {
+        ctx.delete(key);
+        ctx.log(key, &[b"DEL", key]);
+    }
+    Ok(())
+}
+
+fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    let options = Options::parse(args, 2, true)?;
+    let before = ctx.out.checkpoint();
+    if !ctx.read_to(key, reply_found) {
+        return Ok(());
+    }
+    // Redis looks at the time only once there is a value, yet says nothing of it if that is bad.
+    let at = options.expire_ms(ctx, "getex").inspect_err(|_| ctx.out.cut_back(before))?;
+    let absolute = options.expire.is_some_and(|(_, _, absolute)| absolute);
+    match at {
+        Some(at) if absolute && at <= ctx.now_ms() => {
+            ctx.delete(key);
+            ctx.log(key, &[b"DEL", key]);
+        }
+        Some(at) => {
+            ctx.set_expire(key, Some(at));
+            expire::log_expiry(ctx, key, at);
+        }
+        None if options.persist => {
+            expire::clear(ctx, key);
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    const AT: &str = "1700000010000"; // ten seconds from the start
+
+    #[test]
+    fn set_and_get() {
+        let mut w = World::new();
+        w.check(&[
+            ("GET a", "$-1", ""),
+            ("SET a 1", "+OK", "SET a 1"),
+            ("GET a", "$1 1", ""),
+            ("set a hello", "+OK", "set a hello"),
+            ("get a", "$5 hello", ""),
+            ("SET a", "-ERR wrong number of arguments for 'set' command", ""),
+            ("GET a b", "-ERR wrong number of arguments for 'get' command", ""),
+            ("SET '' ''", "+OK", "SET  "),
+            ("GET ''", "$0", ""),
+        ]);
+        w.resp3 = true;
+        w.check(&[("GET none", "_", "")]);
+    }
+
+    #[test]
+    fn set_conditions() {
+        World::new().check(&[
+            ("SET a 1 XX", "$-1", ""),
+            ("SET a 1 NX", "+OK", "SET a 1"),
+            ("SET a 2 nx", "$-1", ""),
+            ("SET a 2 XX", "+OK", "SET a 2"),
+            ("SET a 3 GET", "$1 2", "SET a 3"),
+            ("SET a 4 NX GET", "$1 3", ""),
+            ("SET a 4 XX GET", "$1 3", "SET a 4"),
+            ("SET b 1 NX GET", "$-1", "SET b 1"),
+            ("SET c 1 XX GET", "$-1", ""),
+            ("SET a 1 NX XX", "-ERR syntax error", ""),
+            ("SET a 1 WHAT", "-ERR syntax error", ""),
+            ("SETNX a 9", ":0", ""),
+            ("SETNX n 9", ":1", "SET n 9"),
+            ("GETSET a 5", "$1 4", "SET a 5"),
+            ("GETSET fresh 5", "$-1", "SET fresh 5"),
+        ]);
+    }
+
+    #[test]
+    fn set_with_expiry() {
+        let mut w = World::new();
+        let set = format!("SET a v PXAT {AT}");
+        w.check(&[
+            ("SET a v EX 10", "+OK", &set),
+            ("SET a v PX 10000", "+OK", &set),
+            ("SET a v EXAT 1700000010", "+OK", &set),
+            ("SET a v PXAT 1700000010000", "+OK", &set),
+            ("SET a v EX 1 EX 10", "+OK", &set),
+            ("SETEX a 10 v", "+OK", &set),
+            ("PSETEX a 10000 v", "+OK", &set),
+            ("PTTL a", ":10000", ""),
+            ("SET a w KEEPTTL", "+OK", "SET a w KEEPTTL"),
+            ("PTTL a", ":10000", ""),
+            ("GETSET a x", "$1 w", "SET a x"),
+            ("TTL a", ":-1", ""),
+            ("SET a v EX 10 PX 1", "-ERR syntax error", ""),
+            ("SET a v EX 10 KEEPTTL", "-ERR syntax error", ""),
+            ("SET a v KEEPTTL PX 10", "-ERR syntax error", ""),
+            ("SET a v EX", "-ERR syntax error", ""),
+            ("SET a v PERSIST", "-ERR syntax error", ""),
+            ("SET a v EX 0", "-ERR invalid expire time in 'set' command", ""),
+            ("SET a v EX 1x", "-ERR value is not an integer or out of range", ""),
+            ("SET a v EX 9223372036854775", "-ERR invalid expire time in 'set' command", ""),
+            ("SET a v PXAT -1", "-ERR invalid expire time in 'set' command", ""),
+            ("SETEX a -1 v", "-ERR invalid expire time in 'setex' command", ""),
+            ("PSETEX a 0 v", "-ERR invalid expire time in 'psetex' command", ""),
+        ]);
+    }
+
+    #[test]
+    fn a_key_past_its_time_is_gone_and_its_end_logged() {
+        let mut w = World::new();
+        w.check(&[("SET a v PX 5", "+OK", "SET a v PXAT 1700000000005")]);
+        w.now_ms += 5;
+        w.check(&[
+            ("GET a", "$-1", "DEL a"),
+            ("SET b v PXAT 1", "+OK", "SET b v PXAT 1"),
+            ("SET b w XX", "$-1", "DEL b"),
+            ("SET c v PXAT 1", "+OK", "SET c v PXAT 1"),
+            ("SET c w KEEPTTL", "+OK", "DEL c | SET c w KEEPTTL"),
+            ("TTL c", ":-1", ""),
+        ]);
+    }
+
+    #[test]
+    fn getdel_and_getex() {
+        let pexpireat = format!("PEXPIREAT a {AT}");
+        World::new().check(&[
+            ("GETDEL a", "$-1", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("GETDEL a", "$1 v", "DEL a"),
+            ("GETEX a EX x", "$-1", ""),
+            ("SET a v", "+OK", "SET a v"),
+            ("GETEX a", "$1 v", ""),
+            ("GETEX a EX 10", "$1 v", &pexpireat),
+            ("GETEX a PX 10000", "$1 v", &pexpireat),
+            ("GETEX a EXAT 1700000010", "$1 v", &pexpireat),
+            ("GETEX a PXAT 1700000010000", "$1 v", &pexpireat),
+            ("GETEX a PERSIST", "$1 v", "PERSIST a"),
+            ("GETEX a PERSIST", "$1 v", ""),
+            ("GETEX a EX 0", "-ERR invalid expire time in 'getex' command", ""),
+            ("GETEX a PERSIST EX 1", "-ERR syntax error", ""),
+            ("GETEX a NX", "-ERR syntax error", ""),
+            ("GETEX a KEEPTTL", "-ERR syntax error", ""),
+            ("GETEX a PXAT 5", "$1 v", "DEL a"),
+            ("EXISTS a", ":0", ""),
+        ]);
+    }
+
+    #[test]
+    fn many_at_once() {
+        World::new().check(&[
+            ("MSET a 1 b 2 a 3", "+OK", "SET a 1 | SET b 2 | SET a 3"),
+            ("MGET a none b", "*3 $1 3 $-1 $1 2", ""),
+            ("MSET a", "-ERR wrong number of arguments for 'mset' command", ""),
+            ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command", ""),
+            ("MSETNX c 1 a 1", ":0", ""),
+            ("MSETNX c 1 d 2", ":1", "SET c 1 | SET d 2"),
+            ("MSETNX c 1 d", "-ERR wrong number of arguments for 'msetnx' command", ""),
+        ]);
+    }
+
+    #[test]
+    fn over_shards_the_same() {
+        let mut w = World::sharded(4);
+        assert_eq!(w.run("MSETNX a 1 b 2 c 3 d 4 e 5"), ":1");
+        let effects = w.take_effects();
+        assert_eq!(effects.len(), 5);
+        assert_eq!(w.run("MSETNX x 1 e 2"), ":0");
+        assert_eq!(w.run("MGET a b c d e x"), "*6 $1 1 $1 2 $1 3 $1 4 $1 5 $-1");
+    }
+
+    #[test]
+    fn read_counters() {
+        let mut w = World::new();
+        for line in ["SET a 1", "GET a", "GET b", "MGET a b", "EXISTS a", "TYPE b"] {
+            w.run(line);
+        }
+        let counters = w.spaces[0].as_ref().unwrap().counters;
+        assert_eq!((counters.hits, counters.misses, counters.dirty), (3, 3, 1));
     }
 }

@@ -6,7 +6,8 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
-use crate::command::{counter, expire, key, string};
+use crate::command::{connection, counter, expire, introspect, key, lcs, object};
+use crate::command::{range, scan, server, string, whole};
 
 /// Command flags, as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,6 +262,10 @@ pub const OVERWRITES: &[&str] = &["OW", "update"];
 pub const REPLACES: &[&str] = &["RW", "access", "update"];
 /// Key flags of a command that changes something of a value.
 pub const UPDATES: &[&str] = &["RW", "update"];
+/// Key flags of a command that creates what was not there.
+pub const INSERTS: &[&str] = &["OW", "insert"];
+/// Key flags of a command that reads and removes.
+pub const TAKES: &[&str] = &["RW", "access", "delete"];
 /// Key flags of a command that removes keys.
 pub const REMOVES: &[&str] = &["RM", "delete"];
 
@@ -374,7 +379,21 @@ impl Command {
 }
 
 /// The rows, by the file that holds them.
-static GROUPS: &[&[Command]] = &[string::ROWS, counter::ROWS, key::ROWS, expire::ROWS, CONTROL];
+static GROUPS: &[&[Command]] = &[
+    string::ROWS,
+    range::ROWS,
+    counter::ROWS,
+    lcs::ROWS,
+    key::ROWS,
+    expire::ROWS,
+    object::ROWS,
+    scan::ROWS,
+    whole::ROWS,
+    connection::ROWS,
+    server::ROWS,
+    introspect::ROWS,
+    CONTROL,
+];
 
 /// Every row, subcommands not included.
 pub fn all() -> impl Iterator<Item = &'static Command> {
@@ -516,7 +535,7 @@ const fn control(name: &'static str, extra: u32, since: &'static str, what: Cont
 static CONTROL: &[Command] = &[
     control("multi", 0, "1.2.0", Control::Multi),
     Command {
-        flags: Flags((CONTROL_FLAGS & !Flags::FAST) | Flags::SKIP_SLOWLOG),
+        flags: Flags((CONTROL_FLAGS & !(Flags::FAST | Flags::ALLOW_BUSY)) | Flags::SKIP_SLOWLOG),
         ..control("exec", 0, "1.2.0", Control::Exec)
     },
     control("discard", 0, "2.0.0", Control::Discard),
@@ -536,3 +555,89 @@ static CONTROL: &[Command] = &[
         ..control("reset", Flags::NO_AUTH, "6.2.0", Control::Reset)
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        for command in all() {
+            let upper = command.name.to_ascii_uppercase();
+            for name in [command.name, &upper] {
+                assert!(std::ptr::eq(find(name.as_bytes()).unwrap(), command), "{name}");
+            }
+            assert!(find(format!("{}x", command.name).as_bytes()).is_none());
+        }
+        for name in [&b""[..], b"g", b"ge", b"\x07et", b"nothing-of-the-kind", &[b'x'; 1000]] {
+            assert!(find(name).is_none());
+        }
+    }
+
+    #[test]
+    fn rows_are_sound() {
+        let subcommands = all().flat_map(|c| c.subcommands);
+        for c in all().chain(subcommands) {
+            assert_eq!(c.name, c.name.to_ascii_lowercase());
+            assert!(c.arity != 0, "{}", c.name);
+            let both = Flags::WRITE | Flags::READONLY;
+            assert!(!c.flags.has(both), "{}", c.name);
+            assert_eq!(c.keys == Keys::None, c.specs.is_empty(), "{}", c.name);
+            if let (Keys::Range { first, step, .. }, Some(spec)) = (c.keys, c.specs.first()) {
+                assert_eq!((first, step), (spec.index, spec.step), "{}", c.name);
+            }
+            if c.route == Route::Key {
+                assert!(c.key_positions(c.arity.unsigned_abs() as usize).next().is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn key_positions() {
+        let positions = |name: &str, count| {
+            find(name.as_bytes()).unwrap().key_positions(count).collect::<Vec<_>>()
+        };
+        assert_eq!(positions("get", 2), [1]);
+        assert_eq!(positions("mset", 5), [1, 3]);
+        assert_eq!(positions("del", 4), [1, 2, 3]);
+        assert_eq!(positions("rename", 3), [1, 2]);
+        assert_eq!(positions("copy", 5), [1, 2]);
+        assert_eq!(positions("keys", 2), [0; 0]);
+    }
+
+    #[test]
+    fn routes() {
+        let route = |name: &str, count| find(name.as_bytes()).unwrap().route_of(count);
+        assert_eq!(route("mset", 5), Route::Split(Merge::Ok));
+        assert_eq!(route("mset", 4), Route::Key);
+        assert_eq!(route("del", 4), Route::Split(Merge::Sum));
+        assert_eq!(route("rename", 3), Route::Lease);
+    }
+
+    #[test]
+    fn unknown_commands_are_quoted_up_to_a_point() {
+        let text = |words: &[&[u8]]| {
+            String::from_utf8(resolve(&Args::new(words)).unwrap_err().0.into_owned()).unwrap()
+        };
+        assert_eq!(
+            text(&[b"foo", b"a", b"b"]),
+            "ERR unknown command 'foo', with args beginning with: 'a' 'b' "
+        );
+        let long = [b'x'; 200];
+        let quoted = "x".repeat(128);
+        assert_eq!(
+            text(&[&long, &long, b"more"]),
+            format!("ERR unknown command '{quoted}', with args beginning with: '{quoted}' ")
+        );
+        assert_eq!(text(&[b"get"]), "ERR wrong number of arguments for 'get' command");
+    }
+
+    #[test]
+    fn categories_and_flags_read_as_redis_prints_them() {
+        let keys = find(b"keys").unwrap();
+        let acl: Vec<_> = keys.acl_names().collect();
+        assert_eq!(acl, ["@keyspace", "@read", "@slow", "@dangerous"]);
+        let flags: Vec<_> = find(b"append").unwrap().flags.names().collect();
+        assert_eq!(flags, ["write", "denyoom", "fast"]);
+    }
+}

@@ -1,11 +1,16 @@
-//! One database of one shard. (First form: a plain map; the segmented table replaces it.)
-
-use std::collections::HashMap;
+//! One database of one shard: keys, values and expiries, the memory they take, and walks over them.
+//!
+//! Expiry is data here: whether a key is past it is the caller's question. Every change goes
+//! through a method that takes the log position it is stamped with.
+//!
+//! Invariants: `bytes` is the sum of `Entry::memory`, `expires` the number of entries with an
+//! expiry, `last_stamp` at least every segment's stamp.
 
 use bytes::BytesMut;
 
 use crate::base::random::Random;
-use crate::keyspace::entry::{Entry, NewValue, ValueRef};
+use crate::keyspace::entry::{Entry, NewValue, Stored, ValueRef};
+use crate::keyspace::table::{CURSOR_BITS, Spot, Table};
 
 /// What a look-up found.
 #[derive(Debug)]
@@ -16,54 +21,140 @@ pub struct Found<'a> {
     pub stamp: u64,
 }
 
-/// Keys, values and expiries of one database on one shard. Expiry is data here: whether a key is
-/// past it is the caller's question.
-#[derive(Debug, Default)]
+/// Keys, values and expiries of one database on one shard.
+#[derive(Debug)]
 pub struct Database {
-    map: HashMap<Vec<u8>, Entry>,
-    stamp: u64,
+    table: Table,
+    len: usize,
+    expires: usize,
+    /// Bytes that the entries count for.
+    bytes: usize,
+    last_stamp: u64,
+    /// Where in the hash space the next look for expired keys begins.
+    expiry_position: u64,
+    /// Running average of the time to live of sampled keys, in milliseconds; 0 when unknown.
+    avg_ttl: i64,
+    /// Where small strings are edited.
+    scratch: BytesMut,
 }
+
+/// Largest buffer kept for editing small strings, in bytes.
+const SCRATCH_MAX: usize = 16 * 1024;
 
 impl Database {
     /// An empty database; `seed` keys its hash function.
-    pub fn new(_seed: [u64; 2]) -> Self {
-        Database::default()
+    pub fn new(seed: [u64; 2]) -> Self {
+        Database::of(Table::new(seed, 0), 0)
+    }
+
+    fn of(table: Table, last_stamp: u64) -> Self {
+        Database {
+            table,
+            len: 0,
+            expires: 0,
+            bytes: 0,
+            last_stamp,
+            expiry_position: 0,
+            avg_ttl: 0,
+            scratch: BytesMut::new(),
+        }
     }
 
     /// Number of keys, expired ones not yet removed included.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.len
     }
 
     /// True when there is no key.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len == 0
     }
 
     /// Number of keys that have an expiry.
     pub fn expires_len(&self) -> usize {
-        self.map.values().filter(|e| e.expire_ms().is_some()).count()
+        self.expires
+    }
+
+    /// Running average of the time to live of keys that have one, in milliseconds, as sampled by
+    /// [`Database::sample_expired`]; 0 when there is none.
+    pub fn avg_ttl(&self) -> i64 {
+        if self.expires == 0 { 0 } else { self.avg_ttl }
     }
 
     /// Bytes of heap memory held by keys, values and table.
     pub fn memory(&self) -> usize {
-        self.map.len() * 64
+        self.bytes + self.table.memory() + self.scratch.capacity()
     }
 
     /// Log position of the last write to anything in here.
     pub fn last_stamp(&self) -> u64 {
-        self.stamp
+        self.last_stamp
     }
 
     /// Looks a key up.
+    #[inline]
     pub fn find(&self, key: &[u8]) -> Found<'_> {
-        Found { entry: self.map.get(key), stamp: self.stamp }
+        let (spot, stamp) = self.locate(key);
+        Found { entry: spot.and_then(|s| self.table.at(s)), stamp }
+    }
+
+    /// Where a key is, with the stamp of its segment: what [`Database::find`] finds, without
+    /// borrowing the entry yet.
+    #[inline]
+    pub(super) fn locate(&self, key: &[u8]) -> (Option<Spot>, u64) {
+        match self.table.locate(self.table.hash(key), key) {
+            Ok(spot) => (Some(spot), self.table.stamp_at(spot)),
+            Err(segment) => (None, self.table.stamp_of(segment)),
+        }
+    }
+
+    /// The entry of a spot that [`Database::locate`] gave, if nothing has changed since.
+    #[inline]
+    pub(super) fn at(&self, spot: Spot) -> Option<&Entry> {
+        self.table.at(spot)
+    }
+
+    /// Asks the processor to fetch what look-ups of `keys` will read; for batches.
+    pub fn prefetch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let hashes: smallvec::SmallVec<[u64; 64]> = keys.map(|k| self.table.hash(k)).collect();
+        self.table.prefetch(&hashes);
+    }
+
+    fn stamped(&mut self, stamp: u64) {
+        self.last_stamp = self.last_stamp.max(stamp);
+    }
+
+    /// Changes an entry in place and keeps the counters true.
+    fn change<R>(&mut self, spot: Spot, stamp: u64, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        self.stamped(stamp);
+        let (result, before, after) = self.table.change(spot, stamp, |entry| {
+            let before = (entry.memory(), entry.expires());
+            let result = edit(entry);
+            (result, before, (entry.memory(), entry.expires()))
+        });
+        self.bytes = self.bytes - before.0 + after.0;
+        self.expires = self.expires - usize::from(before.1) + usize::from(after.1);
+        result
+    }
+
+    fn insert_new(&mut self, hash: u64, entry: Entry, stamp: u64) {
+        self.stamped(stamp);
+        self.len += 1;
+        self.bytes += entry.memory();
+        self.expires += usize::from(entry.expires());
+        self.table.insert(hash, entry, stamp);
     }
 
     /// Inserts or replaces; gives the replaced entry back, for its owner to drop.
     pub fn insert(&mut self, entry: Entry, stamp: u64) -> Option<Entry> {
-        self.stamp = stamp;
-        self.map.insert(entry.key().to_vec(), entry)
+        let hash = self.table.hash(entry.key());
+        match self.table.locate(hash, entry.key()) {
+            Ok(spot) => Some(self.change(spot, stamp, |old| std::mem::replace(old, entry))),
+            Err(_) => {
+                self.insert_new(hash, entry, stamp);
+                None
+            }
+        }
     }
 
     /// Stores a value under `key`, reusing what is there where that is cheaper; the expiry is set
@@ -75,89 +166,233 @@ impl Database {
         expire_ms: Option<i64>,
         stamp: u64,
     ) -> Option<Entry> {
-        self.insert(Entry::new(key, value, expire_ms), stamp)
+        self.store(key, Stored::new(value), expire_ms, stamp)
+    }
+
+    fn store(
+        &mut self,
+        key: &[u8],
+        value: Stored<'_>,
+        expire_ms: Option<i64>,
+        stamp: u64,
+    ) -> Option<Entry> {
+        let hash = self.table.hash(key);
+        let Ok(spot) = self.table.locate(hash, key) else {
+            self.insert_new(hash, Entry::store(key, value, expire_ms), stamp);
+            return None;
+        };
+        self.store_at(spot, key, value, expire_ms, stamp)
+    }
+
+    /// Stores a value where `key` already is.
+    fn store_at(
+        &mut self,
+        spot: Spot,
+        key: &[u8],
+        value: Stored<'_>,
+        expire_ms: Option<i64>,
+        stamp: u64,
+    ) -> Option<Entry> {
+        self.change(spot, stamp, |entry| {
+            let value =
+                if entry.is_large() { value } else { entry.overwrite(value, expire_ms).err()? };
+            Some(std::mem::replace(entry, Entry::store(key, value, expire_ms)))
+        })
     }
 
     /// Removes a key.
     pub fn remove(&mut self, key: &[u8], stamp: u64) -> Option<Entry> {
-        let old = self.map.remove(key)?;
-        self.stamp = stamp;
-        Some(old)
+        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        self.stamped(stamp);
+        let entry = self.table.remove(spot, stamp);
+        self.len -= 1;
+        self.bytes -= entry.memory();
+        self.expires -= usize::from(entry.expires());
+        if self.len == 0 {
+            self.emptied();
+        }
+        Some(entry)
+    }
+
+    /// A table that has lost its last key begins anew, stamped with that removal. (With one
+    /// segment it is as good as new; the stamp of that segment is the removal's.)
+    fn emptied(&mut self) {
+        if self.table.segments() > 1 {
+            self.table = self.table.fresh(self.last_stamp);
+        }
     }
 
     /// Sets or clears the expiry of a key; false when there is no such key.
     pub fn set_expire(&mut self, key: &[u8], expire_ms: Option<i64>, stamp: u64) -> bool {
-        match self.map.remove(key) {
-            Some(entry) => {
-                self.insert(entry.with_expire(expire_ms), stamp);
-                true
-            }
-            None => false,
-        }
+        let Ok(spot) = self.table.locate(self.table.hash(key), key) else { return false };
+        self.change(spot, stamp, |entry| entry.set_expire(expire_ms));
+        true
     }
 
     /// Edits the bytes of a string in place (an integer is spelled out first) and marks it `raw`.
-    /// An absent key starts empty and, if `edit` leaves it empty, is not created.
+    /// An absent key starts empty and, if `edit` leaves it empty, is not created. A long string is
+    /// edited in its own buffer unless that is shared, so appending costs amortised constant time.
     pub fn edit<R>(&mut self, key: &[u8], stamp: u64, edit: impl FnOnce(&mut BytesMut) -> R) -> R {
-        let old = self.map.remove(key);
-        let expire = old.as_ref().and_then(Entry::expire_ms);
-        let existed = old.is_some();
-        let mut bytes = match old.as_ref().map(Entry::value) {
-            None => BytesMut::new(),
-            Some(ValueRef::Int(n)) => BytesMut::from(n.to_string().as_bytes()),
-            Some(ValueRef::Str(s)) => BytesMut::from(s),
-            Some(ValueRef::Shared(b)) => BytesMut::from(&b[..]),
-        };
-        let result = edit(&mut bytes);
-        if existed || !bytes.is_empty() {
-            self.insert(Entry::new(key, NewValue::Str { bytes: &bytes, raw: true }, expire), stamp);
+        let hash = self.table.hash(key);
+        let spot = self.table.locate(hash, key).ok();
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let mut expire_ms = None;
+        let mut long = None;
+        if let Some(spot) = spot {
+            (expire_ms, long) = self.change(spot, stamp, |entry| {
+                match entry.value() {
+                    ValueRef::Int(n) => {
+                        bytes.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+                    }
+                    ValueRef::Str(s) => bytes.extend_from_slice(s),
+                    ValueRef::Shared(_) => {}
+                }
+                (entry.expire_ms(), entry.long_mut().map(std::mem::take))
+            });
         }
+        if let Some(long) = long {
+            self.scratch = std::mem::take(&mut bytes);
+            bytes = long.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        }
+        let result = edit(&mut bytes);
+        if spot.is_none() && bytes.is_empty() {
+            self.keep_scratch(bytes);
+            return result;
+        }
+        self.store_edited(hash, spot, key, bytes, expire_ms, stamp);
         result
+    }
+
+    fn store_edited(
+        &mut self,
+        hash: u64,
+        spot: Option<Spot>,
+        key: &[u8],
+        bytes: BytesMut,
+        expire_ms: Option<i64>,
+        stamp: u64,
+    ) {
+        let mut put = |value: Stored<'_>| match spot {
+            Some(spot) => drop(self.store_at(spot, key, value, expire_ms, stamp)),
+            None => self.insert_new(hash, Entry::store(key, value, expire_ms), stamp),
+        };
+        if bytes.len() <= crate::base::limits::INLINE_VALUE_MAX {
+            put(Stored::Inline { bytes: &bytes, raw: true });
+            self.keep_scratch(bytes);
+        } else {
+            let capacity = bytes.capacity();
+            put(Stored::buffer(bytes.freeze(), capacity, true));
+        }
+    }
+
+    fn keep_scratch(&mut self, bytes: BytesMut) {
+        if bytes.capacity() <= SCRATCH_MAX {
+            self.scratch = bytes;
+        }
     }
 
     /// Removes everything at once; the returned database holds it, to be dropped elsewhere.
     pub fn clear(&mut self, stamp: u64) -> Database {
-        let fresh = Database { map: HashMap::new(), stamp };
+        let stamp = self.last_stamp.max(stamp);
+        let fresh = Database::of(self.table.fresh(stamp), stamp);
         std::mem::replace(self, fresh)
+    }
+
+    /// Frees up to `budget` entries of a database that is on its way out and will not be looked
+    /// into again; true when nothing is left. A budget of 0 makes no headway.
+    pub(super) fn free_slice(&mut self, budget: usize) -> bool {
+        let (count, bytes) = self.table.free(budget);
+        self.len -= count;
+        self.bytes -= bytes;
+        self.table.is_freed()
     }
 
     /// Visits about `count` entries from `cursor` on and returns the cursor to go on with, 0 at the
     /// end. Whatever is present from the first call (cursor 0) to the last is visited at least
-    /// once. Cursors are below 2^46.
+    /// once. Cursors are below 2^46; the bits of others above that are ignored.
     pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&Entry)) -> u64 {
-        let _ = (cursor, count);
-        self.map.values().for_each(visit);
-        0
+        let shift = 64 - CURSOR_BITS;
+        let mut left = count.max(1);
+        // Empty slots and segments count too, a tenth each, so that a call is bounded.
+        let work = left.saturating_mul(10).saturating_add(64);
+        let position = self.table.walk(
+            cursor << shift,
+            work,
+            |s| s.len() > 0,
+            |entry| {
+                visit(entry);
+                left = left.saturating_sub(1);
+                left > 0
+            },
+        );
+        position.unwrap_or(0) >> shift
     }
 
     /// Some entry, evenly chosen as far as it is cheap.
     pub fn random(&self, random: &mut Random) -> Option<&Entry> {
-        let n = random.below(self.map.len().max(1) as u64) as usize;
-        self.map.values().nth(n)
+        if self.len == 0 { None } else { self.table.random(random) }
     }
 
     /// Every entry, in table order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.map.values()
+        self.table.iter()
     }
 
     /// Looks at up to `budget` keys that have an expiry, going round from call to call, and hands
     /// keys past `now_ms` to `expired`. Returns (looked at, expired).
+    ///
+    /// Segments without such keys are skipped by their count, keys without expiry by their
+    /// pointer; a call passes at most 64 slots or segments per key of its budget.
     pub fn sample_expired(
         &mut self,
         now_ms: i64,
         budget: usize,
         expired: &mut Vec<Vec<u8>>,
     ) -> (usize, usize) {
-        let mut seen = 0;
-        let mut past = 0;
-        for e in self.map.values().filter(|e| e.expire_ms().is_some()).take(budget) {
+        let budget = budget.min(self.expires);
+        if budget == 0 {
+            return (0, 0);
+        }
+        let (mut seen, mut past, mut ttl) = (0, 0, 0_i128);
+        let mut look = |entry: &Entry| {
+            let Some(at) = entry.expire_ms() else { return true };
             seen += 1;
-            if e.expire_ms().is_some_and(|at| at <= now_ms) {
+            if at <= now_ms {
                 past += 1;
-                expired.push(e.key().to_vec());
+                expired.push(entry.key().to_vec());
+            } else {
+                ttl += i128::from(at) - i128::from(now_ms);
             }
+            seen < budget
+        };
+        let work = budget.saturating_mul(64).saturating_add(1024);
+        let next = self.table.walk(self.expiry_position, work, |s| s.volatile() > 0, &mut look);
+        self.expiry_position = next.unwrap_or(0);
+        if seen > past {
+            let average = i64::try_from(ttl / (seen - past) as i128).unwrap_or(i64::MAX);
+            // One part in fifty per round, as Redis weighs it.
+            self.avg_ttl = match self.avg_ttl {
+                0 => average,
+                old => old / 50 * 49 + average / 50,
+            };
         }
         (seen, past)
+    }
+
+    /// Panics unless the invariants hold; returns the segments' stamps.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> Vec<u64> {
+        let stamps = self.table.check();
+        assert_eq!(self.iter().count(), self.len);
+        assert_eq!(self.iter().filter(|e| e.expires()).count(), self.expires);
+        assert_eq!(self.iter().map(Entry::memory).sum::<usize>(), self.bytes);
+        assert!(stamps.iter().all(|&s| s <= self.last_stamp));
+        stamps
+    }
+
+    #[cfg(test)]
+    pub(super) fn table(&self) -> &Table {
+        &self.table
     }
 }

@@ -13,13 +13,15 @@ pub struct Effects {
     buf: Vec<u8>,
     /// The database that replay has selected at the end of `buf`.
     selected: usize,
+    /// Goes in front of the next effect, if one follows.
+    preface: Vec<u8>,
     enabled: bool,
 }
 
 impl Effects {
     /// An empty payload that begins at `position`; when not `enabled` nothing is kept.
     pub fn new(position: u64, enabled: bool) -> Self {
-        Effects { base: position, buf: Vec::new(), selected: 0, enabled }
+        Effects { base: position, buf: Vec::new(), selected: 0, preface: Vec::new(), enabled }
     }
 
     /// Whether writes are logged at all.
@@ -48,6 +50,11 @@ impl Effects {
         &self.buf
     }
 
+    /// Bytes of heap memory held.
+    pub fn memory(&self) -> usize {
+        self.buf.capacity()
+    }
+
     /// Takes the payload; the next effect follows behind it. The caller may hand back an emptied
     /// buffer to be filled again.
     pub fn take(&mut self, spare: Vec<u8>) -> Vec<u8> {
@@ -64,9 +71,48 @@ impl Effects {
         }
     }
 
-    /// A new file begins here: replay starts again in database 0.
-    pub fn begin_file(&mut self) {
+    /// A new file begins, at `position`: replay starts again in database 0. Nothing is pending.
+    pub fn begin_file(&mut self, position: u64) {
+        assert!(self.buf.is_empty() && position >= self.base);
+        self.base = position;
         self.selected = 0;
+    }
+
+    /// The next effect names its database whatever was selected before.
+    pub fn forget_selected(&mut self) {
+        self.selected = usize::MAX;
+    }
+
+    /// Takes the effects of a command that goes into a file of its own; positions do not move.
+    pub fn divert(&mut self) -> Vec<u8> {
+        self.preface.clear();
+        std::mem::take(&mut self.buf)
+    }
+
+    /// Hands in `#` lines for the front of the next effect; they replace those not used yet.
+    pub fn set_preface(&mut self, lines: Vec<u8>) {
+        self.preface = lines;
+    }
+
+    /// True when the lines handed in last have been used.
+    pub fn preface_used(&self) -> bool {
+        self.preface.is_empty()
+    }
+
+    /// Appends a mark; what it marks follows. Returns the position in front of it.
+    pub fn mark(&mut self, lines: &[u8]) -> u64 {
+        self.put_preface();
+        let at = self.end();
+        if self.enabled {
+            self.buf.extend_from_slice(lines);
+        }
+        at
+    }
+
+    fn put_preface(&mut self) {
+        if !self.preface.is_empty() {
+            self.buf.append(&mut self.preface);
+        }
     }
 
     fn select(&mut self, db: usize) {
@@ -94,6 +140,7 @@ impl Effects {
     /// Appends one command that acts in database `db`. It must name keys of this shard only.
     pub fn log(&mut self, db: usize, parts: &[&[u8]]) {
         if self.enabled {
+            self.put_preface();
             self.select(db);
             self.command(parts);
         }
@@ -102,6 +149,7 @@ impl Effects {
     /// Appends one command whose bytes are already a RESP array.
     pub fn log_raw(&mut self, db: usize, resp: &[u8]) {
         if self.enabled {
+            self.put_preface();
             self.select(db);
             self.buf.extend_from_slice(resp);
         }

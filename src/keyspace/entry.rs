@@ -1,6 +1,63 @@
-//! A key with its value and expiry.
+//! A key with its value and expiry in one allocation, behind one tagged pointer of 8 bytes.
+//!
+//! Knows nothing of tables, databases or clocks; it only keeps a few bits for the table.
+//!
+//! # The allocation
+//! ```text
+//! 0   kind u8 | reserved 3 bytes | value length u16 | key length u16
+//! 8   expiry i64             only with the EXPIRES bit; Unix milliseconds
+//! +   key length u64         only when the short key length says LONG_KEY
+//! +   fixed part             INT: i64; SHARED: a `Long`; INLINE: nothing
+//! +   key bytes
+//! +   value bytes            INLINE only
+//! ```
+//! Aligned to 16; its size is the allocator's class of what is needed (`account::usable`). The
+//! three reserved bytes are for recency or frequency of use; kinds 3 to 7 are free for boxed
+//! values.
+//!
+//! # The pointer
+//! Bits 4 to 47 are the address (16-aligned, and user space ends below 2^48). Bits 48 to 63 and
+//! 1 to 3 hold the table's tag of 19 bits: the high 16 and the low 3. Bit 0 is EXPIRES: kept here,
+//! and nowhere else, so that the table finds keys with an expiry without touching their memory.
+//!
+//! # Obligations of the unsafe blocks
+//! 1. `base()` is the pointer that `alloc` gave for `shape().layout()`: only `allocate` makes one,
+//!    `Drop` and `move_tail` alone free it, and every change of shape keeps the class.
+//!    Tags are set and masked with `map_addr`, so provenance is that allocation's throughout.
+//! 2. All bytes below `shape().size()` are initialised, the fixed part with a value of the type
+//!    that the kind names; the offsets of 8-byte fields are multiples of 8.
+//! 3. An `Entry` owns its allocation alone: `&self` only reads, `&mut self` only writes.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::num::NonZero;
+use std::ptr::{self, NonNull};
 
 use bytes::Bytes;
+
+use crate::base::limits::{INLINE_VALUE_MAX, LARGE_ENTRY};
+use crate::keyspace::account::usable;
+
+/// Bits of the tag that the table may keep in an entry's pointer.
+pub(super) const TAG_BITS: u32 = 19;
+
+const EXPIRES: usize = 1;
+const LOW_TAG: usize = 0b1110;
+const HIGH_TAG: usize = 0xFFFF << 48;
+const ADDRESS: usize = !(HIGH_TAG | LOW_TAG | EXPIRES);
+const ALIGN: usize = 16;
+const HEADER: usize = size_of::<Header>();
+const LONG_KEY: u16 = u16::MAX;
+
+const INLINE: u8 = 0;
+const INT: u8 = 1;
+const SHARED: u8 = 2;
+const KIND: u8 = 0b111;
+const RAW: u8 = 0x80;
+
+const _: () = assert!(usize::BITS == 64 && HEADER == 8 && size_of::<Option<Entry>>() == 8);
+const _: () = assert!(INLINE_VALUE_MAX <= u16::MAX as usize && size_of::<Long>().is_multiple_of(8));
 
 /// A value to be stored.
 #[derive(Clone, Debug)]
@@ -34,66 +91,582 @@ pub enum ValueRef<'a> {
     Shared(&'a Bytes),
 }
 
-/// A key with its value and expiry, owned.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    key: Vec<u8>,
-    value: Stored,
-    raw: bool,
-    expire_ms: Option<i64>,
+/// A string in a buffer of its own.
+#[derive(Debug, Default)]
+pub(super) struct Long {
+    pub(super) bytes: Bytes,
+    /// Bytes of memory the buffer counts for; its capacity cannot be asked of a `Bytes`.
+    pub(super) charge: usize,
 }
 
-#[derive(Clone, Debug)]
-enum Stored {
+/// A value in the form in which it will be kept, its size known.
+pub(super) enum Stored<'a> {
     Int(i64),
-    Str(Vec<u8>),
-    Shared(Bytes),
+    Inline { bytes: &'a [u8], raw: bool },
+    Short { bytes: Bytes, raw: bool },
+    Shared { long: Long, raw: bool },
 }
+
+impl<'a> Stored<'a> {
+    /// `bytes`, whose buffer is of `capacity` bytes; inline when they are few, so that a small
+    /// value never pins a large buffer.
+    pub(super) fn buffer(bytes: Bytes, capacity: usize, raw: bool) -> Self {
+        if bytes.len() <= INLINE_VALUE_MAX {
+            return Stored::Short { bytes, raw };
+        }
+        Stored::Shared { long: Long { bytes, charge: usable(capacity) }, raw }
+    }
+
+    /// The kept form of `value`.
+    pub(super) fn new(value: NewValue<'a>) -> Self {
+        match value {
+            NewValue::Int(n) => Stored::Int(n),
+            NewValue::Str { bytes, raw } if bytes.len() <= INLINE_VALUE_MAX => {
+                Stored::Inline { bytes, raw }
+            }
+            NewValue::Str { bytes, raw } => {
+                Stored::buffer(Bytes::copy_from_slice(bytes), bytes.len(), raw)
+            }
+            NewValue::Shared { bytes, raw } => {
+                let len = bytes.len();
+                Stored::buffer(bytes, len, raw)
+            }
+        }
+    }
+
+    /// The bytes that are kept in the entry itself.
+    fn inline(&self) -> &[u8] {
+        match self {
+            Stored::Inline { bytes, .. } => bytes,
+            Stored::Short { bytes, .. } => bytes,
+            Stored::Int(_) | Stored::Shared { .. } => &[],
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Stored::Int(_) => INT,
+            Stored::Inline { raw, .. } | Stored::Short { raw, .. } => {
+                INLINE | if *raw { RAW } else { 0 }
+            }
+            Stored::Shared { raw, .. } => SHARED | if *raw { RAW } else { 0 },
+        }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    kind: u8,
+    _reserved: [u8; 3],
+    value_len: u16,
+    key_len: u16,
+}
+
+/// Where everything stands in an allocation.
+#[derive(Clone, Copy)]
+struct Shape {
+    kind: u8,
+    expires: bool,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Shape {
+    #[inline]
+    fn tail_at(self) -> usize {
+        HEADER + if self.expires { 8 } else { 0 }
+    }
+
+    #[inline]
+    fn fixed_at(self) -> usize {
+        self.tail_at() + if self.key_len >= usize::from(LONG_KEY) { 8 } else { 0 }
+    }
+
+    #[inline]
+    fn key_at(self) -> usize {
+        let fixed = match self.kind & KIND {
+            INT => 8,
+            SHARED => size_of::<Long>(),
+            _ => 0,
+        };
+        self.fixed_at() + fixed
+    }
+
+    #[inline]
+    fn value_at(self) -> usize {
+        self.key_at() + self.key_len
+    }
+
+    #[inline]
+    fn size(self) -> usize {
+        self.value_at() + self.value_len
+    }
+
+    fn layout(self) -> Layout {
+        Layout::from_size_align(usable(self.size()), ALIGN).expect("a key is far below isize::MAX")
+    }
+
+    fn header(self) -> Header {
+        let key_len = u16::try_from(self.key_len).unwrap_or(LONG_KEY);
+        Header { kind: self.kind, _reserved: [0; 3], value_len: self.value_len as u16, key_len }
+    }
+}
+
+/// A key with its value and expiry, owned.
+pub struct Entry(NonNull<u8>);
+
+// SAFETY: (3) an entry owns its memory alone, and what it holds (bytes, `Bytes`) is `Send`.
+unsafe impl Send for Entry {}
+// SAFETY: (3) `&Entry` only reads, and what it reads (bytes, `Bytes`) is `Sync`.
+unsafe impl Sync for Entry {}
 
 impl Entry {
     /// An entry; `expire_ms` is the Unix time in milliseconds at which it ceases to exist.
     pub fn new(key: &[u8], value: NewValue<'_>, expire_ms: Option<i64>) -> Self {
-        let (value, raw) = match value {
-            NewValue::Int(n) => (Stored::Int(n), false),
-            NewValue::Str { bytes, raw } => (Stored::Str(bytes.to_vec()), raw),
-            NewValue::Shared { bytes, raw } => (Stored::Shared(bytes), raw),
+        Entry::store(key, Stored::new(value), expire_ms)
+    }
+
+    /// [`Entry::new`] of a value in its kept form.
+    pub(super) fn store(key: &[u8], value: Stored<'_>, expire_ms: Option<i64>) -> Self {
+        let shape = Shape {
+            kind: value.kind(),
+            expires: expire_ms.is_some(),
+            key_len: key.len(),
+            value_len: value.inline().len(),
         };
-        Entry { key: key.to_vec(), value, raw, expire_ms }
+        let mut entry = Entry::allocate(shape);
+        let base = entry.base();
+        // SAFETY: (1) the allocation holds `shape.size()` bytes and `key` is not part of it.
+        unsafe {
+            ptr::copy_nonoverlapping(key.as_ptr(), base.add(shape.key_at()), key.len());
+        }
+        entry.write(shape, value, expire_ms);
+        entry
+    }
+
+    /// Memory for an entry of `shape`, nothing of it written.
+    fn allocate(shape: Shape) -> Entry {
+        let layout = shape.layout();
+        // SAFETY: the layout is at least as large as a header, so not empty.
+        let base = unsafe { alloc(layout) };
+        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        assert!(base.addr().get() & !ADDRESS == 0, "the pointer's spare bits are ours");
+        let mut entry = Entry(base);
+        entry.set_bits(EXPIRES, if shape.expires { EXPIRES } else { 0 });
+        entry
+    }
+
+    /// Writes everything but the key's bytes. What was there before has been dropped.
+    fn write(&mut self, shape: Shape, value: Stored<'_>, expire_ms: Option<i64>) {
+        let base = self.base();
+        debug_assert!(shape.expires == expire_ms.is_some() && shape.kind == value.kind());
+        // SAFETY: (1, 2) all offsets lie inside the allocation of `shape` at their alignment, and
+        // the inline bytes, borrowed from elsewhere, cannot overlap what `&mut self` owns.
+        unsafe {
+            base.cast::<Header>().write(shape.header());
+            if let Some(at) = expire_ms {
+                base.add(HEADER).cast::<i64>().write(at);
+            }
+            if shape.fixed_at() != shape.tail_at() {
+                base.add(shape.tail_at()).cast::<u64>().write(shape.key_len as u64);
+            }
+            let fixed = base.add(shape.fixed_at());
+            match value {
+                Stored::Int(n) => fixed.cast::<i64>().write(n),
+                Stored::Shared { long, .. } => fixed.cast::<Long>().write(long),
+                Stored::Inline { .. } | Stored::Short { .. } => {
+                    let bytes = value.inline();
+                    let to = base.add(shape.value_at());
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+                }
+            }
+        }
+        self.set_bits(EXPIRES, if shape.expires { EXPIRES } else { 0 });
+    }
+
+    #[inline]
+    fn base(&self) -> *mut u8 {
+        self.0.as_ptr().map_addr(|a| a & ADDRESS)
+    }
+
+    #[inline]
+    fn bits(&self) -> usize {
+        self.0.addr().get()
+    }
+
+    /// Replaces the pointer's bits under `mask`, which names no address bit.
+    #[inline]
+    fn set_bits(&mut self, mask: usize, bits: usize) {
+        debug_assert!(mask & ADDRESS == 0 && bits & !mask == 0);
+        self.0 = self.0.map_addr(|a| {
+            // SAFETY: the address bits, which stay, are those of an allocation: not all 0.
+            unsafe { NonZero::new_unchecked((a.get() & !mask) | bits) }
+        });
+    }
+
+    #[inline]
+    fn shape(&self) -> Shape {
+        let base = self.base();
+        let expires = self.expires();
+        // SAFETY: (1, 2) every allocation begins with a header.
+        let header = unsafe { base.cast::<Header>().read() };
+        let mut key_len = usize::from(header.key_len);
+        if header.key_len == LONG_KEY {
+            let at = HEADER + if expires { 8 } else { 0 };
+            // SAFETY: (2) the long length stands here when the short one says so.
+            key_len = unsafe { base.add(at).cast::<u64>().read() } as usize;
+        }
+        Shape { kind: header.kind, expires, key_len, value_len: usize::from(header.value_len) }
     }
 
     /// The key's bytes.
+    #[inline]
     pub fn key(&self) -> &[u8] {
-        &self.key
+        let shape = self.shape();
+        // SAFETY: (1, 2, 3) the key's bytes, initialised, borrowed as long as the entry is.
+        unsafe { std::slice::from_raw_parts(self.base().add(shape.key_at()), shape.key_len) }
     }
 
     /// The value.
+    #[inline]
     pub fn value(&self) -> ValueRef<'_> {
-        match &self.value {
-            Stored::Int(n) => ValueRef::Int(*n),
-            Stored::Str(s) => ValueRef::Str(s),
-            Stored::Shared(b) => ValueRef::Shared(b),
+        let shape = self.shape();
+        let base = self.base();
+        // SAFETY: (1, 2, 3) the kind names what is there; borrowed as long as the entry is.
+        unsafe {
+            match shape.kind & KIND {
+                INT => ValueRef::Int(base.add(shape.fixed_at()).cast::<i64>().read()),
+                SHARED => ValueRef::Shared(
+                    &(*base.add(shape.fixed_at()).cast::<Long>().cast_const()).bytes,
+                ),
+                _ => {
+                    let from = base.add(shape.value_at());
+                    ValueRef::Str(std::slice::from_raw_parts(from, shape.value_len))
+                }
+            }
         }
+    }
+
+    /// The long string, when the value is one, to be edited; it must stay a long string.
+    pub(super) fn long_mut(&mut self) -> Option<&mut Long> {
+        let shape = self.shape();
+        (shape.kind & KIND == SHARED).then(|| {
+            // SAFETY: (2, 3) the kind says that a `Long` is there; borrowed mutably with the entry.
+            unsafe { &mut *self.base().add(shape.fixed_at()).cast::<Long>() }
+        })
     }
 
     /// Whether `OBJECT ENCODING` says `raw` even for a short string (APPEND and SETRANGE made it).
     pub fn is_raw(&self) -> bool {
-        self.raw
+        self.shape().kind & RAW != 0
     }
 
     /// Unix time in milliseconds at which the key ceases to exist.
+    #[inline]
     pub fn expire_ms(&self) -> Option<i64> {
-        self.expire_ms
+        self.expires().then(|| {
+            // SAFETY: (2) with the EXPIRES bit the expiry stands behind the header.
+            unsafe { self.base().add(HEADER).cast::<i64>().read() }
+        })
+    }
+
+    /// Whether the entry has ceased to exist at `now_ms`.
+    #[inline]
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        self.expire_ms().is_some_and(|at| at <= now_ms)
+    }
+
+    /// Whether there is an expiry; does not touch the entry's memory.
+    #[inline]
+    pub(super) fn expires(&self) -> bool {
+        self.bits() & EXPIRES != 0
+    }
+
+    /// The table's tag.
+    #[inline]
+    pub(super) fn tag(&self) -> u32 {
+        let bits = self.bits();
+        ((bits >> 48 << 3) | ((bits & LOW_TAG) >> 1)) as u32
+    }
+
+    /// Sets the table's tag, of [`TAG_BITS`] bits.
+    #[inline]
+    pub(super) fn set_tag(&mut self, tag: u32) {
+        debug_assert!(tag >> TAG_BITS == 0);
+        let tag = tag as usize;
+        self.set_bits(HIGH_TAG | LOW_TAG, (tag >> 3 << 48) | ((tag & 7) << 1));
+    }
+
+    /// Bytes of memory the entry counts for, its long string included.
+    pub(super) fn memory(&self) -> usize {
+        let shape = self.shape();
+        let mut total = usable(shape.size());
+        if shape.kind & KIND == SHARED {
+            // SAFETY: (2, 3) the kind says that a `Long` is there; only read.
+            total += unsafe { (*self.base().add(shape.fixed_at()).cast::<Long>()).charge };
+        }
+        total
+    }
+
+    /// Whether freeing it is left to the background.
+    pub(super) fn is_large(&self) -> bool {
+        self.memory() > LARGE_ENTRY
+    }
+
+    /// Replaces value and expiry without allocating, if the result is of the allocation's class;
+    /// otherwise gives the value back.
+    pub(super) fn overwrite<'v>(
+        &mut self,
+        value: Stored<'v>,
+        expire_ms: Option<i64>,
+    ) -> Result<(), Stored<'v>> {
+        let old = self.shape();
+        let new = Shape {
+            kind: value.kind(),
+            expires: expire_ms.is_some(),
+            key_len: old.key_len,
+            value_len: value.inline().len(),
+        };
+        if usable(new.size()) != usable(old.size()) {
+            return Err(value);
+        }
+        if let Some(long) = self.long_mut() {
+            // SAFETY: (2) `write` below overwrites the kind, so nobody sees the dropped value.
+            unsafe { ptr::drop_in_place(long) };
+        }
+        let base = self.base();
+        // SAFETY: (1) both places of the key lie inside the allocation, whose class is unchanged.
+        unsafe { ptr::copy(base.add(old.key_at()), base.add(new.key_at()), new.key_len) };
+        self.write(new, value, expire_ms);
+        Ok(())
+    }
+
+    /// Sets or clears the expiry; moves the entry to another allocation only when its class
+    /// changes.
+    pub(super) fn set_expire(&mut self, expire_ms: Option<i64>) {
+        let old = self.shape();
+        let new = Shape { expires: expire_ms.is_some(), ..old };
+        self.move_tail(old, new);
+        if let Some(at) = expire_ms {
+            // SAFETY: (2) the shape now has an expiry behind its header.
+            unsafe { self.base().add(HEADER).cast::<i64>().write(at) };
+        }
+    }
+
+    /// Makes room for an expiry or takes it away: everything behind it moves as one piece (a
+    /// `Long` may be moved bytewise).
+    fn move_tail(&mut self, old: Shape, new: Shape) {
+        if old.expires == new.expires {
+            return;
+        }
+        let len = old.size() - old.tail_at();
+        let from = self.base();
+        if usable(old.size()) == usable(new.size()) {
+            // SAFETY: (1) both places lie inside the allocation, whose class is unchanged.
+            unsafe { ptr::copy(from.add(old.tail_at()), from.add(new.tail_at()), len) };
+            self.set_bits(EXPIRES, if new.expires { EXPIRES } else { 0 });
+            return;
+        }
+        let mut fresh = Entry::allocate(new);
+        let to = fresh.base();
+        // SAFETY: (1, 2) header and tail go to the same places of the new shape in an allocation
+        // apart; the old one is freed without dropping what moved, and `self` forgets it.
+        unsafe {
+            ptr::copy_nonoverlapping(from, to, HEADER);
+            ptr::copy_nonoverlapping(from.add(old.tail_at()), to.add(new.tail_at()), len);
+            dealloc(from, old.layout());
+        }
+        fresh.set_tag(self.tag());
+        std::mem::forget(std::mem::replace(self, fresh));
     }
 
     /// The same value and expiry under another key.
     pub fn rename(mut self, key: &[u8]) -> Self {
-        self.key = key.to_vec();
-        self
+        let (expire_ms, raw) = (self.expire_ms(), self.is_raw());
+        if let Some(long) = self.long_mut() {
+            let long = std::mem::take(long);
+            return Entry::store(key, Stored::Shared { long, raw }, expire_ms);
+        }
+        Entry::store(key, self.stored(), expire_ms)
     }
 
     /// The same entry with another expiry.
     pub fn with_expire(mut self, expire_ms: Option<i64>) -> Self {
-        self.expire_ms = expire_ms;
+        self.set_expire(expire_ms);
         self
+    }
+
+    /// The value, to be stored again; a long string's buffer is shared.
+    fn stored(&self) -> Stored<'_> {
+        let raw = self.is_raw();
+        match self.value() {
+            ValueRef::Int(n) => Stored::Int(n),
+            ValueRef::Str(bytes) => Stored::Inline { bytes, raw },
+            ValueRef::Shared(bytes) => {
+                let long = Long { bytes: bytes.clone(), charge: usable(bytes.len()) };
+                Stored::Shared { long, raw }
+            }
+        }
+    }
+
+    /// Asks the processor to fetch the entry's first cache line.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch(self.base());
+    }
+}
+
+/// Asks the processor to fetch the cache line of `slot`.
+#[inline]
+pub(super) fn prefetch_slot(slot: &Option<Entry>) {
+    prefetch(ptr::from_ref(slot).cast());
+}
+
+#[inline]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint that never faults, and every x86-64 has it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let layout = self.shape().layout();
+        if let Some(long) = self.long_mut() {
+            // SAFETY: (2) the kind says that a `Long` is there; nobody sees it afterwards.
+            unsafe { ptr::drop_in_place(long) };
+        }
+        // SAFETY: (1) allocated with this layout, freed once.
+        unsafe { dealloc(self.base(), layout) };
+    }
+}
+
+impl Clone for Entry {
+    fn clone(&self) -> Self {
+        Entry::store(self.key(), self.stored(), self.expire_ms())
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key().escape_ascii().to_string())
+            .field("value", &self.value())
+            .field("raw", &self.is_raw())
+            .field("expire_ms", &self.expire_ms())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(entry: &Entry) -> Vec<u8> {
+        match entry.value() {
+            ValueRef::Int(n) => n.to_string().into_bytes(),
+            ValueRef::Str(s) => s.to_vec(),
+            ValueRef::Shared(b) => b.to_vec(),
+        }
+    }
+
+    fn check(entry: &Entry, key: &[u8], value: &[u8], expire: Option<i64>) {
+        assert_eq!(entry.key(), key);
+        assert_eq!(bytes_of(entry), value);
+        assert_eq!(entry.expire_ms(), expire);
+    }
+
+    const LENGTHS: [usize; 9] = [0, 1, 7, 32, 44, 1023, 1024, 1025, 100_000];
+    const KEYS: [usize; 6] = [0, 1, 16, 65_534, 65_535, 70_000];
+    const EXPIRIES: [Option<i64>; 4] = [None, Some(0), Some(i64::MIN), Some(i64::MAX)];
+
+    #[test]
+    fn every_shape_reads_back_clones_and_renames() {
+        for key_len in KEYS {
+            let key = vec![b'k'; key_len];
+            for len in LENGTHS {
+                let value = vec![b'v'; len];
+                for expire in EXPIRIES {
+                    let mut entry =
+                        Entry::new(&key, NewValue::Str { bytes: &value, raw: len == 7 }, expire);
+                    entry.set_tag(0x7_5A5A);
+                    check(&entry, &key, &value, expire);
+                    assert_eq!(entry.is_raw(), len == 7);
+                    assert_eq!(entry.tag(), 0x7_5A5A);
+                    check(&entry.clone(), &key, &value, expire);
+                    check(&entry.rename(b"other"), b"other", &value, expire);
+                }
+            }
+            let entry = Entry::new(&key, NewValue::Int(i64::MIN), None);
+            check(&entry, &key, b"-9223372036854775808", None);
+        }
+    }
+
+    #[test]
+    fn expiry_comes_and_goes_and_keeps_the_tag() {
+        for key_len in KEYS {
+            let key = vec![b'k'; key_len];
+            for len in LENGTHS {
+                let value = vec![b'v'; len];
+                let mut entry = Entry::new(&key, NewValue::Str { bytes: &value, raw: false }, None);
+                let before = entry.memory();
+                entry.set_tag(0x2_AAAA);
+                for expire in [Some(1), Some(2), None, None, Some(i64::MIN), None] {
+                    entry.set_expire(expire);
+                    check(&entry, &key, &value, expire);
+                    assert_eq!(entry.tag(), 0x2_AAAA);
+                }
+                assert_eq!(entry.memory(), before);
+            }
+        }
+    }
+
+    #[test]
+    fn overwriting_from_every_shape_to_every_other() {
+        for from in LENGTHS {
+            for to in LENGTHS {
+                for (a, b) in [(None, None), (None, Some(5)), (Some(5), None), (Some(5), Some(6))] {
+                    let (old, new) = (vec![b'o'; from], vec![b'n'; to]);
+                    let mut entry = Entry::new(b"key", NewValue::Str { bytes: &old, raw: true }, a);
+                    let at = entry.base();
+                    let value = NewValue::Str { bytes: &new, raw: false };
+                    let fits = entry.overwrite(Stored::new(value.clone()), b).is_ok();
+                    assert_eq!(entry.base(), at);
+                    let fresh = Entry::new(b"key", value, b);
+                    if fits {
+                        check(&entry, b"key", &new, b);
+                        assert!(!entry.is_raw());
+                        assert_eq!(entry.memory(), fresh.memory());
+                    } else {
+                        check(&entry, b"key", &old, a);
+                        assert!(entry.is_raw());
+                    }
+                }
+            }
+        }
+        let mut entry = Entry::new(b"n", NewValue::Int(1), None);
+        assert!(entry.overwrite(Stored::Int(2), None).is_ok());
+        check(&entry, b"n", b"2", None);
+    }
+
+    #[test]
+    fn the_target_shape_fills_its_class() {
+        let value = NewValue::Str { bytes: &[0; 32], raw: false };
+        assert_eq!(Entry::new(&[0; 16], value.clone(), None).memory(), 64);
+        assert_eq!(Entry::new(&[0; 16], value, Some(1)).memory(), 64);
+    }
+
+    #[test]
+    fn short_shared_values_let_their_buffer_go() {
+        let big = Bytes::from(vec![1u8; 5000]);
+        let entry = Entry::new(b"k", NewValue::Shared { bytes: big.slice(..10), raw: false }, None);
+        assert!(big.is_unique());
+        assert!(matches!(entry.value(), ValueRef::Str(s) if s == [1; 10]));
     }
 }

@@ -36,10 +36,13 @@ pub struct Keyspace {
     pub watched: WatchTable,
     /// Values and databases waiting to be freed in slices.
     pub garbage: Vec<Garbage>,
+    /// The database that active expiry looks at next.
+    pub(super) expiry_db: usize,
 }
 
 /// Something to be freed off the hot path.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them at a time")]
 pub enum Garbage {
     /// One large entry.
     Entry(Entry),
@@ -58,20 +61,38 @@ impl Keyspace {
             counters: Counters::default(),
             watched: WatchTable::default(),
             garbage: Vec::new(),
+            expiry_db: 0,
         }
     }
 
     /// The entry of a key that is not past its expiry. A key found past it is removed, with the
     /// removal logged, so that no later clock can bring it back.
     pub fn lookup(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
-        let found = self.dbs[db].find(key);
-        self.read_tag = self.read_tag.max(found.stamp);
-        let expired = found.entry?.expire_ms().is_some_and(|at| at <= now_ms);
-        if expired {
+        let (spot, stamp) = self.dbs[db].locate(key);
+        self.read_tag = self.read_tag.max(stamp);
+        let spot = spot?;
+        if self.dbs[db].at(spot).is_some_and(|e| e.is_expired(now_ms)) {
             self.expire_now(db, key);
             return None;
         }
-        self.dbs[db].find(key).entry
+        self.dbs[db].at(spot)
+    }
+
+    /// [`Keyspace::lookup`] by a read command: counts a hit or a miss.
+    pub fn read(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
+        let (spot, stamp) = self.dbs[db].locate(key);
+        self.read_tag = self.read_tag.max(stamp);
+        let Some(spot) = spot else {
+            self.counters.misses += 1;
+            return None;
+        };
+        if self.dbs[db].at(spot).is_some_and(|e| e.is_expired(now_ms)) {
+            self.counters.misses += 1;
+            self.expire_now(db, key);
+            return None;
+        }
+        self.counters.hits += 1;
+        self.dbs[db].at(spot)
     }
 
     /// Removes a key because its time has come.
@@ -91,8 +112,124 @@ impl Keyspace {
         true
     }
 
+    /// Whether any key has an expiry.
+    pub fn has_volatile(&self) -> bool {
+        self.dbs.iter().any(|db| db.expires_len() > 0)
+    }
+
     /// Frees an entry, later if that would take long.
     pub fn discard(&mut self, entry: Entry) {
-        drop(entry);
+        if entry.is_large() {
+            self.garbage.push(Garbage::Entry(entry));
+        }
+    }
+
+    /// Frees up to `budget` entries (at least one) of the garbage; true when none is left.
+    pub fn free_slice(&mut self, budget: usize) -> bool {
+        let mut left = budget.max(1);
+        while left > 0
+            && let Some(last) = self.garbage.last_mut()
+        {
+            let done = match last {
+                Garbage::Entry(_) => {
+                    left -= 1;
+                    true
+                }
+                Garbage::Database(database) => {
+                    let done = database.free_slice(left);
+                    // What a nearly empty one has left over is not worth counting.
+                    left = if done { left / 2 } else { 0 };
+                    done
+                }
+            };
+            if done {
+                self.garbage.pop();
+            }
+        }
+        self.garbage.is_empty()
+    }
+
+    /// Bytes of heap memory held: databases, garbage, effects not yet framed, watched keys.
+    /// Constant time but for the garbage, whose items it goes through.
+    pub fn memory(&self) -> usize {
+        let garbage = self.garbage.iter().map(|item| match item {
+            Garbage::Entry(entry) => entry.memory(),
+            Garbage::Database(database) => database.memory(),
+        });
+        self.dbs.iter().map(Database::memory).sum::<usize>()
+            + garbage.sum::<usize>()
+            + self.garbage.capacity() * size_of::<Garbage>()
+            + self.effects.memory()
+            + self.watched.memory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{NewValue, ValueRef};
+
+    fn space() -> Keyspace {
+        Keyspace::new(0, 2, [1, 2], Effects::new(0, true))
+    }
+
+    fn put(space: &mut Keyspace, key: &[u8], len: usize, expire_ms: Option<i64>) {
+        let value = vec![b'v'; len];
+        let stamp = space.effects.stamp();
+        let value = NewValue::Str { bytes: &value, raw: false };
+        if let Some(old) = space.dbs[0].put(key, value, expire_ms, stamp) {
+            space.discard(old);
+        }
+    }
+
+    #[test]
+    fn a_key_past_its_expiry_goes_when_it_is_looked_up() {
+        let mut space = space();
+        put(&mut space, b"k", 3, Some(100));
+        assert!(matches!(space.read(0, b"k", 99).map(Entry::value), Some(ValueRef::Str(b"vvv"))));
+        assert!(space.read(0, b"k", 100).is_none());
+        assert!(space.lookup(0, b"k", 0).is_none());
+        assert_eq!(space.effects.pending(), b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n");
+        let counters = space.counters;
+        assert_eq!((counters.hits, counters.misses, counters.expired), (1, 1, 1));
+    }
+
+    #[test]
+    fn large_values_are_freed_later_and_in_slices() {
+        let mut space = space();
+        let baseline = space.memory();
+        put(&mut space, b"large", 1 << 20, None);
+        put(&mut space, b"large", 1 << 20, None);
+        put(&mut space, b"small", 10, None);
+        assert_eq!(space.garbage.len(), 1);
+        assert!(space.delete(0, b"large"));
+        assert!(space.delete(0, b"small"));
+        assert_eq!(space.garbage.len(), 2);
+        assert!(space.memory() > baseline + (2 << 20));
+        assert!(!space.free_slice(1));
+        assert!(space.free_slice(1));
+        assert!(space.memory() < baseline + 4096);
+    }
+
+    #[test]
+    fn a_cleared_database_is_freed_in_slices() {
+        let mut space = space();
+        for i in 0..10_000 {
+            put(&mut space, format!("key:{i}").as_bytes(), i % 2000, None);
+        }
+        let full = space.memory();
+        let old = space.dbs[0].clear(space.effects.stamp());
+        space.garbage.push(Garbage::Database(old));
+        assert!(space.dbs[0].is_empty());
+        assert!(space.memory() >= full);
+        let mut slices = 1;
+        let mut last = space.memory();
+        while !space.free_slice(100) {
+            slices += 1;
+            assert!(space.memory() < last);
+            last = space.memory();
+        }
+        assert!((100..=200).contains(&slices), "{slices}");
+        assert!(space.memory() < 8192);
     }
 }

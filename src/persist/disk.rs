@@ -13,7 +13,7 @@ use std::io;
 pub struct FileId(pub u32);
 
 /// One operation. Paths are relative to the log directory the disk was opened on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum DiskOp {
     /// Creates a new, empty file for writing; an existing one is an error.
     Create {
@@ -95,6 +95,13 @@ pub trait Volume: Send + Sync {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Flushes the directory itself.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// Adds to a file's end and flushes it; for files too long to be held whole.
+    fn append_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        let mut whole = self.read_all(path)?;
+        whole.extend_from_slice(data);
+        self.write_synced(path, &whole)
+    }
 
     /// Reads a whole file.
     fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {

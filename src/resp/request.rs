@@ -215,6 +215,7 @@ impl RequestParser {
             return Ok(Status::Nothing(end + 1));
         }
         self.inline = true;
+        self.at = end + 1;
         for word in words {
             let start = self.words.len();
             self.words.extend_from_slice(&word);

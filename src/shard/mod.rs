@@ -1,1 +1,33 @@
-//! Room `shard`.
+//! One core, owner of everything above; the only room where rooms meet.
+//!
+//! Glossary:
+//!
+//! | word | file | meaning |
+//! |---|---|---|
+//! | turn | `tick` | one round of the loop: reap, take, execute, push, enter |
+//! | entry | `order` | work pushed to several shards under one id |
+//! | job | `message` | the part of a batch that one shard executes |
+//! | lease | `lease` | keyspaces sent to a coordinator for a while |
+//! | cut | `cut` | a whole-keyspace change, between two generations of log files |
+//! | release point | `log` | log position up to which replies may leave |
+
+pub mod batch;
+pub mod core;
+pub mod cut;
+pub mod execute;
+pub mod face;
+pub mod global;
+pub mod inbox;
+pub mod lease;
+pub mod log;
+pub mod message;
+pub mod order;
+pub mod release;
+pub mod requests;
+pub mod tick;
+pub mod transaction;
+pub mod upkeep;
+
+pub use core::Shard;
+pub use global::Global;
+pub use order::Order;

@@ -1,1 +1,3 @@
-//! Room `value`.
+//! Data types as plain structures: they know nothing of keys, clients or disk.
+
+pub mod lcs;

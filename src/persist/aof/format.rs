@@ -354,7 +354,8 @@ mod tests {
         fn numbers_come_back(value: u64) {
             let mut out = Vec::new();
             write_hex(&mut out, value);
-            prop_assert_eq!(&out, format!("{value:x}").as_bytes());
+            let text = format!("{value:x}");
+            prop_assert_eq!(&out[..], text.as_bytes());
             prop_assert_eq!(parse_hex(&out), Some(value));
         }
 

@@ -1,4 +1,8 @@
 //! The append-only log: one file per shard and generation.
 
+pub mod cut;
 pub mod format;
 pub mod manifest;
+pub mod repair;
+pub mod resp;
+pub mod scan;

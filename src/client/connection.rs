@@ -1,0 +1,56 @@
+//! One connection.
+
+use crate::client::ConnKey;
+use crate::client::input::Input;
+use crate::client::output::Output;
+use crate::command::Session;
+
+/// One client's connection, on the shard that accepted it.
+#[derive(Debug)]
+pub struct Conn {
+    /// Its name on this shard.
+    pub key: ConnKey,
+    /// What commands know of it.
+    pub session: Session,
+    /// What it has sent.
+    pub input: Input,
+    /// What it will be told.
+    pub output: Output,
+    /// Shards its batches in flight went to, as a set: decides whether the next may be pushed
+    /// without the order lock.
+    pub targets: u64,
+    /// Set while a lease, cut or barrier of this connection is under way: nothing more is parsed.
+    pub blocked: bool,
+    /// Listed among the connections whose output changed this turn.
+    pub dirty: bool,
+    /// Listed among the connections with input to go on with.
+    pub again: bool,
+    /// Listed among the connections that wait for the release point.
+    pub waiting: bool,
+    /// Receiving was stopped because too much is outstanding.
+    pub stopped: bool,
+    /// The peer is gone or was told to go: no more input is looked at.
+    pub ended: bool,
+    /// Monotonic microseconds of the last request.
+    pub last_us: u64,
+}
+
+impl Conn {
+    /// A fresh connection.
+    pub fn new(key: ConnKey, session: Session, now_us: u64) -> Self {
+        Conn {
+            key,
+            session,
+            input: Input::default(),
+            output: Output::default(),
+            targets: 0,
+            blocked: false,
+            dirty: false,
+            again: false,
+            waiting: false,
+            stopped: false,
+            ended: false,
+            last_us: now_us,
+        }
+    }
+}

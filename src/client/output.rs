@@ -1,0 +1,255 @@
+//! The ordered output of a connection.
+//!
+//! Replies leave in the order of the requests. What may leave stands in `ready`; behind it come
+//! slots that wait: replies held until the shard's release point has passed their position, and
+//! batches whose parts other shards execute.
+
+use std::collections::VecDeque;
+
+use crate::command::Merge;
+use crate::resp::{Checkpoint, Reply};
+
+/// One thing that waits in front of a connection's later replies.
+#[derive(Debug)]
+pub enum Slot {
+    /// Executed here; leaves once the release point is at `position` or beyond.
+    Held {
+        /// Log position of the executing shard.
+        position: u64,
+        /// The encoded replies.
+        reply: Reply,
+    },
+    /// Executed elsewhere, or by several shards.
+    Remote(Box<Remote>),
+}
+
+/// A batch whose parts are with their shards.
+#[derive(Debug)]
+pub struct Remote {
+    /// Names the batch among those of this shard.
+    pub id: u64,
+    /// Parts that have not come back.
+    pub missing: usize,
+    /// Its commands in order.
+    pub commands: Vec<Merged>,
+    /// The parts' replies, by part.
+    pub parts: Vec<Option<(Reply, Vec<Checkpoint>)>>,
+}
+
+/// How one command of a batch gets its reply.
+#[derive(Debug)]
+pub enum Merged {
+    /// It is here already.
+    Ready(Reply),
+    /// One item of one part.
+    One {
+        /// Which part.
+        part: usize,
+        /// Which of its items.
+        item: usize,
+    },
+    /// Items of several parts become one reply.
+    Many {
+        /// How.
+        merge: Merge,
+        /// (part, item, places of its elements in the whole).
+        pieces: Vec<(usize, usize, Vec<u32>)>,
+        /// Elements of the whole, for [`Merge::PerKey`].
+        count: usize,
+        /// A draw for [`Merge::Random`].
+        draw: u64,
+    },
+}
+
+impl Remote {
+    /// Takes a part's replies; true when it was the last.
+    pub fn arrive(&mut self, part: usize, reply: Reply, ends: Vec<Checkpoint>) -> bool {
+        assert!(self.parts[part].is_none(), "a part answers once");
+        self.parts[part] = Some((reply, ends));
+        self.missing -= 1;
+        self.missing == 0
+    }
+
+    /// Puts the replies of a complete batch together.
+    pub fn finish(&mut self, out: &mut Reply) {
+        debug_assert_eq!(self.missing, 0);
+        for command in std::mem::take(&mut self.commands) {
+            match command {
+                Merged::Ready(reply) => out.append(reply),
+                Merged::One { part, item } => {
+                    let (reply, from, to) = self.piece(part, item);
+                    out.append_range(reply, from, to);
+                }
+                Merged::Many { merge, pieces, count, draw } => {
+                    self.merge(merge, &pieces, count, draw, out);
+                }
+            }
+        }
+    }
+
+    fn piece(&self, part: usize, item: usize) -> (&Reply, Checkpoint, Checkpoint) {
+        let (reply, ends) = self.parts[part].as_ref().expect("the batch is complete");
+        let from = if item == 0 { reply.start() } else { ends[item - 1] };
+        (reply, from, ends[item])
+    }
+
+    fn merge(
+        &self,
+        merge: Merge,
+        pieces: &[(usize, usize, Vec<u32>)],
+        count: usize,
+        draw: u64,
+        out: &mut Reply,
+    ) {
+        // The first part that failed speaks for all.
+        for (part, item, _) in pieces {
+            let (reply, from, to) = self.piece(*part, *item);
+            if reply.bytes_from(from).first() == Some(&b'-') {
+                return out.append_range(reply, from, to);
+            }
+        }
+        let heads = pieces.iter().map(|(part, item, _)| {
+            let (reply, from, _) = self.piece(*part, *item);
+            reply.header_at(from).map_or(0, |(_, n, _)| n)
+        });
+        match merge {
+            Merge::Sum => out.int(heads.sum()),
+            Merge::Ok => out.ok(),
+            Merge::Concat => {
+                out.array(heads.sum::<i64>() as usize);
+                for (part, item, _) in pieces {
+                    let (reply, from, to) = self.piece(*part, *item);
+                    if let Some((_, _, body)) = reply.header_at(from) {
+                        out.append_range(reply, body, to);
+                    }
+                }
+            }
+            Merge::PerKey => self.merge_per_key(pieces, count, out),
+            Merge::Random => self.merge_random(pieces, draw, out),
+        }
+    }
+
+    fn merge_per_key(&self, pieces: &[(usize, usize, Vec<u32>)], count: usize, out: &mut Reply) {
+        let mut elements = vec![None; count];
+        for (part, item, places) in pieces {
+            let (reply, from, _) = self.piece(*part, *item);
+            let mut at = reply.header_at(from).map(|(_, _, body)| body);
+            for place in places {
+                let Some(start) = at else { break };
+                at = reply.element_end(start);
+                if let Some(end) = at {
+                    elements[*place as usize] = Some((reply, start, end));
+                }
+            }
+        }
+        out.array(count);
+        for element in elements {
+            let (reply, from, to) = element.expect("every key belongs to one part");
+            out.append_range(reply, from, to);
+        }
+    }
+
+    /// Each part is `[number of keys, key or nil]`.
+    fn merge_random(&self, pieces: &[(usize, usize, Vec<u32>)], draw: u64, out: &mut Reply) {
+        let parts = pieces.iter().filter_map(|(part, item, _)| {
+            let (reply, from, to) = self.piece(*part, *item);
+            let (_, _, body) = reply.header_at(from)?;
+            let (_, keys, key) = reply.header_at(body)?;
+            (keys > 0).then_some((keys as u64, reply, key, to))
+        });
+        let parts: Vec<_> = parts.collect();
+        let total: u64 = parts.iter().map(|p| p.0).sum();
+        let mut left = if total == 0 { 0 } else { draw % total };
+        for (keys, reply, from, to) in parts {
+            if left < keys {
+                return out.append_range(reply, from, to);
+            }
+            left -= keys;
+        }
+        out.null();
+    }
+}
+
+/// Replies on their way to a client.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// May leave at once.
+    pub ready: Reply,
+    /// Waits, in order.
+    pub slots: VecDeque<Slot>,
+    /// Bytes of held replies.
+    held_bytes: usize,
+    /// Batches among the slots.
+    remotes: usize,
+    /// A send is in flight, of this many bytes.
+    pub sending: Option<usize>,
+}
+
+impl Output {
+    /// Bytes of replies not yet sent.
+    pub fn len(&self) -> usize {
+        self.ready.len() + self.held_bytes + self.sending.unwrap_or(0)
+    }
+
+    /// True when nothing waits, is ready or is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.slots.is_empty() && self.sending.is_none()
+    }
+
+    /// True while a batch is with other shards.
+    pub fn has_remote(&self) -> bool {
+        self.remotes > 0
+    }
+
+    /// Appends a reply that waits for `position`.
+    pub fn hold(&mut self, position: u64, reply: Reply) {
+        self.held_bytes += reply.len();
+        match self.slots.back_mut() {
+            Some(Slot::Held { position: at, reply: tail }) if *at >= position => {
+                tail.append(reply);
+            }
+            _ => self.slots.push_back(Slot::Held { position, reply }),
+        }
+    }
+
+    /// The last held reply was written to directly.
+    pub fn grew(&mut self, bytes: usize) {
+        self.held_bytes += bytes;
+    }
+
+    /// Appends a batch.
+    pub fn push_remote(&mut self, remote: Remote) {
+        self.remotes += 1;
+        self.slots.push_back(Slot::Remote(Box::new(remote)));
+    }
+
+    /// The batch `id`, while it is incomplete or waits its turn.
+    pub fn remote_mut(&mut self, id: u64) -> Option<&mut Remote> {
+        self.slots.iter_mut().find_map(|slot| match slot {
+            Slot::Remote(remote) if remote.id == id => Some(&mut **remote),
+            _ => None,
+        })
+    }
+
+    /// Moves what may leave into `ready`: held replies up to `release`, complete batches.
+    pub fn advance(&mut self, release: u64) {
+        while let Some(slot) = self.slots.front_mut() {
+            match slot {
+                Slot::Held { position, .. } if *position > release => return,
+                Slot::Remote(remote) if remote.missing > 0 => return,
+                _ => {}
+            }
+            match self.slots.pop_front() {
+                Some(Slot::Held { reply, .. }) => {
+                    self.held_bytes -= reply.len();
+                    self.ready.append(reply);
+                }
+                Some(Slot::Remote(mut remote)) => {
+                    self.remotes -= 1;
+                    remote.finish(&mut self.ready);
+                }
+                None => return,
+            }
+        }
+    }
+}

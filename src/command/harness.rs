@@ -1,0 +1,182 @@
+//! A world small enough for unit tests: keyspaces, a clock set by hand, one client.
+
+use crate::base::clock::Now;
+use crate::base::crc::shard_of;
+use crate::base::random::Random;
+use crate::command::args::Args;
+use crate::command::context::{Ctx, Spaces};
+use crate::command::table::{self, Route, Run};
+use crate::keyspace::{Effects, Keyspace};
+use crate::resp::Reply;
+
+/// The milliseconds at which the clock stands first.
+pub const START_MS: i64 = 1_700_000_000_000;
+
+/// Keyspaces and what surrounds them.
+pub struct World {
+    pub spaces: Vec<Option<Box<Keyspace>>>,
+    pub db: usize,
+    pub now_ms: i64,
+    pub replay: bool,
+    pub resp3: bool,
+    pub string_max: u64,
+    random: Random,
+}
+
+impl World {
+    pub fn new() -> Self {
+        World::sharded(1)
+    }
+
+    pub fn sharded(shards: usize) -> Self {
+        let space = |shard| Some(Box::new(Keyspace::new(shard, 16, [1, 2], Effects::new(0, true))));
+        World {
+            spaces: (0..shards).map(space).collect(),
+            db: 0,
+            now_ms: START_MS,
+            replay: false,
+            resp3: false,
+            string_max: 512 << 20,
+            random: Random::new(7),
+        }
+    }
+
+    /// Runs a request as the executor would and returns the bytes of its reply.
+    pub fn run_bytes(&mut self, request: &[&[u8]]) -> Vec<u8> {
+        let args = Args::new(request);
+        let mut out = Reply::new(self.resp3);
+        let result = match table::resolve(&args) {
+            Err(fault) => Err(fault),
+            Ok(command) => {
+                let Run::Data(run) = command.run else { panic!("not a data command") };
+                let shards = self.spaces.len();
+                let spaces = match command.route_of(args.len()) {
+                    Route::Key => {
+                        let at = command.key_positions(args.len()).next().unwrap();
+                        let shard = shard_of(&args[at], shards);
+                        Spaces::One(self.spaces[shard].as_deref_mut().unwrap())
+                    }
+                    _ if shards == 1 => Spaces::One(self.spaces[0].as_deref_mut().unwrap()),
+                    _ => Spaces::Many(&mut self.spaces),
+                };
+                let mut ctx = Ctx {
+                    spaces,
+                    db: self.db,
+                    now: Now { unix_us: self.now_ms * 1000, mono_us: 0 },
+                    out: &mut out,
+                    random: &mut self.random,
+                    shards,
+                    string_max: self.string_max,
+                    replay: self.replay,
+                };
+                let before = ctx.out.checkpoint();
+                run(&mut ctx, &args).inspect_err(|_| ctx.out.cut_back(before))
+            }
+        };
+        if let Err(fault) = result {
+            out.error(&fault.0);
+        }
+        out.to_vec()
+    }
+
+    /// Runs words (`''` is the empty one) and returns the reply, each line break as a space.
+    pub fn run(&mut self, line: &str) -> String {
+        let words: Vec<&[u8]> =
+            line.split(' ').map(|w| if w == "''" { b"" } else { w.as_bytes() }).collect();
+        shown(&self.run_bytes(&words))
+    }
+
+    /// Runs requests and checks their replies and what they log.
+    #[track_caller]
+    pub fn check(&mut self, steps: &[(&str, &str, &str)]) {
+        for (request, reply, effects) in steps {
+            assert_eq!(self.run(request), *reply, "reply to {request}");
+            assert_eq!(self.effects(), *effects, "effects of {request}");
+        }
+    }
+
+    /// Takes the effects logged since the last call: commands as words, joined by ` | `.
+    pub fn effects(&mut self) -> String {
+        let commands: Vec<String> = self.take_effects().iter().map(|c| shown_words(c)).collect();
+        commands.join(" | ")
+    }
+
+    /// Takes the effects logged since the last call, shard after shard. Each shard's begin in
+    /// database 0, as in a file of their own.
+    pub fn take_effects(&mut self) -> Vec<Vec<Vec<u8>>> {
+        let mut commands: Vec<Vec<Vec<u8>>> = Vec::new();
+        for space in self.spaces.iter_mut().flatten() {
+            let payload = space.effects.take(Vec::new());
+            space.effects.begin_file();
+            if !payload.is_empty() && commands.iter().any(|c| c[0] == b"SELECT") {
+                commands.push(vec![b"SELECT".to_vec(), b"0".to_vec()]);
+            }
+            commands.extend(parse(&payload));
+        }
+        commands
+    }
+
+    /// Runs logged effects, SELECT included, as replay does.
+    pub fn replay(&mut self, commands: &[Vec<Vec<u8>>]) {
+        self.replay = true;
+        for command in commands {
+            let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+            if words[0] == b"SELECT" {
+                self.db = std::str::from_utf8(words[1]).unwrap().parse().unwrap();
+                continue;
+            }
+            let reply = self.run_bytes(&words);
+            assert_ne!(reply[0], b'-', "{} answers {}", shown_words(command), shown(&reply));
+        }
+        self.replay = false;
+    }
+
+    /// Everything held: (database, key, value, expiry), sorted.
+    pub fn contents(&self) -> Vec<(usize, Vec<u8>, Vec<u8>, Option<i64>)> {
+        let mut all = Vec::new();
+        for space in self.spaces.iter().flatten() {
+            for (db, data) in space.dbs.iter().enumerate() {
+                for entry in data.iter() {
+                    let mut digits = itoa::Buffer::new();
+                    let value = super::string::text(entry.value(), &mut digits).to_vec();
+                    all.push((db, entry.key().to_vec(), value, entry.expire_ms()));
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+/// Splits a payload into its commands.
+fn parse(mut payload: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    fn number(payload: &mut &[u8], mark: u8) -> usize {
+        assert_eq!(payload[0], mark);
+        let end = payload.iter().position(|&b| b == b'\r').unwrap();
+        let n = std::str::from_utf8(&payload[1..end]).unwrap().parse().unwrap();
+        *payload = &payload[end + 2..];
+        n
+    }
+    let mut commands = Vec::new();
+    while !payload.is_empty() {
+        let words = number(&mut payload, b'*');
+        let word = |_| {
+            let len = number(&mut payload, b'$');
+            let word = payload[..len].to_vec();
+            payload = &payload[len + 2..];
+            word
+        };
+        commands.push((0..words).map(word).collect());
+    }
+    commands
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", " ");
+    text.trim_end_matches(' ').to_owned()
+}
+
+fn shown_words(words: &[Vec<u8>]) -> String {
+    let words: Vec<_> = words.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+    words.join(" ")
+}

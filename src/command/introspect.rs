@@ -1,0 +1,242 @@
+//! COMMAND: what the table says about commands.
+
+use crate::command::args::Args;
+use crate::command::fault::Fault;
+use crate::command::server::help;
+use crate::command::session::SessionCtx;
+use crate::command::table::{self, Acl, Command, Flags, KeySpec, Keys, ROW, Run};
+use crate::resp::Reply;
+
+const ALWAYS: u32 = Flags::LOADING | Flags::STALE;
+const ANY_ORDER: &[&str] = &["nondeterministic_output_order"];
+
+const fn row(
+    name: &'static str,
+    arity: i32,
+    since: &'static str,
+    run: fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: Flags(ALWAYS),
+        run: Run::Session(run),
+        group: "server",
+        since,
+        acl: Acl(Acl::CONNECTION),
+        ..ROW
+    }
+}
+
+/// The commands of this file.
+pub static ROWS: &[Command] =
+    &[Command { tips: ANY_ORDER, subcommands: COMMAND, ..row("command", -1, "2.8.13", command) }];
+
+static COMMAND: &[Command] = &[
+    row("command|count", 2, "2.8.13", command_count),
+    Command { tips: ANY_ORDER, ..row("command|info", -2, "2.8.13", command_info) },
+    row("command|getkeys", -3, "2.8.13", command_getkeys),
+    row("command|help", 2, "5.0.0", command_help),
+];
+
+fn command(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    ctx.out.array(table::all().count());
+    table::all().for_each(|c| describe(ctx.out, c));
+    Ok(())
+}
+
+fn command_count(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    ctx.out.int(table::all().count() as i64);
+    Ok(())
+}
+
+fn command_info(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let names = &args.items()[2..];
+    if names.is_empty() {
+        return command(ctx, args);
+    }
+    ctx.out.array(names.len());
+    for name in names {
+        match find_full(name) {
+            Some(command) => describe(ctx.out, command),
+            None => ctx.out.null(),
+        }
+    }
+    Ok(())
+}
+
+/// Finds a command by name, or a subcommand by `container|subcommand`.
+fn find_full(name: &[u8]) -> Option<&'static Command> {
+    let Some(bar) = memchr::memchr(b'|', name) else { return table::find(name) };
+    let container = table::find(&name[..bar])?;
+    container.subcommands.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// One command as COMMAND INFO shows it.
+fn describe(out: &mut Reply, command: &Command) {
+    out.array(10);
+    out.bulk(command.name.as_bytes());
+    out.int(i64::from(command.arity));
+    names(out, command.flags.names());
+    let (first, last, step) = match command.keys {
+        Keys::None => (0, 0, 0),
+        Keys::Range { first, last, step } => (first, last, step),
+    };
+    [first, last, step].iter().for_each(|n| out.int(i64::from(*n)));
+    names(out, command.acl_names());
+    out.set(command.tips.len());
+    command.tips.iter().for_each(|tip| out.bulk(tip.as_bytes()));
+    out.set(command.specs.len());
+    command.specs.iter().for_each(|spec| describe_spec(out, spec));
+    if command.subcommands.is_empty() {
+        out.set(0);
+    } else {
+        out.array(command.subcommands.len());
+        command.subcommands.iter().for_each(|sub| describe(out, sub));
+    }
+}
+
+fn names(out: &mut Reply, names: impl Iterator<Item = &'static str>) {
+    let names: Vec<_> = names.collect();
+    out.set(names.len());
+    names.iter().for_each(|name| out.simple(name));
+}
+
+fn describe_spec(out: &mut Reply, spec: &KeySpec) {
+    out.map(if spec.notes.is_empty() { 3 } else { 4 });
+    if !spec.notes.is_empty() {
+        out.bulk(b"notes");
+        out.bulk(spec.notes.as_bytes());
+    }
+    out.bulk(b"flags");
+    names(out, spec.flags.iter().copied());
+    out.bulk(b"begin_search");
+    found_by(out, b"index", &[(b"index", spec.index)]);
+    out.bulk(b"find_keys");
+    let range: [(&[u8], i32); 3] =
+        [(b"lastkey", spec.last), (b"keystep", spec.step), (b"limit", 0)];
+    found_by(out, b"range", &range);
+}
+
+/// A method of finding keys with its parameters.
+fn found_by(out: &mut Reply, method: &[u8], parameters: &[(&[u8], i32)]) {
+    out.map(2);
+    out.bulk(b"type");
+    out.bulk(method);
+    out.bulk(b"spec");
+    out.map(parameters.len());
+    for (name, value) in parameters {
+        out.bulk(name);
+        out.int(i64::from(*value));
+    }
+}
+
+fn command_getkeys(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let asked = &args.items()[2..];
+    let invalid = Fault::new("ERR Invalid command specified");
+    let mut command = table::find(asked[0]).ok_or(invalid.clone())?;
+    if !command.subcommands.is_empty()
+        && let Some(word) = asked.get(1)
+    {
+        let full = [command.name.as_bytes(), b"|", word].concat();
+        command = find_full(&full).ok_or(invalid)?;
+    }
+    if command.keys == Keys::None {
+        return Err(Fault::new("ERR The command has no key arguments"));
+    }
+    if !command.arity_ok(asked.len()) {
+        return Err(Fault::new("ERR Invalid number of arguments specified for command"));
+    }
+    let keys: Vec<_> = command.key_positions(asked.len()).filter_map(|at| asked.get(at)).collect();
+    if keys.is_empty() {
+        return Err(Fault::new("ERR Invalid arguments specified for command"));
+    }
+    ctx.out.array(keys.len());
+    keys.iter().for_each(|key| ctx.out.bulk(key));
+    Ok(())
+}
+
+fn command_help(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    help(
+        ctx,
+        &[
+            "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+            "(no subcommand)",
+            "    Return details about all Redis commands.",
+            "COUNT",
+            "    Return the total number of commands in this Redis server.",
+            "INFO [<command-name> ...]",
+            "    Return details about multiple Redis commands.",
+            "    If no command names are given, documentation details for all",
+            "    commands are returned.",
+            "GETKEYS <full-command>",
+            "    Return the keys from a full Redis command.",
+            "HELP",
+            "    Prints this help.",
+        ],
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::session::fake::Fake;
+
+    #[test]
+    fn every_row_is_described() {
+        let mut fake = Fake::default();
+        let all = fake.run("COMMAND");
+        assert!(all.starts_with(&format!("*{}\r\n*10\r\n", table::all().count())));
+        assert_eq!(fake.run("COMMAND INFO"), all);
+        assert_eq!(fake.run("COMMAND COUNT"), format!(":{}\r\n", table::all().count()));
+        for command in table::all() {
+            let one = fake.run(&format!("COMMAND INFO {}", command.name));
+            assert!(one.starts_with("*1\r\n*10\r\n"), "{}", command.name);
+            assert!(all.contains(&one[4..]), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn info_is_byte_exact() {
+        let mut fake = Fake::default();
+        assert_eq!(
+            fake.run("COMMAND INFO get nosuch config|get config|x"),
+            "*4\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*3\r\n\
+             +@read\r\n+@string\r\n+@fast\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n\
+             +access\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n\
+             *2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n\
+             $4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n\
+             :0\r\n*0\r\n$-1\r\n*10\r\n$10\r\nconfig|get\r\n:-3\r\n*4\r\n+admin\r\n+noscript\r\n\
+             +loading\r\n+stale\r\n:0\r\n:0\r\n:0\r\n*3\r\n+@admin\r\n+@slow\r\n+@dangerous\r\n\
+             *0\r\n*0\r\n*0\r\n$-1\r\n"
+        );
+        fake.session.resp3 = true;
+        let mset = fake.run("COMMAND INFO mset");
+        assert!(mset.starts_with("*1\r\n*10\r\n$4\r\nmset\r\n:-3\r\n~2\r\n+write\r\n"), "{mset}");
+        assert!(mset.ends_with(
+            "%3\r\n$7\r\nlastkey\r\n:-1\r\n$7\r\nkeystep\r\n:2\r\n$5\r\nlimit\r\n:0\r\n~0\r\n"
+        ));
+    }
+
+    #[test]
+    fn getkeys() {
+        let mut fake = Fake::default();
+        for (request, reply) in [
+            ("get k", "*1\r\n$1\r\nk\r\n"),
+            ("mset a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            ("mset a 1 b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            ("get a b", "-ERR Invalid number of arguments specified for command\r\n"),
+            ("ping x", "-ERR The command has no key arguments\r\n"),
+            ("config get", "-ERR The command has no key arguments\r\n"),
+            ("config foo", "-ERR Invalid command specified\r\n"),
+            ("nosuch x", "-ERR Invalid command specified\r\n"),
+        ] {
+            assert_eq!(fake.run(&format!("COMMAND GETKEYS {request}")), reply, "{request}");
+        }
+        assert_eq!(
+            fake.run("COMMAND GETKEYS"),
+            "-ERR wrong number of arguments for 'command|getkeys' command\r\n"
+        );
+    }
+}

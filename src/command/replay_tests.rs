@@ -1,0 +1,82 @@
+//! What commands log, replayed, must give what they left behind.
+
+use proptest::prelude::*;
+
+use crate::command::harness::World;
+
+/// A request over few keys, so that requests meet; `@` stands for a time near now.
+fn request() -> impl Strategy<Value = String> {
+    let key = || prop::sample::select(vec!["a", "b", "c", "d", "e"]);
+    let value = || {
+        prop_oneof![
+            (-20i64..20_000).prop_map(|n| n.to_string()),
+            "[a-z]{1,60}",
+            (1usize..4000).prop_map(|n| "v".repeat(n)),
+            Just("1.5".to_owned()),
+            Just("''".to_owned()),
+        ]
+    };
+    let ms = || -5i64..50;
+    let at = || (-20i64..60).prop_map(|d| crate::command::harness::START_MS + d);
+    let option = prop::sample::select(vec!["", " NX", " XX", " GET", " XX GET", " KEEPTTL"]);
+    let condition = prop::sample::select(vec!["", " NX", " XX", " GT", " LT"]);
+    prop_oneof![
+        (key(), value(), option).prop_map(|(k, v, o)| format!("SET {k} {v}{o}")),
+        (key(), value(), ms()).prop_map(|(k, v, t)| format!("SET {k} {v} PX {t}")),
+        (key(), value(), ms()).prop_map(|(k, v, t)| format!("PSETEX {k} {t} {v}")),
+        (key(), value(), at()).prop_map(|(k, v, t)| format!("SET {k} {v} PXAT {t}")),
+        (key(), ms(), condition).prop_map(|(k, t, c)| format!("PEXPIRE {k} {t}{c}")),
+        (key(), at()).prop_map(|(k, t)| format!("PEXPIREAT {k} {t}")),
+        (key(), at()).prop_map(|(k, t)| format!("GETEX {k} PXAT {t}")),
+        (key(), ms()).prop_map(|(k, t)| format!("GETEX {k} PX {t}")),
+        (key(), value()).prop_map(|(k, v)| format!("APPEND {k} {v}")),
+        (key(), 0..2000, value()).prop_map(|(k, o, v)| format!("SETRANGE {k} {o} {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("GETSET {k} {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("SETNX {k} {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("INCRBYFLOAT {k} {v}")),
+        (key(), -9i64..9).prop_map(|(k, n)| format!("INCRBY {k} {n}")),
+        (key(), -9i64..9).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
+        (key(), key(), value(), value()).prop_map(|(k, l, v, w)| format!("MSET {k} {v} {l} {w}")),
+        (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETNX {k} {v} {l} {v}")),
+        (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        (key(), key()).prop_map(|(k, l)| format!("RENAMENX {k} {l}")),
+        (key(), key(), 0..3).prop_map(|(k, l, n)| format!("COPY {k} {l} DB {n} REPLACE")),
+        (key(), 0..3).prop_map(|(k, n)| format!("MOVE {k} {n}")),
+        (key(), key()).prop_map(|(k, l)| format!("DEL {k} {l}")),
+        prop::sample::select(vec!["GETEX", "PERSIST", "GETDEL", "GET", "INCR", "DECR", "UNLINK"])
+            .prop_flat_map(move |c| key().prop_map(move |k| format!("{c} {k}"))),
+        prop::sample::select(vec!["SCAN 0", "RANDOMKEY", "MGET a b c d e", "DBSIZE"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn effects_replay_to_the_same_contents(
+        steps in prop::collection::vec((request(), 0i64..8, 0usize..3), 1..60),
+        shards in 1usize..4,
+    ) {
+        let mut live = World::sharded(shards);
+        let mut second = World::sharded(shards);
+        let mut third = World::new();
+        for (request, pass, db) in &steps {
+            live.now_ms += pass;
+            live.db = *db;
+            let before = live.contents();
+            live.run(request);
+            let effects = live.take_effects();
+            prop_assert!(
+                !effects.is_empty() || live.contents() == before,
+                "{} changed something and logged nothing", request
+            );
+            for world in [&mut second, &mut third] {
+                world.db = 0;
+                world.replay(&effects);
+            }
+            prop_assert_eq!(live.contents(), second.contents(), "after {}", request);
+        }
+        prop_assert_eq!(live.contents(), third.contents(), "by another number of shards");
+    }
+}

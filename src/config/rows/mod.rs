@@ -1,0 +1,140 @@
+//! The rows: directives with an effect here, and Ringstone's own.
+
+pub mod accepted;
+
+use crate::base::limits::SHARDS_MAX;
+use crate::config::table::Kind::*;
+use crate::config::table::{Directive, row};
+
+/// Greatest value of a C `int`, Redis' bound for many directives.
+pub const INT_MAX: i64 = i32::MAX as i64;
+/// Greatest value of a C `long`, as a number of bytes.
+pub const LONG_MAX: u64 = i64::MAX as u64;
+/// One mebibyte in bytes.
+pub const MB: u64 = 1 << 20;
+
+/// Redis' directives that have their effect here.
+pub static EFFECTIVE: &[Directive] = &[
+    // Network.
+    row("port", Int(0, 65535), "6379", "TCP port; 0 opens none.").fixed(),
+    row("bind", Bind, "* -::*", "Addresses to listen on; a leading `-` forgives a missing one.")
+        .fixed(),
+    row("unixsocket", Text, "", "Path of a Unix socket to listen on as well.").immutable(),
+    row("unixsocketperm", Octal(0o777), "0", "Mode of the Unix socket; 0 leaves it to the umask.")
+        .immutable(),
+    row("tcp-backlog", Int(0, INT_MAX), "511", "Length of the kernel's queue of new connections.")
+        .immutable(),
+    row("tcp-keepalive", Int(0, INT_MAX), "300", "Seconds between TCP keepalives; 0 sends none."),
+    row("timeout", Int(0, INT_MAX), "0", "Seconds after which an idle client is closed; 0: never."),
+    row("maxclients", Int(1, u32::MAX as i64), "10000", "Most clients connected at a time."),
+    row(
+        "protected-mode",
+        Bool,
+        "yes",
+        "Without a password and without `bind`, only local clients are served.",
+    ),
+    row("requirepass", Text, "", "Password of the default user; empty: none is asked for.")
+        .sensitive(),
+    row("proto-max-bulk-len", Memory(MB, LONG_MAX), "536870912", "Longest argument, in bytes."),
+    row(
+        "client-query-buffer-limit",
+        Memory(MB, LONG_MAX),
+        "1073741824",
+        "Most bytes of requests that wait unexecuted for one client.",
+    ),
+    row(
+        "client-output-buffer-limit",
+        OutputLimits,
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        "Bytes of unread replies at which a client is closed: class, hard limit, soft limit, \
+         seconds over the soft limit.",
+    ),
+    // The process.
+    row("databases", Int(1, INT_MAX), "16", "Number of databases.").immutable(),
+    row("dir", Dir, ".", "Working directory: data files live here and relative paths start here.")
+        .protected()
+        .fixed(),
+    row("hz", Hz, "10", "How often per second background work looks for something."),
+    row(
+        "loglevel",
+        Enum(&["debug", "verbose", "notice", "warning", "nothing"]),
+        "notice",
+        "Least weight of a line that is logged.",
+    ),
+    row("logfile", Text, "", "File to log to; empty: standard output.").immutable(),
+    row("pidfile", Text, "", "File to write the process id to.").immutable(),
+    row("shutdown-timeout", Int(0, INT_MAX), "10", "Seconds a stop waits for slow readers."),
+    // Memory and expiry.
+    row("maxmemory", Memory(0, u64::MAX), "0", "Bytes of data above which writes are refused."),
+    row("active-expire-effort", Int(1, 10), "1", "Effort spent on finding expired keys."),
+    // The log.
+    row("appendonly", Bool, "yes", "Whether writes are logged. Redis' own default is `no`.")
+        .fixed(),
+    row(
+        "appendfsync",
+        Enum(&["everysec", "always", "no"]),
+        "everysec",
+        "When the log is flushed to the medium: once a second, before each answer, or when the \
+         kernel sees fit.",
+    ),
+    row("appendfilename", FileName { empty: false }, "appendonly.aof", "First part of log names.")
+        .immutable(),
+    row("appenddirname", FileName { empty: false }, "appendonlydir", "Directory of the log.")
+        .immutable(),
+    row(
+        "dbfilename",
+        FileName { empty: true },
+        "dump.rdb",
+        "RDB file loaded when there is no log.",
+    )
+    .protected()
+    .fixed(),
+    row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
+    row("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
+    row(
+        "auto-aof-rewrite-min-size",
+        Memory(0, LONG_MAX),
+        "67108864",
+        "Size under which the log is never worth a rewrite; above 16 times this size a warning \
+         is given.",
+    ),
+];
+
+/// Directives that Redis does not have.
+pub static OURS: &[Directive] = &[
+    row(
+        "shards",
+        Int(0, SHARDS_MAX as i64),
+        "0",
+        "Number of shards, each one thread; 0: the cores this process may use.",
+    )
+    .immutable()
+    .ours(),
+    row("pin-threads", Bool, "yes", "Whether each shard's thread is tied to a core of its own.")
+        .immutable()
+        .ours(),
+    row(
+        "busy-poll-usec",
+        Int(0, 1_000_000),
+        "0",
+        "Microseconds a shard without work goes on looking before it sleeps in the kernel.",
+    )
+    .ours(),
+    row(
+        "log-sync-method",
+        Enum(&["growing"]),
+        "growing",
+        "How the log reaches the medium. `growing`: linked write and fdatasync on a file that \
+         grows.",
+    )
+    .immutable()
+    .ours(),
+    row(
+        "accept-unimplemented",
+        Bool,
+        "no",
+        "Start in spite of directives that guard safety and have no effect yet.",
+    )
+    .immutable()
+    .ours(),
+];

@@ -1,0 +1,205 @@
+//! The directives that have an effect, as typed fields.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::config::value::{OutputLimit, read_limits};
+
+/// When the log is flushed to the medium.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flush {
+    /// Before each answer.
+    Always,
+    /// Once a second.
+    #[default]
+    EverySecond,
+    /// When the kernel sees fit.
+    No,
+}
+
+/// Weight of a line in the server's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For those who search for a bug.
+    Debug,
+    /// Rarely useful.
+    Verbose,
+    /// What an operator wants to read.
+    #[default]
+    Notice,
+    /// What an operator must read.
+    Warning,
+    /// Above all weights: as a threshold it silences the log.
+    Nothing,
+}
+
+/// What the effective directives say. Sizes are bytes, times as named.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// `port`
+    pub port: u16,
+    /// `bind`, in order; `*` and `-…` as given.
+    pub bind: Vec<String>,
+    /// Whether `bind` was given: an explicit address lifts `protected-mode`'s doubt.
+    pub bind_is_default: bool,
+    /// `unixsocket`, resolved against `dir`.
+    pub unixsocket: Option<PathBuf>,
+    /// `unixsocketperm`; `None` leaves it to the umask.
+    pub unixsocketperm: Option<u32>,
+    /// `tcp-backlog`
+    pub tcp_backlog: u32,
+    /// `tcp-keepalive`, in seconds; 0 sends none.
+    pub tcp_keepalive: u32,
+    /// `timeout`, in seconds; 0 means never.
+    pub timeout: u32,
+    /// `maxclients`
+    pub maxclients: u32,
+    /// `protected-mode`
+    pub protected_mode: bool,
+    /// `requirepass`
+    pub requirepass: Option<Vec<u8>>,
+    /// `proto-max-bulk-len`
+    pub proto_max_bulk_len: u64,
+    /// `client-query-buffer-limit`
+    pub client_query_buffer_limit: u64,
+    /// `client-output-buffer-limit` of normal clients.
+    pub output_limit_normal: OutputLimit,
+    /// `client-output-buffer-limit` of replicas.
+    pub output_limit_replica: OutputLimit,
+    /// `client-output-buffer-limit` of subscribers.
+    pub output_limit_pubsub: OutputLimit,
+    /// `databases`
+    pub databases: usize,
+    /// `dir`, absolute.
+    pub dir: PathBuf,
+    /// `hz`, 1 to 500.
+    pub hz: u32,
+    /// `loglevel`
+    pub loglevel: LogLevel,
+    /// `logfile`, resolved against `dir`; `None` is standard output.
+    pub logfile: Option<PathBuf>,
+    /// `pidfile`, resolved against `dir`.
+    pub pidfile: Option<PathBuf>,
+    /// `shutdown-timeout`, in seconds.
+    pub shutdown_timeout: u32,
+    /// `maxmemory`; 0 means no bound.
+    pub maxmemory: u64,
+    /// `active-expire-effort`, 1 to 10.
+    pub active_expire_effort: u32,
+    /// `appendonly`
+    pub appendonly: bool,
+    /// `appendfsync`
+    pub appendfsync: Flush,
+    /// `appendfilename`
+    pub appendfilename: String,
+    /// `appenddirname`
+    pub appenddirname: String,
+    /// `dbfilename`
+    pub dbfilename: String,
+    /// `aof-load-truncated`
+    pub aof_load_truncated: bool,
+    /// `aof-timestamp-enabled`
+    pub aof_timestamp_enabled: bool,
+    /// `auto-aof-rewrite-min-size`
+    pub auto_aof_rewrite_min_size: u64,
+    /// `auto-aof-rewrite-percentage`
+    pub auto_aof_rewrite_percentage: u32,
+    /// `slowlog-log-slower-than`, in microseconds; negative: nothing is slow.
+    pub slowlog_log_slower_than: i64,
+    /// `slowlog-max-len`
+    pub slowlog_max_len: u64,
+    /// `latency-tracking`
+    pub latency_tracking: bool,
+    /// `latency-tracking-info-percentiles`
+    pub latency_percentiles: Vec<f64>,
+    /// `shards`; 0: the cores this process may use.
+    pub shards: usize,
+    /// `pin-threads`
+    pub pin_threads: bool,
+    /// `busy-poll-usec`, in microseconds.
+    pub busy_poll_usec: u64,
+    /// `accept-unimplemented`
+    pub accept_unimplemented: bool,
+}
+
+impl Settings {
+    /// Reads the fields out of the texts of the table. Texts have been parsed before, so a field
+    /// that does not fit its type is a bug of the table.
+    pub(crate) fn from_texts<'a>(text: &dyn Fn(&str) -> &'a [u8]) -> Settings {
+        let string = |name: &str| String::from_utf8_lossy(text(name)).into_owned();
+        let word = |name: &str| std::str::from_utf8(text(name)).unwrap_or_default();
+        let dir = os_path(text("dir"));
+        let path = |name: &str| match text(name) {
+            [] => None,
+            bytes => Some(dir.join(os_path(bytes))),
+        };
+        let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
+        let perm = u32::from_str_radix(word("unixsocketperm"), 8).expect("octal");
+        let password = text("requirepass");
+        Settings {
+            port: number(word("port")),
+            bind: string("bind").split_ascii_whitespace().map(str::to_owned).collect(),
+            bind_is_default: word("bind") == "* -::*",
+            unixsocket: path("unixsocket"),
+            unixsocketperm: (perm != 0).then_some(perm),
+            tcp_backlog: number(word("tcp-backlog")),
+            tcp_keepalive: number(word("tcp-keepalive")),
+            timeout: number(word("timeout")),
+            maxclients: number(word("maxclients")),
+            protected_mode: word("protected-mode") == "yes",
+            requirepass: (!password.is_empty()).then(|| password.to_vec()),
+            proto_max_bulk_len: number(word("proto-max-bulk-len")),
+            client_query_buffer_limit: number(word("client-query-buffer-limit")),
+            output_limit_normal: normal,
+            output_limit_replica: replica,
+            output_limit_pubsub: pubsub,
+            databases: number(word("databases")),
+            hz: number(word("hz")),
+            loglevel: match word("loglevel") {
+                "debug" => LogLevel::Debug,
+                "verbose" => LogLevel::Verbose,
+                "warning" => LogLevel::Warning,
+                "nothing" => LogLevel::Nothing,
+                _ => LogLevel::Notice,
+            },
+            logfile: path("logfile"),
+            pidfile: path("pidfile"),
+            shutdown_timeout: number(word("shutdown-timeout")),
+            maxmemory: number(word("maxmemory")),
+            active_expire_effort: number(word("active-expire-effort")),
+            appendonly: word("appendonly") == "yes",
+            appendfsync: match word("appendfsync") {
+                "always" => Flush::Always,
+                "no" => Flush::No,
+                _ => Flush::EverySecond,
+            },
+            appendfilename: string("appendfilename"),
+            appenddirname: string("appenddirname"),
+            dbfilename: string("dbfilename"),
+            aof_load_truncated: word("aof-load-truncated") == "yes",
+            aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
+            auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
+            auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
+            slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
+            slowlog_max_len: number(word("slowlog-max-len")),
+            latency_tracking: word("latency-tracking") == "yes",
+            latency_percentiles: word("latency-tracking-info-percentiles")
+                .split_ascii_whitespace()
+                .map(number)
+                .collect(),
+            shards: number(word("shards")),
+            pin_threads: word("pin-threads") == "yes",
+            busy_poll_usec: number(word("busy-poll-usec")),
+            accept_unimplemented: word("accept-unimplemented") == "yes",
+            dir,
+        }
+    }
+}
+
+pub(crate) fn os_path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| panic!("the table let {text:?} through"))
+}

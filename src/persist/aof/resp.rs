@@ -1,0 +1,427 @@
+//! Reading log files piece by piece: a window that moves over a file, and the commands and `#`
+//! lines in it. Knows nothing of frames, marks or manifests.
+//!
+//! Memory is bounded by the largest single command that is really there: a length that a file
+//! claims is held against the bytes that are left before anything is set aside for it.
+//!
+//! Two manners of reading. *Strict* is for payloads of our own frames: exactly what we write.
+//! *Lenient* is for files of other servers, as Redis' loader reads them: numbers end where their
+//! digits end, the two bytes behind a bulk are not looked at. In both a `#` line has at most 1,023
+//! bytes with its newline, and a file that ends inside a command is [`Fault::Truncated`], which
+//! says where the last whole item ended.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use crate::base::limits::ANNOTATION_MAX;
+use crate::persist::disk::Volume;
+
+/// Bytes read at a time.
+pub const CHUNK: usize = 1 << 20;
+/// Longest bulk Redis accepts, in bytes; a longer one is damage.
+const BULK_MAX: u64 = 512 << 20;
+
+/// What is wrong with a log file, and where.
+#[derive(Debug)]
+pub struct LogError {
+    /// The file's name in the log directory.
+    pub file: String,
+    /// Offset of the trouble in bytes.
+    pub offset: u64,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// What is wrong.
+#[derive(Debug)]
+pub enum Fault {
+    /// The disk says so.
+    Io(io::Error),
+    /// The file ends inside a command or a transaction.
+    Truncated,
+    /// These bytes are no command.
+    Format(&'static str),
+    /// A frame of a newer format.
+    Version(u64),
+    /// No valid frame where one must be.
+    Frame,
+    /// A mark whose frame is whole, but which says what cannot be.
+    Mark(&'static str),
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at offset {}: ", self.file, self.offset)?;
+        match &self.fault {
+            Fault::Io(error) => write!(f, "{error}"),
+            Fault::Truncated => f.write_str("the file ends inside a command or transaction"),
+            Fault::Format(what) => write!(f, "bad file format: {what}"),
+            Fault::Version(n) => write!(f, "written by a newer version (frame format R{n})"),
+            Fault::Frame => f.write_str("no valid frame where one must be"),
+            Fault::Mark(what) => write!(f, "impossible mark: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// A window that moves forward over a file.
+pub struct Window<'v> {
+    volume: &'v dyn Volume,
+    file: String,
+    len: u64,
+    /// File offset of `buf[at]`.
+    offset: u64,
+    buf: Vec<u8>,
+    at: usize,
+}
+
+impl<'v> Window<'v> {
+    /// Opens a file at an offset; its length is taken now.
+    pub fn open(volume: &'v dyn Volume, file: &str, offset: u64) -> Result<Self, LogError> {
+        let failed = |error| LogError { file: file.to_owned(), offset: 0, fault: Fault::Io(error) };
+        let len = volume.len(file).map_err(failed)?;
+        Ok(Window { volume, file: file.to_owned(), len, offset, buf: Vec::new(), at: 0 })
+    }
+
+    /// The file's name.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The file's length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True when nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.offset >= self.len
+    }
+
+    /// Where the window stands.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// An error at an offset of this file.
+    pub fn error(&self, offset: u64, fault: Fault) -> LogError {
+        LogError { file: self.file.clone(), offset, fault }
+    }
+
+    /// At least the next `want` bytes; fewer only where the file ends.
+    pub fn peek(&mut self, want: usize) -> Result<&[u8], LogError> {
+        let left = self.len.saturating_sub(self.offset);
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(want);
+        if self.buf.len() - self.at < want {
+            self.buf.drain(..self.at);
+            self.at = 0;
+            let mut filled = self.buf.len();
+            let room = want.max(filled.saturating_add(CHUNK));
+            let room = usize::try_from(left).unwrap_or(usize::MAX).min(room);
+            self.buf.resize(room, 0);
+            while filled < want {
+                let from = self.offset + filled as u64;
+                match self.volume.read_at(&self.file, from, &mut self.buf[filled..]) {
+                    Ok(0) => break,
+                    Ok(n) => filled += n,
+                    Err(error) => {
+                        self.buf.truncate(filled);
+                        return Err(self.error(from, Fault::Io(error)));
+                    }
+                }
+            }
+            self.buf.truncate(filled);
+            if filled < want {
+                // Someone made the file shorter than it was: it ends here.
+                self.len = self.offset + filled as u64;
+            }
+        }
+        Ok(&self.buf[self.at..])
+    }
+
+    /// Moves forward by `n` bytes.
+    pub fn skip(&mut self, n: u64) {
+        let held = (self.buf.len() - self.at) as u64;
+        if n <= held {
+            self.at += n as usize;
+        } else {
+            self.buf.clear();
+            self.at = 0;
+        }
+        self.offset += n;
+        if self.buf.capacity() > 8 * CHUNK && self.buf.len() - self.at < CHUNK {
+            // A giant has passed: give its room back.
+            self.buf.drain(..self.at);
+            self.at = 0;
+            self.buf.shrink_to(CHUNK);
+        }
+    }
+}
+
+/// How numbers and line ends are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As our own writer writes.
+    Strict,
+    /// As Redis' loader reads.
+    Lenient,
+}
+
+/// One item of a log, as byte ranges of [`Window::peek`]`(len)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A `#` line, newline included.
+    Note {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// A command; its arguments stand in the scratch vector.
+    Command {
+        /// Its length in bytes.
+        len: usize,
+    },
+}
+
+/// Finds the item the window stands at, without moving; `None` at `limit` (an offset in the file).
+/// Argument ranges, counted from the item's first byte, replace what was in `args`.
+pub fn next_item(
+    window: &mut Window<'_>,
+    limit: u64,
+    manner: Manner,
+    args: &mut Vec<Range<usize>>,
+) -> Result<Option<Item>, LogError> {
+    args.clear();
+    let left = limit.min(window.len()).saturating_sub(window.offset());
+    let mut cursor = Cursor { window, left, at: 0, manner };
+    match cursor.byte()? {
+        None => Ok(None),
+        Some(b'#') => {
+            let line = cursor.line()?;
+            Ok(Some(Item::Note { len: line.end }))
+        }
+        Some(b'*') => {
+            let count = cursor.count(b'*')?;
+            for _ in 0..count {
+                let len = cursor.count(b'$')?;
+                let range = cursor.bulk(len)?;
+                args.push(range);
+            }
+            Ok(Some(Item::Command { len: cursor.at }))
+        }
+        Some(_) => Err(cursor.fault(Fault::Format("expected a command"))),
+    }
+}
+
+/// Reads one item out of a window, `at` bytes in.
+struct Cursor<'a, 'v> {
+    window: &'a mut Window<'v>,
+    left: u64,
+    at: usize,
+    manner: Manner,
+}
+
+impl Cursor<'_, '_> {
+    fn fault(&self, fault: Fault) -> LogError {
+        self.window.error(self.window.offset() + self.at as u64, fault)
+    }
+
+    /// An item that does not end; it is named by where it begins.
+    fn truncated(&self) -> LogError {
+        self.window.error(self.window.offset(), Fault::Truncated)
+    }
+
+    /// `want` bytes of the item, or as many as there are.
+    fn upto(&mut self, want: usize) -> Result<&[u8], LogError> {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let bytes = self.window.peek(want.min(left))?;
+        Ok(&bytes[..bytes.len().min(left)])
+    }
+
+    fn byte(&mut self) -> Result<Option<u8>, LogError> {
+        let at = self.at;
+        Ok(self.upto(at + 1)?.get(at).copied())
+    }
+
+    /// The line that begins here, newline included.
+    fn line(&mut self) -> Result<Range<usize>, LogError> {
+        let at = self.at;
+        let bytes = self.upto(at + ANNOTATION_MAX)?;
+        let line = bytes.get(at..).unwrap_or_default();
+        let line = &line[..line.len().min(ANNOTATION_MAX)];
+        match memchr::memchr(b'\n', line) {
+            Some(end) => {
+                self.at = at + end + 1;
+                Ok(at..self.at)
+            }
+            None if line.len() == ANNOTATION_MAX => {
+                Err(self.fault(Fault::Format("line of more than 1023 bytes")))
+            }
+            None => Err(self.truncated()),
+        }
+    }
+
+    /// The number of a `*` or `$` line.
+    fn count(&mut self, kind: u8) -> Result<u64, LogError> {
+        match self.byte()? {
+            None => return Err(self.truncated()),
+            Some(b) if b != kind => return Err(self.fault(Fault::Format("expected a length"))),
+            Some(_) => {}
+        }
+        let start = self.at;
+        let range = self.line()?;
+        let manner = self.manner;
+        let line = &self.upto(range.end)?[range];
+        let number = match manner {
+            Manner::Strict => strict_number(line),
+            Manner::Lenient => lenient_number(line),
+        };
+        let most = if kind == b'*' { i32::MAX as u64 } else { BULK_MAX };
+        let least = u64::from(kind == b'*');
+        let bad = if kind == b'*' { "bad argument count" } else { "bad bulk length" };
+        match number {
+            Some(n) if (least..=most).contains(&n) => Ok(n),
+            _ => {
+                self.at = start;
+                Err(self.fault(Fault::Format(bad)))
+            }
+        }
+    }
+
+    /// A bulk of `len` bytes and the two behind it.
+    fn bulk(&mut self, len: u64) -> Result<Range<usize>, LogError> {
+        let end = self.at as u64 + len + 2;
+        if end > self.left {
+            return Err(self.truncated());
+        }
+        let range = self.at..self.at + len as usize;
+        let strict = self.manner == Manner::Strict;
+        let behind = self.upto(range.end + 2)?.get(range.end..range.end + 2);
+        match behind {
+            None => return Err(self.truncated()),
+            Some(b) if strict && b != b"\r\n" => {
+                self.at = range.end;
+                return Err(self.fault(Fault::Format("a bulk without its line end")));
+            }
+            Some(_) => {}
+        }
+        self.at = range.end + 2;
+        Ok(range)
+    }
+}
+
+/// `*12\r\n` and nothing else.
+fn strict_number(line: &[u8]) -> Option<u64> {
+    let digits = line.get(1..)?.strip_suffix(b"\r\n")?;
+    crate::base::number::parse_i64(digits).and_then(|n| u64::try_from(n).ok())
+}
+
+/// What C's `atoi` makes of the text behind the first byte.
+fn lenient_number(line: &[u8]) -> Option<u64> {
+    let text = line.get(1..)?.trim_ascii_start();
+    let text = text.strip_prefix(b"+").unwrap_or(text);
+    if text.first() == Some(&b'-') {
+        return None;
+    }
+    let digits = text.iter().map_while(|&b| char::from(b).to_digit(10));
+    Some(digits.fold(0u64, |n, d| n.saturating_mul(10).saturating_add(u64::from(d))))
+}
+
+/// The slices a command's ranges mean.
+pub type Args<'a> = smallvec::SmallVec<[&'a [u8]; 8]>;
+
+/// Cuts the item's bytes at its argument ranges.
+pub fn slices<'a>(bytes: &'a [u8], ranges: &[Range<usize>]) -> Args<'a> {
+    ranges.iter().map(|r| bytes.get(r.clone()).unwrap_or_default()).collect()
+}
+
+/// True when the command's name is `name`.
+pub fn is_named(bytes: &[u8], ranges: &[Range<usize>], name: &[u8]) -> bool {
+    let first = ranges.first().and_then(|r| bytes.get(r.clone()));
+    first.is_some_and(|first| first.eq_ignore_ascii_case(name))
+}
+
+/// A command of a file another server wrote.
+#[derive(Debug)]
+pub struct PlainCommand<'a> {
+    /// Where it stands in the file.
+    pub offset: u64,
+    /// Its arguments, the name first.
+    pub args: Args<'a>,
+}
+
+/// Reads the commands of a file that has no frames, MULTI and EXEC among them.
+pub struct PlainReader<'v> {
+    window: Window<'v>,
+    end: u64,
+    args: Vec<Range<usize>>,
+    pending: usize,
+    /// Where a transaction that has not closed began.
+    multi: Option<u64>,
+    /// End of the last command that stands outside of any open transaction.
+    whole: u64,
+}
+
+impl<'v> PlainReader<'v> {
+    /// Reads `file` from offset `from` (behind an RDB preamble, else 0) to `end`, at most to its
+    /// length.
+    pub fn open(volume: &'v dyn Volume, file: &str, from: u64, end: u64) -> Result<Self, LogError> {
+        let window = Window::open(volume, file, from)?;
+        let end = end.min(window.len());
+        Ok(PlainReader { window, end, args: Vec::new(), pending: 0, multi: None, whole: from })
+    }
+
+    /// The next command; `None` at the end. The end inside a command or an open transaction is
+    /// [`Fault::Truncated`]; [`PlainReader::whole`] then says what may be kept.
+    pub fn next_command(&mut self) -> Result<Option<PlainCommand<'_>>, LogError> {
+        self.window.skip(self.pending as u64);
+        self.pending = 0;
+        loop {
+            let item = next_item(&mut self.window, self.end, Manner::Lenient, &mut self.args);
+            let item = match item {
+                // Redis reads a `#` line without its newline as the end, and so do we.
+                Err(LogError { fault: Fault::Truncated, .. })
+                    if self.window.peek(1)?.first() == Some(&b'#') =>
+                {
+                    None
+                }
+                other => other?,
+            };
+            match item {
+                None => {
+                    return match self.multi {
+                        Some(at) => Err(self.window.error(at, Fault::Truncated)),
+                        None => Ok(None),
+                    };
+                }
+                Some(Item::Note { len }) => self.window.skip(len as u64),
+                Some(Item::Command { len }) => {
+                    let offset = self.window.offset();
+                    let bytes = self.window.peek(len)?;
+                    if is_named(bytes, &self.args, b"MULTI") {
+                        self.multi = self.multi.or(Some(offset));
+                    } else if is_named(bytes, &self.args, b"EXEC") {
+                        self.multi = None;
+                    }
+                    if self.multi.is_none() {
+                        self.whole = offset + len as u64;
+                    }
+                    self.pending = len;
+                    let bytes = self.window.peek(len)?;
+                    return Ok(Some(PlainCommand { offset, args: slices(bytes, &self.args) }));
+                }
+            }
+        }
+    }
+
+    /// Offset behind the last command read that stands outside of any open transaction.
+    pub fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// Offset behind the last command or whole `#` line read.
+    pub fn read(&self) -> u64 {
+        self.window.offset() + self.pending as u64
+    }
+}

@@ -1,0 +1,544 @@
+//! Reading a shard's log file: frame by frame with everything checked, to find where it ends, which
+//! marks it holds and what it says about its own gap; and command by command, to replay it. The
+//! layout and the rule of validity stand in [`super::format`].
+//!
+//! Memory: a window of the largest command, and the marks of the file's end. Marks that fall out
+//! of the bounded list leave behind what they need of other shards ([`Scan::dropped`]), so that
+//! whoever cuts can tell whether the list was long enough, and scan again without a bound if not.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::base::crc::FrameSum;
+use crate::base::limits::SHARDS_MAX;
+use crate::persist::aof::format::{
+    self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
+};
+use crate::persist::aof::resp::{
+    Args, CHUNK, Fault, Item, LogError, Manner, Window, is_named, next_item, slices,
+};
+use crate::persist::disk::Volume;
+
+/// Frames up to this length are checked and read in one piece, in bytes.
+const IN_ONE_PIECE: u64 = 8 << 20;
+/// Marks kept per file before the oldest are dropped.
+pub const MARKS_KEPT: usize = 100_000;
+
+/// A place between two frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Border {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Position in the log.
+    pub pos: u64,
+    /// Checksum of the frame in front of it; the seed at the start.
+    pub sum: u64,
+    /// The database selected there.
+    pub db: u32,
+}
+
+/// A mark and where a cut in front of it would fall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkAt {
+    /// Position in front of the mark.
+    pub pos: u64,
+    /// Offset of the mark in the file.
+    pub offset: u64,
+    /// The border in front of its frame.
+    pub frame: Border,
+    /// What it says.
+    pub mark: Mark,
+}
+
+/// What marks ask of other shards, the strongest demand of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Per shard the highest entry id whose mark must be there, plus one; 0 for none.
+    pub id: [u64; SHARDS_MAX],
+    /// Per shard the position its log must reach.
+    pub pos: [u64; SHARDS_MAX],
+    /// Highest id of the marks themselves, plus one.
+    pub own: u64,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Needs { id: [0; SHARDS_MAX], pos: [0; SHARDS_MAX], own: 0 }
+    }
+}
+
+impl Needs {
+    fn add(&mut self, mark: &Mark) {
+        let ats: &[At] = match mark {
+            Mark::Entry { id, participants, readers } => {
+                let above = id.saturating_add(1);
+                for shard in bits(*participants) {
+                    self.id[shard] = self.id[shard].max(above);
+                }
+                self.own = self.own.max(above);
+                readers
+            }
+            Mark::Seen(seen) => seen,
+        };
+        for &(shard, pos) in ats {
+            if let Some(need) = self.pos.get_mut(usize::from(shard)) {
+                *need = (*need).max(pos);
+            }
+        }
+    }
+}
+
+/// The shards of a set.
+pub fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let shard = (set != 0).then(|| set.trailing_zeros() as usize)?;
+        set &= set - 1;
+        Some(shard)
+    })
+}
+
+/// The first frame behind a gap that says more was kept than is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its offset in the file.
+    pub offset: u64,
+    /// What it says was durable.
+    pub durable: u64,
+    /// What it says was written.
+    pub written: u64,
+}
+
+/// A border short of the file's end behind which no valid frame begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Why the bytes there are no frame.
+    pub error: HeadError,
+    /// What proves that they were once, if anything does.
+    pub claim: Option<Claim>,
+    /// The bytes begin like a command: another server may have appended.
+    pub command: bool,
+}
+
+/// What a file was found to be.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Length of the file in bytes.
+    pub len: u64,
+    /// The border behind the last valid frame.
+    pub end: Border,
+    /// What stands there when it is not the end of the file.
+    pub gap: Option<Gap>,
+    /// The marks, in order; the last [`MARKS_KEPT`] or all.
+    pub marks: VecDeque<MarkAt>,
+    /// What the marks that are not in the list need.
+    pub dropped: Needs,
+    /// One above the highest entry id met; 0 for none.
+    pub next_id: u64,
+    /// No position of this log, lost ones included, can be above this one.
+    pub highest: u64,
+}
+
+/// What a scan is told.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanOptions {
+    /// The file's seed.
+    pub seed: u64,
+    /// Position of its first payload byte.
+    pub start: u64,
+    /// Read to this position and no further; what stands behind is no concern.
+    pub end: Option<u64>,
+    /// The file was begun since the machine last started: what was written must be there.
+    pub same_boot: bool,
+    /// Marks to keep.
+    pub marks: usize,
+}
+
+/// Reads a shard's file from its start.
+///
+/// Fails on a frame of a newer version, a valid frame whose payload is not what a writer writes,
+/// and on errors of the disk. A gap is not an error: it is for the caller to judge.
+pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Scan, LogError> {
+    let mut frames = Frames::open(volume, file, options.seed, options.start)?;
+    let mut scan = Scan {
+        len: frames.window.len(),
+        end: frames.border,
+        gap: None,
+        marks: VecDeque::new(),
+        dropped: Needs::default(),
+        next_id: 0,
+        highest: options.start,
+    };
+    let mut last_id = None;
+    while options.end.is_none_or(|end| frames.border.pos < end) {
+        match frames.enter()? {
+            Entered::Frame => {}
+            Entered::End => break,
+            Entered::Gap(error) => {
+                scan.gap = Some(judge_gap(&mut frames, error, options)?);
+                break;
+            }
+        }
+        while let Some(event) = frames.next()? {
+            let Event::Mark(mark) = event else { continue };
+            if let Mark::Entry { id, .. } = mark.mark {
+                if last_id.is_some_and(|last| last >= id) {
+                    let fault = Fault::Mark("the ids of a log must ascend");
+                    return Err(frames.window.error(mark.offset, fault));
+                }
+                last_id = Some(id);
+                scan.next_id = id.saturating_add(1);
+            }
+            scan.marks.push_back(mark);
+            if scan.marks.len() > options.marks {
+                if let Some(old) = scan.marks.pop_front() {
+                    scan.dropped.add(&old.mark);
+                }
+            }
+        }
+        scan.end = frames.border;
+    }
+    scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
+    Ok(scan)
+}
+
+/// Looks behind a gap for a frame that proves the missing bytes were kept once.
+fn judge_gap(
+    frames: &mut Frames<'_>,
+    error: HeadError,
+    options: ScanOptions,
+) -> Result<Gap, LogError> {
+    let gap = frames.border;
+    let command = frames.window.peek(1)?.first() == Some(&b'*');
+    if let HeadError::Version(n) = error {
+        return Err(frames.window.error(gap.offset, Fault::Version(n)));
+    }
+    let (volume, file) = (frames.volume, frames.window.file().to_owned());
+    let mut window = Window::open(volume, &file, gap.offset)?;
+    // Real frames are checked once each; the rest is room for text that imitates them.
+    let behind = window.len().saturating_sub(gap.offset);
+    let mut budget = behind.saturating_mul(4).saturating_add(64 << 20);
+    let finder = memchr::memmem::Finder::new(HEAD_START);
+    loop {
+        let bytes = window.peek(CHUNK)?;
+        let (held, hit) = (bytes.len() as u64, finder.find(bytes));
+        let Some(hit) = hit else {
+            let passed = held.saturating_sub(HEAD_START.len() as u64 - 1);
+            if passed == 0 || window.offset() + held >= window.len() {
+                return Ok(Gap { error, claim: None, command });
+            }
+            window.skip(passed);
+            continue;
+        };
+        window.skip(hit as u64);
+        let offset = window.offset();
+        if let Ok(parsed) = format::parse_head(window.peek(HEAD_MAX)?) {
+            let FrameHead { durable, written, len, .. } = parsed.head;
+            let claims = durable > gap.pos || (options.same_boot && written > gap.pos);
+            let room = window.len().saturating_sub(offset + parsed.line as u64);
+            if claims && offset > gap.offset && len <= room {
+                if budget < len {
+                    let what = "too many lines behind a gap imitate frames to tell what it is";
+                    return Err(window.error(gap.offset, Fault::Format(what)));
+                }
+                budget -= len;
+                if payload_sum(volume, &mut window, options.seed, &parsed)? == parsed.sum {
+                    return Ok(Gap {
+                        error,
+                        claim: Some(Claim { offset, durable, written }),
+                        command,
+                    });
+                }
+            }
+        }
+        window.skip(1);
+    }
+}
+
+/// The checksum of the frame the window stands at, without moving the window; its payload must
+/// not reach beyond the file.
+fn payload_sum(
+    volume: &dyn Volume,
+    window: &mut Window<'_>,
+    seed: u64,
+    parsed: &ParsedHead,
+) -> Result<u64, LogError> {
+    let mut sum = FrameSum::new(seed);
+    let start = window.offset() + parsed.line as u64;
+    if parsed.head.len <= IN_ONE_PIECE {
+        let whole = parsed.line + parsed.head.len as usize;
+        let bytes = window.peek(whole)?;
+        sum.add(bytes.get(..parsed.covered).unwrap_or_default());
+        sum.add(bytes.get(parsed.line..bytes.len().min(whole)).unwrap_or_default());
+        return Ok(sum.get());
+    }
+    let head = window.peek(HEAD_MAX)?;
+    sum.add(head.get(..parsed.covered).unwrap_or_default());
+    let mut payload = Window::open(volume, window.file(), start)?;
+    let mut left = parsed.head.len;
+    while left > 0 {
+        let bytes = payload.peek(CHUNK)?;
+        let take = (bytes.len() as u64).min(left);
+        if take == 0 {
+            break;
+        }
+        sum.add(&bytes[..take as usize]);
+        payload.skip(take);
+        left -= take;
+    }
+    Ok(sum.get())
+}
+
+enum Entered {
+    Frame,
+    End,
+    Gap(HeadError),
+}
+
+enum Event {
+    Mark(MarkAt),
+    Command { pos: u64, len: usize },
+}
+
+/// The frames of a file, and the items of the frame that is open.
+struct Frames<'v> {
+    volume: &'v dyn Volume,
+    window: Window<'v>,
+    seed: u64,
+    /// The border in front of the open frame, or behind the last one read.
+    border: Border,
+    open: Option<Open>,
+    args: Vec<Range<usize>>,
+    pending: usize,
+}
+
+/// The frame that is being read.
+struct Open {
+    payload: u64,
+    end: u64,
+    pos: u64,
+    sum: u64,
+    db: u32,
+    in_multi: bool,
+    /// A mark that further lines may go on.
+    mark: Option<MarkAt>,
+}
+
+impl<'v> Frames<'v> {
+    fn open(volume: &'v dyn Volume, file: &str, seed: u64, start: u64) -> Result<Self, LogError> {
+        let window = Window::open(volume, file, 0)?;
+        let border = Border { offset: 0, pos: start, sum: seed, db: 0 };
+        Ok(Frames { volume, window, seed, border, open: None, args: Vec::new(), pending: 0 })
+    }
+
+    /// Opens the frame at the border when it is valid.
+    fn enter(&mut self) -> Result<Entered, LogError> {
+        assert!(self.open.is_none() && self.pending == 0);
+        if self.window.is_empty() {
+            return Ok(Entered::End);
+        }
+        let parsed = match format::parse_head(self.window.peek(HEAD_MAX)?) {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(Entered::Gap(error)),
+        };
+        let payload = self.window.offset() + parsed.line as u64;
+        let end = payload.saturating_add(parsed.head.len);
+        if parsed.head.pos != self.border.pos
+            || parsed.head.prev != self.border.sum
+            || end > self.window.len()
+            || payload_sum(self.volume, &mut self.window, self.seed, &parsed)? != parsed.sum
+        {
+            return Ok(Entered::Gap(HeadError::Gap));
+        }
+        self.window.skip(parsed.line as u64);
+        self.open = Some(Open {
+            payload,
+            end,
+            pos: parsed.head.pos,
+            sum: parsed.sum,
+            db: self.border.db,
+            in_multi: false,
+            mark: None,
+        });
+        Ok(Entered::Frame)
+    }
+
+    /// The next mark or command of the open frame; `None` closes it.
+    fn next(&mut self) -> Result<Option<Event>, LogError> {
+        self.window.skip(self.pending as u64);
+        self.pending = 0;
+        let Some(mut open) = self.open.take() else { return Ok(None) };
+        loop {
+            let offset = self.window.offset();
+            let item = next_item(&mut self.window, open.end, Manner::Strict, &mut self.args)?;
+            let pos = open.pos + (offset - open.payload);
+            match item {
+                Some(Item::Note { len }) => {
+                    let marked = self.note(&mut open, pos, offset, len)?;
+                    self.window.skip(len as u64);
+                    if let Some(mark) = marked {
+                        self.open = Some(open);
+                        return Ok(Some(Event::Mark(mark)));
+                    }
+                }
+                _ if open.mark.is_some() => {
+                    // The mark's lines have ended in front of this item, which is read again.
+                    let mark = open.mark.take();
+                    self.open = Some(open);
+                    return Ok(mark.map(Event::Mark));
+                }
+                Some(Item::Command { len }) => {
+                    self.command(&mut open, offset, len)?;
+                    self.pending = len;
+                    self.open = Some(open);
+                    return Ok(Some(Event::Command { pos, len }));
+                }
+                None if open.in_multi => {
+                    let what = "a frame that ends inside a transaction";
+                    return Err(self.window.error(offset, Fault::Format(what)));
+                }
+                None => {
+                    let (pos, sum, db) = (pos, open.sum, open.db);
+                    self.border = Border { offset, pos, sum, db };
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Takes a `#` line; gives the mark before it when that is complete.
+    fn note(
+        &mut self,
+        open: &mut Open,
+        pos: u64,
+        offset: u64,
+        len: usize,
+    ) -> Result<Option<MarkAt>, LogError> {
+        let border = self.border;
+        let bytes = self.window.peek(len)?;
+        let line = bytes.get(..len).unwrap_or_default();
+        let bad = |what| LogError { file: String::new(), offset, fault: Fault::Mark(what) };
+        let mut read = |line| -> Result<(bool, Option<Mark>), format::BadMark> {
+            let goes_on = format::extend_mark(open.mark.as_mut().map(|m| &mut m.mark), line)?;
+            Ok((goes_on, if goes_on { None } else { format::parse_mark(line)? }))
+        };
+        let result = match read(line) {
+            Err(format::BadMark) => Err(bad("it cannot be read")),
+            Ok((true, _)) => Ok(None),
+            Ok((false, None)) => Ok(open.mark.take()),
+            Ok((false, Some(_))) if open.in_multi => Err(bad("it stands inside a transaction")),
+            Ok((false, Some(mark))) => {
+                Ok(open.mark.replace(MarkAt { pos, offset, frame: border, mark }))
+            }
+        };
+        result.map_err(|error| LogError { file: self.window.file().to_owned(), ..error })
+    }
+
+    /// Follows what a command changes for those behind it.
+    fn command(&mut self, open: &mut Open, offset: u64, len: usize) -> Result<(), LogError> {
+        let bytes = self.window.peek(len)?;
+        if is_named(bytes, &self.args, b"SELECT") {
+            let db = self.args.get(1).and_then(|r| bytes.get(r.clone()));
+            let db = db.and_then(crate::base::number::parse_i64);
+            match db.and_then(|db| u32::try_from(db).ok()) {
+                Some(db) => open.db = db,
+                None => {
+                    let fault = Fault::Format("SELECT of no database");
+                    return Err(self.window.error(offset, fault));
+                }
+            }
+        } else if is_named(bytes, &self.args, b"MULTI") {
+            open.in_multi = true;
+        } else if is_named(bytes, &self.args, b"EXEC") {
+            open.in_multi = false;
+        }
+        Ok(())
+    }
+}
+
+/// What a shard's log holds, for whoever replays it.
+#[derive(Debug)]
+pub enum LogItem<'a> {
+    /// A command, MULTI and EXEC among them.
+    Command {
+        /// Its position.
+        pos: u64,
+        /// Its arguments, the name first.
+        args: Args<'a>,
+    },
+    /// A mark; the commands behind it are its part.
+    Mark {
+        /// Its position.
+        pos: u64,
+        /// What it says.
+        mark: Mark,
+    },
+}
+
+/// Reads the marks and commands of a shard's file up to a position that is known to be kept.
+pub struct FrameReader<'v> {
+    frames: Frames<'v>,
+    end: u64,
+}
+
+impl<'v> FrameReader<'v> {
+    /// Reads `file`, whose payload begins at position `start`, to position `end`.
+    pub fn open(
+        volume: &'v dyn Volume,
+        file: &str,
+        seed: u64,
+        start: u64,
+        end: u64,
+    ) -> Result<Self, LogError> {
+        assert!(start <= end);
+        Ok(FrameReader { frames: Frames::open(volume, file, seed, start)?, end })
+    }
+
+    /// The next item; `None` at the end. Frames are checked again, so that nothing is replayed
+    /// that is not what was found before.
+    pub fn next_item(&mut self) -> Result<Option<LogItem<'_>>, LogError> {
+        loop {
+            if self.frames.open.is_none() {
+                if self.frames.border.pos >= self.end {
+                    return Ok(None);
+                }
+                match self.frames.enter()? {
+                    Entered::Frame => {}
+                    Entered::End => return Err(self.missing(Fault::Truncated)),
+                    Entered::Gap(HeadError::Version(n)) => {
+                        return Err(self.missing(Fault::Version(n)));
+                    }
+                    Entered::Gap(HeadError::Gap) => return Err(self.missing(Fault::Frame)),
+                }
+            }
+            match self.frames.next()? {
+                None => {}
+                Some(Event::Mark(mark)) if mark.pos >= self.end => self.stop(),
+                Some(Event::Command { pos, .. }) if pos >= self.end => self.stop(),
+                Some(Event::Mark(mark)) => {
+                    return Ok(Some(LogItem::Mark { pos: mark.pos, mark: mark.mark }));
+                }
+                Some(Event::Command { pos, len }) => {
+                    let bytes = self.frames.window.peek(len)?;
+                    let args = slices(bytes, &self.frames.args);
+                    return Ok(Some(LogItem::Command { pos, args }));
+                }
+            }
+        }
+    }
+
+    fn missing(&self, fault: Fault) -> LogError {
+        self.frames.window.error(self.frames.border.offset, fault)
+    }
+
+    /// The kept end stands inside this frame: nothing behind it is looked at again.
+    fn stop(&mut self) {
+        self.frames.open = None;
+        self.frames.pending = 0;
+        self.frames.border.pos = self.end;
+    }
+
+    /// Bytes of the file read so far, for progress.
+    pub fn read(&self) -> u64 {
+        self.frames.window.offset()
+    }
+}

@@ -1,0 +1,472 @@
+//! Reading an RDB file: one pass, in chunks, strings only. The layout stands in [`super::format`].
+//!
+//! What a file claims is believed only as far as the file reaches: no allocation is longer than
+//! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
+//! offset and, where there is one, the key; never a value.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+
+use crate::base::limits::INLINE_VALUE_MAX;
+use crate::base::lzf;
+use crate::base::number::parse_i64;
+use crate::keyspace::NewValue;
+use crate::persist::disk::Volume;
+use crate::persist::rdb::format::*;
+use crate::persist::rdb::source::Source;
+
+/// Longest decimal form of an integer, in bytes.
+const INT_TEXT_MAX: usize = 20;
+/// Longest part of a key that an error shows, in bytes.
+const KEY_SHOWN_MAX: usize = 64;
+
+/// Where the contents of a file go.
+pub trait Sink {
+    /// Whether the value of this key is to be stored; others are passed over undecoded.
+    fn wants(&mut self, db: usize, key: &[u8]) -> bool;
+
+    /// Stores a value that was wanted; false when the key is there already.
+    fn store(&mut self, db: usize, key: &[u8], value: NewValue<'_>, expire_ms: Option<i64>)
+    -> bool;
+
+    /// A pair of strings about the file.
+    fn aux(&mut self, key: &[u8], value: &[u8]);
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Number of databases; a key in another one is an error.
+    pub databases: usize,
+    /// Keys whose expiry is before this Unix time in milliseconds are dropped, as by a master that
+    /// loads a snapshot. `None` for the base of a log: what follows was written when
+    /// they were there.
+    pub drop_expired: Option<i64>,
+    /// Longest string accepted, in bytes.
+    pub string_max: u64,
+    /// Raised by the bytes read.
+    pub progress: Option<&'a AtomicU64>,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The file's version.
+    pub version: u32,
+    /// Keys stored.
+    pub keys: u64,
+    /// Keys wanted and dropped because their time had come.
+    pub expired: u64,
+    /// Offset behind the checksum: where text of an append-only file may follow.
+    pub end: u64,
+}
+
+/// Why a file was refused, and where.
+#[derive(Debug)]
+pub struct RdbError {
+    /// Its name.
+    pub file: String,
+    /// Offset of the item that could not be read.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub enum Problem {
+    /// The medium said no.
+    Io(io::Error),
+    /// It does not begin as an RDB file does.
+    NotRdb,
+    /// It was written by Valkey 9 or newer, in a format of its own.
+    Valkey,
+    /// Its version is newer than [`VERSION_MAX`], or no number.
+    Version(String),
+    /// It ends before it should.
+    Truncated,
+    /// What was read does not have the checksum that stands at the end.
+    Checksum {
+        /// As it stands there.
+        stored: u64,
+        /// As computed.
+        computed: u64,
+    },
+    /// A key has a value of a type that this version does not load.
+    Type {
+        /// The type's name or number.
+        kind: String,
+        /// The key, escaped and perhaps shortened.
+        key: String,
+    },
+    /// It holds libraries of functions, which this version does not load.
+    Functions,
+    /// It holds data of this module.
+    Module(String),
+    /// An item of unknown kind.
+    Opcode(u8),
+    /// A length or a string in no known form.
+    Encoding(u8),
+    /// A string longer than the limit (`proto-max-bulk-len`).
+    Long(u64),
+    /// Compressed data is damaged, or does not become what it claims.
+    Lzf,
+    /// A key stands in it twice.
+    Duplicate(String),
+    /// A database beyond the configured number.
+    Database(u64),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Io(error) => write!(f, "cannot be read: {error}"),
+            Problem::NotRdb => f.write_str("this is not an RDB file"),
+            Problem::Valkey => {
+                f.write_str("a file in Valkey's own format (set rdb-version 11 there to write one)")
+            }
+            Problem::Version(version) => {
+                write!(f, "RDB version {version}; this version loads 1 to {VERSION_MAX}")
+            }
+            Problem::Truncated => f.write_str("the file ends in the middle of an item"),
+            Problem::Checksum { stored, computed } => {
+                write!(f, "checksum {computed:016x} where the file says {stored:016x}")
+            }
+            Problem::Type { kind, key } => {
+                write!(f, "{kind} \"{key}\": this version loads strings only")
+            }
+            Problem::Functions => f.write_str("functions: this version does not load them"),
+            Problem::Module(name) => write!(f, "data of module {name}: there are no modules"),
+            Problem::Opcode(code) => write!(f, "an item of unknown kind {code}"),
+            Problem::Encoding(byte) => write!(f, "a length in no known form ({byte:#04x})"),
+            Problem::Long(len) => {
+                write!(f, "a string of {len} bytes, longer than proto-max-bulk-len")
+            }
+            Problem::Lzf => f.write_str("compressed data is damaged"),
+            Problem::Duplicate(key) => write!(f, "key \"{key}\" stands in the file twice"),
+            Problem::Database(db) => {
+                write!(f, "database {db}: raise `databases` in the configuration")
+            }
+        }
+    }
+}
+
+impl fmt::Display for RdbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, byte {}: {}", self.file, self.offset, self.problem)
+    }
+}
+
+impl std::error::Error for RdbError {}
+
+/// Reads the RDB file `path` into `sink`.
+pub fn decode(
+    volume: &dyn Volume,
+    path: &str,
+    options: &Options<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Loaded, RdbError> {
+    let fail = |offset, problem| RdbError { file: path.to_owned(), offset, problem };
+    let source = Source::open(volume, path, options.progress).map_err(|p| fail(0, p))?;
+    let mut reader = Reader {
+        source,
+        options,
+        sink,
+        item: 0,
+        db: 0,
+        expire_ms: None,
+        loaded: Loaded::default(),
+        key: Vec::new(),
+        scratch: Vec::new(),
+    };
+    match reader.file() {
+        Ok(()) => Ok(reader.loaded),
+        Err(problem) => Err(fail(reader.item, problem)),
+    }
+}
+
+/// How a string begins.
+#[derive(Clone, Copy)]
+enum Text {
+    /// The decimal form of an integer.
+    Int(i64),
+    /// So many bytes follow.
+    Plain(u64),
+    /// So many compressed bytes follow, to become so many.
+    Lzf { packed: u64, len: u64 },
+}
+
+/// How a length begins.
+enum Length {
+    Plain(u64),
+    Encoded(u8),
+}
+
+struct Reader<'a> {
+    source: Source<'a>,
+    options: &'a Options<'a>,
+    sink: &'a mut dyn Sink,
+    /// Offset of the item being read.
+    item: u64,
+    db: usize,
+    /// Expiry of the key to come.
+    expire_ms: Option<i64>,
+    loaded: Loaded,
+    key: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self) -> Result<(), Problem> {
+        self.loaded.version = self.header()?;
+        loop {
+            self.item = self.source.offset();
+            let [code] = self.source.take()?;
+            match code {
+                OP_EOF => return self.trailer(),
+                OP_EXPIRETIME_MS => {
+                    let at = i64::from_le_bytes(self.source.take()?);
+                    self.expire_ms = Some(at).filter(|&at| at != -1);
+                }
+                OP_EXPIRETIME => {
+                    let at = i32::from_le_bytes(self.source.take()?);
+                    self.expire_ms = Some(i64::from(at) * 1000);
+                }
+                OP_FREQ => self.source.skip(1)?,
+                OP_IDLE => {
+                    self.length()?;
+                }
+                OP_SELECTDB => {
+                    let db = self.length()?;
+                    if db >= self.options.databases as u64 {
+                        return Err(Problem::Database(db));
+                    }
+                    self.db = db as usize;
+                }
+                OP_RESIZEDB => self.hints(2)?,
+                OP_SLOT_INFO => self.hints(3)?,
+                OP_AUX => self.aux()?,
+                OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
+                OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
+                TYPE_STRING => self.string_entry()?,
+                kind => return Err(self.refuse_type(kind)),
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<u32, Problem> {
+        if self.source.left() < HEADER_LEN as u64 {
+            return Err(Problem::NotRdb);
+        }
+        let header: [u8; HEADER_LEN] = self.source.take()?;
+        if header.starts_with(b"VALKEY") {
+            return Err(Problem::Valkey);
+        }
+        let digits = header.strip_prefix(MAGIC).ok_or(Problem::NotRdb)?;
+        let number = digits
+            .iter()
+            .try_fold(0u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')));
+        number
+            .filter(|version| (1..=VERSION_MAX).contains(version))
+            .ok_or_else(|| Problem::Version(digits.escape_ascii().to_string()))
+    }
+
+    fn trailer(&mut self) -> Result<(), Problem> {
+        if self.loaded.version >= VERSION_CHECKSUM {
+            let computed = self.source.checksum();
+            self.item = self.source.offset();
+            let stored = u64::from_le_bytes(self.source.take()?);
+            if stored != 0 && stored != computed {
+                return Err(Problem::Checksum { stored, computed });
+            }
+        }
+        self.loaded.end = self.source.offset();
+        Ok(())
+    }
+
+    fn hints(&mut self, count: usize) -> Result<(), Problem> {
+        for _ in 0..count {
+            self.length()?;
+        }
+        Ok(())
+    }
+
+    fn aux(&mut self) -> Result<(), Problem> {
+        self.read_key()?;
+        let mut value = std::mem::take(&mut self.scratch);
+        value.clear();
+        let head = self.string_head()?;
+        self.string_into(head, &mut value)?;
+        self.sink.aux(&self.key, &value);
+        self.scratch = value;
+        Ok(())
+    }
+
+    fn string_entry(&mut self) -> Result<(), Problem> {
+        let expire_ms = self.expire_ms.take();
+        self.read_key()?;
+        let head = self.string_head()?;
+        if !self.sink.wants(self.db, &self.key) {
+            return self.pass_over(head);
+        }
+        if let (Some(at), Some(now)) = (expire_ms, self.options.drop_expired)
+            && at < now
+        {
+            self.loaded.expired += 1;
+            return self.pass_over(head);
+        }
+        let stored = match head {
+            Text::Int(n) => self.sink.store(self.db, &self.key, NewValue::Int(n), expire_ms),
+            Text::Plain(len) => self.store_plain(len, expire_ms)?,
+            Text::Lzf { packed, len } => {
+                let bytes = self.unpack(packed, len)?;
+                self.store_owned(bytes, expire_ms)
+            }
+        };
+        if !stored {
+            return Err(Problem::Duplicate(shown(&self.key)));
+        }
+        self.loaded.keys += 1;
+        Ok(())
+    }
+
+    fn store_plain(&mut self, len: u64, expire_ms: Option<i64>) -> Result<bool, Problem> {
+        if len <= INLINE_VALUE_MAX as u64
+            && let Some(bytes) = self.source.peek(len)?
+        {
+            let stored = self.sink.store(self.db, &self.key, small_value(bytes), expire_ms);
+            self.source.consume(len as usize);
+            return Ok(stored);
+        }
+        let mut bytes = Vec::new();
+        self.source.read_into(len, &mut bytes)?;
+        Ok(self.store_owned(bytes, expire_ms))
+    }
+
+    /// Stores a value whose bytes are its own; they stay so if it is long.
+    fn store_owned(&mut self, bytes: Vec<u8>, expire_ms: Option<i64>) -> bool {
+        if bytes.len() <= INLINE_VALUE_MAX {
+            return self.sink.store(self.db, &self.key, small_value(&bytes), expire_ms);
+        }
+        let value = NewValue::Shared { bytes: Bytes::from(bytes), raw: false };
+        self.sink.store(self.db, &self.key, value, expire_ms)
+    }
+
+    fn refuse_type(&mut self, kind: u8) -> Problem {
+        // Numbers from the opcodes' side are no types.
+        let name = match type_name(kind) {
+            Some(name) => name.to_owned(),
+            None if kind >= 64 => return Problem::Opcode(kind),
+            None => format!("value of unknown type {kind}"),
+        };
+        match self.read_key() {
+            Ok(()) => Problem::Type { kind: name, key: shown(&self.key) },
+            Err(problem) => problem,
+        }
+    }
+
+    /// Reads a string into `key`.
+    fn read_key(&mut self) -> Result<(), Problem> {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        let head = self.string_head()?;
+        self.string_into(head, &mut key)?;
+        self.key = key;
+        Ok(())
+    }
+
+    fn string_into(&mut self, head: Text, out: &mut Vec<u8>) -> Result<(), Problem> {
+        match head {
+            Text::Int(n) => out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes()),
+            Text::Plain(len) => self.source.read_into(len, out)?,
+            Text::Lzf { packed, len } => *out = self.unpack(packed, len)?,
+        }
+        Ok(())
+    }
+
+    fn unpack(&mut self, packed: u64, len: u64) -> Result<Vec<u8>, Problem> {
+        if let Some(bytes) = self.source.peek(packed)? {
+            let text = lzf::decompress(bytes, len).map_err(|_| Problem::Lzf)?;
+            self.source.consume(packed as usize);
+            return Ok(text);
+        }
+        let mut bytes = Vec::new();
+        self.source.read_into(packed, &mut bytes)?;
+        lzf::decompress(&bytes, len).map_err(|_| Problem::Lzf)
+    }
+
+    fn pass_over(&mut self, head: Text) -> Result<(), Problem> {
+        match head {
+            Text::Int(_) => Ok(()),
+            Text::Plain(len) => self.source.skip(len),
+            Text::Lzf { packed, .. } => self.source.skip(packed),
+        }
+    }
+
+    fn string_head(&mut self) -> Result<Text, Problem> {
+        let head = match self.any_length()? {
+            Length::Plain(len) => Text::Plain(len),
+            Length::Encoded(ENC_INT8) => {
+                Text::Int(i64::from(i8::from_le_bytes(self.source.take()?)))
+            }
+            Length::Encoded(ENC_INT16) => {
+                Text::Int(i64::from(i16::from_le_bytes(self.source.take()?)))
+            }
+            Length::Encoded(ENC_INT32) => {
+                Text::Int(i64::from(i32::from_le_bytes(self.source.take()?)))
+            }
+            Length::Encoded(ENC_LZF) => {
+                let packed = self.length()?;
+                Text::Lzf { packed, len: self.length()? }
+            }
+            Length::Encoded(form) => return Err(Problem::Encoding(0xC0 | form)),
+        };
+        match head {
+            Text::Plain(len) | Text::Lzf { packed: len, .. } if len > self.source.left() => {
+                Err(Problem::Truncated)
+            }
+            Text::Plain(len) | Text::Lzf { len, .. } if len > self.options.string_max => {
+                Err(Problem::Long(len))
+            }
+            head => Ok(head),
+        }
+    }
+
+    fn length(&mut self) -> Result<u64, Problem> {
+        match self.any_length()? {
+            Length::Plain(len) => Ok(len),
+            Length::Encoded(form) => Err(Problem::Encoding(0xC0 | form)),
+        }
+    }
+
+    fn any_length(&mut self) -> Result<Length, Problem> {
+        let [first] = self.source.take()?;
+        let low = first & 0x3F;
+        Ok(Length::Plain(match (first >> 6, first) {
+            (0, _) => u64::from(low),
+            (1, _) => {
+                let [second] = self.source.take()?;
+                u64::from(low) << 8 | u64::from(second)
+            }
+            (_, 0x80) => u64::from(u32::from_be_bytes(self.source.take()?)),
+            (_, 0x81) => u64::from_be_bytes(self.source.take()?),
+            (3, _) => return Ok(Length::Encoded(low)),
+            _ => return Err(Problem::Encoding(first)),
+        }))
+    }
+}
+
+/// A value whose bytes stand elsewhere. Text of an integer is kept as one, as Redis does on load.
+fn small_value(bytes: &[u8]) -> NewValue<'_> {
+    let int = if bytes.len() <= INT_TEXT_MAX { parse_i64(bytes) } else { None };
+    int.map_or(NewValue::Str { bytes, raw: false }, NewValue::Int)
+}
+
+/// A key as an error shows it.
+pub(crate) fn shown(key: &[u8]) -> String {
+    let text = key[..key.len().min(KEY_SHOWN_MAX)].escape_ascii().to_string();
+    if key.len() > KEY_SHOWN_MAX { text + "…" } else { text }
+}

@@ -1,0 +1,103 @@
+//! The bytes of an RDB file, as Redis lays them out. Pure: numbers and names.
+//!
+//! ```text
+//! file    = "REDIS" version(4 digits) *item EOF checksum(8, only from version 5 on)
+//! item    = AUX string string             ; anything may stand there; unknown keys mean nothing
+//!         / SELECTDB length               ; what follows belongs to this database; may repeat
+//!         / RESIZEDB length length        ; a hint: keys, keys with an expiry
+//!         / SLOT_INFO length length length ; a hint: slot, keys, keys with an expiry
+//!         / FUNCTION2 string              ; a library's source
+//!         / MODULE_AUX length …           ; a module's own business
+//!         / [ EXPIRETIME seconds(4) / EXPIRETIME_MS milliseconds(8) ]
+//!           [ IDLE length / FREQ counter(1) ]  type(1) key(string) value
+//! ```
+//!
+//! A *length* begins with two bits: `00` and six bits of it, `01` and fourteen, `10000000` and four
+//! bytes, `10000001` and eight, all big-endian. `11` and six bits begin an encoded *string*: 0, 1,
+//! 2 an integer of one, two, four bytes, little-endian, standing for its decimal form; 3 LZF:
+//! compressed length, length, compressed data. Any other string is its length and its bytes.
+//!
+//! The checksum is CRC-64/REDIS of all bytes before it, little-endian; eight zeros mean that none
+//! was computed. Text of an append-only file may follow it (an RDB *preamble*).
+
+/// What an RDB file begins with.
+pub const MAGIC: &[u8; 5] = b"REDIS";
+/// Length of magic and version in bytes.
+pub const HEADER_LEN: usize = 9;
+/// The newest version read (Redis 7.4 and 8.0 to 8.4).
+pub const VERSION_MAX: u32 = 12;
+/// The first version that ends in a checksum.
+pub const VERSION_CHECKSUM: u32 = 5;
+
+/// `slot, keys, expiries`: a hint of newer servers.
+pub const OP_SLOT_INFO: u8 = 244;
+/// A library of functions.
+pub const OP_FUNCTION2: u8 = 245;
+/// Functions of a release candidate of Redis 7.0.
+pub const OP_FUNCTION_OLD: u8 = 246;
+/// A module's data outside of keys.
+pub const OP_MODULE_AUX: u8 = 247;
+/// Seconds since the next key was used.
+pub const OP_IDLE: u8 = 248;
+/// The next key's frequency counter.
+pub const OP_FREQ: u8 = 249;
+/// A pair of strings about the file.
+pub const OP_AUX: u8 = 250;
+/// Sizes of the database to come.
+pub const OP_RESIZEDB: u8 = 251;
+/// The next key's expiry in Unix milliseconds.
+pub const OP_EXPIRETIME_MS: u8 = 252;
+/// The next key's expiry in Unix seconds.
+pub const OP_EXPIRETIME: u8 = 253;
+/// The database to come.
+pub const OP_SELECTDB: u8 = 254;
+/// The end.
+pub const OP_EOF: u8 = 255;
+
+/// The value type of a string.
+pub const TYPE_STRING: u8 = 0;
+
+/// Encoded string: one byte.
+pub const ENC_INT8: u8 = 0;
+/// Encoded string: two bytes.
+pub const ENC_INT16: u8 = 1;
+/// Encoded string: four bytes.
+pub const ENC_INT32: u8 = 2;
+/// Encoded string: LZF.
+pub const ENC_LZF: u8 = 3;
+
+/// The name of a value type by its number, as `TYPE` would say it; `None` for one never heard of.
+pub fn type_name(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        TYPE_STRING => "string",
+        1 | 10 | 14 | 18 => "list",
+        2 | 11 | 20 => "set",
+        3 | 5 | 12 | 17 => "sorted set",
+        4 | 9 | 13 | 16 | 22..=25 => "hash",
+        6 | 7 => "module value",
+        15 | 19 | 21 | 26 => "stream",
+        _ => return None,
+    })
+}
+
+/// The name of a module by the number that stands for it: nine characters of six bits each, above
+/// ten bits of a version.
+pub fn module_name(id: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |at: u32| char::from(LETTERS[(id >> (10 + 6 * at)) as usize & 63]);
+    (0..9).rev().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_have_nine_letters() {
+        let mut id = 0;
+        for letter in [19u64, 30, 44, 45, 26, 45, 50, 41, 30] {
+            id = id << 6 | letter;
+        }
+        assert_eq!(module_name(id << 10 | 5), "Testatype");
+    }
+}

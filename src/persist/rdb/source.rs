@@ -1,0 +1,179 @@
+//! A file read once from front to back in chunks, with a running checksum of what was consumed.
+//!
+//! Invariants:
+//! 1. `buf[at..end]` are the bytes of the file from `offset` on.
+//! 2. `digest` covers every byte before `buf[summed]`, and `summed <= at`.
+//! 3. Nothing is allocated for bytes that the file, at its length when it was opened, does not have.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use crate::persist::disk::Volume;
+use crate::persist::rdb::decode::Problem;
+
+/// Bytes asked of the volume at once.
+const CHUNK: usize = 256 * 1024;
+
+/// See the file's opening.
+pub(super) struct Source<'a> {
+    volume: &'a dyn Volume,
+    path: &'a str,
+    /// Raised by the bytes read.
+    progress: Option<&'a AtomicU64>,
+    len: u64,
+    /// Offset of `buf[at]` in the file.
+    offset: u64,
+    buf: Vec<u8>,
+    at: usize,
+    end: usize,
+    summed: usize,
+    digest: Digest,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn open(
+        volume: &'a dyn Volume,
+        path: &'a str,
+        progress: Option<&'a AtomicU64>,
+    ) -> Result<Self, Problem> {
+        let len = volume.len(path).map_err(Problem::Io)?;
+        let size = usize::try_from(len).map_or(CHUNK, |len| len.min(CHUNK));
+        Ok(Source {
+            volume,
+            path,
+            progress,
+            len,
+            offset: 0,
+            buf: vec![0; size],
+            at: 0,
+            end: 0,
+            summed: 0,
+            digest: Digest::new(CrcAlgorithm::Crc64Redis),
+        })
+    }
+
+    /// Offset of the next byte.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes that the file still holds.
+    pub(super) fn left(&self) -> u64 {
+        self.len - self.offset
+    }
+
+    /// Checksum of everything consumed.
+    pub(super) fn checksum(&mut self) -> u64 {
+        self.sum_up();
+        self.digest.finalize()
+    }
+
+    fn sum_up(&mut self) {
+        self.digest.update(&self.buf[self.summed..self.at]);
+        self.summed = self.at;
+    }
+
+    /// The next `n` bytes, not consumed; `None` when there is no room for so many at once.
+    pub(super) fn peek(&mut self, n: u64) -> Result<Option<&[u8]>, Problem> {
+        self.claim(n)?;
+        if n > self.buf.len() as u64 {
+            return Ok(None);
+        }
+        let n = n as usize;
+        if self.end - self.at < n {
+            self.sum_up();
+            self.buf.copy_within(self.at..self.end, 0);
+            self.end -= self.at;
+            (self.at, self.summed) = (0, 0);
+            while self.end < n {
+                let read = self.fetch(self.end)?;
+                self.end += read;
+            }
+        }
+        Ok(Some(&self.buf[self.at..self.at + n]))
+    }
+
+    /// Reads what follows the buffered bytes into `buf[into..]`.
+    fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
+        let from = self.offset + (self.end - self.at) as u64;
+        let read = self.volume.read_at(self.path, from, &mut self.buf[into..]);
+        self.read_so_many(read)
+    }
+
+    fn read_so_many(&self, read: std::io::Result<usize>) -> Result<usize, Problem> {
+        let n = read.map_err(Problem::Io)?;
+        if n == 0 {
+            // It was longer when it was opened.
+            return Err(Problem::Truncated);
+        }
+        if let Some(progress) = self.progress {
+            progress.fetch_add(n as u64, Ordering::Relaxed);
+        }
+        Ok(n)
+    }
+
+    /// Consumes `n` bytes that were peeked at.
+    pub(super) fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.end - self.at);
+        self.at += n;
+        self.offset += n as u64;
+    }
+
+    /// Refuses a length that the file does not have.
+    fn claim(&self, n: u64) -> Result<(), Problem> {
+        if n > self.left() { Err(Problem::Truncated) } else { Ok(()) }
+    }
+
+    /// The next `N` bytes.
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+        let mut bytes = [0; N];
+        match self.peek(N as u64)? {
+            Some(peeked) => bytes.copy_from_slice(peeked),
+            None => {
+                // Only a file shorter than N has so small a buffer, and `claim` has refused it.
+                return Err(Problem::Truncated);
+            }
+        }
+        self.consume(N);
+        Ok(bytes)
+    }
+
+    /// Appends the next `n` bytes to `out`.
+    pub(super) fn read_into(&mut self, n: u64, out: &mut Vec<u8>) -> Result<(), Problem> {
+        self.claim(n)?;
+        let n = n as usize;
+        let buffered = n.min(self.end - self.at);
+        out.reserve_exact(n);
+        out.extend_from_slice(&self.buf[self.at..self.at + buffered]);
+        self.consume(buffered);
+        if buffered == n {
+            return Ok(());
+        }
+        self.sum_up();
+        let mut from = out.len();
+        let to = from + (n - buffered);
+        out.resize(to, 0);
+        while from < to {
+            let read = self.volume.read_at(self.path, self.offset, &mut out[from..to]);
+            let read = self.read_so_many(read)?;
+            self.digest.update(&out[from..from + read]);
+            self.offset += read as u64;
+            from += read;
+        }
+        Ok(())
+    }
+
+    /// Passes over the next `n` bytes; they count for the checksum.
+    pub(super) fn skip(&mut self, n: u64) -> Result<(), Problem> {
+        self.claim(n)?;
+        let mut left = n;
+        while left > 0 {
+            let some = left.min(self.buf.len() as u64);
+            self.peek(some)?;
+            self.consume(some as usize);
+            left -= some;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,835 @@
+//! From a directory to a log that can be written again: find out, load, make permanent.
+//!
+//! # The states
+//!
+//! ```text
+//!  look     manifest? lone file? nothing?         -> read  | fresh | refuse
+//!  read     manifest parsed, files there, lines grouped into steps  | refuse
+//!  scan     every file of ours checked, frame by frame              | refuse
+//!  judge    gaps of the last generation: torn, or damage            | refuse
+//!  cut      the greatest consistent choice of prefixes (aof::cut)   | refuse
+//!  ------   [`inspect`] ends: a [`Plan`]; nothing on disk has changed
+//!  load     the caller replays the steps                            | refuse
+//!  ------   [`commit`] begins
+//!  aside    what will be cut off is copied to `*.cut` files
+//!  prepare  new files written: kept fronts of cut frames, copies, the empty new generation
+//!  commit   one manifest rename names the ends of the old files and the new files
+//!  shorten  old files cut to the ends that were named
+//!  clean    files that no manifest names any more are removed
+//!  ------   [`Started`]: only now may anything be appended or served
+//! ```
+//!
+//! # Why a crash anywhere converges
+//!
+//! * Before the rename is durable the old manifest stands. No file that it names has changed, but
+//!   for the torn end of a last foreign file, which is cut at the place every later look finds
+//!   again, and which no look counts. Files that were prepared are not named by it: they are
+//!   written over by the next try, which gives them the same names, and are never read.
+//! * The rename decides. Everything it names was flushed, and the directory with it, before.
+//! * Behind it the new manifest stands. An old file that is still too long is named with its end,
+//!   and bytes behind a named end never count, in any generation but the last; so it reads the
+//!   same before and after it is shortened. What is to be removed is named by nothing.
+//!
+//! The kept front of a frame that must be cut inside cannot stay in its file, since a front has no
+//! checksum: it goes, with a SELECT in front of it when it needs one, into a *tail* file of plain
+//! commands whose length and checksum the manifest holds. Cutting the old file at the border in
+//! front of that frame and naming the tail are one and the same rename, so the two never count
+//! both or neither.
+//!
+//! Positions and ids of the new generation begin above everything that was ever in the old logs,
+//! lost ends included (an upper bound: the bytes of the file behind the gap), so a demand of an old
+//! mark can never be met by a new write.
+//!
+//! # What another server leaves
+//!
+//! A manifest without our pairs, or lines without them, name files that are replayed as Redis
+//! would. When another server has loaded a log of ours and gone on in it, its commands stand behind
+//! our last frame, in the file listed last: behind the end of a clean stop, or at a frame border
+//! of a log that is otherwise whole. They become a file of their own. The first bytes of a torn
+//! frame are `#R1 ` or nothing that was ever written, never a whole command.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
+use crate::persist::aof::format::Mark;
+use crate::persist::aof::manifest::{
+    self, FileType, Line, Manifest, ManifestError, Ours, PartPairs, ShardPairs, manifest_name,
+};
+use crate::persist::aof::resp::{Fault, LogError, PlainReader};
+use crate::persist::aof::scan::{MARKS_KEPT, Scan, ScanOptions, scan};
+use crate::persist::disk::Volume;
+
+pub use crate::persist::aof::repair::{Started, StartedFile, commit};
+
+/// What recovery is told.
+#[derive(Clone, Copy)]
+pub struct Options<'v> {
+    /// `appendfilename`.
+    pub appendfilename: &'v str,
+    /// `dbfilename`.
+    pub dbfilename: &'v str,
+    /// Shards of the generation that is to begin.
+    pub shards: usize,
+    /// [`super::durable::boot_identity`] of the log directory.
+    pub boot_id: &'v str,
+    /// `aof-load-truncated`.
+    pub load_truncated: bool,
+    /// The data directory (`dir`), where lone files may lie.
+    pub data: &'v dyn Volume,
+    /// Cut the last generation at its gaps even when they prove damage (a human has said so).
+    pub accept_damage: bool,
+}
+
+/// Where a file lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the log directory.
+    Log,
+    /// In the data directory: not yet adopted.
+    Data,
+}
+
+/// A shard's file of a generation, to be replayed with a `FrameReader`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationFile {
+    /// Its name.
+    pub file: String,
+    /// Whose log it is.
+    pub shard: u8,
+    /// Seed of its checksums.
+    pub seed: u64,
+    /// Position of its first payload byte.
+    pub start: u64,
+    /// Position up to which it is kept.
+    pub end: u64,
+}
+
+/// One thing to load; the steps are loaded one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An RDB, perhaps with commands behind it.
+    Rdb {
+        /// Its name.
+        file: String,
+        /// Where it lies.
+        place: Place,
+        /// The last file, whose commands may break off when `aof-load-truncated` says so; the
+        /// loader then tells [`Plan::set_end`] where.
+        may_break_off: bool,
+    },
+    /// Plain commands, read as Redis reads them: database 0 at the start.
+    Foreign {
+        /// The file's name.
+        file: String,
+        /// Where it lies.
+        place: Place,
+        /// Offset of the first command.
+        from: u64,
+        /// Offset behind the last one.
+        end: u64,
+    },
+    /// Plain commands of ours: a whole-keyspace command, or the kept front of a cut frame.
+    Part {
+        /// The file's name.
+        file: String,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// The files of one generation; they may be replayed side by side.
+    Generation {
+        /// How many shards wrote it.
+        shards: u8,
+        /// The files; none for a shard that wrote nothing.
+        files: Vec<GenerationFile>,
+    },
+}
+
+/// What was found, and what is to be done about it.
+pub struct Plan<'v> {
+    /// What to load, in order.
+    pub steps: Vec<Step>,
+    /// What a human should know, a line each.
+    pub report: Vec<String>,
+    /// The id the next multi-shard entry gets.
+    pub next_id: u64,
+    /// The position at which the logs of the next generation begin.
+    pub next_pos: u64,
+    pub(super) options: Options<'v>,
+    pub(super) source: Source,
+    /// The last generation's files, if there is one.
+    pub(super) last: Vec<LastFile>,
+    /// Sealed files that are longer than their end: name and length to cut to.
+    pub(super) longer: Vec<(String, u64)>,
+    /// What another server wrote behind our last frame: file, from, to.
+    pub(super) appended: Option<(String, u64, u64)>,
+    /// A last foreign file that breaks off: name and length to cut to.
+    pub(super) broken_off: Option<(String, u64)>,
+}
+
+impl fmt::Debug for Plan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("steps", &self.steps)
+            .field("report", &self.report)
+            .field("next_id", &self.next_id)
+            .field("next_pos", &self.next_pos)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What there was to read.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// Nothing: a first start.
+    Fresh,
+    /// A manifest.
+    Listed(Manifest),
+    /// A single file in the data directory, and the name it gets in the log directory.
+    Lone { file: String, becomes: String, moved: bool },
+}
+
+/// A file of the last generation and where it is cut.
+#[derive(Clone, Debug)]
+pub(super) struct LastFile {
+    pub line: Line,
+    pub pairs: ShardPairs,
+    pub len: u64,
+    pub kept: Kept,
+}
+
+/// Why a directory is refused. Nothing on disk has changed.
+#[derive(Debug)]
+pub enum RecoveryError {
+    /// The disk failed at this file.
+    Io {
+        /// The file.
+        file: String,
+        /// How.
+        error: io::Error,
+    },
+    /// The manifest cannot be read.
+    Manifest {
+        /// Its name.
+        file: String,
+        /// Why.
+        error: ManifestError,
+    },
+    /// A file of the log cannot be read.
+    Log {
+        /// Where and why.
+        error: LogError,
+        /// The manifest, for the command that mends.
+        manifest: String,
+    },
+    /// What was kept once is not there, or something is that cannot be.
+    Damaged {
+        /// The file.
+        file: String,
+        /// Offset in it, in bytes.
+        offset: u64,
+        /// What is wrong and how that is known.
+        what: String,
+        /// The manifest, for the command that mends.
+        manifest: String,
+    },
+}
+
+impl fmt::Display for RecoveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let manifest = match self {
+            RecoveryError::Io { file, error } => return write!(f, "{file}: {error}"),
+            RecoveryError::Manifest { file, error } => {
+                write!(f, "{file}: {error}")?;
+                file
+            }
+            RecoveryError::Log { error, manifest } => {
+                write!(f, "{error}")?;
+                manifest
+            }
+            RecoveryError::Damaged { file, offset, what, manifest } => {
+                write!(f, "{file} at offset {offset}: {what}")?;
+                manifest
+            }
+        };
+        write!(f, " (see: ringstone check-aof {manifest})")
+    }
+}
+
+impl std::error::Error for RecoveryError {}
+
+pub(super) fn io_error(file: &str) -> impl FnOnce(io::Error) -> RecoveryError {
+    move |error| RecoveryError::Io { file: file.to_owned(), error }
+}
+
+/// Finds out what a directory holds and what of it is kept. Changes nothing.
+pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v>, RecoveryError> {
+    let mut inspection = Inspection {
+        volume,
+        manifest_name: manifest_name(options.appendfilename),
+        plan: Plan {
+            steps: Vec::new(),
+            report: Vec::new(),
+            next_id: 1,
+            next_pos: 0,
+            options: *options,
+            source: Source::Fresh,
+            last: Vec::new(),
+            longer: Vec::new(),
+            appended: None,
+            broken_off: None,
+        },
+    };
+    inspection.name_fits()?;
+    let names = volume.list().map_err(io_error("the log directory"))?;
+    if names.contains(&inspection.manifest_name) {
+        inspection.listed()?;
+    } else {
+        inspection.lone(&names)?;
+    }
+    Ok(inspection.plan)
+}
+
+impl Plan<'_> {
+    /// Tells where the commands behind an RDB really end, when the last file broke off.
+    pub fn set_end(&mut self, file: &str, end: u64) {
+        self.broken_off = Some((file.to_owned(), end));
+    }
+
+    /// True when committing would change nothing that a stock server could not read as it stands.
+    pub fn is_whole(&self) -> bool {
+        let uncut = |l: &LastFile| l.pairs.end.is_some() && l.kept.offset == l.len;
+        self.last.iter().all(uncut) && self.longer.is_empty() && self.broken_off.is_none()
+    }
+}
+
+struct Inspection<'a, 'v> {
+    volume: &'a dyn Volume,
+    manifest_name: String,
+    plan: Plan<'v>,
+}
+
+/// The lines of one generation.
+struct Group<'m> {
+    lines: Vec<(&'m Line, &'m ShardPairs)>,
+}
+
+/// One thing listed.
+enum Listed<'m> {
+    Plain(&'m Line),
+    Part(&'m Line, &'m PartPairs),
+    Generation(Group<'m>),
+}
+
+impl<'v> Inspection<'_, 'v> {
+    fn damaged(&self, file: &str, offset: u64, what: impl Into<String>) -> RecoveryError {
+        RecoveryError::Damaged {
+            file: file.to_owned(),
+            offset,
+            what: what.into(),
+            manifest: self.manifest_name.clone(),
+        }
+    }
+
+    fn log_error(&self) -> impl Fn(LogError) -> RecoveryError {
+        let manifest = self.manifest_name.clone();
+        move |error| RecoveryError::Log { error, manifest: manifest.clone() }
+    }
+
+    fn name_fits(&self) -> Result<(), RecoveryError> {
+        let name = self.plan.options.appendfilename;
+        if name.is_empty() || name.len() > manifest::NAME_MAX / 4 || name.contains('/') {
+            let most = manifest::NAME_MAX / 4;
+            let what = format!("appendfilename must be a file name of at most {most} bytes");
+            return Err(self.damaged(name, 0, what));
+        }
+        Ok(())
+    }
+
+    /// No manifest: a lone file of Redis, or nothing yet.
+    fn lone(&mut self, names: &[String]) -> Result<(), RecoveryError> {
+        let options = self.plan.options;
+        let found = |file: &str| match options.data.len(file) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(RecoveryError::Io { file: file.to_owned(), error }),
+        };
+        let (file, moved) = if found(options.appendfilename)? {
+            (options.appendfilename, true)
+        } else if !options.dbfilename.is_empty() && found(options.dbfilename)? {
+            (options.dbfilename, false)
+        } else {
+            return self.fresh(names);
+        };
+        let kind = if moved { "aof" } else { "rdb" };
+        let becomes = format!("{}.1.base.{kind}", options.appendfilename);
+        let left = names.iter().filter(|n| is_log_file(n, options.appendfilename));
+        // A try of this adoption that did not end has left its copy.
+        for name in left.filter(|n| **n != becomes) {
+            self.refuse_stray(name)?;
+        }
+        self.plan.report.push(format!("{file} is taken over as the base of the log"));
+        self.plain(file, Place::Data, true)?;
+        self.plan.source = Source::Lone { file: file.to_owned(), becomes, moved };
+        Ok(())
+    }
+
+    /// A first start, unless there are files of a log whose manifest has gone.
+    fn fresh(&mut self, names: &[String]) -> Result<(), RecoveryError> {
+        for name in names.iter().filter(|n| is_log_file(n, self.plan.options.appendfilename)) {
+            self.refuse_stray(name)?;
+        }
+        Ok(())
+    }
+
+    fn refuse_stray(&self, name: &str) -> Result<(), RecoveryError> {
+        if self.volume.len(name).map_err(io_error(name))? == 0 {
+            return Ok(());
+        }
+        let what = format!("a file of a log whose manifest {} is missing", self.manifest_name);
+        Err(self.damaged(name, 0, what))
+    }
+
+    fn listed(&mut self) -> Result<(), RecoveryError> {
+        let name = self.manifest_name.clone();
+        let bytes = self.volume.read_all(&name).map_err(io_error(&name))?;
+        let manifest = Manifest::parse(&bytes)
+            .map_err(|error| RecoveryError::Manifest { file: name.clone(), error })?;
+        let listed = self.group(&manifest)?;
+        let count = listed.len();
+        for (i, item) in listed.into_iter().enumerate() {
+            let last = i + 1 == count;
+            match item {
+                Listed::Plain(line) => self.plain(&line.file, Place::Log, last)?,
+                Listed::Part(line, pairs) => self.part(line, pairs)?,
+                Listed::Generation(group) => self.generation(&group, last)?,
+            }
+        }
+        self.plan.source = Source::Listed(manifest);
+        Ok(())
+    }
+
+    /// Groups the lines into what is loaded, and checks that each generation stands together.
+    fn group<'m>(&self, manifest: &'m Manifest) -> Result<Vec<Listed<'m>>, RecoveryError> {
+        let of_kind = |kind| manifest.lines.iter().filter(move |l| l.kind == kind);
+        let mut listed: Vec<Listed<'m>> = Vec::new();
+        let mut latest = 0;
+        let disorder = |line: &Line| {
+            let what = format!("the line of {} does not fit those around it", line.file);
+            self.damaged(&self.manifest_name, 0, what)
+        };
+        for line in of_kind(FileType::Base).chain(of_kind(FileType::Incr)) {
+            match &line.ours {
+                _ if line.kind == FileType::Base => listed.push(Listed::Plain(line)),
+                None => listed.push(Listed::Plain(line)),
+                Some(Ours::Part(pairs)) => {
+                    if pairs.generation < latest {
+                        return Err(disorder(line));
+                    }
+                    listed.push(Listed::Part(line, pairs));
+                }
+                Some(Ours::Shard(pairs)) => {
+                    if let Some(Listed::Generation(group)) = listed.last_mut() {
+                        let first = group.lines[0].1;
+                        if first.generation == pairs.generation {
+                            let again = group.lines.iter().any(|(_, p)| p.shard == pairs.shard);
+                            let fits = first.shards == pairs.shards
+                                && first.end.is_some() == pairs.end.is_some()
+                                && first.clean == pairs.clean;
+                            if again || !fits {
+                                return Err(disorder(line));
+                            }
+                            group.lines.push((line, pairs));
+                            continue;
+                        }
+                    }
+                    if pairs.generation <= latest {
+                        return Err(disorder(line));
+                    }
+                    latest = pairs.generation;
+                    listed.push(Listed::Generation(Group { lines: vec![(line, pairs)] }));
+                }
+            }
+        }
+        let count = listed.len();
+        for (i, item) in listed.iter_mut().enumerate() {
+            let Listed::Generation(group) = item else { continue };
+            // A complete generation stands in the order of its shards: index and number agree.
+            group.lines.sort_by_key(|(_, pairs)| pairs.shard);
+            let (line, pairs) = group.lines[0];
+            let sealed = pairs.end.is_some();
+            let complete = group.lines.len() == usize::from(pairs.shards);
+            if (!sealed && (i + 1 < count || !complete)) || (pairs.clean && i + 1 < count) {
+                return Err(disorder(line));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The length of a listed file; one that is missing is damage.
+    fn len_of(&self, file: &str) -> Result<u64, RecoveryError> {
+        self.volume.len(file).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.damaged(file, 0, format!("listed in {}, but not there", self.manifest_name))
+            }
+            _ => RecoveryError::Io { file: file.to_owned(), error },
+        })
+    }
+
+    /// A file that another server wrote, or a base.
+    fn plain(&mut self, file: &str, place: Place, last: bool) -> Result<(), RecoveryError> {
+        let volume = match place {
+            Place::Log => self.volume,
+            Place::Data => self.plan.options.data,
+        };
+        let len = match place {
+            Place::Log => self.len_of(file)?,
+            Place::Data => volume.len(file).map_err(io_error(file))?,
+        };
+        let mut magic = [0; 5];
+        let got = volume.read_at(file, 0, &mut magic).map_err(io_error(file))?;
+        let file = file.to_owned();
+        if got == magic.len() && &magic == b"REDIS" {
+            self.plan.steps.push(Step::Rdb { file, place, may_break_off: last });
+            return Ok(());
+        }
+        let mut end = len;
+        if last {
+            end = self.whole_end(volume, &file, 0, len)?;
+            if end < len {
+                let cut = len - end;
+                self.plan.report.push(format!("{file}: {cut} bytes broken off at offset {end}"));
+                self.plan.broken_off = Some((file.clone(), end));
+            }
+        }
+        self.plan.steps.push(Step::Foreign { file, place, from: 0, end });
+        Ok(())
+    }
+
+    /// Where the whole commands of a last foreign file end.
+    fn whole_end(
+        &self,
+        volume: &dyn Volume,
+        file: &str,
+        from: u64,
+        len: u64,
+    ) -> Result<u64, RecoveryError> {
+        let mut reader = PlainReader::open(volume, file, from, len).map_err(self.log_error())?;
+        loop {
+            let ended = match reader.next_command() {
+                Ok(Some(_)) => continue,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            return match ended {
+                // A `#` line without its newline would swallow what is appended next.
+                Ok(()) => Ok(reader.read()),
+                Err(LogError { fault: Fault::Truncated, .. })
+                    if self.plan.options.load_truncated =>
+                {
+                    Ok(reader.whole())
+                }
+                Err(error) => Err(self.log_error()(error)),
+            };
+        }
+    }
+
+    fn part(&mut self, line: &Line, pairs: &PartPairs) -> Result<(), RecoveryError> {
+        let file = line.file.clone();
+        let len = self.len_of(&file)?;
+        let whole = len == pairs.len && {
+            let bytes = self.volume.read_all(&file).map_err(io_error(&file))?;
+            manifest::part_sum(&bytes) == pairs.sum
+        };
+        if !whole {
+            let want = pairs.len;
+            let what = format!("not the {want} bytes whose checksum the manifest holds");
+            return Err(self.damaged(&file, len.min(want), what));
+        }
+        self.plan.steps.push(Step::Part { file, len });
+        Ok(())
+    }
+
+    fn generation(&mut self, group: &Group<'_>, last: bool) -> Result<(), RecoveryError> {
+        let mut scans = self.scan_all(group, MARKS_KEPT)?;
+        for (scan, (_, pairs)) in scans.iter().zip(&group.lines) {
+            self.plan.next_id = self.plan.next_id.max(pairs.next_id).max(scan.next_id);
+            self.plan.next_pos = self.plan.next_pos.max(scan.highest);
+        }
+        if group.lines[0].1.end.is_some() {
+            return self.sealed(group, &scans, last);
+        }
+        let appended = self.foreign_tail(group, &scans)?;
+        self.judge(group, &scans, appended.as_ref())?;
+        let mut kept = greatest_cut(&scans);
+        if kept == Err(CutError::ListTooShort) {
+            scans = self.scan_all(group, usize::MAX)?;
+            self.judge(group, &scans, appended.as_ref())?;
+            kept = greatest_cut(&scans);
+        }
+        let kept = kept.map_err(|error| self.cut_error(group, &scans, error))?;
+        self.keep(group, &scans, kept, appended)
+    }
+
+    /// Scans a generation's files, as many at a time as there are cores.
+    fn scan_all(&self, group: &Group<'_>, marks: usize) -> Result<Vec<Scan>, RecoveryError> {
+        for (line, _) in &group.lines {
+            self.len_of(&line.file)?;
+        }
+        let one = |&(line, pairs): &(&Line, &ShardPairs)| {
+            let options = ScanOptions {
+                seed: pairs.seed,
+                start: pairs.start,
+                end: pairs.end.map(|(pos, _)| pos),
+                same_boot: pairs.boot == self.plan.options.boot_id,
+                marks: if pairs.end.is_some() { 0 } else { marks },
+            };
+            scan(self.volume, &line.file, options)
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some(line) = group.lines.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((line.1.shard, one(line)));
+            }
+            done
+        };
+        let mut results = Vec::with_capacity(group.lines.len());
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> =
+                (1..cores.min(group.lines.len())).map(|_| scope.spawn(work)).collect();
+            results.extend(work());
+            for helper in helpers {
+                match helper.join() {
+                    Ok(done) => results.extend(done),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        let mut scans = Vec::with_capacity(results.len());
+        for (line, pairs) in &group.lines {
+            let at = results.iter().position(|(shard, _)| *shard == pairs.shard);
+            assert!(at.is_some(), "every file of the generation is scanned: {}", line.file);
+            let (_, result) = results.swap_remove(at.unwrap_or_default());
+            scans.push(result.map_err(self.log_error())?);
+        }
+        Ok(scans)
+    }
+
+    /// A generation with recorded ends: any other end is damage.
+    fn sealed(
+        &mut self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        last: bool,
+    ) -> Result<(), RecoveryError> {
+        let highest_seq = group.lines.iter().map(|(l, _)| l.seq).max();
+        let mut appended = None;
+        let mut kept = Vec::new();
+        for (scan, (line, pairs)) in scans.iter().zip(&group.lines) {
+            let end = scan.end;
+            if pairs.end != Some((end.pos, end.sum)) {
+                let what = "the file does not hold what the manifest says it ends with";
+                return Err(self.damaged(&line.file, end.offset, what));
+            }
+            kept.push(Kept { pos: end.pos, border: end, offset: end.offset });
+            if end.offset == scan.len {
+                continue;
+            }
+            if !last {
+                self.plan.longer.push((line.file.clone(), end.offset));
+                continue;
+            }
+            if Some(line.seq) != highest_seq || !self.begins_with_command(line, end.offset)? {
+                let what = "bytes behind the end that a clean stop recorded";
+                return Err(self.damaged(&line.file, end.offset, what));
+            }
+            appended = Some((line.file.clone(), end.offset, scan.len));
+        }
+        if last {
+            return self.keep(group, scans, kept, appended);
+        }
+        self.push_generation(group, &kept);
+        Ok(())
+    }
+
+    /// True when a whole command stands at an offset.
+    fn begins_with_command(&self, line: &Line, offset: u64) -> Result<bool, RecoveryError> {
+        let reader = PlainReader::open(self.volume, &line.file, offset, u64::MAX);
+        Ok(matches!(reader.map_err(self.log_error())?.next_command(), Ok(Some(_))))
+    }
+
+    /// What another server has written behind a log that was not stopped cleanly.
+    fn foreign_tail(
+        &self,
+        group: &Group<'_>,
+        scans: &[Scan],
+    ) -> Result<Option<(String, u64, u64)>, RecoveryError> {
+        let last = scans.iter().zip(&group.lines).max_by_key(|(_, (line, _))| line.seq);
+        let Some((scan, (line, _))) = last else { return Ok(None) };
+        let from = scan.end.offset;
+        let command = scan.gap.is_some_and(|gap| gap.command);
+        if !command || !self.begins_with_command(line, from)? {
+            return Ok(None);
+        }
+        Ok(Some((line.file.clone(), from, scan.len)))
+    }
+
+    /// Tells torn ends from damage.
+    fn judge(
+        &self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        appended: Option<&(String, u64, u64)>,
+    ) -> Result<(), RecoveryError> {
+        for (scan, (line, pairs)) in scans.iter().zip(&group.lines) {
+            if appended.is_some_and(|(file, ..)| *file == line.file) {
+                continue;
+            }
+            let end = scan.end;
+            if appended.is_some() && scan.gap.is_some() {
+                let what = "torn, but another server has written behind the log since: what it \
+                            saw of this file cannot be told";
+                return Err(self.damaged(&line.file, end.offset, what));
+            }
+            if self.plan.options.accept_damage {
+                continue;
+            }
+            if let Some(claim) = scan.gap.and_then(|gap| gap.claim) {
+                let (kind, pos) = if claim.durable > end.pos {
+                    ("durable", claim.durable)
+                } else {
+                    ("written", claim.written)
+                };
+                let (at, lost) = (claim.offset, pos.saturating_sub(end.pos));
+                let what = format!(
+                    "damaged: the frame at offset {at} says that {lost} bytes more were {kind}"
+                );
+                return Err(self.damaged(&line.file, end.offset, what));
+            }
+            if pairs.boot == self.plan.options.boot_id {
+                self.judge_by_others(group, scans, line, pairs, end.pos, end.offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The other logs' words about this one, while the page cache is the same.
+    fn judge_by_others(
+        &self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        line: &Line,
+        pairs: &ShardPairs,
+        end: u64,
+        offset: u64,
+    ) -> Result<(), RecoveryError> {
+        for (other, (witness, _)) in scans.iter().zip(&group.lines) {
+            for mark in &other.marks {
+                let Mark::Seen(seen) = &mark.mark else { continue };
+                if seen.iter().any(|&(shard, pos)| shard == pairs.shard && pos > end) {
+                    let what = format!(
+                        "damaged: {} at offset {} has seen more of it",
+                        witness.file, mark.offset
+                    );
+                    return Err(self.damaged(&line.file, offset, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cut_error(&self, group: &Group<'_>, scans: &[Scan], error: CutError) -> RecoveryError {
+        let at = |shard: usize, mark: usize| {
+            let file = group.lines.get(shard).map_or("", |(line, _)| &line.file);
+            let offset = scans.get(shard).and_then(|s| s.marks.get(mark)).map_or(0, |m| m.offset);
+            (file.to_owned(), offset)
+        };
+        match error {
+            CutError::NoSuchShard(shard, mark) => {
+                let (file, offset) = at(shard, mark);
+                self.damaged(&file, offset, "a mark names a shard that there is not")
+            }
+            CutError::MarkMissing(shard, mark, other) => {
+                let (file, offset) = at(shard, mark);
+                let what = format!("{} lacks the mark of this entry", at(other, 0).0);
+                self.damaged(&file, offset, what)
+            }
+            CutError::ListTooShort => {
+                self.damaged(&self.manifest_name, 0, "the marks of the log do not fit together")
+            }
+        }
+    }
+
+    /// Takes the cuts of the last generation into the plan.
+    fn keep(
+        &mut self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        kept: Vec<Kept>,
+        appended: Option<(String, u64, u64)>,
+    ) -> Result<(), RecoveryError> {
+        self.push_generation(group, &kept);
+        for ((scan, (line, pairs)), kept) in scans.iter().zip(&group.lines).zip(&kept) {
+            let mut len = scan.len;
+            if let Some((_, from, _)) = appended.as_ref().filter(|(f, ..)| *f == line.file) {
+                len = *from;
+            }
+            let torn = len - scan.end.offset;
+            let depended = scan.end.offset - kept.offset;
+            if appended.is_some() && depended > 0 {
+                let what = "another server has written behind a log of which this must be cut";
+                return Err(self.damaged(&line.file, kept.offset, what));
+            }
+            if torn + depended > 0 {
+                self.plan.report.push(format!(
+                    "{}: cut at offset {}: {torn} bytes torn, {depended} depended on torn ones",
+                    line.file, kept.offset
+                ));
+            }
+            let (line, pairs, kept) = ((*line).clone(), (*pairs).clone(), *kept);
+            self.plan.last.push(LastFile { line, pairs, len, kept });
+        }
+        let Some((file, from, len)) = appended else { return Ok(()) };
+        let end = self.whole_end(self.volume, &file, from, len)?;
+        self.plan.report.push(format!(
+            "{file}: {} bytes at offset {from} were written by another server",
+            end - from
+        ));
+        if end < len {
+            self.plan.report.push(format!("{file}: {} bytes broken off there", len - end));
+        }
+        self.plan.appended = Some((file.clone(), from, end));
+        self.plan.steps.push(Step::Foreign { file, place: Place::Log, from, end });
+        Ok(())
+    }
+
+    fn push_generation(&mut self, group: &Group<'_>, kept: &[Kept]) {
+        let file = |((line, pairs), kept): (&(&Line, &ShardPairs), &Kept)| GenerationFile {
+            file: line.file.clone(),
+            shard: pairs.shard,
+            seed: pairs.seed,
+            start: pairs.start,
+            end: kept.pos,
+        };
+        let files = group.lines.iter().zip(kept).map(file).collect();
+        let shards = group.lines[0].1.shards;
+        self.plan.steps.push(Step::Generation { shards, files });
+    }
+}
+
+/// True for names that files of this log have, ours and Redis'.
+pub(super) fn is_log_file(name: &str, appendfilename: &str) -> bool {
+    let Some(rest) = name.strip_prefix(appendfilename).and_then(|r| r.strip_prefix('.')) else {
+        return false;
+    };
+    let Some((seq, kind)) = rest.split_once('.') else { return false };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let of_shard =
+        |k: &str| k.strip_suffix(".incr.aof").and_then(|k| k.strip_prefix('s')).is_some_and(digits);
+    digits(seq)
+        && (matches!(kind, "base.rdb" | "base.aof" | "incr.aof" | "cut.incr.aof" | "tail.incr.aof")
+            || of_shard(kind))
+}

@@ -1,0 +1,369 @@
+//! Recovery on a directory in memory: what is kept, what is refused, and a crash at every step of
+//! making it permanent.
+
+use proptest::prelude::*;
+
+use crate::base::random::Random;
+use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
+use crate::persist::disk::Volume;
+use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
+use crate::persist::testing::*;
+
+fn look<'v>(volume: &MemVolume, data: &'v MemVolume, boot: &'v str) -> Plan<'v> {
+    inspect(volume, &options(data, 2, boot)).unwrap()
+}
+
+fn refusal(volume: &MemVolume, boot: &str) -> String {
+    let data = MemVolume::default();
+    let error = inspect(volume, &options(&data, 2, boot)).unwrap_err();
+    error.to_string()
+}
+
+fn pushed(state: &State, key: &str) -> Vec<String> {
+    state.get(&(0, key.to_owned())).cloned().unwrap_or_default()
+}
+
+/// Two shards; an entry over both whose second part is torn away, and a write behind its first.
+fn half_an_entry() -> Vec<LogFile> {
+    let mut a = LogFile::new(11, 100);
+    let mut b = LogFile::new(22, 200);
+    a.command(&["SELECT", "3"]).command(&["RPUSH", "a", "1"]).frame(100, 100);
+    a.command(&["RPUSH", "a", "2"]);
+    a.entry(7, 3, &[]).command(&["RPUSH", "a", "x"]);
+    a.command(&["RPUSH", "a", "after"]).frame(100, 100);
+    a.command(&["RPUSH", "a", "later"]).frame(100, 100);
+    b.command(&["RPUSH", "b", "1"]).frame(200, 200);
+    b.entry(7, 3, &[]).command(&["RPUSH", "b", "x"]).frame(200, 200);
+    let torn = b.bytes.len() - 3;
+    b.bytes.truncate(torn);
+    vec![a, b]
+}
+
+#[test]
+fn nothing_is_a_first_start() {
+    let (volume, data) = (MemVolume::default(), MemVolume::default());
+    let plan = look(&volume, &data, "new");
+    assert!(plan.steps.is_empty() && plan.report.is_empty());
+    let started = commit(plan, &volume, &mut Random::new(1)).unwrap();
+    assert_eq!(started.files.len(), 2);
+    assert_eq!(started.files[1].file, "appendonly.aof.2.s01.incr.aof");
+    assert_eq!((started.next_id, started.files[0].start), (1, 0));
+    let stored = Manifest::parse(&volume.read_all(&manifest_name(NAME)).unwrap()).unwrap();
+    assert_eq!(stored.lines, started.manifest.lines);
+}
+
+#[test]
+fn an_entry_is_kept_in_all_its_logs_or_in_none() {
+    let (volume, _) = directory(&half_an_entry());
+    let data = MemVolume::default();
+    let plan = look(&volume, &data, "new");
+    let state = load(&plan, &volume, &data);
+    assert_eq!(state[&(3, "a".to_owned())], ["1", "2"]);
+    assert_eq!(pushed(&state, "b"), ["1"]);
+    assert_eq!(plan.next_id, 8, "ids go on above lost ones");
+    assert_eq!(plan.report.len(), 2, "{:?}", plan.report);
+    let before = volume.read_all("appendonly.aof.1.s00.incr.aof").unwrap();
+    let started = commit(plan, &volume, &mut Random::new(1)).unwrap();
+    assert!(started.files[0].start > 230);
+    let names = volume.list().unwrap();
+    assert!(names.contains(&"appendonly.aof.3.tail.incr.aof".to_owned()), "{names:?}");
+    assert!(names.contains(&"appendonly.aof.1.s00.incr.aof.cut".to_owned()), "{names:?}");
+    let aside = volume.read_all("appendonly.aof.1.s00.incr.aof.cut").unwrap();
+    assert!(before.ends_with(&aside) && aside.starts_with(b"#M 7 3\r\n"));
+    let again = look(&volume, &data, "new");
+    assert!(again.report.is_empty(), "{:?}", again.report);
+    assert_eq!(load(&again, &volume, &data), state);
+}
+
+#[test]
+fn a_crash_at_every_step_converges() {
+    let data = MemVolume::default();
+    let mut logs = half_an_entry();
+    logs[1].bytes.extend_from_slice(b"\0\0\0");
+    let (volume, _) = directory(&logs);
+    let want = load(&look(&volume, &data, "new"), &volume, &data);
+    let whole = volume.copy();
+    commit(look(&whole, &data, "new"), &whole, &mut Random::new(5)).unwrap();
+    assert!(whole.changes() > 12);
+    for stop in 0..whole.changes() {
+        for seed in 0..40 {
+            let mut rng = Random::new(seed);
+            let mut volume = volume.copy();
+            // Up to three tries are cut short one after another.
+            for round in 0..=rng.below(3) {
+                volume.stop_after(if round == 0 { stop } else { rng.below(14) });
+                let plan = look(&volume, &data, "new");
+                assert_eq!(load(&plan, &volume, &data), want, "stop {stop} seed {seed}");
+                let _ = commit(plan, &volume, &mut rng);
+                volume = volume.power_cut(&mut rng);
+            }
+            let plan = look(&volume, &data, "new");
+            assert_eq!(load(&plan, &volume, &data), want, "stop {stop} seed {seed}");
+            commit(plan, &volume, &mut rng).unwrap();
+            let plan = look(&volume, &data, "new");
+            assert_eq!(load(&plan, &volume, &data), want, "stop {stop} seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_is_damage_when_a_later_frame_says_so() {
+    let mut log = LogFile::new(9, 0);
+    for i in 0..6u64 {
+        let at = log.pos;
+        log.command(&["RPUSH", "k", &i.to_string()]).frame(at / 2, at);
+    }
+    let (other, data) = (LogFile::new(4, 0), MemVolume::default());
+    let second = log.borders[1].0 as usize;
+    let mut hurt = log.clone();
+    hurt.bytes[second + 60] ^= 1;
+    let (volume, _) = directory(&[hurt.clone(), other.clone()]);
+    let text = refusal(&volume, "new");
+    assert!(
+        text.starts_with(&format!("appendonly.aof.1.s00.incr.aof at offset {second}: damaged"))
+    );
+    assert!(text.contains("ringstone check-aof appendonly.aof.manifest"), "{text}");
+    // Cut behind the third frame, nothing says that the second was durable, only that it was
+    // written: torn after a reboot, damage without one.
+    hurt.bytes.truncate(log.borders[3].0 as usize);
+    let (volume, _) = directory(&[hurt, other]);
+    let plan = look(&volume, &data, "new");
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+    assert!(refusal(&volume, "old").contains("were written"));
+}
+
+#[test]
+fn text_that_imitates_frames_proves_nothing() {
+    let mut log = LogFile::new(9, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    let end = log.bytes.len();
+    let mut forged = Vec::new();
+    let head = crate::persist::aof::format::FrameHead {
+        pos: 5000,
+        len: 0,
+        durable: 5000,
+        written: 5000,
+        prev: 0,
+    };
+    head.encode(&mut forged, 8, b"");
+    log.command(&["RPUSH", "k", &String::from_utf8(forged).unwrap()]).frame(0, 0);
+    log.bytes[end + 6] ^= 1;
+    let (volume, _) = directory(&[log, LogFile::new(4, 0)]);
+    let data = MemVolume::default();
+    assert_eq!(pushed(&load(&look(&volume, &data, "old"), &volume, &data), "k"), ["0"]);
+}
+
+#[test]
+fn what_another_log_has_seen_must_be_there_until_a_reboot() {
+    let mut a = LogFile::new(1, 0);
+    let mut b = LogFile::new(2, 0);
+    a.command(&["RPUSH", "a", "1"]).frame(0, 0);
+    let seen = a.pos;
+    b.command(&["RPUSH", "b", "1"]);
+    b.seen(&[(0, seen)]).command(&["RPUSH", "b", "2"]).frame(0, 0);
+    let (volume, _) = directory(&[a.clone(), b.clone()]);
+    let data = MemVolume::default();
+    assert_eq!(pushed(&load(&look(&volume, &data, "old"), &volume, &data), "b"), ["1", "2"]);
+    a.bytes.clear();
+    let (volume, _) = directory(&[a, b]);
+    assert_eq!(pushed(&load(&look(&volume, &data, "new"), &volume, &data), "b"), ["1"]);
+    assert!(refusal(&volume, "old").contains("has seen more of it"));
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let mut log = LogFile::new(9, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    log.bytes.extend_from_slice(b"#R2 whatever\r\n");
+    let (volume, _) = directory(&[log, LogFile::new(4, 0)]);
+    assert!(refusal(&volume, "new").contains("newer version (frame format R2)"));
+}
+
+#[test]
+fn sealed_files_must_be_what_they_were() {
+    let data = MemVolume::default();
+    let mut log = LogFile::new(9, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0).command(&["RPUSH", "k", "1"]).frame(0, 0);
+    let (volume, mut manifest) = directory(std::slice::from_ref(&log));
+    manifest.seal(&[(log.pos, log.sum)], true);
+    volume.put(&manifest_name(NAME), &manifest.encode());
+    let whole = volume.copy();
+    let name = "appendonly.aof.1.s00.incr.aof";
+    assert_eq!(pushed(&load(&look(&volume, &data, "new"), &volume, &data), "k"), ["0", "1"]);
+
+    volume.truncate(name, log.borders[1].0).unwrap();
+    assert!(refusal(&volume, "new").contains("what the manifest says it ends with"));
+    volume.remove(name).unwrap();
+    assert!(refusal(&volume, "new").contains("listed in appendonly.aof.manifest, but not there"));
+
+    // Garbage behind a clean end is refused, another server's commands are taken over.
+    let mut longer = log.bytes.clone();
+    longer.extend_from_slice(b"garbage");
+    whole.put(name, &longer);
+    assert!(refusal(&whole, "new").contains("behind the end that a clean stop recorded"));
+    longer.truncate(log.bytes.len());
+    longer.extend_from_slice(&resp(&["SELECT", "0"]));
+    longer.extend_from_slice(&resp(&["RPUSH", "k", "redis"]));
+    longer.extend_from_slice(b"*2\r\n$3\r\nIN");
+    whole.put(name, &longer);
+    let plan = look(&whole, &data, "new");
+    assert_eq!(pushed(&load(&plan, &whole, &data), "k"), ["0", "1", "redis"]);
+    commit(plan, &whole, &mut Random::new(3)).unwrap();
+    assert_eq!(whole.len(name).unwrap(), log.bytes.len() as u64);
+    let plan = look(&whole, &data, "new");
+    assert_eq!(pushed(&load(&plan, &whole, &data), "k"), ["0", "1", "redis"]);
+}
+
+#[test]
+fn commands_behind_the_last_frame_were_another_servers() {
+    let data = MemVolume::default();
+    let mut a = LogFile::new(1, 0);
+    let mut b = LogFile::new(2, 0);
+    a.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    b.command(&["RPUSH", "l", "0"]).frame(0, 0);
+    b.bytes.extend_from_slice(&resp(&["RPUSH", "k", "redis"]));
+    let (volume, _) = directory(&[a.clone(), b.clone()]);
+    let plan = look(&volume, &data, "old");
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", "redis"]);
+    commit(plan, &volume, &mut Random::new(3)).unwrap();
+    let plan = look(&volume, &data, "old");
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", "redis"]);
+    a.bytes.extend_from_slice(b"#R1 torn");
+    let (volume, _) = directory(&[a, b]);
+    assert!(refusal(&volume, "new").contains("another server has written behind the log"));
+}
+
+#[test]
+fn restarts_without_writes_leave_nothing_behind() {
+    let (volume, data) = (MemVolume::default(), MemVolume::default());
+    let mut rng = Random::new(1);
+    for _ in 0..5 {
+        commit(look(&volume, &data, "old"), &volume, &mut rng).unwrap();
+        assert_eq!(volume.list().unwrap().len(), 3, "{:?}", volume.list());
+    }
+}
+
+#[test]
+fn a_cut_stands_between_generations() {
+    let data = MemVolume::default();
+    let mut log = LogFile::new(9, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    let (volume, mut manifest) = directory(std::slice::from_ref(&log));
+    manifest.seal(&[(log.pos, log.sum)], false);
+    let cut = [resp(&["SELECT", "0"]), resp(&["FLUSHALL"])].concat();
+    let name = manifest.add_part(NAME, PartKind::Cut, &cut);
+    volume.put(&name, &cut);
+    let mut next = LogFile::new(10, log.pos);
+    next.command(&["RPUSH", "k", "new"]).frame(0, 0);
+    let new = crate::persist::aof::manifest::NewFile { seed: 10, start: log.pos };
+    let file = manifest.begin_generation(NAME, &[new], 1, "old").remove(0);
+    volume.put(&file, &next.bytes);
+    volume.put(&manifest_name(NAME), &manifest.encode());
+    assert_eq!(pushed(&load(&look(&volume, &data, "old"), &volume, &data), "k"), ["new"]);
+    volume.put(&name, &cut[1..]);
+    assert!(refusal(&volume, "old").contains("checksum the manifest holds"));
+}
+
+#[test]
+fn lone_files_are_taken_over_and_strays_are_not_overwritten() {
+    let (volume, data) = (MemVolume::default(), MemVolume::default());
+    let mut aof = resp(&["RPUSH", "k", "0"]);
+    let whole = aof.len();
+    aof.extend_from_slice(b"*3\r\n$5\r\nRP");
+    data.put(NAME, &aof);
+    data.put("dump.rdb", b"REDIS0011");
+    let plan = look(&volume, &data, "new");
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+    commit(plan, &volume, &mut Random::new(1)).unwrap();
+    assert_eq!(volume.len("appendonly.aof.1.base.aof").unwrap(), whole as u64);
+    assert_eq!(data.list().unwrap(), ["dump.rdb"]);
+    assert_eq!(pushed(&load(&look(&volume, &data, "new"), &volume, &data), "k"), ["0"]);
+    // The manifest has gone: nothing starts empty beside what it named.
+    volume.remove(&manifest_name(NAME)).unwrap();
+    assert!(refusal(&volume, "new").contains("whose manifest"));
+    let fresh = MemVolume::default();
+    let plan = look(&fresh, &data, "new");
+    assert_eq!(plan.steps.len(), 1);
+    commit(plan, &fresh, &mut Random::new(1)).unwrap();
+    assert_eq!(fresh.read_all("appendonly.aof.1.base.rdb").unwrap(), b"REDIS0011");
+    assert_eq!(data.list().unwrap(), ["dump.rdb"], "a dump is copied, not moved");
+}
+
+#[test]
+fn a_directory_of_redis_is_read_as_redis_reads_it() {
+    let (volume, data) = (MemVolume::default(), MemVolume::default());
+    let first = [&b"#TS:1\r\n"[..], &resp(&["SELECT", "1"]), &resp(&["RPUSH", "k", "0"])].concat();
+    let multi = [resp(&["MULTI"]), resp(&["RPUSH", "k", "2"])].concat();
+    let second = [resp(&["RPUSH", "k", "1"]), multi].concat();
+    volume.put("a.base.aof", &first);
+    volume.put("a.incr.aof", &second);
+    let text = b"file a.base.aof seq 1 type b\nfile a.incr.aof seq 1 type i\n";
+    volume.put(&manifest_name(NAME), text);
+    let plan = look(&volume, &data, "new");
+    let state = load(&plan, &volume, &data);
+    assert_eq!((pushed(&state, "k").len(), state[&(1, "k".to_owned())].len()), (1, 1));
+    let bad = volume.copy();
+    bad.put("a.incr.aof", b"*1\r\nnonsense\r\n");
+    assert!(refusal(&bad, "new").contains("a.incr.aof at offset 4: bad file format"));
+    let mut strict = options(&data, 1, "new");
+    strict.load_truncated = false;
+    assert!(matches!(inspect(&volume, &strict), Err(RecoveryError::Log { .. })));
+    commit(plan, &volume, &mut Random::new(1)).unwrap();
+    assert_eq!(load(&look(&volume, &data, "new"), &volume, &data), state);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens to a file, what is kept is what was written, from the beginning.
+    #[test]
+    fn damage_never_changes_what_is_kept(
+        frames in prop::collection::vec(prop::collection::vec(0..200usize, 1..4), 1..8),
+        cut: Option<prop::sample::Index>,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u8), 0..3),
+        swap: Option<(prop::sample::Index, Vec<u8>)>,
+    ) {
+        let mut log = LogFile::new(0xfeed, 77);
+        let mut values = Vec::new();
+        for frame in &frames {
+            for len in frame {
+                let value = format!("{}:{}", values.len(), "v".repeat(*len));
+                log.command(&["RPUSH", "k", &value]);
+                values.push(value);
+            }
+            log.frame(77, 77);
+        }
+        let original = log.bytes.clone();
+        if let Some(cut) = cut {
+            log.bytes.truncate(cut.index(original.len() + 1));
+        }
+        for (at, bit) in flips {
+            if !log.bytes.is_empty() {
+                let at = at.index(log.bytes.len());
+                log.bytes[at] ^= 1 << bit;
+            }
+        }
+        if let Some((at, bytes)) = swap {
+            let at = at.index(log.bytes.len() + 1);
+            log.bytes.truncate(at);
+            log.bytes.extend_from_slice(&bytes);
+        }
+        let same = original.iter().zip(&log.bytes).take_while(|(a, b)| a == b).count() as u64;
+        let whole = log.borders.iter().rfind(|(offset, _)| *offset <= same).unwrap();
+        let commands: usize =
+            log.borders.iter().zip(&frames).filter(|((o, _), _)| o < &whole.0).map(|(_, f)| f.len()).sum();
+        let (volume, _) = directory(std::slice::from_ref(&log));
+        let data = MemVolume::default();
+        match inspect(&volume, &options(&data, 1, "new")) {
+            Ok(plan) => {
+                let kept = load(&plan, &volume, &data);
+                prop_assert_eq!(&pushed(&kept, "k")[..], &values[..commands]);
+                commit(plan, &volume, &mut Random::new(1)).unwrap();
+                let again = load(&look(&volume, &data, "new"), &volume, &data);
+                prop_assert_eq!(again, kept);
+            }
+            // Flipped bits may spell another version, and nothing else that is refused.
+            Err(error) => prop_assert!(error.to_string().contains("newer version"), "{}", error),
+        }
+    }
+}

@@ -1,0 +1,854 @@
+//! A simulated disk: every shard's completion side and start-up's blocking side over one medium,
+//! which loses, tears, reorders and fails operations on command or by seed. Equal seeds and equal
+//! calls give equal runs.
+//!
+//! An operation in flight goes through *effects*, drawn one at a time by [`SimMedium::step`] from
+//! all that are in flight, in any order:
+//!
+//! ```text
+//!   Write          part written … part written ─▶ (flushed) ─▶ reported
+//!   everything else                         carried out      ─▶ reported
+//! ```
+//!
+//! So two operations in flight together may happen, and be reported, in either order; a write and
+//! the flush linked to it are one operation. What has been carried out stands in the page cache; a
+//! flush, and for names a flush of the directory, carries it to the medium.
+//!
+//! - [`SimMedium::crash_process`] keeps the page cache; what was in flight has happened wholly,
+//!   partly or not at all.
+//! - [`SimMedium::crash_power`] does the same first and then loses, keeps or tears each un-synced
+//!   block by itself; un-synced names survive as a journal keeps them ([`Names`]).
+//!
+//! Invariants:
+//! 1. Only a flush that reported success makes anything durable for certain (but see [`Fault::Lie`]).
+//! 2. After a crash nothing of the process is left: files are closed, handles dead, faults disarmed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use crate::base::random::Random;
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Volume};
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use file::Inode;
+pub use file::{BLOCK, FileLoss};
+
+/// Operations that can be made to fail, and are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum On {
+    /// A file's creation.
+    Create,
+    /// A write; part of it may have happened.
+    Write,
+    /// A file's flush, linked ones included.
+    Sync,
+    /// The directory's flush.
+    SyncDir,
+    /// A rename.
+    Rename,
+    /// A removal.
+    Remove,
+    /// A read of the blocking side.
+    Read,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operation fails with this error. A failed flush leaves its pages clean and lost.
+    Error(Errno),
+    /// The operation (a flush) reports success and does nothing.
+    Lie,
+}
+
+/// Which un-synced directory operations survive a loss of power.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// The first ones in order, as a journalling file system keeps them.
+    #[default]
+    Prefix,
+    /// Any of them.
+    Subset,
+}
+
+/// What a loss of power took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Blocks, over all files.
+    pub blocks: FileLoss,
+    /// Un-synced directory operations that did not survive.
+    pub names: u64,
+}
+
+type InodeId = u32;
+
+#[derive(Clone, Debug)]
+enum NameOp {
+    Link { path: String, inode: InodeId },
+    Rename { from: String, to: String, inode: InodeId },
+    Unlink { path: String, inode: InodeId },
+}
+
+#[derive(Clone, Debug)]
+struct Flight {
+    disk: usize,
+    token: u64,
+    op: DiskOp,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Waits to be carried out; of a write so many bytes have been.
+    Carrying { written: usize },
+    /// Written, waits for its linked flush.
+    Flushing,
+    /// Waits to be reported.
+    Over { result: Result<Option<FileId>, Errno>, sync_failed: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Armed {
+    on: On,
+    path: Option<String>,
+    left: u64,
+    fault: Fault,
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    random: Random,
+    inodes: BTreeMap<InodeId, Inode>,
+    next_inode: InodeId,
+    /// Names as the running system sees them.
+    names: BTreeMap<String, InodeId>,
+    durable_names: BTreeMap<String, InodeId>,
+    /// Directory operations carried out and not flushed, in order.
+    name_ops: Vec<NameOp>,
+    keeps: Names,
+    open: BTreeMap<u32, InodeId>,
+    next_file: u32,
+    disks: usize,
+    /// Raised by a crash; handles of an older one are dead.
+    life: u32,
+    flights: Vec<Flight>,
+    done: Vec<(usize, Reported)>,
+    faults: Vec<Armed>,
+    counts: BTreeMap<On, u64>,
+    frozen: bool,
+    effects: u64,
+    dies_at: Option<u64>,
+    capacity: Option<usize>,
+    /// A write is cut short once in so many; 0: never.
+    short_writes: u64,
+    past_cache: bool,
+    writes: u64,
+}
+
+/// A completion on its way to its submitter.
+#[derive(Clone, Debug)]
+struct Reported {
+    token: u64,
+    result: Result<Option<FileId>, Errno>,
+    data: Vec<u8>,
+    sync_failed: bool,
+}
+
+/// The medium; clones are handles on the same one. It is its own blocking [`Volume`].
+#[derive(Clone, Debug)]
+pub struct SimMedium {
+    state: Arc<Mutex<State>>,
+}
+
+/// One shard's completion-based disk on a [`SimMedium`].
+#[derive(Debug)]
+pub struct SimDisk {
+    medium: SimMedium,
+    disk: usize,
+    life: u32,
+}
+
+impl Disk for SimDisk {
+    fn submit(&mut self, token: u64, op: DiskOp) {
+        let mut state = self.medium.lock();
+        if state.life == self.life {
+            let stage = Stage::Carrying { written: 0 };
+            state.flights.push(Flight { disk: self.disk, token, op, stage });
+        }
+    }
+}
+
+impl SimDisk {
+    /// What has been reported to this disk since the last call, in order.
+    pub fn take_done(&mut self) -> Vec<DiskDone> {
+        let mut state = self.medium.lock();
+        if state.life != self.life {
+            return Vec::new();
+        }
+        let mine = state.done.extract_if(.., |(disk, _)| *disk == self.disk);
+        mine.map(|(_, done)| DiskDone {
+            token: done.token,
+            result: done.result.map_err(io::Error::from),
+            data: done.data,
+            sync_failed: done.sync_failed,
+        })
+        .collect()
+    }
+}
+
+impl SimMedium {
+    /// An empty medium; all its choices follow from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            random: Random::new(seed),
+            inodes: BTreeMap::new(),
+            next_inode: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            name_ops: Vec::new(),
+            keeps: Names::Prefix,
+            open: BTreeMap::new(),
+            next_file: 0,
+            disks: 0,
+            life: 0,
+            flights: Vec::new(),
+            done: Vec::new(),
+            faults: Vec::new(),
+            counts: BTreeMap::new(),
+            frozen: false,
+            effects: 0,
+            dies_at: None,
+            capacity: None,
+            short_writes: 0,
+            past_cache: false,
+            writes: 0,
+        };
+        SimMedium { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A medium in the same state with choices of its own from here on: to try several crashes
+    /// from one moment. Handles on the old one do not reach the new one.
+    pub fn duplicate(&self, seed: u64) -> SimMedium {
+        let mut state = self.lock().clone();
+        state.random = Random::new(seed);
+        SimMedium { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// A poisoned lock means that a test has failed already; what it saw is still of use.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A disk for one more shard of the running process.
+    pub fn disk(&self) -> SimDisk {
+        let mut state = self.lock();
+        state.disks += 1;
+        SimDisk { medium: self.clone(), disk: state.disks - 1, life: state.life }
+    }
+
+    /// Lets one effect of one operation in flight happen; false when none can.
+    pub fn step(&self) -> bool {
+        self.lock().step()
+    }
+
+    /// Lets some effects happen, as many as `random` says, and returns how many did.
+    pub fn complete_some(&self, random: &mut Random) -> usize {
+        let mut state = self.lock();
+        let most = random.below(3 * state.flights.len() as u64 + 1);
+        (0..most).take_while(|_| state.step()).count()
+    }
+
+    /// Lets everything in flight end.
+    pub fn settle(&self) {
+        let mut state = self.lock();
+        while state.step() {}
+    }
+
+    /// Operations submitted and not yet reported.
+    pub fn in_flight(&self) -> usize {
+        self.lock().flights.len()
+    }
+
+    /// Effects so far: the moments at which [`SimMedium::die_after`] can strike.
+    pub fn effects(&self) -> u64 {
+        self.lock().effects
+    }
+
+    /// How often an operation has been tried.
+    pub fn count(&self, on: On) -> u64 {
+        self.lock().counts.get(&on).copied().unwrap_or(0)
+    }
+
+    /// Makes the `nth` operation of this kind from now on (1: the next) go wrong.
+    pub fn fail(&self, on: On, nth: u64, fault: Fault) {
+        assert!(nth > 0, "the next operation is number 1");
+        self.lock().faults.push(Armed { on, path: None, left: nth, fault });
+    }
+
+    /// [`SimMedium::fail`], counting only operations on the file named `path`.
+    pub fn fail_file(&self, on: On, path: &str, nth: u64, fault: Fault) {
+        assert!(nth > 0, "the next operation is number 1");
+        self.lock().faults.push(Armed { on, path: Some(path.to_owned()), left: nth, fault });
+    }
+
+    /// Faults armed that have not struck.
+    pub fn faults_left(&self) -> usize {
+        self.lock().faults.len()
+    }
+
+    /// Bytes that all files together may hold; writes beyond fail with ENOSPC, in part.
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.lock().capacity = bytes;
+    }
+
+    /// Cuts one write in `one_in` short (the disk goes on with the rest later); 0: none.
+    pub fn set_short_writes(&self, one_in: u64) {
+        self.lock().short_writes = one_in;
+    }
+
+    /// Which un-synced names a loss of power leaves.
+    pub fn set_names(&self, keeps: Names) {
+        self.lock().keeps = keeps;
+    }
+
+    /// Whether blocking reads go past the page cache (and so do not see what a failed flush lost).
+    pub fn set_reads_past_cache(&self, past: bool) {
+        self.lock().past_cache = past;
+    }
+
+    /// Nothing happens until [`SimMedium::thaw`]; blocking changes answer `WouldBlock`.
+    pub fn freeze(&self) {
+        self.lock().frozen = true;
+    }
+
+    /// Ends [`SimMedium::freeze`].
+    pub fn thaw(&self) {
+        self.lock().frozen = false;
+    }
+
+    /// The process dies in the middle of the effect that follows the next `effects`: that one
+    /// happens in part, nothing after it does, and blocking calls fail, until a crash is called.
+    pub fn die_after(&self, effects: u64) {
+        let mut state = self.lock();
+        state.dies_at = Some(state.effects + effects);
+    }
+
+    /// Whether the moment given to [`SimMedium::die_after`] has come.
+    pub fn is_dead(&self) -> bool {
+        self.lock().dead()
+    }
+
+    /// Turns one bit of a file over, in the cache and at rest; false when there is none there.
+    pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> bool {
+        let mut state = self.lock();
+        let Some(&inode) = state.names.get(path) else { return false };
+        state.inodes.get_mut(&inode).is_some_and(|f| f.flip(offset as usize, bit))
+    }
+
+    /// Blocks and names that a loss of power might take now.
+    pub fn unsynced(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.inodes.values().map(Inode::dirty_blocks).sum(), state.name_ops.len())
+    }
+
+    /// The process dies. What was in flight may have happened; the page cache survives.
+    pub fn crash_process(&self) {
+        let mut state = self.lock();
+        let mut random = state.random.clone();
+        state.end_flights(&mut random);
+        state.random = random;
+        state.end_life();
+    }
+
+    /// The power goes.
+    pub fn crash_power(&self, random: &mut Random) -> Loss {
+        let mut state = self.lock();
+        state.end_flights(random);
+        let loss = state.lose_power(random);
+        state.end_life();
+        loss
+    }
+}
+
+/// The answer of a blocking call of a process that is no more.
+fn gone() -> io::Error {
+    io::Error::other("the simulated process has died")
+}
+
+impl State {
+    fn dead(&self) -> bool {
+        self.dies_at.is_some_and(|at| self.effects >= at)
+    }
+
+    /// Counts an effect; false when the process dies in it.
+    fn effect(&mut self) -> bool {
+        if self.dead() {
+            return false;
+        }
+        self.effects += 1;
+        true
+    }
+
+    /// Counts an operation and draws the fault that strikes it, if one does.
+    fn strike(&mut self, on: On, path: Option<&str>) -> Option<Fault> {
+        *self.counts.entry(on).or_default() += 1;
+        let mut struck = None;
+        self.faults.retain_mut(|armed| {
+            let meant = armed.on == on && (armed.path.is_none() || armed.path.as_deref() == path);
+            if meant && struck.is_none() {
+                armed.left -= 1;
+                if armed.left == 0 {
+                    struck = Some(armed.fault);
+                    return false;
+                }
+            }
+            true
+        });
+        struck
+    }
+
+    fn path_of(&self, inode: InodeId) -> Option<String> {
+        self.names.iter().find(|(_, at)| **at == inode).map(|(path, _)| path.clone())
+    }
+
+    fn inode_of(&self, file: FileId) -> Result<InodeId, Errno> {
+        self.open.get(&file.0).copied().ok_or(Errno::BADF)
+    }
+
+    fn step(&mut self) -> bool {
+        if self.frozen || self.flights.is_empty() || !self.effect() {
+            return false;
+        }
+        let chosen = self.random.below(self.flights.len() as u64) as usize;
+        let mut flight = self.flights.swap_remove(chosen);
+        match flight.stage {
+            Stage::Over { result, sync_failed } => {
+                let data = match flight.op {
+                    DiskOp::Write { data, .. } => data,
+                    _ => Vec::new(),
+                };
+                let report = Reported { token: flight.token, result, data, sync_failed };
+                self.done.push((flight.disk, report));
+            }
+            stage => {
+                flight.stage = self.carry(&flight.op, stage);
+                self.flights.push(flight);
+            }
+        }
+        true
+    }
+
+    /// One effect of an operation; returns where it stands after it.
+    fn carry(&mut self, op: &DiskOp, stage: Stage) -> Stage {
+        let written = match stage {
+            Stage::Carrying { written } => written,
+            Stage::Flushing | Stage::Over { .. } => return self.linked_flush(op),
+        };
+        let result = match op {
+            DiskOp::Create { path } => self.create(path).map(Some),
+            DiskOp::Write { file, offset, data, sync } => {
+                return match self.write_some(*file, *offset, data, written) {
+                    Ok(n) if n < data.len() => Stage::Carrying { written: n },
+                    Ok(_) if *sync => Stage::Flushing,
+                    Ok(_) => Stage::Over { result: Ok(None), sync_failed: false },
+                    Err(error) => Stage::Over { result: Err(error), sync_failed: false },
+                };
+            }
+            DiskOp::Sync { file } => {
+                self.inode_of(*file).and_then(|inode| self.sync(inode)).map(|()| None)
+            }
+            DiskOp::Rename { from, to } => self.rename(from, to).map(|()| None),
+            DiskOp::SyncDir => self.sync_dir().map(|()| None),
+            DiskOp::Remove { path } => self.remove(path).map(|()| None),
+            DiskOp::Close { file } => match self.open.remove(&file.0) {
+                Some(_) => Ok(None),
+                None => Err(Errno::BADF),
+            },
+        };
+        Stage::Over { result, sync_failed: false }
+    }
+
+    fn linked_flush(&mut self, op: &DiskOp) -> Stage {
+        let DiskOp::Write { file, .. } = op else {
+            unreachable!("only a write has a linked flush");
+        };
+        let result = self.inode_of(*file).and_then(|inode| self.sync(inode));
+        Stage::Over { sync_failed: result.is_err(), result: result.map(|()| None) }
+    }
+
+    fn new_inode(&mut self, path: &str) -> InodeId {
+        let inode = self.next_inode;
+        self.next_inode += 1;
+        self.inodes.insert(inode, Inode::new());
+        self.names.insert(path.to_owned(), inode);
+        self.name_ops.push(NameOp::Link { path: path.to_owned(), inode });
+        inode
+    }
+
+    fn create(&mut self, path: &str) -> Result<FileId, Errno> {
+        if let Some(Fault::Error(error)) = self.strike(On::Create, Some(path)) {
+            return Err(error);
+        }
+        if self.names.contains_key(path) {
+            return Err(Errno::EXIST);
+        }
+        let inode = self.new_inode(path);
+        let file = self.next_file;
+        self.next_file += 1;
+        self.open.insert(file, inode);
+        Ok(FileId(file))
+    }
+
+    /// Writes what stands behind `data[..written]`, or part of it; returns the new `written`.
+    fn write_some(
+        &mut self,
+        file: FileId,
+        offset: u64,
+        data: &[u8],
+        written: usize,
+    ) -> Result<usize, Errno> {
+        let inode = self.inode_of(file)?;
+        self.write_inode(inode, offset as usize, data, written)
+    }
+
+    fn write_inode(
+        &mut self,
+        inode: InodeId,
+        offset: usize,
+        data: &[u8],
+        written: usize,
+    ) -> Result<usize, Errno> {
+        let path = self.path_of(inode);
+        let left = data.len() - written;
+        let fault = self.strike(On::Write, path.as_deref());
+        let full = self.room().is_some_and(|room| {
+            let len = self.inodes[&inode].len();
+            (offset + data.len()).saturating_sub(len) > room
+        });
+        let mut n = left;
+        let error = match fault {
+            Some(Fault::Error(error)) => Some(error),
+            _ if full => Some(Errno::NOSPC),
+            _ => None,
+        };
+        if error.is_some() {
+            n = self.random.below(left as u64 + 1) as usize;
+            if full {
+                let len = self.inodes[&inode].len();
+                let fits = len + self.room().unwrap_or(0);
+                n = n.min(fits.saturating_sub(offset + written));
+            }
+        } else if self.short_writes > 0 && left > 1 && self.random.one_in(self.short_writes) {
+            n = 1 + self.random.below(left as u64 - 1) as usize;
+        }
+        self.put(inode, offset + written, &data[written..written + n]);
+        error.map_or(Ok(written + n), Err)
+    }
+
+    fn put(&mut self, inode: InodeId, offset: usize, data: &[u8]) {
+        self.writes += 1;
+        let write = self.writes;
+        if let Some(file) = self.inodes.get_mut(&inode) {
+            file.write(offset, data, write);
+        }
+    }
+
+    fn room(&self) -> Option<usize> {
+        let names = self.names.values().chain(self.open.values());
+        let live: BTreeSet<InodeId> = names.copied().collect();
+        let used: usize = live.iter().map(|id| self.inodes[id].len()).sum();
+        self.capacity.map(|capacity| capacity.saturating_sub(used))
+    }
+
+    fn sync(&mut self, inode: InodeId) -> Result<(), Errno> {
+        let path = self.path_of(inode);
+        let fault = self.strike(On::Sync, path.as_deref());
+        let Some(file) = self.inodes.get_mut(&inode) else { return Err(Errno::BADF) };
+        match fault {
+            None => file.sync(),
+            Some(Fault::Lie) => {}
+            Some(Fault::Error(error)) => {
+                file.sync_fails(&mut self.random);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Errno> {
+        if let Some(Fault::Error(error)) = self.strike(On::Rename, Some(from)) {
+            return Err(error);
+        }
+        let inode = self.names.remove(from).ok_or(Errno::NOENT)?;
+        self.names.insert(to.to_owned(), inode);
+        self.name_ops.push(NameOp::Rename { from: from.to_owned(), to: to.to_owned(), inode });
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Result<(), Errno> {
+        if let Some(Fault::Error(error)) = self.strike(On::Remove, Some(path)) {
+            return Err(error);
+        }
+        let inode = self.names.remove(path).ok_or(Errno::NOENT)?;
+        self.name_ops.push(NameOp::Unlink { path: path.to_owned(), inode });
+        Ok(())
+    }
+
+    fn sync_dir(&mut self) -> Result<(), Errno> {
+        let ops = match self.strike(On::SyncDir, None) {
+            Some(Fault::Lie) => return Ok(()),
+            None => std::mem::take(&mut self.name_ops),
+            Some(Fault::Error(error)) => {
+                // Like a file's: some of it was written, the rest is forgotten by later flushes.
+                let ops = std::mem::take(&mut self.name_ops);
+                let kept = self.random.below(ops.len() as u64 + 1) as usize;
+                ops[..kept].iter().for_each(|op| apply_name(&mut self.durable_names, op));
+                return Err(error);
+            }
+        };
+        ops.iter().for_each(|op| apply_name(&mut self.durable_names, op));
+        self.prune();
+        Ok(())
+    }
+
+    /// Everything in flight happens wholly, partly or not at all, in any order. Faults that are
+    /// still armed may strike: nobody will hear of it.
+    fn end_flights(&mut self, random: &mut Random) {
+        self.dies_at = None;
+        while !self.flights.is_empty() {
+            let chosen = random.below(self.flights.len() as u64) as usize;
+            let flight = self.flights.swap_remove(chosen);
+            let mut stage = flight.stage;
+            while !matches!(stage, Stage::Over { .. }) && random.one_in(2) {
+                if let (DiskOp::Write { file, offset, data, .. }, Stage::Carrying { written }) =
+                    (&flight.op, &stage)
+                    && random.one_in(2)
+                    && let Ok(inode) = self.inode_of(*file)
+                {
+                    let n = random.below((data.len() - written) as u64 + 1) as usize;
+                    self.put(inode, *offset as usize + written, &data[*written..written + n]);
+                    break;
+                }
+                stage = self.carry(&flight.op, stage);
+            }
+        }
+    }
+
+    fn lose_power(&mut self, random: &mut Random) -> Loss {
+        let mut loss = Loss::default();
+        // How kind this crash is: nothing kept, little, half, much, everything.
+        let keep = [0, 1, 4, 7, 8][random.below(5) as usize];
+        let ops = std::mem::take(&mut self.name_ops);
+        let total = ops.len() as u64;
+        let mut kept = 0;
+        match self.keeps {
+            Names::Prefix => {
+                kept = if random.below(8) < keep { total } else { random.below(total + 1) };
+                for op in &ops[..kept as usize] {
+                    apply_name(&mut self.durable_names, op);
+                }
+            }
+            Names::Subset => {
+                for op in &ops {
+                    if random.below(8) < keep {
+                        apply_name(&mut self.durable_names, op);
+                        kept += 1;
+                    }
+                }
+            }
+        }
+        loss.names = total - kept;
+        self.names.clone_from(&self.durable_names);
+        for file in self.inodes.values_mut() {
+            let lost = file.lose_power(keep, random);
+            loss.blocks.kept += lost.kept;
+            loss.blocks.lost += lost.lost;
+            loss.blocks.torn += lost.torn;
+            loss.blocks.holes += lost.holes;
+        }
+        loss
+    }
+
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.flights.clear();
+        self.done.clear();
+        self.open.clear();
+        self.faults.clear();
+        self.frozen = false;
+        self.dies_at = None;
+        self.prune();
+    }
+
+    /// Drops the files that nothing can bring back: a name that is gone from the cache may still
+    /// stand on the medium, or in an operation on its way there.
+    fn prune(&mut self) {
+        let ops = self.name_ops.iter().map(|op| match op {
+            NameOp::Link { inode, .. }
+            | NameOp::Rename { inode, .. }
+            | NameOp::Unlink { inode, .. } => inode,
+        });
+        let names = self.names.values().chain(self.durable_names.values());
+        let kept: BTreeSet<InodeId> = names.chain(self.open.values()).chain(ops).copied().collect();
+        self.inodes.retain(|id, _| kept.contains(id));
+    }
+
+    /// A blocking call that changes something: refused while frozen or dead.
+    fn blocking(&mut self) -> io::Result<()> {
+        if self.dead() {
+            return Err(gone());
+        }
+        if self.frozen {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(())
+    }
+
+    fn named(&self, path: &str) -> io::Result<InodeId> {
+        Ok(self.names.get(path).copied().ok_or(Errno::NOENT)?)
+    }
+
+    fn sync_blocking(&mut self, inode: InodeId) -> io::Result<()> {
+        if !self.effect() {
+            if self.random.one_in(2) {
+                let _ = self.sync(inode);
+            }
+            return Err(gone());
+        }
+        Ok(self.sync(inode)?)
+    }
+}
+
+fn apply_name(names: &mut BTreeMap<String, InodeId>, op: &NameOp) {
+    match op {
+        NameOp::Link { path, inode } => {
+            names.insert(path.clone(), *inode);
+        }
+        NameOp::Rename { from, to, inode } => {
+            if names.get(from) == Some(inode) {
+                names.remove(from);
+            }
+            names.insert(to.clone(), *inode);
+        }
+        NameOp::Unlink { path, inode } => {
+            if names.get(path) == Some(inode) {
+                names.remove(path);
+            }
+        }
+    }
+}
+
+impl Volume for SimMedium {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let state = self.lock();
+        if state.dead() {
+            return Err(gone());
+        }
+        Ok(state.names.keys().cloned().collect())
+    }
+
+    fn len(&self, path: &str) -> io::Result<u64> {
+        let state = self.lock();
+        if state.dead() {
+            return Err(gone());
+        }
+        let inode = state.named(path)?;
+        Ok(state.inodes[&inode].len() as u64)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.lock();
+        if state.dead() {
+            return Err(gone());
+        }
+        let inode = state.named(path)?;
+        if let Some(Fault::Error(error)) = state.strike(On::Read, Some(path)) {
+            return Err(error.into());
+        }
+        let file = &state.inodes[&inode];
+        let offset = offset as usize;
+        Ok(if state.past_cache { file.read_direct(offset, buf) } else { file.read(offset, buf) })
+    }
+
+    fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        let mut state = self.lock();
+        state.blocking()?;
+        if !state.effect() {
+            return Err(gone());
+        }
+        let inode = match state.names.get(path) {
+            Some(&inode) => {
+                state.writes += 1;
+                let write = state.writes;
+                if let Some(file) = state.inodes.get_mut(&inode) {
+                    file.set_len(0, write);
+                }
+                inode
+            }
+            None => {
+                if let Some(Fault::Error(error)) = state.strike(On::Create, Some(path)) {
+                    return Err(error.into());
+                }
+                state.new_inode(path)
+            }
+        };
+        if !state.effect() {
+            let n = state.random.below(data.len() as u64 + 1) as usize;
+            state.put(inode, 0, &data[..n]);
+            return Err(gone());
+        }
+        let mut written = 0;
+        while written < data.len() {
+            written = state.write_inode(inode, 0, data, written)?;
+        }
+        state.sync_blocking(inode)
+    }
+
+    fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
+        let mut state = self.lock();
+        state.blocking()?;
+        let inode = state.named(path)?;
+        if !state.effect() {
+            return Err(gone());
+        }
+        state.writes += 1;
+        let write = state.writes;
+        if let Some(file) = state.inodes.get_mut(&inode) {
+            file.set_len(len as usize, write);
+        }
+        state.sync_blocking(inode)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.blocking()?;
+        if !state.effect() {
+            return Err(gone());
+        }
+        Ok(state.rename(from, to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let mut state = self.lock();
+        state.blocking()?;
+        if !state.effect() {
+            return Err(gone());
+        }
+        Ok(state.remove(path)?)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        state.blocking()?;
+        if !state.effect() {
+            return Err(gone());
+        }
+        Ok(state.sync_dir()?)
+    }
+}

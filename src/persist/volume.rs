@@ -1,0 +1,136 @@
+//! A real directory as a [`Volume`]: the blocking disk of start-up, recovery and tools.
+//!
+//! Every name is a plain file name in that one directory; anything with a slash is refused, since
+//! names come out of manifests.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::persist::disk::Volume;
+
+/// A directory.
+#[derive(Clone, Debug)]
+pub struct DirVolume {
+    dir: PathBuf,
+}
+
+impl DirVolume {
+    /// The directory at `dir`, which must be there.
+    pub fn open(dir: &Path) -> io::Result<DirVolume> {
+        if !fs::metadata(dir)?.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        }
+        Ok(DirVolume { dir: dir.to_owned() })
+    }
+
+    /// The directory at `dir`, made (durably, in its parent) when it is not there.
+    pub fn create(dir: &Path) -> io::Result<DirVolume> {
+        match fs::create_dir(dir) {
+            Ok(()) => {
+                let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+                File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        DirVolume::open(dir)
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    fn at(&self, name: &str) -> io::Result<PathBuf> {
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file name"));
+        }
+        Ok(self.dir.join(name))
+    }
+}
+
+impl Volume for DirVolume {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            // A name that is not UTF-8 is none of ours.
+            if let (Ok(name), false) = (entry.file_name().into_string(), entry.path().is_dir()) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn len(&self, path: &str) -> io::Result<u64> {
+        let found = fs::metadata(self.at(path)?)?;
+        if found.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
+        }
+        Ok(found.len())
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        File::open(self.at(path)?)?.read_at(buf, offset)
+    }
+
+    fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        let mut file = File::create(self.at(path)?)?;
+        file.write_all(data)?;
+        file.sync_all()
+    }
+
+    fn append_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).create(true).open(self.at(path)?)?;
+        file.write_all(data)?;
+        file.sync_all()
+    }
+
+    fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.at(path)?)?;
+        file.set_len(len)?;
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.at(from)?, self.at(to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.at(path)?)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn does_what_it_says() {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = DirVolume::create(&temp.path().join("log")).unwrap();
+        volume.write_synced("a", b"hello").unwrap();
+        volume.append_synced("a", b" world").unwrap();
+        volume.append_synced("b", b"new").unwrap();
+        assert_eq!(volume.read_all("a").unwrap(), b"hello world");
+        volume.truncate("a", 4).unwrap();
+        volume.rename("a", "b").unwrap();
+        volume.sync_dir().unwrap();
+        assert_eq!(volume.list().unwrap(), ["b"]);
+        assert_eq!(volume.len("b").unwrap(), 4);
+        volume.remove("b").unwrap();
+        assert_eq!(volume.len("b").unwrap_err().kind(), io::ErrorKind::NotFound);
+        for name in ["../b", "", ".", "..", "x/y", "nul\0"] {
+            assert!(volume.write_synced(name, b"").is_err(), "{name:?}");
+        }
+        DirVolume::create(volume.path()).unwrap();
+        assert!(DirVolume::open(&temp.path().join("none")).is_err());
+    }
+}

@@ -1,0 +1,362 @@
+//! The disk trait on the ring: files in slots, operations as small state machines.
+//!
+//! A write with flush is two linked submissions; the kernel starts the flush when the write is
+//! whole, and drops it when the write fails or falls short. The rest of a short write goes in
+//! again with a flush of its own. A flush counts only if the link was surely kept (see
+//! [`Kernel::partial_submits`]); otherwise it is repeated behind the finished write.
+//!
+//! Invariants:
+//!
+//! 1. A file is closed only when no operation on it is under way (a close waits for them): the
+//!    kernel looks descriptors up late, and the number may by then be another file's.
+//! 2. Every submitted operation yields exactly one `DiskDone`.
+//! 3. An operation reports a flush as done only if it began after the last byte of its write was
+//!    written.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::persist::disk::{DiskDone, DiskOp, FileId};
+
+use super::kernel::{Completion, Kernel, Kind, Memory, Tag};
+
+/// Bits of a [`FileId`] that are the slot; the rest tell the files of one slot apart.
+const SLOT_BITS: u32 = 20;
+
+struct FileSlot {
+    fd: Option<OwnedFd>,
+    generation: u32,
+    /// Operations under way.
+    users: u32,
+    /// The job of a close that waits for them.
+    closing: Option<u32>,
+}
+
+struct Job {
+    token: u64,
+    /// Slot of the file worked on.
+    file: Option<u32>,
+    work: Work,
+}
+
+enum Work {
+    Write(WriteWork),
+    Create,
+    Close,
+    /// Rename, remove, flush: one submission, nothing to carry.
+    Plain,
+}
+
+struct WriteWork {
+    offset: u64,
+    /// Empty while the kernel has it.
+    data: Vec<u8>,
+    len: usize,
+    written: usize,
+    sync: bool,
+    /// Submissions whose completion is awaited.
+    awaited: u8,
+    write_error: Option<io::Error>,
+    /// Outcome of the flush; `None` before it has come back.
+    flush: Option<io::Result<u32>>,
+    /// Partial submits counted when the linked pair was queued.
+    partial_before: u64,
+}
+
+/// Files and disk operations of a ring.
+#[derive(Default)]
+pub(super) struct Files {
+    dir: Option<OwnedFd>,
+    slots: Vec<FileSlot>,
+    free_slots: Vec<u32>,
+    jobs: Vec<Option<Job>>,
+    free_jobs: Vec<u32>,
+}
+
+/// An operation refused before it began.
+struct Refused {
+    error: io::Error,
+    data: Vec<u8>,
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        Refused { error, data: Vec::new() }
+    }
+}
+
+impl Files {
+    pub fn open_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.dir = Some(rustix::fs::open(dir, flags, Mode::empty())?);
+        Ok(())
+    }
+
+    pub fn adopt(&mut self, fd: OwnedFd) -> FileId {
+        let index = self.free_slots.pop().unwrap_or_else(|| {
+            self.slots.push(FileSlot { fd: None, generation: 0, users: 0, closing: None });
+            (self.slots.len() - 1) as u32
+        });
+        assert!(index < 1 << SLOT_BITS, "more files than a process may open");
+        let slot = &mut self.slots[index as usize];
+        assert!(slot.fd.is_none() && slot.users == 0);
+        slot.fd = Some(fd);
+        FileId(slot.generation << SLOT_BITS | index)
+    }
+
+    /// The slot of an open file that is not about to be closed.
+    fn slot(&self, file: FileId) -> io::Result<u32> {
+        let index = file.0 & ((1 << SLOT_BITS) - 1);
+        match self.slots.get(index as usize) {
+            Some(slot)
+                if slot.fd.is_some()
+                    && slot.closing.is_none()
+                    && slot.generation << SLOT_BITS | index == file.0 =>
+            {
+                Ok(index)
+            }
+            _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
+        }
+    }
+
+    fn dir(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.dir {
+            Some(dir) => Ok(dir.as_fd()),
+            None => Err(io::Error::other("no directory opened for the disk")),
+        }
+    }
+
+    fn fd(&self, slot: u32) -> BorrowedFd<'_> {
+        self.slots[slot as usize].fd.as_ref().expect("open while in use").as_fd()
+    }
+
+    fn add_job(&mut self, token: u64, file: Option<u32>, work: Work) -> u32 {
+        if let Some(slot) = file {
+            self.slots[slot as usize].users += 1;
+        }
+        let job = Some(Job { token, file, work });
+        match self.free_jobs.pop() {
+            Some(index) => {
+                assert!(self.jobs[index as usize].is_none());
+                self.jobs[index as usize] = job;
+                index
+            }
+            None => {
+                self.jobs.push(job);
+                (self.jobs.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Starts an operation, or says at once why it cannot be.
+    pub fn submit(&mut self, kernel: &mut Kernel, token: u64, op: DiskOp) -> Option<DiskDone> {
+        let refused = self.start(kernel, token, op).err()?;
+        let Refused { error, data } = refused;
+        Some(DiskDone { token, result: Err(error), data, sync_failed: false })
+    }
+
+    fn start(&mut self, kernel: &mut Kernel, token: u64, op: DiskOp) -> Result<(), Refused> {
+        match op {
+            DiskOp::Write { file, offset, data, sync } => match self.slot(file) {
+                Ok(slot) => self.start_write(kernel, token, slot, offset, data, sync),
+                Err(error) => return Err(Refused { error, data }),
+            },
+            DiskOp::Create { path } => {
+                self.dir()?;
+                let path = name(path)?;
+                let job = self.add_job(token, None, Work::Create);
+                kernel.create(Tag::new(Kind::Open, job, 0), self.dir()?, path);
+            }
+            DiskOp::Sync { file } => {
+                let slot = self.slot(file)?;
+                let job = self.add_job(token, Some(slot), Work::Plain);
+                kernel.sync(Tag::new(Kind::Job, job, 0), self.fd(slot), true);
+            }
+            DiskOp::Rename { from, to } => {
+                self.dir()?;
+                let (from, to) = (name(from)?, name(to)?);
+                let job = self.add_job(token, None, Work::Plain);
+                kernel.rename(Tag::new(Kind::Job, job, 0), self.dir()?, from, to);
+            }
+            DiskOp::SyncDir => {
+                self.dir()?;
+                let job = self.add_job(token, None, Work::Plain);
+                kernel.sync(Tag::new(Kind::Job, job, 0), self.dir()?, false);
+            }
+            DiskOp::Remove { path } => {
+                self.dir()?;
+                let path = name(path)?;
+                let job = self.add_job(token, None, Work::Plain);
+                kernel.unlink(Tag::new(Kind::Job, job, 0), self.dir()?, path);
+            }
+            DiskOp::Close { file } => {
+                let slot = self.slot(file)?;
+                let job = self.add_job(token, None, Work::Close);
+                self.slots[slot as usize].closing = Some(job);
+                self.close_if_quiet(kernel, slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_write(
+        &mut self,
+        kernel: &mut Kernel,
+        token: u64,
+        slot: u32,
+        offset: u64,
+        data: Vec<u8>,
+        sync: bool,
+    ) {
+        let work = WriteWork {
+            offset,
+            len: data.len(),
+            data,
+            written: 0,
+            sync,
+            awaited: 0,
+            write_error: None,
+            flush: None,
+            partial_before: 0,
+        };
+        let job = self.add_job(token, Some(slot), Work::Write(work));
+        self.go_on_writing(kernel, job);
+    }
+
+    /// Queues what is left of a write, with its flush linked behind it.
+    fn go_on_writing(&mut self, kernel: &mut Kernel, index: u32) {
+        let job = self.jobs[index as usize].as_mut().expect("a job under way");
+        let slot = job.file.expect("a write has a file");
+        let fd = self.slots[slot as usize].fd.as_ref().expect("open while in use").as_fd();
+        let Work::Write(work) = &mut job.work else { unreachable!("only writes go on") };
+        assert_eq!(work.awaited, 0);
+        work.flush = None;
+        work.awaited = 1 + u8::from(work.sync);
+        work.partial_before = kernel.partial_submits();
+        let data = std::mem::take(&mut work.data);
+        let sync = work.sync.then(|| Tag::new(Kind::Sync, index, 0));
+        let offset = work.offset + work.written as u64;
+        kernel.write(Tag::new(Kind::Write, index, 0), fd, data, work.written, offset, sync);
+    }
+
+    /// Handles a completion of a disk operation.
+    pub fn digest(&mut self, kernel: &mut Kernel, done: Completion) -> Option<DiskDone> {
+        let index = done.tag.index;
+        match done.tag.kind {
+            Kind::Write | Kind::Sync => self.write_step(kernel, done),
+            Kind::Open => {
+                let result = match (done.descriptor, done.result) {
+                    (Some(fd), _) => Ok(Some(self.adopt(fd))),
+                    (None, Err(error)) => Err(error),
+                    (None, Ok(_)) => unreachable!("an open returns a descriptor"),
+                };
+                Some(self.finish(kernel, index, result))
+            }
+            _ => Some(self.finish(kernel, index, done.result.map(|_| None))),
+        }
+    }
+
+    /// One of the completions of a write has come.
+    fn write_step(&mut self, kernel: &mut Kernel, done: Completion) -> Option<DiskDone> {
+        let index = done.tag.index;
+        let job = self.jobs[index as usize].as_mut().expect("completion of a finished job");
+        let Work::Write(work) = &mut job.work else { unreachable!("tag of a write") };
+        assert!(work.awaited > 0);
+        work.awaited -= 1;
+        if done.tag.kind == Kind::Sync {
+            work.flush = Some(done.result);
+        } else {
+            let Memory::Bytes(data) = done.memory else { unreachable!("a write holds bytes") };
+            work.data = data;
+            match done.result {
+                Ok(0) if work.written < work.len => {
+                    work.write_error = Some(io::ErrorKind::WriteZero.into());
+                }
+                Ok(n) => work.written += n as usize,
+                Err(error) if again(&error) => {}
+                Err(error) => work.write_error = Some(error),
+            }
+            assert!(work.written <= work.len);
+        }
+        if work.awaited > 0 {
+            return None;
+        }
+        if let Some(error) = work.write_error.take() {
+            return Some(self.finish(kernel, index, Err(error)));
+        }
+        if work.written < work.len {
+            self.go_on_writing(kernel, index);
+            return None;
+        }
+        if !work.sync {
+            return Some(self.finish(kernel, index, Ok(None)));
+        }
+        // Behind a whole write: was the flush behind it too?
+        let linked = work.partial_before == kernel.partial_submits();
+        match work.flush.take().expect("awaited") {
+            Ok(_) if linked => Some(self.finish(kernel, index, Ok(None))),
+            Err(error) if !cut_off(&error) && !again(&error) => {
+                let mut failed = self.finish(kernel, index, Err(error));
+                failed.sync_failed = true;
+                Some(failed)
+            }
+            _ => {
+                work.awaited = 1;
+                work.partial_before = kernel.partial_submits();
+                let slot = job.file.expect("a write has a file");
+                kernel.sync(Tag::new(Kind::Sync, index, 0), self.fd(slot), true);
+                None
+            }
+        }
+    }
+
+    /// Ends a job: its file may now be closed if that was waiting.
+    fn finish(
+        &mut self,
+        kernel: &mut Kernel,
+        index: u32,
+        result: io::Result<Option<FileId>>,
+    ) -> DiskDone {
+        let job = self.jobs[index as usize].take().expect("a job ends once");
+        self.free_jobs.push(index);
+        if let Some(slot) = job.file {
+            self.slots[slot as usize].users -= 1;
+            self.close_if_quiet(kernel, slot);
+        }
+        let data = match job.work {
+            Work::Write(work) => work.data,
+            Work::Create | Work::Close | Work::Plain => Vec::new(),
+        };
+        DiskDone { token: job.token, result, data, sync_failed: false }
+    }
+
+    fn close_if_quiet(&mut self, kernel: &mut Kernel, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if slot.users > 0 {
+            return;
+        }
+        let Some(job) = slot.closing.take() else { return };
+        let fd = slot.fd.take().expect("closed once");
+        slot.generation = slot.generation.wrapping_add(1) & (u32::MAX >> SLOT_BITS);
+        self.free_slots.push(index);
+        kernel.close(Tag::new(Kind::Job, job, 0), fd);
+    }
+}
+
+fn name(path: String) -> io::Result<CString> {
+    CString::new(path).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// The operation did nothing and may be repeated.
+fn again(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN))
+}
+
+/// The flush was dropped because the write before it was not whole.
+fn cut_off(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECANCELED)
+}

@@ -1,0 +1,181 @@
+//! The start: lock, listen, find out what the log holds, load it with all shards, make it
+//! permanent, serve; and after the stop, the clean end of the log.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::base::clock::SystemClock;
+use crate::base::random::Random;
+use crate::config::load::Loaded;
+use crate::config::Config;
+use crate::persist::aof::manifest::Manifest;
+use crate::persist::durable::{DirLock, boot_identity};
+use crate::persist::load::{Loading, load_together, together_until};
+use crate::persist::recovery::{self, Options, Place, Step};
+use crate::persist::volume::DirVolume;
+use crate::keyspace::{Effects, Keyspace};
+use crate::server::journal::Journal;
+use crate::server::shards::{self, Disks, Start};
+use crate::server::{listen, stop};
+use crate::shard::global::Global;
+use crate::shard::order::Order;
+
+/// Runs the server until it is stopped.
+pub fn run(loaded: Loaded) -> ExitCode {
+    let config = &loaded.config;
+    let journal = match Journal::open(config.logfile.as_deref(), config.loglevel) {
+        Ok(journal) => Arc::new(journal),
+        Err(error) => {
+            eprintln!("Can't open the log file: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    journal.notice("oO0OoO0OoO0Oo Ringstone is starting oO0OoO0OoO0Oo");
+    loaded.warnings.iter().for_each(|w| journal.warn(w));
+    match serve(&loaded, &journal) {
+        Ok(()) => {
+            journal.warn("Ringstone is now ready to exit, bye bye...");
+            ExitCode::SUCCESS
+        }
+        Err(lines) => {
+            lines.iter().for_each(|line| journal.warn(line));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Lines = Vec<String>;
+
+fn line(text: impl ToString) -> Lines {
+    vec![text.to_string()]
+}
+
+fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
+    let config = &loaded.config;
+    raise_descriptor_limit(config.maxclients, journal);
+    let _lock = DirLock::take(&config.dir)
+        .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
+    let sockets = listen::open(config)?;
+    let shards = shard_count(config);
+    let data = DirVolume::open(&config.dir).map_err(line)?;
+    let log_dir = config.dir.join(&config.appenddirname);
+    let log = match config.appendonly {
+        true => DirVolume::create(&log_dir),
+        false => DirVolume::open(&config.dir),
+    };
+    let log = log.map_err(|error| line(format!("{}: {error}", log_dir.display())))?;
+    let disks = Arc::new(Disks::new(data, log));
+    let mut random = Random::from_system();
+    let boot_id = boot_identity(disks.log.path()).map_err(line)?;
+    let options = Options {
+        appendfilename: &config.appendfilename,
+        dbfilename: &config.dbfilename,
+        shards,
+        boot_id: &boot_id,
+        load_truncated: config.aof_load_truncated,
+        data: &disks.data,
+        accept_damage: false,
+    };
+    let plan = match config.appendonly {
+        true => Some(recovery::inspect(&disks.log, &options).map_err(line)?),
+        false => None,
+    };
+    plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
+    let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
+    let (spaces, rest) = load_first(config, &disks, &steps, shards, &mut random)?;
+    let pins = shards::pins(config.pin_threads, shards);
+    let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
+    let started = match plan {
+        Some(plan) => Some(recovery::commit(plan, &disks.log, &mut random).map_err(line)?),
+        None => None,
+    };
+    let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
+    let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
+    let say = Arc::clone(journal);
+    let say = Box::new(move |level, text: &str| say.say(level, text));
+    let global = Arc::new(Global::new(shards, config.clone(), &boot_id, manifest, say));
+    let order = Arc::new(Order::new(shards, next_id));
+    let clock = SystemClock::default();
+    let start = |shard: usize| Start {
+        order: Arc::clone(&order),
+        global: Arc::clone(&global),
+        clock,
+        file: started.as_ref().map(|s| s.files[shard].clone()),
+        seed: Random::from_system().next_u64(),
+    };
+    let running = threads.start(start, sockets)?;
+    journal.notice("Server initialized");
+    if config.port != 0 {
+        journal.notice("Ready to accept connections tcp");
+    }
+    if config.unixsocket.is_some() {
+        journal.notice("Ready to accept connections unix");
+    }
+    let ends = stop::wait(&running, &global, &order, journal)?;
+    if started.is_some() {
+        stop::seal(&disks.log, &global, &ends).map_err(line)?;
+    }
+    Ok(())
+}
+
+/// What is loaded when nothing is logged: a lone dump, if there is one.
+fn lone_rdb(config: &Config) -> Vec<Step> {
+    let file = config.dbfilename.clone();
+    match config.dir.join(&file).exists() {
+        true => vec![Step::Rdb { file, place: Place::Data, may_break_off: false }],
+        false => Vec::new(),
+    }
+}
+
+/// Makes the keyspaces and loads into them what must be loaded in one go; gives the rest of the
+/// steps back.
+fn load_first(
+    config: &Config,
+    disks: &Disks,
+    steps: &[Step],
+    shards: usize,
+    random: &mut Random,
+) -> Result<(Vec<Box<Keyspace>>, Vec<Step>), Lines> {
+    let seed = [random.next_u64(), random.next_u64()];
+    let space = |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
+    let mut spaces: Vec<Option<Box<Keyspace>>> = (0..shards).map(space).collect();
+    let loading = Loading {
+        log: &disks.log,
+        data: &disks.data,
+        shards,
+        now: SystemClock::default().now(),
+        string_max: config.proto_max_bulk_len,
+        progress: &disks.progress,
+    };
+    let first = together_until(&loading, steps).map_err(line)?;
+    if first > 0 {
+        load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
+    }
+    Ok((spaces.into_iter().flatten().collect(), steps[first..].to_vec()))
+}
+
+/// The shards asked for, or one per core this process may use.
+fn shard_count(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = if config.shards == 0 { cores } else { config.shards };
+    shards.clamp(1, crate::base::limits::SHARDS_MAX)
+}
+
+/// Every client takes a descriptor.
+fn raise_descriptor_limit(maxclients: u32, journal: &Journal) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = u64::from(maxclients) + 256;
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|n| n >= wanted) {
+        return;
+    }
+    let maximum = now.maximum.map(|m| m.max(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
+        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }));
+    if raised.is_err() || getrlimit(Resource::Nofile).current.is_some_and(|n| n < wanted) {
+        journal.warn(&format!(
+            "maxclients asks for {wanted} descriptors and the system grants fewer: raise \
+             'ulimit -n'"
+        ));
+    }
+}

@@ -1,0 +1,239 @@
+//! The shard threads: loading, each its own share, and then serving.
+
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::base::clock::SystemClock;
+use crate::base::random::Random;
+use crate::config::Config;
+use crate::keyspace::{Effects, Keyspace};
+use crate::persist::load::{Loading, load_shard};
+use crate::persist::aof::repair::StartedFile;
+use crate::persist::recovery::Step;
+use crate::persist::volume::DirVolume;
+use crate::ring::{Ring, RingOptions};
+use crate::server::journal::Journal;
+use crate::shard::Shard;
+use crate::shard::face::policy;
+use crate::shard::global::Global;
+use crate::shard::log::{LogFile, LogWriter};
+use crate::shard::message::Message;
+use crate::shard::order::Order;
+use crate::shard::tick::Tick;
+
+/// The directories the server works in.
+#[derive(Debug)]
+pub struct Disks {
+    /// `dir`
+    pub data: DirVolume,
+    /// The log directory.
+    pub log: DirVolume,
+    /// Bytes loaded.
+    pub progress: AtomicU64,
+}
+
+impl Disks {
+    /// Nothing loaded yet.
+    pub fn new(data: DirVolume, log: DirVolume) -> Self {
+        Disks { data, log, progress: AtomicU64::new(0) }
+    }
+}
+
+/// What a loaded shard needs to serve.
+pub struct Start {
+    /// The order shared by all.
+    pub order: Arc<Order<Message>>,
+    /// The process's state.
+    pub global: Arc<Global>,
+    /// Clocks with one origin.
+    pub clock: SystemClock,
+    /// The log file to begin.
+    pub file: Option<StartedFile>,
+    /// Seed of its randomness.
+    pub seed: u64,
+}
+
+/// Where a shard's log ended: position, checksum of the last frame or seed.
+pub type End = (usize, Option<(u64, u64)>);
+
+/// Shard threads that have loaded.
+pub struct Threads {
+    starts: Vec<Sender<(Start, Vec<OwnedFd>)>>,
+    ready: Receiver<Result<(), String>>,
+    ends: tokio::sync::mpsc::UnboundedReceiver<End>,
+}
+
+/// Shard threads that serve.
+pub struct Running {
+    /// Tells of each thread that has ended.
+    pub ends: std::cell::RefCell<tokio::sync::mpsc::UnboundedReceiver<End>>,
+    /// How many there are.
+    pub shards: usize,
+}
+
+/// The core for each shard, if they are to be pinned and there are enough.
+pub fn pins(wanted: bool, shards: usize) -> Vec<Option<usize>> {
+    let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|c| allowed.is_set(*c)).collect();
+    // More shards than cores share them; pinning would only take the scheduler's choice away.
+    if !wanted || shards > cores.len() {
+        return vec![None; shards];
+    }
+    cores.into_iter().take(shards).map(Some).collect()
+}
+
+/// Starts the threads and waits until each has loaded its share of `steps`.
+pub fn spawn(
+    config: &Config,
+    disks: &Arc<Disks>,
+    spaces: Vec<Box<Keyspace>>,
+    steps: Arc<Vec<Step>>,
+    pins: &[Option<usize>],
+    journal: &Arc<Journal>,
+) -> Result<Threads, Vec<String>> {
+    let (ready_to, ready) = channel();
+    let (ends_to, ends) = tokio::sync::mpsc::unbounded_channel();
+    let mut starts = Vec::new();
+    let shards = spaces.len();
+    for (space, pin) in spaces.into_iter().zip(pins.iter().copied()) {
+        let (start_to, start) = channel();
+        starts.push(start_to);
+        let body = Body {
+            shards,
+            space,
+            pin,
+            disks: Arc::clone(disks),
+            steps: Arc::clone(&steps),
+            string_max: config.proto_max_bulk_len,
+            connections: config.maxclients as usize + 64,
+            flush: policy(config.appendfsync),
+            ready: ready_to.clone(),
+            start,
+            ends: ends_to.clone(),
+            journal: Arc::clone(journal),
+        };
+        let name = format!("shard-{}", body.space.shard);
+        let spawned = thread::Builder::new().name(name).spawn(move || body.run());
+        spawned.map_err(|error| vec![format!("starting a thread failed: {error}")])?;
+    }
+    let threads = Threads { starts, ready, ends };
+    threads.wait_ready()?;
+    Ok(threads)
+}
+
+impl Threads {
+    fn wait_ready(&self) -> Result<(), Vec<String>> {
+        for _ in &self.starts {
+            match self.ready.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(text)) => return Err(vec![text]),
+                Err(_) => return Err(vec!["a shard thread has died".to_owned()]),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every shard serve; the first one gets the listening sockets.
+    pub fn start(
+        self,
+        mut start: impl FnMut(usize) -> Start,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<Running, Vec<String>> {
+        let mut sockets = Some(sockets);
+        for (shard, to) in self.starts.iter().enumerate() {
+            let sent = to.send((start(shard), sockets.take().unwrap_or_default()));
+            sent.map_err(|_| vec!["a shard thread has died".to_owned()])?;
+        }
+        self.wait_ready()?;
+        Ok(Running { shards: self.starts.len(), ends: self.ends.into() })
+    }
+}
+
+struct Body {
+    shards: usize,
+    space: Box<Keyspace>,
+    pin: Option<usize>,
+    disks: Arc<Disks>,
+    steps: Arc<Vec<Step>>,
+    string_max: u64,
+    connections: usize,
+    flush: crate::shard::log::FsyncPolicy,
+    ready: Sender<Result<(), String>>,
+    start: Receiver<(Start, Vec<OwnedFd>)>,
+    ends: tokio::sync::mpsc::UnboundedSender<End>,
+    journal: Arc<Journal>,
+}
+
+impl Body {
+    fn run(mut self) {
+        if let Some(core) = self.pin {
+            let mut set = CpuSet::new();
+            set.set(core);
+            if let Err(error) = sched_setaffinity(None, &set) {
+                self.journal.warn(&format!("pinning a shard to core {core} failed: {error}"));
+            }
+        }
+        let shard = self.space.shard;
+        let options = RingOptions { connections: self.connections, ..RingOptions::default() };
+        let mut ring = match Ring::new(&options) {
+            Ok(ring) => ring,
+            Err(error) => return self.fail(error.to_string()),
+        };
+        if let Err(error) = ring.open_dir(self.disks.log.path()) {
+            return self.fail(error.to_string());
+        }
+        if let Err(error) = self.load() {
+            return self.fail(error);
+        }
+        let _ = self.ready.send(Ok(()));
+        // The sender goes away when the start failed elsewhere.
+        let Ok((start, sockets)) = self.start.recv() else { return };
+        let log = match self.open_log(&start, &mut ring) {
+            Ok(log) => log,
+            Err(error) => return self.fail(error),
+        };
+        let waker = ring.waker();
+        start.order.set_waker(shard, Box::new(move || waker.wake()));
+        let random = Random::new(start.seed);
+        let shard_state = Shard::new(start.order, start.global, self.space, log, random);
+        let tick = Tick::new(shard_state, ring, start.clock, sockets);
+        let _ = self.ready.send(Ok(()));
+        let (_, log) = tick.run().into_parts();
+        let end = log.map(|log| (log.appended(), log.file().sum));
+        let _ = self.ends.send((shard, end));
+    }
+
+    fn fail(&self, text: String) {
+        let _ = self.ready.send(Err(text));
+    }
+
+    fn load(&mut self) -> Result<(), String> {
+        let loading = Loading {
+            log: &self.disks.log,
+            data: &self.disks.data,
+            shards: self.shards,
+            now: SystemClock::default().now(),
+            string_max: self.string_max,
+            progress: &self.disks.progress,
+        };
+        let report = load_shard(&loading, &self.steps, &mut self.space);
+        report.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn open_log(&mut self, start: &Start, ring: &mut Ring) -> Result<Option<LogWriter>, String> {
+        let Some(file) = &start.file else { return Ok(None) };
+        let path = self.disks.log.path().join(&file.file);
+        let opened = OpenOptions::new().write(true).open(&path);
+        let opened = opened.map_err(|error| format!("{}: {error}", path.display()))?;
+        self.space.effects = Effects::new(file.start, true);
+        let id = ring.adopt_file(opened.into());
+        let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
+        Ok(Some(LogWriter::new(self.flush, log, file.start, start.clock.now().mono_us)))
+    }
+}

@@ -1,0 +1,69 @@
+//! The stop: signals, the wait for all shards, and the clean end of the log.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::persist::aof::manifest::{manifest_name, temp_manifest_name};
+use crate::persist::disk::Volume;
+use crate::persist::durable;
+use crate::server::journal::Journal;
+use crate::server::shards::{End, Running};
+use crate::shard::global::Global;
+use crate::shard::message::Message;
+use crate::shard::order::Order;
+
+/// Waits until the process is told to stop and every shard has come to rest; gives where their
+/// logs ended. This is the control thread: a tokio-uring runtime that handles signals.
+pub fn wait(
+    running: &Running,
+    global: &Global,
+    order: &Order<Message>,
+    journal: &Journal,
+) -> Result<Vec<End>, Vec<String>> {
+    let outcome: io::Result<Vec<End>> = tokio_uring::start(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut ends = Vec::new();
+        let mut channel = running.ends.borrow_mut();
+        while ends.len() < running.shards {
+            let name = tokio::select! {
+                end = channel.recv() => {
+                    match end {
+                        Some(end) => ends.push(end),
+                        None => return Err(io::Error::other("a shard thread has died")),
+                    }
+                    continue;
+                }
+                _ = term.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if global.is_stopping() {
+                journal.warn(&format!("Received {name} again, exiting at once."));
+                std::process::exit(1);
+            }
+            journal.warn(&format!("Received {name} scheduling shutdown..."));
+            journal.warn("User requested shutdown...");
+            global.stop();
+            order.wake_all();
+        }
+        Ok(ends)
+    });
+    outcome.map_err(|error| vec![error.to_string()])
+}
+
+/// Records where each log ended, so that the next start can tell a clean stop from a crash.
+pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
+    let mut order: Vec<(usize, (u64, u64))> =
+        ends.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
+    order.sort_unstable();
+    let positions: Vec<(u64, u64)> = order.into_iter().map(|(_, end)| end).collect();
+    let mut manifest = global.manifest().clone();
+    manifest.seal(&positions, true);
+    let name = global.append_filename();
+    durable::replace(log, &temp_manifest_name(name), &manifest_name(name), &manifest.encode())?;
+    for file in log.list()?.iter().filter(|f| f.ends_with(".cut")) {
+        log.remove(file)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Batches: commands of one connection that other shards execute.
+
+use smallvec::SmallVec;
+
+use crate::base::crc::shard_of;
+use crate::client::output::{Merged, Remote};
+use crate::client::Conn;
+use crate::command::{Args, Command, Merge, OwnedRequest};
+use crate::resp::Reply;
+use crate::shard::core::{Push, Shard};
+use crate::shard::message::{Call, Item, Job, Message, ReplyTo, Watched};
+
+/// Most commands of one batch; what follows goes into the next turn's.
+pub const BATCH_MAX: usize = 1024;
+
+/// A batch under construction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    parts: Vec<(usize, Vec<Item>)>,
+    commands: Vec<Merged>,
+    /// Shards where a command over several shards could write.
+    participants: u64,
+}
+
+impl Batch {
+    /// Number of commands.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// A reply that is here already.
+    pub fn ready(&mut self, reply: Reply) {
+        match self.commands.last_mut() {
+            Some(Merged::Ready(tail)) => tail.append(reply),
+            _ => self.commands.push(Merged::Ready(reply)),
+        }
+    }
+
+    fn item(&mut self, shard: usize, item: Item) -> (usize, usize) {
+        let part = match self.parts.iter().position(|p| p.0 == shard) {
+            Some(part) => part,
+            None => {
+                self.parts.push((shard, Vec::new()));
+                self.parts.len() - 1
+            }
+        };
+        self.parts[part].1.push(item);
+        (part, self.parts[part].1.len() - 1)
+    }
+
+    /// A command for one shard.
+    pub fn one(&mut self, shard: usize, item: Item) {
+        let (part, item) = self.item(shard, item);
+        self.commands.push(Merged::One { part, item });
+    }
+
+    /// A command of which each shard executes its part.
+    fn many(&mut self, merge: Merge, count: usize, draw: u64, items: Vec<(usize, Item, Vec<u32>)>) {
+        let pieces = items
+            .into_iter()
+            .map(|(shard, item, places)| {
+                let (part, item) = self.item(shard, item);
+                (part, item, places)
+            })
+            .collect();
+        self.commands.push(Merged::Many { merge, pieces, count, draw });
+    }
+
+    /// A command whose keys are spread: every shard gets its own.
+    pub fn split(
+        &mut self,
+        command: &'static Command,
+        merge: Merge,
+        db: usize,
+        args: &Args<'_>,
+        shards: usize,
+    ) {
+        let step = key_step(command);
+        let keys: Vec<usize> = command.key_positions(args.len()).collect();
+        let mut groups: Vec<(usize, SmallVec<[&[u8]; 8]>, Vec<u32>)> = Vec::new();
+        for (place, &at) in keys.iter().enumerate() {
+            let shard = shard_of(&args[at], shards);
+            let group = match groups.iter().position(|g| g.0 == shard) {
+                Some(group) => &mut groups[group],
+                None => {
+                    groups.push((shard, SmallVec::from_slice(&args.items()[..1]), Vec::new()));
+                    groups.last_mut().expect("just pushed")
+                }
+            };
+            group.1.extend_from_slice(&args.items()[at..at + step]);
+            group.2.push(place as u32);
+        }
+        if command.writes() {
+            self.participants |= groups.iter().fold(0, |set, g| set | 1 << g.0);
+        }
+        let items = groups
+            .into_iter()
+            .map(|(shard, words, places)| {
+                let request = OwnedRequest::from_slices(&words);
+                (shard, Item::Run(Call { command, db, request }), places)
+            })
+            .collect();
+        self.many(merge, keys.len(), 0, items);
+    }
+
+    /// A command of which every shard executes all.
+    pub fn every(
+        &mut self,
+        command: &'static Command,
+        merge: Merge,
+        db: usize,
+        args: &Args<'_>,
+        shards: usize,
+        draw: u64,
+    ) {
+        let item = |shard| {
+            let request = OwnedRequest::from_args(args);
+            (shard, Item::Run(Call { command, db, request }), Vec::new())
+        };
+        self.many(merge, 0, draw, (0..shards).map(item).collect());
+    }
+
+    /// WATCH of keys that are spread.
+    pub fn watch(&mut self, groups: Vec<(usize, Watched)>) {
+        let items = groups.into_iter().map(|(s, w)| (s, Item::Watch(w), Vec::new())).collect();
+        self.many(Merge::Ok, 0, 0, items);
+    }
+}
+
+/// How many arguments travel with each key.
+fn key_step(command: &Command) -> usize {
+    match command.keys {
+        crate::command::Keys::Range { step, .. } => step.max(1) as usize,
+        crate::command::Keys::None => 1,
+    }
+}
+
+impl Shard {
+    /// Sends a batch on its way; its replies take their place in the connection's output.
+    ///
+    /// One part for the shard that everything in flight of this connection went to is a plain
+    /// message: that inbox keeps the order. Anything else goes under the order lock, so that it
+    /// stands behind every entry that an earlier batch of the connection stands behind.
+    pub(super) fn dispatch(&mut self, conn: &mut Conn, batch: Batch) {
+        let id = self.name();
+        let targets = batch.parts.iter().fold(0u64, |set, p| set | 1 << p.0);
+        let plain = (conn.targets | targets).count_ones() == 1;
+        conn.targets |= targets;
+        let parts = batch.parts.into_iter().enumerate().map(|(part, (shard, items))| {
+            let participants = match batch.participants >> shard & 1 {
+                1 => batch.participants,
+                _ => 0,
+            };
+            let job = Job {
+                entry: 0,
+                participants,
+                to: ReplyTo { shard: self.id, conn: conn.key, batch: id, part },
+                resp3: conn.session.resp3,
+                now: self.now,
+                items,
+            };
+            (shard, Message::Job(Box::new(job)))
+        });
+        let parts: Vec<(usize, Message)> = parts.collect();
+        let missing = parts.len();
+        if plain && missing == 1 {
+            self.pushes.extend(parts.into_iter().map(|(shard, job)| Push::Plain(shard, job)));
+        } else if missing > 0 {
+            self.pushes.push(Push::Entry { writers: batch.participants, parts });
+        }
+        let parts = (0..missing).map(|_| None).collect();
+        conn.output.push_remote(Remote { id, missing, commands: batch.commands, parts });
+        self.mark_dirty(conn);
+    }
+
+    /// Something of batch `to` came back; `take` puts it in and says whether it was the last.
+    pub(super) fn arrived(&mut self, to: ReplyTo, take: impl FnOnce(&mut Remote) -> bool) {
+        let Some(mut conn) = self.take_conn(to.conn) else { return };
+        if conn.output.remote_mut(to.batch).is_some_and(take) {
+            // Complete; whether the connection is free again shows once replies have moved.
+            conn.output.advance(self.release());
+            if !conn.output.has_remote() {
+                conn.targets = 0;
+                conn.blocked = false;
+                if !conn.input.is_empty() {
+                    self.go_on(&mut conn);
+                }
+            }
+            self.mark_dirty(&mut conn);
+        }
+        self.put_conn(conn);
+    }
+}

@@ -1,0 +1,453 @@
+//! A shard: its state, and the steps of a turn.
+//!
+//! # A turn
+//!
+//! 1. Completions are reaped: disk completions move the release point, received bytes are noted.
+//! 2. [`Shard::take_inbox`]: `published` is loaded, *then* the inbox is taken. What stands behind an
+//!    entry with a greater id waits for the next turn.
+//! 3. [`Shard::run_fifo`], then [`Shard::input`] for what was received in step 1: entries of the
+//!    inbox first, then this turn's own requests, strictly in that order.
+//! 4. [`Shard::end_turn`]: pushes (each connection's in program order), then returned keyspaces and
+//!    replies to other shards, then sockets and log writes, in one `io_uring_enter`.
+//!
+//! Between 2 and 4 nothing from another thread is looked at.
+//!
+//! # Why that is linearizable
+//!
+//! Give every operation a moment: a pushed one, that of its push (of its entry's `published` store);
+//! one executed in the turn it was received, the moment of that turn's take. (1) The moment lies
+//! between request and reply: bytes are reaped before the take. (2) Each shard executes in the
+//! order of these moments: what it took was pushed before the take, its own requests follow, what is
+//! pushed later is taken later; entries under construction are not executed before their store,
+//! nor is anything behind them. (3) The order of one connection is kept: while a batch of it is with
+//! other shards nothing of it is executed directly, and a batch for other shards than the one in
+//! flight is pushed under the order lock, hence behind every entry an earlier batch stands behind.
+//! So sorting all operations by their moments is a legal single-threaded history.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::base::clock::Now;
+use crate::base::random::Random;
+use crate::client::{Conn, ConnKey};
+use crate::command::Session;
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::persist::disk::{Disk, DiskDone, FileId};
+use crate::resp::Reply;
+use crate::shard::cut::{CutLead, CutPart};
+use crate::shard::global::Global;
+use crate::shard::lease::Lease;
+use crate::shard::log::{LogWriter, token};
+use crate::shard::message::Message;
+use crate::shard::order::Order;
+
+/// One shard.
+pub struct Shard {
+    /// Its number.
+    pub id: usize,
+    pub(super) order: Arc<Order<Message>>,
+    pub(super) global: Arc<Global>,
+    /// The data; `None` while on lease.
+    pub(super) space: Option<Box<Keyspace>>,
+    /// The log; `None` with `appendonly no`.
+    pub(super) log: Option<LogWriter>,
+    /// The turn's time.
+    pub(super) now: Now,
+    pub(super) random: Random,
+    conns: Vec<Option<Box<Conn>>>,
+    /// Taken, behind an entry that is not published.
+    waiting: VecDeque<Message>,
+    /// Entries to execute, in order.
+    pub(super) fifo: VecDeque<Message>,
+    /// The lease that pauses the FIFO.
+    pub(super) paused: Option<u64>,
+    /// Leases coordinated here, by name.
+    pub(super) leases: HashMap<u64, Lease>,
+    pub(super) next_name: u64,
+    /// Pushes of this turn, in program order.
+    pub(super) pushes: Vec<Push>,
+    /// Replies and keyspaces for other shards.
+    pub(super) replies: Vec<(usize, Message)>,
+    /// Replies for other shards that wait for the release point.
+    pub(super) held: Vec<(u64, usize, Message)>,
+    /// Connections whose output may have changed.
+    pub(super) dirty: Vec<ConnKey>,
+    /// Connections with input to go on with.
+    pub(super) again: Vec<ConnKey>,
+    /// Connections that wait for the release point.
+    pub(super) waiters: Vec<ConnKey>,
+    /// Connections to be closed once their output has left.
+    pub(super) closing: Vec<ConnKey>,
+    /// Release points of other shards that the log's last causality mark named.
+    pub(super) seen: Vec<u64>,
+    /// What the causality mark being prepared replaced in `seen`.
+    pub(super) preface_seen: Vec<(u8, u64)>,
+    /// This shard's part in a cut.
+    pub(super) cut: Option<CutPart>,
+    /// The cut this shard coordinates.
+    pub(super) cut_lead: Option<CutLead>,
+    /// Log files that have ended and are to be closed.
+    pub(super) old_files: Vec<FileId>,
+    /// Connections whose cut waits for another cut to end.
+    pub(super) parked: Vec<ConnKey>,
+    /// Bytes of output waiting in all connections, to bound slow readers.
+    pub(super) output_bytes: usize,
+    /// When the next round of [`Shard::housekeep`] is due.
+    pub(super) next_round_us: u64,
+    /// Executed commands, for statistics.
+    pub(super) executed: u64,
+    /// The configuration as of [`Shard::config_version`].
+    pub(super) config: Arc<Config>,
+    pub(super) config_version: u64,
+    /// Sockets that another shard accepted for this one.
+    pub(super) adoptions: Vec<OwnedFd>,
+    /// Connections that are not received from for the time being.
+    pub(super) stopped: Vec<ConnKey>,
+    /// Garbage is left.
+    pub(super) freeing: bool,
+    /// Many keys are past their expiry.
+    pub(super) expiring: bool,
+}
+
+/// A push of step 4.
+#[derive(Debug)]
+pub enum Push {
+    /// To one shard.
+    Plain(usize, Message),
+    /// To several, under one id.
+    Entry {
+        /// Shards where it could write.
+        writers: u64,
+        /// The messages.
+        parts: Vec<(usize, Message)>,
+    },
+}
+
+impl Shard {
+    /// A shard over its loaded keyspace.
+    pub fn new(
+        order: Arc<Order<Message>>,
+        global: Arc<Global>,
+        space: Box<Keyspace>,
+        log: Option<LogWriter>,
+        random: Random,
+    ) -> Self {
+        let shards = order.shards();
+        let id = space.shard;
+        let config_version = global.config_version();
+        let config = global.config();
+        order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
+        Shard {
+            id,
+            seen: (0..shards).map(|s| order.released(s)).collect(),
+            order,
+            global,
+            space: Some(space),
+            log,
+            now: Now::default(),
+            random,
+            conns: Vec::new(),
+            waiting: VecDeque::new(),
+            fifo: VecDeque::new(),
+            paused: None,
+            leases: HashMap::new(),
+            next_name: 1,
+            pushes: Vec::new(),
+            replies: Vec::new(),
+            held: Vec::new(),
+            dirty: Vec::new(),
+            again: Vec::new(),
+            waiters: Vec::new(),
+            closing: Vec::new(),
+            preface_seen: Vec::new(),
+            cut: None,
+            cut_lead: None,
+            old_files: Vec::new(),
+            parked: Vec::new(),
+            output_bytes: 0,
+            next_round_us: 0,
+            executed: 0,
+            config,
+            config_version,
+            adoptions: Vec::new(),
+            stopped: Vec::new(),
+            freeing: false,
+            expiring: false,
+        }
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.order.shards()
+    }
+
+    /// The release point; everything when nothing is logged.
+    pub fn release(&self) -> u64 {
+        self.log.as_ref().map_or(u64::MAX, LogWriter::release)
+    }
+
+    /// Position behind the last frame made.
+    pub(super) fn framed(&self) -> u64 {
+        self.log.as_ref().map_or(u64::MAX, LogWriter::appended)
+    }
+
+    /// A name for a batch or lease, unique on this shard.
+    pub(super) fn name(&mut self) -> u64 {
+        self.next_name += 1;
+        self.next_name
+    }
+
+    // ---- connections ----
+
+    /// A client has connected.
+    pub fn connect(&mut self, key: ConnKey, session: Session) {
+        let index = key.index as usize;
+        if self.conns.len() <= index {
+            self.conns.resize_with(index + 1, || None);
+        }
+        assert!(self.conns[index].is_none(), "a slab index has one tenant");
+        self.conns[index] = Some(Box::new(Conn::new(key, session, self.now.mono_us)));
+    }
+
+    /// A client is gone; what it asked other shards for comes back to nobody.
+    pub fn disconnect(&mut self, key: ConnKey) {
+        if let Some(conn) = self.take_conn(key) {
+            self.unload();
+            self.output_bytes = self.output_bytes.saturating_sub(conn.output.len());
+        }
+    }
+
+    /// Takes a connection out while it is worked on.
+    pub(super) fn take_conn(&mut self, key: ConnKey) -> Option<Box<Conn>> {
+        let slot = self.conns.get_mut(key.index as usize)?;
+        if slot.as_ref()?.key != key {
+            return None;
+        }
+        slot.take()
+    }
+
+    /// Puts it back.
+    pub(super) fn put_conn(&mut self, conn: Box<Conn>) {
+        let index = conn.key.index as usize;
+        debug_assert!(self.conns[index].is_none());
+        self.conns[index] = Some(conn);
+    }
+
+    /// Looks at a connection.
+    pub fn conn(&self, key: ConnKey) -> Option<&Conn> {
+        self.conns.get(key.index as usize)?.as_deref().filter(|c| c.key == key)
+    }
+
+    /// Looks at a connection to change it.
+    pub fn conn_mut(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        self.conns.get_mut(key.index as usize)?.as_deref_mut().filter(|c| c.key == key)
+    }
+
+    /// Every connection.
+    pub fn conns(&self) -> impl Iterator<Item = &Conn> {
+        self.conns.iter().flatten().map(|c| &**c)
+    }
+
+    /// Notes that a connection's output may have changed.
+    pub(super) fn mark_dirty(&mut self, conn: &mut Conn) {
+        if !conn.dirty {
+            conn.dirty = true;
+            self.dirty.push(conn.key);
+        }
+    }
+
+    // ---- the turn ----
+
+    /// Begins a turn at this time.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// Step 2: takes the inbox.
+    pub fn take_inbox(&mut self) {
+        let published = self.order.published();
+        let mut taken = std::mem::take(&mut self.waiting);
+        self.order.inbox(self.id).take(&mut taken);
+        let mut behind = false;
+        for message in taken {
+            let entry = match &message {
+                Message::Job(job) => Some(job.entry),
+                Message::Lease(call) => Some(call.entry),
+                _ => None,
+            };
+            match entry {
+                Some(id) if behind || id > published => {
+                    behind = true;
+                    self.waiting.push_back(message);
+                }
+                Some(_) => self.fifo.push_back(message),
+                None => self.immediate(message),
+            }
+        }
+        self.note_seen();
+    }
+
+    fn immediate(&mut self, message: Message) {
+        match message {
+            Message::Job(_) | Message::Lease(_) => unreachable!("entries go to the FIFO"),
+            Message::Done(done) => {
+                self.arrived(done.to, |remote| remote.arrive(done.to.part, done.reply, done.ends));
+            }
+            Message::Grant { entry, lease, shard, space } => {
+                self.granted(entry, lease, shard, space);
+            }
+            Message::Return(home) => self.come_home(*home),
+            Message::LeaseReleased { to } => self.arrived(to, |remote| {
+                remote.missing -= 1;
+                remote.missing == 0
+            }),
+            Message::Settled => self.move_release(),
+            Message::Cut(step) => self.cut_step(step),
+            Message::Adopt(socket) => self.adoptions.push(socket),
+        }
+    }
+
+    /// Step 3, first half: executes entries in order until a lease pauses.
+    pub fn run_fifo(&mut self) {
+        while self.paused.is_none() {
+            match self.fifo.pop_front() {
+                Some(Message::Job(job)) => self.run_job(*job),
+                Some(Message::Lease(call)) => self.grant(call),
+                Some(_) => unreachable!("only entries are queued"),
+                None => break,
+            }
+        }
+    }
+
+    /// Step 3, last: goes on with connections that had to wait.
+    pub fn run_again(&mut self) {
+        if self.paused.is_some() {
+            return;
+        }
+        for key in std::mem::take(&mut self.again) {
+            if let Some(mut conn) = self.take_conn(key) {
+                conn.again = false;
+                self.consume(&mut conn, b"");
+                self.put_conn(conn);
+            }
+        }
+        if !self.global.cut_busy() {
+            for key in std::mem::take(&mut self.parked) {
+                if let Some(mut conn) = self.take_conn(key) {
+                    conn.blocked = false;
+                    self.consume(&mut conn, b"");
+                    self.put_conn(conn);
+                }
+            }
+        }
+    }
+
+    /// Step 4: pushes, replies, log writes; `send` gets what each connection may be told.
+    pub fn end_turn(&mut self, disk: &mut impl Disk, send: &mut dyn FnMut(ConnKey, Reply)) {
+        for push in std::mem::take(&mut self.pushes) {
+            match push {
+                Push::Plain(shard, message) => self.order.push(shard, message),
+                Push::Entry { writers, parts } => {
+                    self.order.push_entry(writers, parts, |message, id| match message {
+                        Message::Job(job) => job.entry = id,
+                        Message::Lease(call) => call.entry = id,
+                        _ => unreachable!("only these are entries"),
+                    });
+                }
+            }
+        }
+        for (shard, message) in std::mem::take(&mut self.replies) {
+            self.order.push(shard, message);
+        }
+        self.write_log(disk);
+        self.cut_progress(disk);
+        self.close_old_files(disk);
+        self.flush_outputs(send);
+    }
+
+    fn flush_outputs(&mut self, send: &mut dyn FnMut(ConnKey, Reply)) {
+        let release = self.release();
+        for key in std::mem::take(&mut self.dirty) {
+            let Some(mut conn) = self.take_conn(key) else { continue };
+            conn.dirty = false;
+            conn.output.advance(release);
+            if !conn.output.has_remote() {
+                conn.targets = 0;
+            }
+            if !conn.output.slots.is_empty() && !conn.waiting {
+                conn.waiting = true;
+                self.waiters.push(key);
+            }
+            if conn.output.sending.is_none() && !conn.output.ready.is_empty() {
+                let resp3 = conn.session.resp3;
+                let reply = std::mem::replace(&mut conn.output.ready, Reply::new(resp3));
+                conn.output.sending = Some(reply.len());
+                self.output_bytes += reply.len();
+                send(key, reply);
+            }
+            if conn.session.closing && conn.output.is_empty() && !conn.ended {
+                conn.ended = true;
+                self.closing.push(key);
+            }
+            self.put_conn(conn);
+        }
+    }
+
+    /// A send has ended; `ok` is false when the peer is gone.
+    pub fn sent(&mut self, key: ConnKey, ok: bool) {
+        let Some(mut conn) = self.take_conn(key) else { return };
+        let len = conn.output.sending.take().expect("a send was in flight");
+        self.output_bytes = self.output_bytes.saturating_sub(len);
+        if ok {
+            self.mark_dirty(&mut conn);
+            if !conn.input.is_empty() {
+                self.go_on(&mut conn);
+            }
+        }
+        self.put_conn(conn);
+    }
+
+    /// Notes that a connection's input can be gone on with.
+    pub(super) fn go_on(&mut self, conn: &mut Conn) {
+        if !conn.again {
+            conn.again = true;
+            self.again.push(conn.key);
+        }
+    }
+
+    /// Connections to be closed now.
+    pub fn take_closing(&mut self) -> Vec<ConnKey> {
+        std::mem::take(&mut self.closing)
+    }
+
+    /// A disk operation of this shard has completed.
+    pub fn disk_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
+        match done.token {
+            token::WRITE | token::SYNC => self.log_done(done),
+            token::CLOSE => {}
+            token::CUT_SYNC | token::CUT_CREATE => self.cut_disk_done(done, disk),
+            _ => self.cut_lead_done(done, disk),
+        }
+    }
+
+    /// True when the next turn has work without any new event.
+    pub fn is_busy(&self) -> bool {
+        !self.again.is_empty() && self.paused.is_none()
+            || !self.waiting.is_empty()
+            || !self.dirty.is_empty()
+            || !self.adoptions.is_empty()
+            || self.freeing
+    }
+
+    /// Whether a connection waits for another cut to end.
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// The shard's data and log, taken apart at the end.
+    pub fn into_parts(self) -> (Option<Box<Keyspace>>, Option<LogWriter>) {
+        (self.space, self.log)
+    }
+}

@@ -1,0 +1,447 @@
+//! Cuts: whole-keyspace commands (FLUSHALL, FLUSHDB, SWAPDB) in the log.
+//!
+//! They cannot stand in per-shard files, since stock Redis replays files one after another. So the
+//! log is cut: every shard ends its file and goes on in a new one, and the command stands in a small
+//! file between the old generation and the new. A transaction that holds such a command stands there
+//! as a whole, in program order. When nothing is left of the data, the manifest simply starts anew
+//! and the old files are removed, so that FLUSHALL leaves a bounded number of files.
+//!
+//! ```text
+//! coordinator                          every shard
+//! lease of all keyspaces, run
+//! keyspaces home with new file names   the old file: last frame, flush; the new file: create
+//!                                      -- Ready(end, checksum) -->
+//! part file: create, write, flush
+//! manifest: create temp, write, flush, rename, flush directory        <- the commit
+//! -- Committed -->                     the log goes on in the new file
+//! old files: remove
+//! ```
+//!
+//! The manifest's rename is the only commit, and by then every old file is durable to its recorded
+//! end: in front of it recovery finds the old generation and nothing of the cut, behind it the old
+//! generation whole, the part and the new files. This holds under every policy. Meanwhile commands
+//! execute; what they tell waits, since nothing of the new generation is written yet.
+//!
+//! A cut takes one position: the new generation begins one behind the old one's end, and what tells
+//! of the cut waits for that position.
+
+use crate::base::random::Random;
+use crate::client::Conn;
+use crate::command::{Args, Command, OwnedRequest, Route};
+use crate::keyspace::Keyspace;
+use crate::persist::aof::manifest::{
+    Manifest, NewFile, PartKind, manifest_name, shard_file_name, temp_manifest_name,
+};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::shard::batch::Batch;
+use crate::shard::core::Shard;
+use crate::shard::lease::Work;
+use crate::shard::log::{LogFile, token};
+use crate::shard::message::{Call, CutFile, CutStep, Message};
+use crate::shard::requests::{Taken, all_shards};
+
+/// How long a coordinator waits before it tries again what the disk refused, in microseconds.
+const RETRY_US: u64 = 100_000;
+
+/// Effects of a lease that go into the cut's part instead of the shards' logs.
+#[derive(Debug)]
+pub struct Diverted {
+    payload: Vec<u8>,
+    /// A whole-keyspace command has changed something.
+    cut: bool,
+    /// Every database is empty behind the lease.
+    empty: bool,
+}
+
+impl Diverted {
+    /// Begins to collect; every effect names its database from here on.
+    pub fn begin(spaces: &mut [Option<Box<Keyspace>>]) -> Self {
+        spaces.iter_mut().flatten().for_each(|s| s.effects.forget_selected());
+        Diverted { payload: Vec::new(), cut: false, empty: false }
+    }
+
+    /// Keys per database over all shards: what tells whether a command changed anything.
+    pub fn weigh(spaces: &[Option<Box<Keyspace>>]) -> Vec<usize> {
+        let dbs = spaces.iter().flatten().next().map_or(0, |s| s.dbs.len());
+        let keys = |db: usize| spaces.iter().flatten().map(|s| s.dbs[db].len()).sum();
+        (0..dbs).map(keys).collect()
+    }
+
+    /// A command has run: its effects, or the whole-keyspace command itself, are collected.
+    pub fn ran(
+        &mut self,
+        spaces: &mut [Option<Box<Keyspace>>],
+        call: &Call,
+        db: usize,
+        args: &Args<'_>,
+        failed: bool,
+        before: &[usize],
+    ) {
+        for space in spaces.iter_mut().flatten() {
+            self.payload.extend_from_slice(&space.effects.divert());
+            space.effects.forget_selected();
+        }
+        if failed || call.command.route != Route::Cut {
+            return;
+        }
+        let index = |at| args.get(at).and_then(crate::base::number::parse_i64).unwrap_or(-1);
+        let holds = |db: i64| before.get(db as usize).is_some_and(|n| *n > 0);
+        let (changed, words) = match call.command.name {
+            "swapdb" => {
+                let changed = index(1) != index(2) && (holds(index(1)) || holds(index(2)));
+                (changed, 3)
+            }
+            "flushdb" => (holds(db as i64), 1),
+            _ => (before.iter().any(|n| *n > 0), 1),
+        };
+        if changed {
+            self.cut = true;
+            let mut effects = crate::keyspace::Effects::new(0, true);
+            effects.forget_selected();
+            effects.log(db, &args.items()[..words]);
+            self.payload.extend_from_slice(effects.pending());
+        }
+    }
+
+    fn finish(&mut self, spaces: &[Option<Box<Keyspace>>]) {
+        self.empty = Diverted::weigh(spaces).iter().all(|n| *n == 0);
+    }
+}
+
+/// A shard's part in a cut.
+#[derive(Debug)]
+pub struct CutPart {
+    file: CutFile,
+    /// Where the new file begins.
+    start: u64,
+    created: Option<FileId>,
+    create_sent: bool,
+    sync_sent: bool,
+    synced: bool,
+    told: bool,
+}
+
+/// Where the coordinator of a cut stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeadStep {
+    /// Waiting for the shards.
+    Gather,
+    RemovePart,
+    CreatePart,
+    WritePart,
+    RemoveTemp,
+    CreateTemp,
+    WriteTemp,
+    Rename,
+    SyncDir,
+    Remove,
+}
+
+/// A cut this shard coordinates.
+#[derive(Debug)]
+pub struct CutLead {
+    payload: Vec<u8>,
+    empty: bool,
+    files: Vec<CutFile>,
+    ends: Vec<Option<(u64, u64)>>,
+    step: LeadStep,
+    manifest: Option<Manifest>,
+    part: Option<String>,
+    file: Option<FileId>,
+    /// Files to remove once the cut is committed.
+    removals: Vec<String>,
+    retry_us: Option<u64>,
+}
+
+impl Shard {
+    /// A whole-keyspace command.
+    pub(super) fn cut_command(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        let shards = self.shards();
+        if self.is_out(conn, batch) {
+            return Taken::NotYet;
+        }
+        let cut = self.log.is_some();
+        if cut && !self.begin_cut(conn) {
+            return Taken::NotYet;
+        }
+        let request = OwnedRequest::from_args(args);
+        let call = Call { command, db: conn.session.db, request };
+        let work = Work { calls: vec![call], exec: false, watch: None, cut };
+        self.start_lease(conn, all_shards(shards), work);
+        Taken::Yes
+    }
+
+    /// Claims the right to cut; when another cut is under way the connection waits for its end.
+    pub(super) fn begin_cut(&mut self, conn: &mut Conn) -> bool {
+        let claimed = self.global.begin_cut();
+        if !claimed {
+            conn.blocked = true;
+            self.parked.push(conn.key);
+        }
+        claimed
+    }
+
+    /// The lease has run: names the new files, or ends the cut when nothing has changed.
+    pub(super) fn lead_cut(
+        &mut self,
+        mut diverted: Diverted,
+        spaces: &[Option<Box<Keyspace>>],
+    ) -> Option<Vec<CutFile>> {
+        diverted.finish(spaces);
+        let nothing = !diverted.cut && diverted.payload.is_empty();
+        if nothing {
+            self.global.end_cut();
+            return None;
+        }
+        let empty = diverted.empty;
+        let name = self.global.append_filename();
+        let first = self.global.manifest().next_seq() + i64::from(!empty);
+        let coordinator = self.id;
+        let file = |shard: usize, random: &mut Random| CutFile {
+            coordinator,
+            name: shard_file_name(name, first + shard as i64, shard),
+            seed: random.next_u64(),
+        };
+        let files: Vec<_> = (0..spaces.len()).map(|s| file(s, &mut self.random)).collect();
+        assert!(self.cut_lead.is_none(), "one cut at a time");
+        self.cut_lead = Some(CutLead {
+            payload: if empty { Vec::new() } else { diverted.payload },
+            empty,
+            files: files.clone(),
+            ends: vec![None; spaces.len()],
+            step: LeadStep::Gather,
+            manifest: None,
+            part: None,
+            file: None,
+            removals: Vec::new(),
+            retry_us: None,
+        });
+        Some(files)
+    }
+
+    /// The keyspace is home from a cut: its effects belong to the new file from here on. Gives the
+    /// position that what tells of the cut waits for.
+    pub(super) fn begin_cut_part(
+        &mut self,
+        entry: u64,
+        space: &mut Keyspace,
+        file: CutFile,
+    ) -> u64 {
+        assert!(self.cut.is_none(), "one cut at a time");
+        let start = space.effects.end() + 1;
+        space.effects.begin_file(start);
+        self.entry_executed(entry, start);
+        self.cut = Some(CutPart {
+            file,
+            start,
+            created: None,
+            create_sent: false,
+            sync_sent: false,
+            synced: false,
+            told: false,
+        });
+        start
+    }
+
+    /// Drives this shard's part of a cut, and the cut it coordinates.
+    pub(super) fn cut_progress(&mut self, disk: &mut impl Disk) {
+        if let (Some(part), Some(log)) = (&mut self.cut, &mut self.log) {
+            if !part.create_sent {
+                part.create_sent = true;
+                let op = DiskOp::Create { path: part.file.name.clone() };
+                disk.submit(token::CUT_CREATE, op);
+            }
+            if !part.sync_sent && log.hold(disk) && log.is_drained() {
+                part.sync_sent = true;
+                if log.durable() == log.appended() {
+                    part.synced = true;
+                } else {
+                    disk.submit(token::CUT_SYNC, DiskOp::Sync { file: log.file().id });
+                }
+            }
+            if part.synced && part.created.is_some() && !part.told {
+                part.told = true;
+                let (end, sum) = (log.appended(), log.file().sum);
+                let ready = Message::Cut(CutStep::Ready { shard: self.id, end, sum });
+                self.order.push(part.file.coordinator, ready);
+            }
+        }
+        let now = self.now.mono_us;
+        if let Some(lead) = &mut self.cut_lead
+            && lead.retry_us.is_some_and(|at| at <= now)
+        {
+            lead.retry_us = None;
+            lead.step = if lead.part.is_some() { LeadStep::RemovePart } else { LeadStep::RemoveTemp };
+            self.cut_lead_submit(disk);
+        }
+    }
+
+    /// An operation of this shard's part has completed.
+    pub(super) fn cut_disk_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
+        let part = self.cut.as_mut().expect("a cut is under way");
+        match (done.token, done.result) {
+            (token::CUT_CREATE, Ok(file)) => part.created = file,
+            (token::CUT_CREATE, Err(error)) => {
+                self.global.warn(&format!("creating a log file failed, trying again: {error}"));
+                part.create_sent = false;
+            }
+            (_, Ok(_)) => {
+                part.synced = true;
+                self.log.as_mut().expect("a cut has a log").all_durable();
+                self.move_release();
+            }
+            (_, Err(error)) => self.global.fatal(&format!("flushing the log failed: {error}")),
+        }
+        self.cut_progress(disk);
+    }
+
+    /// A message of a cut.
+    pub(super) fn cut_step(&mut self, step: CutStep) {
+        match step {
+            CutStep::Ready { shard, end, sum } => {
+                let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+                lead.ends[shard] = Some((end, sum));
+                if lead.ends.iter().all(Option::is_some) {
+                    self.plan_manifest();
+                    let lead = self.cut_lead.as_mut().expect("just looked");
+                    // The disk is at hand at the end of the turn.
+                    lead.retry_us = Some(0);
+                }
+            }
+            CutStep::Committed => {
+                let part = self.cut.take().expect("a cut is under way");
+                let log = self.log.as_mut().expect("a cut has a log");
+                let id = part.created.expect("its file was created");
+                let seed = part.file.seed;
+                let old = log.file().id;
+                log.resume(LogFile { id, seed, sum: seed, offset: 0 }, part.start);
+                self.old_files.push(old);
+                self.move_release();
+            }
+        }
+    }
+
+    fn plan_manifest(&mut self) {
+        let next_id = self.order.next_id();
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        let name = self.global.append_filename();
+        let mut manifest = self.global.manifest().clone();
+        let ends: Vec<(u64, u64)> = lead.ends.iter().flatten().copied().collect();
+        manifest.seal(&ends, false);
+        if lead.empty {
+            lead.removals = manifest.drop_lines(|_| true);
+        } else {
+            let part = manifest.add_part(name, PartKind::Cut, &lead.payload);
+            debug_assert!(part.starts_with(name));
+            lead.part = Some(part);
+        }
+        let new: Vec<NewFile> = lead
+            .files
+            .iter()
+            .zip(&ends)
+            .map(|(file, end)| NewFile { seed: file.seed, start: end.0 + 1 })
+            .collect();
+        let names = manifest.begin_generation(name, &new, next_id, self.global.boot_id());
+        for (name, file) in names.iter().zip(&lead.files) {
+            assert_eq!(*name, file.name, "names were promised when the lease ran");
+        }
+        lead.manifest = Some(manifest);
+    }
+
+    fn cut_lead_submit(&mut self, disk: &mut impl Disk) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        let name = self.global.append_filename();
+        let temp = temp_manifest_name(name);
+        let part = || lead.part.clone().expect("this cut has a part");
+        let write = |file: Option<FileId>, data: Vec<u8>| DiskOp::Write {
+            file: file.expect("just created"),
+            offset: 0,
+            data,
+            sync: true,
+        };
+        let op = match lead.step {
+            LeadStep::Gather => return,
+            LeadStep::RemovePart => DiskOp::Remove { path: part() },
+            LeadStep::CreatePart => DiskOp::Create { path: part() },
+            LeadStep::WritePart => write(lead.file, lead.payload.clone()),
+            LeadStep::RemoveTemp => DiskOp::Remove { path: temp },
+            LeadStep::CreateTemp => DiskOp::Create { path: temp },
+            LeadStep::WriteTemp => {
+                write(lead.file, lead.manifest.as_ref().expect("planned").encode())
+            }
+            LeadStep::Rename => DiskOp::Rename { from: temp, to: manifest_name(name) },
+            LeadStep::SyncDir => DiskOp::SyncDir,
+            LeadStep::Remove => match lead.removals.pop() {
+                Some(path) => DiskOp::Remove { path },
+                None => {
+                    self.cut_lead = None;
+                    self.global.end_cut();
+                    return;
+                }
+            },
+        };
+        disk.submit(token::COORDINATOR, op);
+    }
+
+    /// An operation of the cut this shard coordinates has completed.
+    pub(super) fn cut_lead_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
+        let now = self.now.mono_us;
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        let step = lead.step;
+        let may_fail =
+            matches!(step, LeadStep::RemovePart | LeadStep::RemoveTemp | LeadStep::Remove);
+        if let Err(error) = &done.result
+            && !may_fail
+        {
+            if step == LeadStep::SyncDir || done.sync_failed {
+                self.global.fatal(&format!("making a cut durable failed: {error}"));
+            }
+            self.global.warn(&format!("writing the manifest failed, trying again: {error}"));
+            lead.retry_us = Some(now + RETRY_US);
+            if let Some(file) = lead.file.take() {
+                self.old_files.push(file);
+            }
+            return;
+        }
+        if let (LeadStep::CreatePart | LeadStep::CreateTemp, Ok(file)) = (step, &done.result) {
+            lead.file = *file;
+        }
+        if matches!(step, LeadStep::WritePart | LeadStep::WriteTemp)
+            && let Some(file) = lead.file.take()
+        {
+            self.old_files.push(file);
+        }
+        lead.step = match step {
+            LeadStep::Gather => unreachable!("nothing is submitted while gathering"),
+            LeadStep::RemovePart => LeadStep::CreatePart,
+            LeadStep::CreatePart => LeadStep::WritePart,
+            LeadStep::WritePart => LeadStep::RemoveTemp,
+            LeadStep::RemoveTemp => LeadStep::CreateTemp,
+            LeadStep::CreateTemp => LeadStep::WriteTemp,
+            LeadStep::WriteTemp => LeadStep::Rename,
+            LeadStep::Rename => LeadStep::SyncDir,
+            LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
+        };
+        if step == LeadStep::SyncDir {
+            let manifest = lead.manifest.take().expect("planned");
+            self.global.set_manifest(manifest);
+            for shard in 0..self.order.shards() {
+                self.order.push(shard, Message::Cut(CutStep::Committed));
+            }
+        }
+        self.cut_lead_submit(disk);
+    }
+
+    /// Closes files that a cut has ended.
+    pub(super) fn close_old_files(&mut self, disk: &mut impl Disk) {
+        for file in self.old_files.drain(..) {
+            disk.submit(token::CLOSE, DiskOp::Close { file });
+        }
+    }
+}

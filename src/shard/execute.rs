@@ -1,0 +1,171 @@
+//! Executing: the one place where a command's code meets a keyspace.
+
+use crate::base::clock::Now;
+use crate::base::random::Random;
+use crate::command::{Args, Ctx, Fault, Run, Spaces};
+use crate::keyspace::Keyspace;
+use crate::persist::aof::format::write_entry_mark;
+use crate::resp::Reply;
+use crate::shard::core::Shard;
+use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
+
+/// The code of a data command.
+pub type DataFn = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
+
+/// What every execution needs besides the data.
+pub struct Surroundings<'a> {
+    /// The turn's (or batch's) time.
+    pub now: Now,
+    /// For random choices.
+    pub random: &'a mut Random,
+    /// Number of shards.
+    pub shards: usize,
+    /// Longest string a command may make, in bytes.
+    pub string_max: u64,
+}
+
+impl Surroundings<'_> {
+    /// Runs a data command; an error becomes its reply.
+    pub fn run(
+        &mut self,
+        spaces: Spaces<'_>,
+        db: usize,
+        code: DataFn,
+        args: &Args<'_>,
+        out: &mut Reply,
+    ) {
+        let at = out.checkpoint();
+        let mut ctx = Ctx {
+            spaces,
+            db,
+            now: self.now,
+            out,
+            random: self.random,
+            shards: self.shards,
+            string_max: self.string_max,
+            replay: false,
+        };
+        if let Err(fault) = code(&mut ctx, args) {
+            out.cut_back(at);
+            out.error(&fault.0);
+        }
+    }
+
+    /// Runs a command on the keyspace that owns all its keys; gives the position its reply waits
+    /// for: the end of its effects, or the newest write it looked at.
+    pub fn run_one(
+        &mut self,
+        space: &mut Keyspace,
+        db: usize,
+        code: DataFn,
+        args: &Args<'_>,
+        out: &mut Reply,
+    ) -> u64 {
+        space.read_tag = 0;
+        let before = space.effects.end();
+        self.run(Spaces::One(space), db, code, args, out);
+        let after = space.effects.end();
+        if after > before { after } else { space.read_tag }
+    }
+
+    /// Runs a call. Only data commands travel.
+    fn run_call(&mut self, space: &mut Keyspace, call: &Call, out: &mut Reply) -> u64 {
+        let Run::Data(code) = call.command.run else {
+            unreachable!("only data commands are sent to other shards")
+        };
+        call.request.with(|args| self.run_one(space, call.db, code, args, out))
+    }
+
+    fn run_item(&mut self, space: &mut Keyspace, item: &Item, out: &mut Reply) -> u64 {
+        match item {
+            Item::Run(call) => self.run_call(space, call, out),
+            Item::Watch(watched) => {
+                watch(space, watched, self.now.unix_ms());
+                out.ok();
+                0
+            }
+            Item::Exec { calls, watch } => {
+                if watch.as_ref().is_some_and(|w| is_dirty(space, w, self.now.unix_ms())) {
+                    out.null_array();
+                    return space.effects.end();
+                }
+                out.array(calls.len());
+                calls.iter().map(|call| self.run_call(space, call, out)).max().unwrap_or(0)
+            }
+        }
+    }
+}
+
+/// Registers watched keys. One that is past its expiry is removed first, so that its later removal
+/// is no change.
+pub fn watch(space: &mut Keyspace, watched: &Watched, now_ms: i64) {
+    for (db, key) in &watched.keys {
+        space.lookup(*db, key, now_ms);
+        space.watched.watch(*db, key, watched.flag.clone());
+    }
+}
+
+/// Whether a watched key of this keyspace has changed, or come to its expiry, since.
+pub fn is_dirty(space: &mut Keyspace, watched: &Watched, now_ms: i64) -> bool {
+    for (db, key) in &watched.keys {
+        space.lookup(*db, key, now_ms);
+    }
+    watched.flag.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+impl Shard {
+    /// Executes a job and answers it, at once or when the release point has passed its replies.
+    pub(super) fn run_job(&mut self, job: Job) {
+        let mut space = self.space.take().expect("the FIFO runs only while the data is home");
+        let writes = job.participants >> self.id & 1 == 1;
+        if writes {
+            let mut lines = Vec::new();
+            write_entry_mark(&mut lines, job.entry, job.participants, &[]);
+            let at = space.effects.mark(&lines);
+            if let Some(log) = &mut self.log {
+                log.marked(job.entry, at);
+            }
+        }
+        let mut reply = Reply::new(job.resp3);
+        let mut ends = Vec::with_capacity(job.items.len());
+        let mut tag = 0;
+        let mut around = Surroundings {
+            now: job.now,
+            random: &mut self.random,
+            shards: self.order.shards(),
+            string_max: self.config.proto_max_bulk_len,
+        };
+        for item in &job.items {
+            tag = tag.max(around.run_item(&mut space, item, &mut reply));
+            ends.push(reply.checkpoint());
+        }
+        self.executed += job.items.len() as u64;
+        if writes {
+            tag = tag.max(space.effects.end());
+            self.entry_executed(job.entry, space.effects.end());
+        }
+        self.space = Some(space);
+        self.answer(tag, job.to.shard, Message::Done(Box::new(JobDone { to: job.to, reply, ends })));
+    }
+
+    /// A writing entry's part is executed; its effects end at `position`.
+    pub(super) fn entry_executed(&mut self, entry: u64, position: u64) {
+        match &mut self.log {
+            Some(log) => {
+                log.executed(entry, position);
+                // A part without effect behind a raw point that is already there has passed.
+                self.move_release();
+            }
+            None => self.order.pass(self.id, entry),
+        }
+    }
+
+    /// Sends `message` to `shard` once the release point has passed `tag`.
+    pub(super) fn answer(&mut self, tag: u64, shard: usize, message: Message) {
+        if tag <= self.release() {
+            self.replies.push((shard, message));
+        } else {
+            self.held.push((tag, shard, message));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The server as commands see it.
+
+use crate::command::session::{Server, SessionCtx};
+use crate::command::{Args, Fault, Session};
+use crate::config::Flush;
+use crate::resp::Reply;
+use crate::shard::core::Shard;
+use crate::shard::log::FsyncPolicy;
+
+/// The code of a session command.
+pub type SessionFn = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
+
+/// The log writer's word for a configured policy.
+pub fn policy(flush: Flush) -> FsyncPolicy {
+    match flush {
+        Flush::Always => FsyncPolicy::Always,
+        Flush::EverySecond => FsyncPolicy::EverySec,
+        Flush::No => FsyncPolicy::No,
+    }
+}
+
+impl Shard {
+    /// Runs a command that acts on its client or the server.
+    pub(super) fn run_session(
+        &mut self,
+        session: &mut Session,
+        code: SessionFn,
+        args: &Args<'_>,
+        out: &mut Reply,
+    ) {
+        let at = out.checkpoint();
+        let now = self.now;
+        let mut ctx = SessionCtx { session, server: self, out, now };
+        if let Err(fault) = code(&mut ctx, args) {
+            out.cut_back(at);
+            out.error(&fault.0);
+        }
+        out.resp3 = session.resp3;
+    }
+
+    /// Takes over a configuration that has changed.
+    pub(super) fn refresh_settings(&mut self) {
+        let version = self.global.config_version();
+        if version != self.config_version {
+            self.config_version = version;
+            self.config = self.global.config();
+            if let Some(log) = &mut self.log {
+                log.set_policy(policy(self.config.appendfsync));
+            }
+        }
+    }
+}
+
+impl Server for Shard {
+    fn databases(&self) -> usize {
+        self.config.databases
+    }
+
+    fn password(&self) -> Option<Vec<u8>> {
+        self.config.requirepass.clone()
+    }
+
+    fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
+        self.global.config().get(patterns)
+    }
+
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        self.global.change_config(pairs)?;
+        self.refresh_settings();
+        Ok(())
+    }
+
+    fn reset_stats(&mut self) {}
+
+    fn info(&mut self, sections: &[&[u8]]) -> String {
+        let _ = sections;
+        String::new()
+    }
+
+    fn shutdown(
+        &mut self,
+        _save: Option<bool>,
+        _now: bool,
+        _force: bool,
+        abort: bool,
+    ) -> Result<(), String> {
+        if abort {
+            return Err("ERR No shutdown in progress.".to_owned());
+        }
+        self.global.stop();
+        self.order.wake_all();
+        Ok(())
+    }
+}

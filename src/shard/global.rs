@@ -1,0 +1,225 @@
+//! What all shards know of the process: configuration, limits, failures, the manifest in force.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::config::Config;
+use crate::persist::aof::manifest::Manifest;
+
+/// Says a line to the operator; the server hands in its log.
+pub type Say = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+/// Weight of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Worth knowing.
+    Notice,
+    /// Wants attention.
+    Warning,
+}
+
+/// Shared by every shard of the process.
+pub struct Global {
+    config: RwLock<Arc<Config>>,
+    /// Grows with every change of the configuration.
+    version: AtomicU64,
+    /// Bytes used per shard.
+    memory: Vec<AtomicUsize>,
+    /// `maxmemory`; 0: no bound.
+    memory_max: AtomicU64,
+    /// Shards whose log cannot be written at present, as a set.
+    failing: AtomicU64,
+    failure: Mutex<String>,
+    /// Shards at rest while stopping, as a set.
+    idle: AtomicU64,
+    append_filename: String,
+    boot_id: String,
+    manifest: Mutex<Manifest>,
+    cut: AtomicBool,
+    stop: AtomicBool,
+    /// Somebody has told all shards that the stop is complete.
+    pub stop_said: AtomicBool,
+    /// Connected clients.
+    pub clients: AtomicUsize,
+    /// Connections per shard.
+    pub connections: Vec<AtomicUsize>,
+    /// The next client's id.
+    pub next_client: AtomicU64,
+    say: Say,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Global {
+    /// The state of a process with `shards` shards.
+    pub fn new(
+        shards: usize,
+        config: Config,
+        boot_id: &str,
+        manifest: Manifest,
+        say: Say,
+    ) -> Self {
+        let zeros = || (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        Global {
+            memory: zeros(),
+            memory_max: AtomicU64::new(config.maxmemory),
+            failing: AtomicU64::new(0),
+            failure: Mutex::new(String::new()),
+            idle: AtomicU64::new(0),
+            append_filename: config.appendfilename.clone(),
+            boot_id: boot_id.to_owned(),
+            config: RwLock::new(Arc::new(config)),
+            version: AtomicU64::new(1),
+            manifest: Mutex::new(manifest),
+            cut: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            stop_said: AtomicBool::new(false),
+            clients: AtomicUsize::new(0),
+            connections: zeros(),
+            next_client: AtomicU64::new(1),
+            say,
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Grows with every change of the configuration.
+    pub fn config_version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Changes the configuration: all pairs or none; the error is the reply's text.
+    pub fn change_config(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let next = config.changed(pairs)?;
+        self.memory_max.store(next.maxmemory, Ordering::Relaxed);
+        *config = Arc::new(next);
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether `maxmemory` is set.
+    pub fn memory_bounded(&self) -> bool {
+        self.memory_max.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether all shards together use more than `maxmemory`; `here` is what `shard` uses now.
+    pub fn is_over_memory(&self, shard: usize, here: usize) -> bool {
+        let others = self.memory.iter().enumerate().filter(|(s, _)| *s != shard);
+        let others: usize = others.map(|(_, m)| m.load(Ordering::Relaxed)).sum();
+        (others + here) as u64 > self.memory_max.load(Ordering::Relaxed)
+    }
+
+    /// Publishes what a shard uses.
+    pub fn set_memory(&self, shard: usize, bytes: usize) {
+        self.memory[shard].store(bytes, Ordering::Relaxed);
+    }
+
+    /// A shard's log cannot be written, with the reason, or can again.
+    pub fn log_failing(&self, shard: usize, error: Option<String>) {
+        match error {
+            Some(error) => {
+                self.warn(&format!("Error writing to the AOF file: {error}"));
+                *lock(&self.failure) = error;
+                self.failing.fetch_or(1 << shard, Ordering::SeqCst);
+            }
+            None => {
+                self.warn("AOF write error looks solved. The server can write again.");
+                self.failing.fetch_and(!(1 << shard), Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Whether any shard's log cannot be written.
+    pub fn any_log_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) != 0
+    }
+
+    /// The error that writes are refused with while a log cannot be written.
+    pub fn misconf(&self) -> Option<String> {
+        self.any_log_failing().then(|| {
+            let failure = lock(&self.failure);
+            format!("MISCONF Errors writing to the AOF file: {failure}")
+        })
+    }
+
+    /// Says something to the operator.
+    pub fn notice(&self, text: &str) {
+        (self.say)(Level::Notice, text);
+    }
+
+    /// Says something that wants attention.
+    pub fn warn(&self, text: &str) {
+        (self.say)(Level::Warning, text);
+    }
+
+    /// Ends the process: going on would tell clients what may not be true.
+    pub fn fatal(&self, text: &str) -> ! {
+        self.warn(text);
+        std::process::exit(1);
+    }
+
+    /// `appendfilename`
+    pub fn append_filename(&self) -> &str {
+        &self.append_filename
+    }
+
+    /// The machine's boot id.
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// The manifest in force.
+    pub fn manifest(&self) -> MutexGuard<'_, Manifest> {
+        lock(&self.manifest)
+    }
+
+    /// A newer manifest is in force.
+    pub fn set_manifest(&self, manifest: Manifest) {
+        *lock(&self.manifest) = manifest;
+    }
+
+    /// Claims the right to cut the log.
+    pub fn begin_cut(&self) -> bool {
+        !self.cut.swap(true, Ordering::SeqCst)
+    }
+
+    /// Gives it back.
+    pub fn end_cut(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a cut is under way.
+    pub fn cut_busy(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Asks every shard to stop.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the process is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a shard is at rest.
+    pub fn set_idle(&self, shard: usize, idle: bool) {
+        if idle {
+            self.idle.fetch_or(1 << shard, Ordering::SeqCst);
+        } else {
+            self.idle.fetch_and(!(1 << shard), Ordering::SeqCst);
+        }
+    }
+
+    /// Whether all shards are at rest.
+    pub fn all_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst).count_ones() as usize == self.memory.len()
+    }
+}

@@ -1,0 +1,311 @@
+//! Leases: keyspaces sent to a coordinator, which runs plain single-threaded code on them.
+//!
+//! A lease is an entry for every shard concerned. When it comes up, the shard sends its keyspace to
+//! the coordinator and pauses its FIFO (not its I/O, nor leases it coordinates itself: two shards
+//! that coordinate could otherwise wait for each other). Entries stand in the same order everywhere,
+//! so some lease is always the next one of all its shards: there is no deadlock. The coordinator
+//! runs once every keyspace is there and sends them home with their effects; the owner puts the
+//! entry's mark in front of these and goes on.
+//!
+//! A connection whose lease is under way is not parsed further. Its reply waits until every shard
+//! concerned has released what the lease read and wrote there.
+
+use crate::client::output::{Merged, Remote};
+use crate::client::Conn;
+use crate::command::{Args, Merge, Route, Run, Session, Spaces};
+use crate::keyspace::Keyspace;
+use crate::persist::aof::format::{At, write_entry_mark};
+use crate::resp::Reply;
+use crate::shard::core::{Push, Shard};
+use crate::shard::cut::Diverted;
+use crate::shard::execute::{DataFn, Surroundings, is_dirty};
+use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
+
+/// What is to be done with the keyspaces.
+#[derive(Debug)]
+pub struct Work {
+    /// The commands.
+    pub calls: Vec<Call>,
+    /// They are a transaction: one array of replies.
+    pub exec: bool,
+    /// What the client watches.
+    pub watch: Option<Watched>,
+    /// Whole-keyspace commands among them: the log is cut.
+    pub cut: bool,
+}
+
+/// A lease this shard coordinates.
+#[derive(Debug)]
+pub struct Lease {
+    to: ReplyTo,
+    work: Work,
+    /// The keyspaces that have arrived, by shard.
+    spaces: Vec<Option<Box<Keyspace>>>,
+    missing: usize,
+}
+
+impl Shard {
+    /// Surroundings of an execution in this turn.
+    pub(super) fn around(&mut self) -> Surroundings<'_> {
+        Surroundings {
+            now: self.now,
+            random: &mut self.random,
+            shards: self.order.shards(),
+            string_max: self.config.proto_max_bulk_len,
+        }
+    }
+
+    /// A single command over several shards.
+    pub(super) fn lease_call(&mut self, conn: &mut Conn, targets: u64, call: Call) {
+        let work = Work { calls: vec![call], exec: false, watch: None, cut: false };
+        self.start_lease(conn, targets, work);
+    }
+
+    /// Asks for the keyspaces of `targets`; the connection waits.
+    pub(super) fn start_lease(&mut self, conn: &mut Conn, targets: u64, work: Work) {
+        let lease = self.name();
+        let to = ReplyTo { shard: self.id, conn: conn.key, batch: lease, part: 0 };
+        let missing = targets.count_ones() as usize;
+        conn.blocked = true;
+        conn.targets |= targets;
+        conn.output.push_remote(Remote { id: lease, missing, commands: vec![], parts: vec![] });
+        self.mark_dirty(conn);
+        let spaces = (0..self.shards()).map(|_| None).collect();
+        self.leases.insert(lease, Lease { to, work, spaces, missing });
+        let call = LeaseCall { entry: 0, coordinator: self.id, lease };
+        let shards = (0..self.shards()).filter(|s| targets >> s & 1 == 1);
+        let parts = shards.map(|shard| (shard, Message::Lease(call))).collect();
+        self.pushes.push(Push::Entry { writers: targets, parts });
+    }
+
+    /// A lease has come up in this shard's FIFO.
+    pub(super) fn grant(&mut self, call: LeaseCall) {
+        assert!(self.paused.is_none());
+        let mut space = self.space.take().expect("the FIFO runs only while the data is home");
+        if let Some(log) = &mut self.log
+            && !space.effects.is_empty()
+        {
+            let payload = space.effects.take(Vec::new());
+            log.gather(payload);
+        }
+        self.paused = Some(call.entry);
+        if call.coordinator == self.id {
+            self.granted(call.entry, call.lease, self.id, space);
+        } else {
+            let (entry, lease, shard) = (call.entry, call.lease, self.id);
+            let grant = Message::Grant { entry, lease, shard, space };
+            self.replies.push((call.coordinator, grant));
+        }
+    }
+
+    /// A keyspace has arrived; the last one sets the lease going.
+    pub(super) fn granted(&mut self, entry: u64, lease: u64, shard: usize, space: Box<Keyspace>) {
+        let held = self.leases.get_mut(&lease).expect("a lease lives until it has run");
+        assert!(held.spaces[shard].replace(space).is_none(), "a shard grants once");
+        held.missing -= 1;
+        if held.missing == 0
+            && let Some(held) = self.leases.remove(&lease)
+        {
+            self.run_lease(entry, held);
+        }
+    }
+
+    fn run_lease(&mut self, entry: u64, mut lease: Lease) {
+        let mut conn = self.take_conn(lease.to.conn);
+        let mut orphan = Session::new(0, true);
+        let session = conn.as_mut().map_or(&mut orphan, |c| &mut c.session);
+        let mut out = Reply::new(session.resp3);
+        let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
+        lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = 0);
+        let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
+        if let Some(conn) = &mut conn
+            && let Some(remote) = conn.output.remote_mut(lease.to.batch)
+        {
+            remote.commands = vec![Merged::Ready(out)];
+        }
+        if let Some(conn) = conn {
+            self.put_conn(conn);
+        }
+        let cut = diverted.and_then(|d| self.lead_cut(d, &lease.spaces));
+        self.send_home(entry, lease, aborted, cut);
+    }
+
+    /// Runs the commands; true when a watched key forbade it.
+    fn run_work(
+        &mut self,
+        lease: &mut Lease,
+        session: &mut Session,
+        out: &mut Reply,
+        mut diverted: Option<&mut Diverted>,
+    ) -> bool {
+        let now = self.now.unix_ms();
+        if let Some(watched) = &lease.work.watch {
+            let shards = lease.spaces.len();
+            for (db, key) in &watched.keys {
+                let shard = crate::base::crc::shard_of(key, shards);
+                let space = lease.spaces[shard].as_mut().expect("watched shards are leased");
+                space.lookup(*db, key, now);
+            }
+            let any = lease.spaces.iter_mut().flatten().next().expect("a lease has a shard");
+            if is_dirty(any, &Watched { keys: Vec::new(), flag: watched.flag.clone() }, now) {
+                out.null_array();
+                return true;
+            }
+        }
+        if lease.work.exec {
+            out.array(lease.work.calls.len());
+        }
+        for call in &lease.work.calls {
+            call.request.with(|args| match call.command.run {
+                Run::Session(code) => self.run_session(session, code, args, out),
+                Run::Data(code) => {
+                    let db = if lease.work.exec { session.db } else { call.db };
+                    let before = diverted.as_ref().map(|_| Diverted::weigh(&lease.spaces));
+                    let at = out.checkpoint();
+                    let mut around = self.around();
+                    around.run_leased(&mut lease.spaces, db, call.command.route, code, args, out);
+                    if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
+                        let failed = out.bytes_from(at).first() == Some(&b'-');
+                        diverted.ran(&mut lease.spaces, call, db, args, failed, &before);
+                    }
+                }
+                Run::Control(_) => out.error(b"ERR Command not allowed inside a transaction"),
+            });
+        }
+        false
+    }
+
+    /// Sends the keyspaces home with what their owners need to log.
+    fn send_home(
+        &mut self,
+        entry: u64,
+        lease: Lease,
+        aborted: bool,
+        cut: Option<Vec<crate::shard::message::CutFile>>,
+    ) {
+        let mut writers = 0u64;
+        let mut readers: Vec<At> = Vec::new();
+        for space in lease.spaces.iter().flatten() {
+            if space.effects.is_empty() {
+                readers.push((space.shard as u8, space.effects.end()));
+            } else {
+                writers |= 1 << space.shard;
+            }
+        }
+        for mut space in lease.spaces.into_iter().flatten() {
+            if aborted {
+                // The refusal tells of a write somewhere: it waits for all of them.
+                space.read_tag = space.effects.end();
+            }
+            let shard = space.shard;
+            let cut = cut.as_ref().map(|files| files[shard].clone());
+            let readers = readers.clone();
+            let home = Return { entry, to: lease.to, space, writers, readers, cut };
+            if shard == self.id {
+                self.come_home(home);
+            } else {
+                self.replies.push((shard, Message::Return(Box::new(home))));
+            }
+        }
+    }
+
+    /// This shard's keyspace is back.
+    pub(super) fn come_home(&mut self, home: Return) {
+        assert_eq!(self.paused.take(), Some(home.entry), "a lease ends before the next begins");
+        let mut space = home.space;
+        let mut tag = space.read_tag;
+        if let Some(file) = home.cut {
+            tag = self.begin_cut_part(home.entry, &mut space, file);
+        } else {
+            if home.writers >> self.id & 1 == 1 {
+                let at = space.effects.end() - space.effects.pending().len() as u64;
+                let mut lines = Vec::new();
+                write_entry_mark(&mut lines, home.entry, home.writers, &home.readers);
+                // A lease with one shard is atomic by its frame and needs no mark.
+                if home.writers.count_ones() > 1 || !home.readers.is_empty() {
+                    space.effects.insert(at, &lines);
+                    if let Some(log) = &mut self.log {
+                        log.marked(home.entry, at);
+                    }
+                }
+                tag = space.effects.end();
+            }
+            self.entry_executed(home.entry, space.effects.end());
+        }
+        self.space = Some(space);
+        self.executed += 1;
+        self.answer(tag, home.to.shard, Message::LeaseReleased { to: home.to });
+    }
+}
+
+impl Surroundings<'_> {
+    /// Runs a command of any route on the one keyspace there is, or that owns all it names; gives
+    /// the position its reply waits for.
+    pub fn run_routed(
+        &mut self,
+        space: &mut Keyspace,
+        db: usize,
+        route: Route,
+        code: DataFn,
+        args: &Args<'_>,
+        out: &mut Reply,
+    ) -> u64 {
+        if route != Route::Every(Merge::Random) {
+            return self.run_one(space, db, code, args, out);
+        }
+        let mut part = Reply::new(out.resp3);
+        let tag = self.run_one(space, db, code, args, &mut part);
+        merge_parts(Merge::Random, vec![part], self.random.next_u64(), out);
+        tag
+    }
+
+    /// Runs a command of any route on leased keyspaces.
+    fn run_leased(
+        &mut self,
+        spaces: &mut [Option<Box<Keyspace>>],
+        db: usize,
+        route: Route,
+        code: DataFn,
+        args: &Args<'_>,
+        out: &mut Reply,
+    ) {
+        match route {
+            Route::Every(merge) => {
+                let mut parts = Vec::new();
+                for space in spaces.iter_mut().flatten() {
+                    let mut part = Reply::new(out.resp3);
+                    self.run(Spaces::One(space), db, code, args, &mut part);
+                    parts.push(part);
+                }
+                merge_parts(merge, parts, self.random.next_u64(), out);
+            }
+            Route::Cursor => {
+                let cursor = args.get(1).and_then(|c| std::str::from_utf8(c).ok());
+                let cursor = cursor.and_then(|c| c.parse::<u64>().ok()).unwrap_or(0);
+                let named = (cursor & 63) as usize;
+                let at = if spaces.get(named).is_some_and(Option::is_some) {
+                    named
+                } else {
+                    spaces.iter().position(Option::is_some).expect("a lease has a shard")
+                };
+                let space = spaces[at].as_deref_mut().expect("just looked");
+                self.run(Spaces::One(space), db, code, args, out);
+            }
+            _ => self.run(Spaces::Many(spaces), db, code, args, out),
+        }
+    }
+}
+
+/// Merges the replies of all shards into one.
+pub fn merge_parts(merge: Merge, parts: Vec<Reply>, draw: u64, out: &mut Reply) {
+    let pieces = (0..parts.len()).map(|part| (part, 0, Vec::new())).collect();
+    let parts = parts
+        .into_iter()
+        .map(|part| {
+            let end = part.checkpoint();
+            Some((part, vec![end]))
+        })
+        .collect();
+    let commands = vec![Merged::Many { merge, pieces, count: 0, draw }];
+    Remote { id: 0, missing: 0, commands, parts }.finish(out);
+}

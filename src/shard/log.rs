@@ -1,0 +1,449 @@
+//! The writer of one shard's log: what has been executed becomes frames, frames become durable, and
+//! the release point follows.
+//!
+//! Positions, from behind to ahead:
+//!
+//! ```text
+//! release <= raw <= appended <= end of effects
+//! ```
+//!
+//! * `written`: end of the gap-free prefix in the page cache; `durable`: on the medium.
+//! * `raw`: `durable` under `always`, `written` under `everysec` and `no`.
+//! * `release`: `raw`, stopped in front of the first mark whose entry has not settled. Replies leave
+//!   up to here.
+//!
+//! One write is in flight at a time: a hole in a growing file would read as zeros, which is fatal to
+//! stock Redis. The next commit starts when the previous one completes; meanwhile commands execute
+//! and gather, so the group grows by itself with the disk's latency and a lone client never waits
+//! for a timer.
+//!
+//! A failed write is tried again with the same bytes at the same place: nothing behind it can have
+//! been written. A failed flush is final, since the kernel may have dropped the pages and called
+//! them clean: the process stops, loudly, and recovery tells what the medium kept.
+
+use std::collections::VecDeque;
+
+use crate::persist::aof::format::{FrameHead, HEAD_MAX};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+
+/// When writes are flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FsyncPolicy {
+    /// Before they are acknowledged.
+    Always,
+    /// Once a second.
+    EverySec,
+    /// Every [`LAZY_FLUSH_US`], so that damage and a torn tail can be told apart.
+    No,
+}
+
+/// Flush interval under `everysec`, in microseconds.
+pub const SECOND_US: u64 = 1_000_000;
+/// Flush interval under `no`, in microseconds.
+pub const LAZY_FLUSH_US: u64 = 30_000_000;
+/// How long a failed write waits before it is tried again, in microseconds.
+const RETRY_US: u64 = 100_000;
+
+/// Completion tokens of the log's operations.
+pub mod token {
+    /// The write in flight.
+    pub const WRITE: u64 = 1;
+    /// The flush in flight.
+    pub const SYNC: u64 = 2;
+    /// The flush of a file that a cut has ended.
+    pub const CUT_SYNC: u64 = 3;
+    /// The creation of the file behind a cut.
+    pub const CUT_CREATE: u64 = 4;
+    /// Closing an old file.
+    pub const CLOSE: u64 = 5;
+    /// First token of the cut coordinator's operations.
+    pub const COORDINATOR: u64 = 16;
+}
+
+/// The file that is written.
+#[derive(Clone, Copy, Debug)]
+pub struct LogFile {
+    /// Its descriptor.
+    pub id: FileId,
+    /// Seed of its checksums.
+    pub seed: u64,
+    /// Checksum of its last frame, or the seed.
+    pub sum: u64,
+    /// Its length in bytes.
+    pub offset: u64,
+}
+
+/// What a completion did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to tell.
+    Quiet,
+    /// Writes began to fail, with this error text.
+    Failing(String),
+    /// Writes work again.
+    Mended,
+    /// A flush failed: the process must stop.
+    Fatal(String),
+}
+
+/// The log writer.
+#[derive(Debug)]
+pub struct LogWriter {
+    policy: FsyncPolicy,
+    file: LogFile,
+    /// Payload not yet framed, besides what the keyspace's effects hold.
+    backlog: Vec<u8>,
+    /// Position behind the last frame made.
+    appended: u64,
+    written: u64,
+    durable: u64,
+    /// Frame in flight or waiting for another try, with its end position.
+    in_flight: Option<InFlight>,
+    /// Position a flush in flight will make durable.
+    syncing: Option<u64>,
+    last_sync_us: u64,
+    /// Marks in the log that have not been released: (id, position in front).
+    marks: VecDeque<(u64, u64)>,
+    /// Entries executed and not yet passed: (id, position to pass).
+    entries: VecDeque<(u64, u64)>,
+    release: u64,
+    failing: bool,
+    /// Set while a cut is under way: nothing is framed.
+    held: bool,
+    spare: Vec<u8>,
+    stats: LogStats,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    end: u64,
+    /// The frame's bytes, when it waits for another try.
+    retry: Option<(Vec<u8>, u64)>,
+    len: usize,
+    sum: u64,
+    /// Whether the write was submitted with a flush behind it.
+    sync: bool,
+}
+
+/// Figures for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogStats {
+    /// Frames written.
+    pub frames: u64,
+    /// Bytes written, head lines included.
+    pub bytes: u64,
+    /// Flushes completed.
+    pub syncs: u64,
+    /// Times a flush was due while one was in flight.
+    pub delayed: u64,
+}
+
+impl LogWriter {
+    /// A writer that goes on at `position` in `file`.
+    pub fn new(policy: FsyncPolicy, file: LogFile, position: u64, now_us: u64) -> Self {
+        LogWriter {
+            policy,
+            file,
+            backlog: Vec::new(),
+            appended: position,
+            written: position,
+            durable: position,
+            in_flight: None,
+            syncing: None,
+            last_sync_us: now_us,
+            marks: VecDeque::new(),
+            entries: VecDeque::new(),
+            release: position,
+            failing: false,
+            held: false,
+            spare: Vec::new(),
+            stats: LogStats::default(),
+        }
+    }
+
+    /// The release point.
+    pub fn release(&self) -> u64 {
+        self.release
+    }
+
+    /// Figures for INFO.
+    pub fn stats(&self) -> LogStats {
+        self.stats
+    }
+
+    /// The file being written.
+    pub fn file(&self) -> &LogFile {
+        &self.file
+    }
+
+    /// Position known durable.
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Position behind the last frame made.
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    /// Whether writes fail at present.
+    pub fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// Bytes that wait to be written.
+    pub fn buffered(&self) -> usize {
+        self.backlog.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
+    }
+
+    /// Whether a flush is in flight.
+    pub fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
+    }
+
+    /// Changes the policy; what was acknowledged before keeps the promise it was given.
+    pub fn set_policy(&mut self, policy: FsyncPolicy) {
+        self.policy = policy;
+    }
+
+    /// A part of entry `id` left its mark at `position`.
+    pub fn marked(&mut self, id: u64, position: u64) {
+        assert!(self.marks.back().is_none_or(|m| m.0 < id), "marks ascend by id");
+        self.marks.push_back((id, position));
+    }
+
+    /// A part of the writing entry `id` has been executed, and its effects end at `position`.
+    pub fn executed(&mut self, id: u64, position: u64) {
+        assert!(self.entries.back().is_none_or(|e| e.0 < id), "entries ascend by id");
+        self.entries.push_back((id, position));
+    }
+
+    /// Whether payload waits in here to be framed.
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Takes over payload that stands in front of whatever comes next.
+    pub fn gather(&mut self, payload: Vec<u8>) {
+        if self.backlog.is_empty() {
+            self.backlog = payload;
+        } else {
+            self.backlog.extend_from_slice(&payload);
+        }
+    }
+
+    /// An emptied buffer for the effects.
+    pub fn spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Whether a frame could be started now.
+    pub fn is_free(&self) -> bool {
+        self.in_flight.is_none() && !self.held
+    }
+
+    /// Whether everything gathered has been written and, except under `no`, flushed.
+    pub fn is_clean(&self) -> bool {
+        self.in_flight.is_none() && self.backlog.is_empty() && self.syncing.is_none()
+    }
+
+    /// Starts what can be started: a frame of everything gathered, a flush that is due.
+    pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
+        if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight
+            && *at <= now_us
+        {
+            self.retry(disk);
+        }
+        if self.is_free() && !self.backlog.is_empty() {
+            self.start_frame(disk);
+        }
+        self.start_sync(disk, now_us, false);
+    }
+
+    fn start_frame(&mut self, disk: &mut impl Disk) {
+        let payload = std::mem::take(&mut self.backlog);
+        let head = FrameHead {
+            pos: self.appended,
+            len: payload.len() as u64,
+            durable: self.durable,
+            written: self.written,
+            prev: self.file.sum,
+        };
+        let mut data = Vec::with_capacity(HEAD_MAX + payload.len());
+        let sum = head.encode(&mut data, self.file.seed, &payload);
+        data.extend_from_slice(&payload);
+        self.appended += payload.len() as u64;
+        if payload.capacity() <= 1 << 20 {
+            self.spare = payload;
+            self.spare.clear();
+        }
+        let len = data.len();
+        self.in_flight = Some(InFlight { end: self.appended, retry: None, len, sum, sync: false });
+        self.submit(disk, data);
+    }
+
+    fn submit(&mut self, disk: &mut impl Disk, data: Vec<u8>) {
+        let sync = self.policy == FsyncPolicy::Always;
+        if let Some(flight) = &mut self.in_flight {
+            flight.sync = sync;
+        }
+        let op = DiskOp::Write { file: self.file.id, offset: self.file.offset, data, sync };
+        disk.submit(token::WRITE, op);
+    }
+
+    fn retry(&mut self, disk: &mut impl Disk) {
+        let taken = self.in_flight.as_mut().and_then(|f| f.retry.take());
+        if let Some((data, _)) = taken {
+            self.submit(disk, data);
+        }
+    }
+
+    /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
+    pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
+        let interval = match self.policy {
+            FsyncPolicy::Always if !now => return self.syncing.is_some(),
+            FsyncPolicy::Always | FsyncPolicy::EverySec => SECOND_US,
+            FsyncPolicy::No => LAZY_FLUSH_US,
+        };
+        let due = now || now_us.saturating_sub(self.last_sync_us) >= interval;
+        if self.durable == self.written || !due {
+            return self.syncing.is_some();
+        }
+        if self.syncing.is_some() {
+            self.stats.delayed += u64::from(!now && self.last_sync_us != now_us);
+            return true;
+        }
+        self.syncing = Some(self.written);
+        self.last_sync_us = now_us;
+        disk.submit(token::SYNC, DiskOp::Sync { file: self.file.id });
+        true
+    }
+
+    /// When the next flush is due, in monotonic microseconds, if anything waits for one.
+    pub fn next_due_us(&self) -> Option<u64> {
+        if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight {
+            return Some(*at);
+        }
+        if self.durable == self.written || self.syncing.is_some() {
+            return None;
+        }
+        match self.policy {
+            FsyncPolicy::Always => None,
+            FsyncPolicy::EverySec => Some(self.last_sync_us + SECOND_US),
+            FsyncPolicy::No => Some(self.last_sync_us + LAZY_FLUSH_US),
+        }
+    }
+
+    /// Takes a completion of [`token::WRITE`] or [`token::SYNC`].
+    pub fn done(&mut self, done: DiskDone, now_us: u64) -> Outcome {
+        match done.token {
+            token::WRITE => self.write_done(done, now_us),
+            token::SYNC => self.sync_done(&done),
+            other => unreachable!("token {other} is not the writer's"),
+        }
+    }
+
+    fn write_done(&mut self, done: DiskDone, now_us: u64) -> Outcome {
+        if done.sync_failed {
+            return Outcome::Fatal(format!("flushing the log failed: {:?}", done.result.err()));
+        }
+        let flight = self.in_flight.as_mut().expect("a write was in flight");
+        if let Err(error) = done.result {
+            flight.retry = Some((done.data, now_us + RETRY_US));
+            let first = !std::mem::replace(&mut self.failing, true);
+            return if first { Outcome::Failing(error.to_string()) } else { Outcome::Quiet };
+        }
+        let flight = self.in_flight.take().expect("a write was in flight");
+        self.file.offset += flight.len as u64;
+        self.file.sum = flight.sum;
+        self.written = flight.end;
+        self.stats.frames += 1;
+        self.stats.bytes += flight.len as u64;
+        if flight.sync {
+            self.durable = self.written;
+            self.stats.syncs += 1;
+        }
+        if std::mem::replace(&mut self.failing, false) { Outcome::Mended } else { Outcome::Quiet }
+    }
+
+    fn sync_done(&mut self, done: &DiskDone) -> Outcome {
+        let upto = self.syncing.take().expect("a flush was in flight");
+        if let Err(error) = &done.result {
+            return Outcome::Fatal(format!("flushing the log failed: {error}"));
+        }
+        self.durable = self.durable.max(upto);
+        self.stats.syncs += 1;
+        Outcome::Quiet
+    }
+
+    /// The raw point.
+    pub fn raw(&self) -> u64 {
+        match self.policy {
+            FsyncPolicy::Always => self.durable,
+            FsyncPolicy::EverySec | FsyncPolicy::No => self.written,
+        }
+    }
+
+    /// The highest entry that the raw point has newly passed.
+    pub fn passed(&mut self) -> Option<u64> {
+        let raw = self.raw();
+        let mut passed = None;
+        while let Some(&(id, position)) = self.entries.front()
+            && position <= raw
+        {
+            self.entries.pop_front();
+            passed = Some(id);
+        }
+        passed
+    }
+
+    /// Moves the release point as far as `settled` allows; true when it moved.
+    pub fn advance(&mut self, settled: u64) -> bool {
+        while self.marks.front().is_some_and(|m| m.0 <= settled) {
+            self.marks.pop_front();
+        }
+        let stop = self.marks.front().map_or(u64::MAX, |m| m.1);
+        let release = self.raw().min(stop);
+        // A policy made stricter moves the raw point back; what was released stays released.
+        let moved = release > self.release;
+        self.release = self.release.max(release);
+        moved
+    }
+
+    /// Whether a mark that has not settled holds the release point back.
+    pub fn is_stuck(&self) -> bool {
+        self.marks.front().is_some_and(|m| m.1 < self.raw())
+    }
+
+    /// A cut begins: frames what is gathered and then frames no more until [`LogWriter::resume`].
+    /// True when everything up to the end is in flight or written.
+    pub fn hold(&mut self, disk: &mut impl Disk) -> bool {
+        if self.in_flight.is_none() && !self.backlog.is_empty() && !self.held {
+            self.start_frame(disk);
+        }
+        let all_framed = self.backlog.is_empty();
+        self.held = all_framed;
+        all_framed
+    }
+
+    /// Whether, during a cut, everything framed has been written.
+    pub fn is_drained(&self) -> bool {
+        self.in_flight.is_none() && self.backlog.is_empty() && self.syncing.is_none()
+    }
+
+    /// The flush in front of a cut has made everything durable.
+    pub fn all_durable(&mut self) {
+        self.durable = self.written;
+    }
+
+    /// The cut is committed: the log goes on in `file`, at `position`.
+    pub fn resume(&mut self, file: LogFile, position: u64) {
+        assert!(self.in_flight.is_none() && self.syncing.is_none());
+        assert!(self.durable == self.appended && position > self.appended);
+        self.file = file;
+        self.appended = position;
+        self.written = position;
+        self.durable = position;
+        self.held = false;
+    }
+}

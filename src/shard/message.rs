@@ -1,0 +1,179 @@
+//! What shards send each other.
+
+use std::os::fd::OwnedFd;
+
+use crate::base::clock::Now;
+use crate::client::ConnKey;
+use crate::command::{Command, OwnedRequest};
+use crate::keyspace::Keyspace;
+use crate::keyspace::watch::WatchFlag;
+use crate::persist::aof::format::At;
+use crate::resp::{Checkpoint, Reply};
+
+/// One message. `Job` and `Lease` are entries of the execution FIFO; everything else is handled
+/// when it is taken, wherever it stands.
+#[derive(Debug)]
+pub enum Message {
+    /// Commands to execute.
+    Job(Box<Job>),
+    /// The keyspace is wanted on lease.
+    Lease(LeaseCall),
+    /// A job's replies, released by the shard that executed it.
+    Done(Box<JobDone>),
+    /// A keyspace, to the coordinator that asked for it.
+    Grant {
+        /// The lease's entry.
+        entry: u64,
+        /// The coordinator's name for the lease.
+        lease: u64,
+        /// Whose it is.
+        shard: usize,
+        /// The keyspace.
+        space: Box<Keyspace>,
+    },
+    /// A keyspace, home to its owner.
+    Return(Box<Return>),
+    /// The owner has released everything a lease's reply tells of its data.
+    LeaseReleased {
+        /// Where the lease's reply goes.
+        to: ReplyTo,
+    },
+    /// Entries have settled: look at the release point again.
+    Settled,
+    /// Progress of a cut; see [`super::cut`].
+    Cut(CutStep),
+    /// A connection that another shard has accepted.
+    Adopt(OwnedFd),
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyTo {
+    /// The shard of the connection.
+    pub shard: usize,
+    /// The connection.
+    pub conn: ConnKey,
+    /// The batch in its output.
+    pub batch: u64,
+    /// The part of the batch.
+    pub part: usize,
+}
+
+/// Commands of one batch for one shard, in program order.
+#[derive(Debug)]
+pub struct Job {
+    /// Entry id; 0 for a plain message, which has no order relative to other shards.
+    pub entry: u64,
+    /// Shards whose part of the entry writes under one mark; empty when it needs none.
+    pub participants: u64,
+    /// Where the replies go.
+    pub to: ReplyTo,
+    /// Encode replies for RESP3.
+    pub resp3: bool,
+    /// The time all parts of the batch see.
+    pub now: Now,
+    /// The commands.
+    pub items: Vec<Item>,
+}
+
+/// One element of a job.
+#[derive(Debug)]
+pub enum Item {
+    /// A command, or the part of it that concerns this shard.
+    Run(Call),
+    /// A whole transaction.
+    Exec {
+        /// Its commands.
+        calls: Vec<Call>,
+        /// What the client watches, all of it on this shard.
+        watch: Option<Watched>,
+    },
+    /// WATCH of these keys.
+    Watch(Watched),
+}
+
+/// A command with its arguments.
+#[derive(Debug)]
+pub struct Call {
+    /// The row of the command table.
+    pub command: &'static Command,
+    /// The client's database.
+    pub db: usize,
+    /// The arguments.
+    pub request: OwnedRequest,
+}
+
+/// Watched keys and the flag raised when one changes.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// (database, key).
+    pub keys: Vec<(usize, Vec<u8>)>,
+    /// Raised by the owner.
+    pub flag: WatchFlag,
+}
+
+/// The replies of a job.
+#[derive(Debug)]
+pub struct JobDone {
+    /// Where they go.
+    pub to: ReplyTo,
+    /// All of them.
+    pub reply: Reply,
+    /// Where each item's reply ends.
+    pub ends: Vec<Checkpoint>,
+}
+
+/// A request for a keyspace.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseCall {
+    /// The entry.
+    pub entry: u64,
+    /// Who coordinates it.
+    pub coordinator: usize,
+    /// The coordinator's name for it.
+    pub lease: u64,
+}
+
+/// A keyspace on its way home.
+#[derive(Debug)]
+pub struct Return {
+    /// The lease's entry.
+    pub entry: u64,
+    /// Where the lease's reply goes; its shard coordinated the lease.
+    pub to: ReplyTo,
+    /// The keyspace, with the effects it now holds.
+    pub space: Box<Keyspace>,
+    /// Shards with effects, as a set; empty when the lease changed nothing.
+    pub writers: u64,
+    /// Shards that were only read, and where their logs stood.
+    pub readers: Vec<At>,
+    /// The lease changed the whole keyspace: the log goes on in a new file.
+    pub cut: Option<CutFile>,
+}
+
+/// The file in which a shard's log goes on behind a cut.
+#[derive(Clone, Debug)]
+pub struct CutFile {
+    /// The cut's coordinator.
+    pub coordinator: usize,
+    /// Its name.
+    pub name: String,
+    /// The seed of its checksums.
+    pub seed: u64,
+}
+
+/// Steps of a cut between its coordinator and the shards.
+#[derive(Debug)]
+pub enum CutStep {
+    /// A shard's old file is durable to its end and its new file exists.
+    Ready {
+        /// The shard.
+        shard: usize,
+        /// Where the old file ended.
+        end: u64,
+        /// Checksum of its last frame, or its seed.
+        sum: u64,
+    },
+    /// The manifest that names the new files is durable: they may be written.
+    Committed,
+}

@@ -1,0 +1,113 @@
+//! The release point at work: what a completion sets free, what executed effects become, and the
+//! marks that carry causality between logs.
+
+use crate::persist::aof::format::write_seen_mark;
+use crate::persist::disk::{Disk, DiskDone};
+use crate::shard::core::Shard;
+use crate::shard::log::Outcome;
+use crate::shard::message::Message;
+
+impl Shard {
+    /// A write or flush of the log has completed.
+    pub(super) fn log_done(&mut self, done: DiskDone) {
+        let now = self.now.mono_us;
+        let log = self.log.as_mut().expect("only a log writes");
+        match log.done(done, now) {
+            Outcome::Quiet => {}
+            Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
+            Outcome::Mended => self.global.log_failing(self.id, None),
+            Outcome::Fatal(error) => self.global.fatal(&error),
+        }
+        self.move_release();
+    }
+
+    /// Moves the release point as far as it goes and frees what waited for it.
+    pub(super) fn move_release(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        if let Some(id) = log.passed() {
+            self.order.pass(self.id, id);
+            for shard in self.order.stuck(self.id) {
+                self.replies.push((shard, Message::Settled));
+            }
+        }
+        let mut moved = log.advance(self.order.settled());
+        if log.is_stuck() {
+            // Said before looking again: whoever settles the entry afterwards sees it and tells.
+            self.order.set_stuck(self.id, true);
+            moved |= log.advance(self.order.settled());
+        }
+        if !log.is_stuck() {
+            self.order.set_stuck(self.id, false);
+        }
+        if moved {
+            self.released();
+        }
+    }
+
+    fn released(&mut self) {
+        let release = self.release();
+        self.order.set_released(self.id, release);
+        let replies = &mut self.replies;
+        self.held.retain_mut(|(position, shard, message)| {
+            let free = *position <= release;
+            if free {
+                replies.push((*shard, std::mem::replace(message, Message::Settled)));
+            }
+            !free
+        });
+        for key in std::mem::take(&mut self.waiters) {
+            if let Some(mut conn) = self.take_conn(key) {
+                conn.waiting = false;
+                self.mark_dirty(&mut conn);
+                self.put_conn(conn);
+            }
+        }
+    }
+
+    /// Hands what was executed to the log and starts what can be started.
+    pub(super) fn write_log(&mut self, disk: &mut impl Disk) {
+        let Some(log) = &mut self.log else { return };
+        if self.cut.is_none()
+            && log.is_free()
+            && let Some(space) = &mut self.space
+            && !space.effects.is_empty()
+        {
+            let payload = space.effects.take(log.spare());
+            log.gather(payload);
+        }
+        log.pump(disk, self.now.mono_us);
+    }
+
+    /// Prepares the causality mark for this turn's effects, if other shards' release points have
+    /// moved since the last one: what is written now may have seen anything up to there.
+    ///
+    /// Read behind the take of the inbox: whatever executes in this turn was pushed or received
+    /// before that, and so could know of no later point.
+    pub(super) fn note_seen(&mut self) {
+        if self.shards() == 1 || self.log.is_none() {
+            return;
+        }
+        let Some(space) = &mut self.space else { return };
+        if space.effects.preface_used() {
+            self.preface_seen.clear();
+        } else {
+            // The last preface was not used: its points are still to be named.
+            for &(shard, before) in &self.preface_seen {
+                self.seen[usize::from(shard)] = before;
+            }
+            self.preface_seen.clear();
+        }
+        let mut marks = Vec::new();
+        for shard in 0..self.order.shards() {
+            let released = self.order.released(shard);
+            if shard != self.id && released != self.seen[shard] {
+                self.preface_seen.push((shard as u8, self.seen[shard]));
+                self.seen[shard] = released;
+                marks.push((shard as u8, released));
+            }
+        }
+        let mut lines = Vec::new();
+        write_seen_mark(&mut lines, &marks);
+        space.effects.set_preface(lines);
+    }
+}

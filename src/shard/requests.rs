@@ -1,0 +1,416 @@
+//! From bytes to execution: parsing a connection's input, checking each request as Redis does, and
+//! routing it to whoever owns its keys.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::base::crc::shard_of;
+use crate::client::output::Slot;
+use crate::client::{Conn, ConnKey, Input};
+use crate::command::{Args, Command, Flags, Merge, OwnedRequest, Route, Run, table};
+use crate::resp::{Limits, ProtocolError, Reply, Status};
+use crate::shard::batch::{BATCH_MAX, Batch};
+use crate::shard::core::Shard;
+use crate::shard::execute::{DataFn, Surroundings};
+use crate::shard::message::{Call, Item};
+
+const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
+const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
+const NOT_IN_MULTI: &[u8] = b"ERR Command not allowed inside a transaction";
+
+/// Outstanding output at which a connection's input is left alone, in bytes; the smaller one when
+/// all connections together hold more than [`OUTPUT_TOTAL`].
+const OUTPUT_MAX: usize = 1 << 20;
+const OUTPUT_MIN: usize = 8 << 10;
+const OUTPUT_TOTAL: usize = 64 << 20;
+
+/// What remains of a chunk once requests have been taken from it.
+struct Rest {
+    /// Where the first unconsumed byte stands.
+    from: usize,
+    /// How many bytes from there are to be kept.
+    keep: usize,
+}
+
+/// What became of a request.
+#[derive(PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Queued, run or sent.
+    Yes,
+    /// It has to wait for what is under way; it is looked at again later.
+    NotYet,
+}
+
+impl Shard {
+    /// A connection has received `data`.
+    pub fn input(&mut self, key: ConnKey, data: &[u8]) {
+        let Some(mut conn) = self.take_conn(key) else { return };
+        conn.last_us = self.now.mono_us;
+        self.consume(&mut conn, data);
+        self.put_conn(conn);
+    }
+
+    /// Goes through a connection's input with `chunk` added to it.
+    pub(super) fn consume(&mut self, conn: &mut Conn, chunk: &[u8]) {
+        if conn.ended || conn.session.closing {
+            return conn.input.clear();
+        }
+        let chunk = conn.input.feed_big(chunk);
+        if conn.input.wants_big() {
+            return;
+        }
+        if conn.blocked || self.paused.is_some() || self.is_full(conn) {
+            conn.input.buf.extend_from_slice(chunk);
+            if self.paused.is_some() {
+                self.go_on(conn);
+            }
+            return self.check_input_limit(conn);
+        }
+        let mut input = std::mem::take(&mut conn.input);
+        let kept = std::mem::take(&mut input.buf);
+        if kept.is_empty() {
+            let rest = self.requests(conn, &mut input, chunk);
+            input.buf.extend_from_slice(&chunk[rest.from..rest.from + rest.keep]);
+        } else {
+            let mut bytes = kept;
+            bytes.extend_from_slice(chunk);
+            let rest = self.requests(conn, &mut input, &bytes);
+            bytes.truncate(rest.from + rest.keep);
+            bytes.drain(..rest.from);
+            if !bytes.is_empty() {
+                input.buf = bytes;
+            }
+        }
+        conn.input = input;
+        self.check_input_limit(conn);
+    }
+
+    /// Whether so much is outstanding that the connection must wait before it asks for more.
+    pub(super) fn is_full(&self, conn: &Conn) -> bool {
+        let max = if self.output_bytes > OUTPUT_TOTAL { OUTPUT_MIN } else { OUTPUT_MAX };
+        conn.output.len() > max
+    }
+
+    fn check_input_limit(&mut self, conn: &mut Conn) {
+        if conn.input.len() > self.config.client_query_buffer_limit as usize {
+            conn.input.clear();
+            conn.session.closing = true;
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// Takes requests from `bytes` until they end, the connection must wait, or the turn's share
+    /// is used up.
+    fn requests(&mut self, conn: &mut Conn, input: &mut Input, bytes: &[u8]) -> Rest {
+        let mut batch = None;
+        let mut at = 0;
+        let mut keep = None;
+        loop {
+            if conn.blocked || conn.session.closing || self.is_full(conn) {
+                break;
+            }
+            if batch.as_ref().is_some_and(|b: &Batch| b.len() >= BATCH_MAX) {
+                self.go_on(conn);
+                break;
+            }
+            let limits = Limits {
+                bulk_max: self.config.proto_max_bulk_len as usize,
+                authenticated: conn.session.authenticated,
+            };
+            match input.parser.advance(&bytes[at..], &limits) {
+                Ok(Status::Ready(len)) => {
+                    let raw = &bytes[at..at + len];
+                    if self.parsed(conn, &mut batch, input, raw) == Taken::NotYet {
+                        break;
+                    }
+                    at += len;
+                    input.parser.reset();
+                    input.big_done = None;
+                }
+                Ok(Status::Nothing(len)) => {
+                    at += len;
+                    input.parser.reset();
+                }
+                Ok(Status::More) => break,
+                Ok(Status::Big(len)) => {
+                    let prefix = input.parser.scanned();
+                    input.begin_big(len, &bytes[at + prefix..]);
+                    keep = Some(prefix);
+                    break;
+                }
+                Err(error) => {
+                    self.breach(conn, &mut batch, &error);
+                    at = bytes.len();
+                    break;
+                }
+            }
+        }
+        if let Some(batch) = batch {
+            self.dispatch(conn, batch);
+        }
+        self.mark_dirty(conn);
+        Rest { from: at, keep: keep.unwrap_or(bytes.len() - at) }
+    }
+
+    fn breach(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, error: &ProtocolError) {
+        self.tell(conn, batch, |out| out.error(error.0.as_bytes()));
+        conn.session.closing = true;
+    }
+
+    /// Builds the arguments of a parsed request and hands it on.
+    fn parsed(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        input: &Input,
+        raw: &[u8],
+    ) -> Taken {
+        let parser = &input.parser;
+        let from = parser.words().unwrap_or(raw);
+        let mut items = SmallVec::<[&[u8]; 8]>::new();
+        let big: Option<(usize, &Bytes)> = parser.big().zip(input.big_done.as_ref());
+        for (i, &(start, end)) in parser.ranges().iter().enumerate() {
+            match big {
+                Some((at, bytes)) if at == i => items.push(bytes),
+                _ => items.push(&from[start..end]),
+            }
+        }
+        let mut args = match (parser.words(), big) {
+            (None, None) => Args::with_raw(&items, raw),
+            _ => Args::new(&items),
+        };
+        if let Some((at, bytes)) = big {
+            args = args.sharing(at, bytes);
+        }
+        self.request(conn, batch, &args)
+    }
+
+    /// Checks a request in the order in which Redis does, then queues or runs it.
+    fn request(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
+        let command = match table::resolve(args) {
+            Ok(command) => command,
+            Err(fault) => return self.refuse(conn, batch, &fault.0),
+        };
+        let flags = command.flags;
+        if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
+            return self.refuse(conn, batch, NO_AUTH);
+        }
+        let queueing = conn.session.multi.is_some() && !flags.has(Flags::NO_QUEUE);
+        if self.global.memory_bounded()
+            && (flags.has(Flags::DENYOOM) || queueing)
+            && self.is_over_memory()
+        {
+            return self.refuse(conn, batch, OUT_OF_MEMORY);
+        }
+        if self.global.any_log_failing()
+            && (flags.has(Flags::WRITE) || command.name == "ping")
+            && let Some(text) = self.global.misconf()
+        {
+            return self.refuse(conn, batch, text.as_bytes());
+        }
+        if queueing {
+            if flags.has(Flags::NO_MULTI) {
+                return self.refuse(conn, batch, NOT_IN_MULTI);
+            }
+            self.queue(conn, command, args);
+            self.tell(conn, batch, |out| out.simple("QUEUED"));
+            return Taken::Yes;
+        }
+        match command.run {
+            Run::Data(code) => self.data(conn, batch, command, code, args),
+            Run::Session(code) => {
+                if flags.has(Flags::SETTLE) && self.is_out(conn, batch) {
+                    return Taken::NotYet;
+                }
+                let mut out = Reply::new(conn.session.resp3);
+                self.run_session(&mut conn.session, code, args, &mut out);
+                self.tell(conn, batch, |to| to.append(out));
+                Taken::Yes
+            }
+            Run::Control(control) => match self.control(conn, batch, control, args) {
+                true => Taken::Yes,
+                false => Taken::NotYet,
+            },
+        }
+    }
+
+    /// Answers with an error; inside MULTI the transaction fails with it.
+    fn refuse(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, text: &[u8]) -> Taken {
+        if let Some(multi) = &mut conn.session.multi {
+            multi.failed = true;
+        }
+        self.tell(conn, batch, |out| out.error(text));
+        Taken::Yes
+    }
+
+    /// Whether something of this connection is with other shards or about to be.
+    pub(super) fn is_out(&self, conn: &Conn, batch: &Option<Batch>) -> bool {
+        batch.is_some() || conn.output.has_remote()
+    }
+
+    /// Appends a reply that tells of no data, in its place.
+    pub(super) fn tell(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        write: impl FnOnce(&mut Reply),
+    ) {
+        if self.is_out(conn, batch) {
+            let mut reply = Reply::new(conn.session.resp3);
+            write(&mut reply);
+            return batch.get_or_insert_default().ready(reply);
+        }
+        match conn.output.slots.back_mut() {
+            None => {
+                conn.output.ready.resp3 = conn.session.resp3;
+                write(&mut conn.output.ready);
+            }
+            Some(_) => {
+                let mut reply = Reply::new(conn.session.resp3);
+                write(&mut reply);
+                conn.output.hold(0, reply);
+            }
+        }
+    }
+
+    /// Routes a data command.
+    fn data(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        code: DataFn,
+        args: &Args<'_>,
+    ) -> Taken {
+        let shards = self.shards();
+        let route = command.route_of(args.len());
+        match route {
+            Route::Cut => return self.cut_command(conn, batch, command, args),
+            Route::Every(Merge::Random) if shards == 1 => {
+                self.run_here(conn, |around, space, db, out| {
+                    around.run_routed(space, db, route, code, args, out)
+                });
+                return Taken::Yes;
+            }
+            _ => {}
+        }
+        let targets = self.targets(command, route, args);
+        if targets.count_ones() == 1 {
+            let shard = targets.trailing_zeros() as usize;
+            if shard == self.id && !self.is_out(conn, batch) {
+                self.run_here(conn, |around, space, db, out| {
+                    around.run_one(space, db, code, args, out)
+                });
+            } else {
+                let request = OwnedRequest::from_args(args);
+                let call = Call { command, db: conn.session.db, request };
+                batch.get_or_insert_default().one(shard, Item::Run(call));
+            }
+            return Taken::Yes;
+        }
+        let db = conn.session.db;
+        match route {
+            Route::Split(merge) => {
+                batch.get_or_insert_default().split(command, merge, db, args, shards);
+            }
+            Route::Every(merge) => {
+                let draw = self.random.next_u64();
+                batch.get_or_insert_default().every(command, merge, db, args, shards, draw);
+            }
+            _ => {
+                if self.is_out(conn, batch) {
+                    return Taken::NotYet;
+                }
+                let request = OwnedRequest::from_args(args);
+                self.lease_call(conn, targets, Call { command, db, request });
+            }
+        }
+        Taken::Yes
+    }
+
+    /// The shards a command concerns, as a set; never empty.
+    pub(super) fn targets(&self, command: &Command, route: Route, args: &Args<'_>) -> u64 {
+        let shards = self.shards();
+        let here = 1 << self.id;
+        if shards == 1 {
+            return here;
+        }
+        let of_keys = |take: usize| {
+            let positions = command.key_positions(args.len()).take(take);
+            let set = positions.fold(0u64, |set, at| set | 1 << shard_of(&args[at], shards));
+            if set == 0 { here } else { set }
+        };
+        match route {
+            Route::Here => here,
+            Route::Key => of_keys(1),
+            Route::Split(_) | Route::Lease => of_keys(usize::MAX),
+            Route::Every(_) | Route::Cut => all_shards(shards),
+            Route::Cursor => {
+                let cursor = args.get(1).and_then(|c| std::str::from_utf8(c).ok());
+                let cursor = cursor.and_then(|c| c.parse::<u64>().ok()).unwrap_or(0);
+                let shard = (cursor & 63) as usize;
+                if shard < shards { 1 << shard } else { here }
+            }
+        }
+    }
+
+    /// Executes at once on this shard's data and puts the reply where the log allows it.
+    pub(super) fn run_here(
+        &mut self,
+        conn: &mut Conn,
+        run: impl FnOnce(&mut Surroundings<'_>, &mut crate::keyspace::Keyspace, usize, &mut Reply) -> u64,
+    ) {
+        let framed = self.framed();
+        let release = self.release();
+        let resp3 = conn.session.resp3;
+        let shards = self.order.shards();
+        let space = self.space.as_deref_mut().expect("requests run only while the data is home");
+        let mut around = Surroundings {
+            now: self.now,
+            random: &mut self.random,
+            shards,
+            string_max: self.config.proto_max_bulk_len,
+        };
+        self.executed += 1;
+        let db = conn.session.db;
+        if conn.output.slots.is_empty() {
+            let out = &mut conn.output.ready;
+            out.resp3 = resp3;
+            let at = out.checkpoint();
+            let tag = run(&mut around, space, db, out);
+            if tag > release {
+                let reply = out.split_off(at);
+                conn.output.hold(tag, reply);
+            }
+            return;
+        }
+        // Replies of one frame are released together, so they may wait together; joining one that
+        // waits for an earlier frame would hold it back.
+        let joins = matches!(conn.output.slots.back(),
+            Some(Slot::Held { position, .. }) if *position > framed);
+        if !joins {
+            let reply = Reply::new(resp3);
+            conn.output.slots.push_back(Slot::Held { position: 0, reply });
+        }
+        let Some(Slot::Held { position, reply }) = conn.output.slots.back_mut() else {
+            unreachable!("the last slot is a held reply")
+        };
+        reply.resp3 = resp3;
+        let before = reply.len();
+        let tag = run(&mut around, space, db, reply);
+        *position = (*position).max(tag);
+        let grown = reply.len() - before;
+        conn.output.grew(grown);
+    }
+
+    /// Whether writes that need memory are to be refused.
+    pub(super) fn is_over_memory(&self) -> bool {
+        let here = self.space.as_ref().map_or(0, |s| s.memory());
+        self.global.is_over_memory(self.id, here)
+    }
+}
+
+/// The set of all shards.
+pub fn all_shards(shards: usize) -> u64 {
+    if shards == 64 { u64::MAX } else { (1 << shards) - 1 }
+}

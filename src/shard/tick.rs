@@ -1,0 +1,184 @@
+//! The loop of a shard thread: the steps of [`super::core`] driven by a ring.
+//!
+//! Completions are queued by `enter` and handled after it, never inside. A shard that has nothing to
+//! do says so in its inbox, looks once more, and blocks in `enter`; whoever pushes afterwards wakes
+//! it through its eventfd.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::base::clock::SystemClock;
+use crate::client::ConnKey;
+use crate::command::Session;
+use crate::resp::Reply;
+use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
+use crate::shard::core::Shard;
+
+/// Longest time a shard blocks when nothing is due, in microseconds.
+const IDLE_US: u64 = 1_000_000;
+/// Unconsumed input at which a connection that must wait is no longer received from, in bytes.
+const INPUT_STOP: usize = 64 * 1024;
+
+/// A shard with its ring.
+pub struct Tick {
+    shard: Shard,
+    ring: Ring,
+    clock: SystemClock,
+    /// What this turn's reap brought, in order.
+    received: Vec<Received>,
+    sends: Vec<(ConnKey, Reply)>,
+    /// Listeners, on the shard that accepts.
+    listeners: Vec<u32>,
+    stopping: bool,
+}
+
+enum Received {
+    Data(ConnId, RecvBuffer),
+    End(ConnId),
+}
+
+fn key(conn: ConnId) -> ConnKey {
+    ConnKey { index: conn.index, generation: conn.generation }
+}
+
+fn conn_id(key: ConnKey) -> ConnId {
+    ConnId { index: key.index, generation: key.generation }
+}
+
+impl Tick {
+    /// A shard thread over its ring; `listeners` only on the shard that accepts.
+    pub fn new(shard: Shard, mut ring: Ring, clock: SystemClock, listeners: Vec<OwnedFd>) -> Self {
+        let listeners = listeners.into_iter().map(|socket| ring.listen(socket)).collect();
+        Tick {
+            shard,
+            ring,
+            clock,
+            received: Vec::new(),
+            sends: Vec::new(),
+            listeners,
+            stopping: false,
+        }
+    }
+
+    /// Runs until the process stops; gives the shard back with its log durable.
+    pub fn run(mut self) -> Shard {
+        loop {
+            self.turn();
+            if self.stopping && self.shard.has_stopped() {
+                return self.shard;
+            }
+            let wait = self.wait();
+            if let Err(error) = self.ring.enter(wait) {
+                self.shard.fatal(&format!("io_uring_enter failed: {error}"));
+            }
+            self.shard.awake();
+        }
+    }
+
+    fn turn(&mut self) {
+        self.shard.begin_turn(self.clock.now());
+        self.reap();
+        self.shard.take_inbox();
+        for socket in self.shard.take_adoptions() {
+            self.adopt(socket);
+        }
+        self.shard.run_fifo();
+        for received in std::mem::take(&mut self.received) {
+            match received {
+                Received::Data(conn, buffer) => {
+                    self.shard.input(key(conn), self.ring.bytes(&buffer));
+                    self.ring.recycle(buffer);
+                    self.hold_back(conn);
+                }
+                Received::End(conn) => {
+                    self.shard.disconnect(key(conn));
+                    self.ring.close(conn, false);
+                }
+            }
+        }
+        self.shard.run_again();
+        for conn in self.shard.take_resumed() {
+            self.ring.start_receive(conn_id(conn));
+        }
+        self.shard.housekeep();
+        let sends = &mut self.sends;
+        self.shard.end_turn(&mut self.ring, &mut |conn, reply| sends.push((conn, reply)));
+        for (conn, reply) in self.sends.drain(..) {
+            let (buf, shared) = reply.into_parts();
+            self.ring.send(conn_id(conn), buf, shared);
+        }
+        for conn in self.shard.take_closing() {
+            self.ring.close(conn_id(conn), false);
+            self.shard.disconnect(conn);
+        }
+        if self.shard.should_stop() && !self.stopping {
+            self.stopping = true;
+            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some(event) = self.ring.next_event() {
+            match event {
+                Event::Accepted { conn, .. } => self.accepted(conn),
+                Event::AcceptFailed { error, .. } => {
+                    self.shard.warn(&format!("Accepting client connection: {error}"));
+                }
+                Event::Received { conn, data } => self.received.push(Received::Data(conn, data)),
+                Event::Ended { conn, .. } => self.received.push(Received::End(conn)),
+                Event::Sent { conn, result, .. } => self.shard.sent(key(conn), result.is_ok()),
+                Event::Closed { .. } | Event::Woken => {}
+                Event::Disk(done) => self.shard.disk_done(done, &mut self.ring),
+            }
+        }
+    }
+
+    /// A new connection: refused, kept, or handed to the shard with the fewest.
+    fn accepted(&mut self, conn: ConnId) {
+        let peer = self.ring.peer(conn);
+        if let Err(refusal) = self.shard.admit(&peer) {
+            self.ring.send(conn, refusal.to_vec(), Vec::new());
+            return self.ring.close(conn, false);
+        }
+        let target = self.shard.least_loaded();
+        if target == self.shard.id {
+            return self.begin(conn);
+        }
+        match self.ring.disown(conn) {
+            Some(socket) => self.shard.hand_over(target, socket),
+            None => self.shard.unload(),
+        }
+    }
+
+    /// A connection that another shard accepted.
+    fn adopt(&mut self, socket: OwnedFd) {
+        match self.ring.adopt(socket) {
+            Ok(conn) => self.begin(conn),
+            Err(_) => self.shard.unload(),
+        }
+    }
+
+    fn begin(&mut self, conn: ConnId) {
+        let (id, authenticated) = self.shard.new_client();
+        self.shard.connect(key(conn), Session::new(id, authenticated));
+        self.ring.start_receive(conn);
+    }
+
+    /// Stops receiving from a connection whose input piles up because it must wait.
+    fn hold_back(&mut self, conn: ConnId) {
+        if self.shard.stop_if_piled(key(conn), INPUT_STOP) {
+            self.ring.stop_receive(conn);
+        }
+    }
+
+    fn wait(&mut self) -> Wait {
+        if self.shard.is_busy() {
+            return Wait::No;
+        }
+        if !self.shard.sleep() {
+            return Wait::No;
+        }
+        let due = self.shard.next_due_us().min(IDLE_US);
+        Wait::Until(Duration::from_micros(due.max(1)))
+    }
+}

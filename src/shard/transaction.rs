@@ -1,0 +1,264 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH and RESET: commands that steer their connection.
+
+use std::sync::Arc;
+
+use crate::base::crc::shard_of;
+use crate::client::Conn;
+use crate::command::session::{Multi, Watch};
+use crate::command::table::Control;
+use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run};
+use crate::resp::Reply;
+use crate::shard::batch::Batch;
+use crate::shard::core::Shard;
+use crate::shard::execute::{is_dirty, watch};
+use crate::shard::lease::Work;
+use crate::shard::message::{Call, Item, Watched};
+use crate::shard::requests::all_shards;
+
+const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
+
+impl Shard {
+    /// Queues a command of an open transaction.
+    pub(super) fn queue(&mut self, conn: &mut Conn, command: &'static Command, args: &Args<'_>) {
+        let limit = self.config.client_query_buffer_limit as usize;
+        let Some(multi) = &mut conn.session.multi else { return };
+        let request = OwnedRequest::from_args(args);
+        multi.size += request.size();
+        if multi.size > limit {
+            conn.session.closing = true;
+        }
+        multi.queue.push((command, request));
+    }
+
+    /// Carries out a steering command; false when it has to wait.
+    pub(super) fn control(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        control: Control,
+        args: &Args<'_>,
+    ) -> bool {
+        let in_multi = conn.session.multi.is_some();
+        match control {
+            Control::Multi if in_multi => {
+                self.tell(conn, batch, |out| out.error(b"ERR MULTI calls can not be nested"));
+            }
+            Control::Multi => {
+                conn.session.multi = Some(Box::new(Multi::default()));
+                self.tell(conn, batch, Reply::ok);
+            }
+            Control::Discard if !in_multi => {
+                self.tell(conn, batch, |out| out.error(b"ERR DISCARD without MULTI"));
+            }
+            Control::Discard => {
+                conn.session.multi = None;
+                conn.session.watch = None;
+                self.tell(conn, batch, Reply::ok);
+            }
+            Control::Unwatch => {
+                conn.session.watch = None;
+                self.tell(conn, batch, Reply::ok);
+            }
+            Control::Watch if in_multi => {
+                let text = b"ERR WATCH inside MULTI is not allowed";
+                self.tell(conn, batch, |out| out.error(text));
+            }
+            Control::Watch => self.watch(conn, batch, args),
+            Control::Reset => {
+                if self.is_out(conn, batch) {
+                    return false;
+                }
+                self.reset(conn);
+                self.tell(conn, batch, |out| out.simple("RESET"));
+            }
+            Control::Exec if !in_multi => {
+                self.tell(conn, batch, |out| out.error(b"ERR EXEC without MULTI"));
+            }
+            Control::Exec => return self.exec(conn, batch),
+        }
+        true
+    }
+
+    fn reset(&mut self, conn: &mut Conn) {
+        let session = &mut conn.session;
+        session.multi = None;
+        session.watch = None;
+        session.db = 0;
+        session.resp3 = false;
+        session.name.clear();
+        session.authenticated = self.config.requirepass.is_none();
+    }
+
+    fn watch(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) {
+        let db = conn.session.db;
+        let state = conn.session.watch.get_or_insert_default();
+        if state.is_raised() {
+            return self.tell(conn, batch, Reply::ok);
+        }
+        let mut groups: Vec<(usize, Watched)> = Vec::new();
+        for &key in &args.items()[1..] {
+            if state.keys.iter().any(|(d, k)| *d == db && k == key) {
+                continue;
+            }
+            state.keys.push((db, key.to_vec()));
+            let shard = shard_of(key, self.order.shards());
+            let group = match groups.iter().position(|g| g.0 == shard) {
+                Some(at) => &mut groups[at],
+                None => {
+                    let watched = Watched { keys: Vec::new(), flag: Arc::clone(&state.flag) };
+                    groups.push((shard, watched));
+                    groups.last_mut().expect("just pushed")
+                }
+            };
+            group.1.keys.push((db, key.to_vec()));
+        }
+        if groups.is_empty() {
+            return self.tell(conn, batch, Reply::ok);
+        }
+        if groups.len() == 1 && groups[0].0 == self.id && !self.is_out(conn, batch) {
+            let watched = groups.remove(0).1;
+            return self.run_here(conn, |around, space, _, out| {
+                watch(space, &watched, around.now.unix_ms());
+                out.ok();
+                0
+            });
+        }
+        batch.get_or_insert_default().watch(groups);
+    }
+
+    /// EXEC: runs where all its keys live, or takes the keyspaces on lease; false when it has to
+    /// wait for what the connection has under way.
+    fn exec(&mut self, conn: &mut Conn, batch: &mut Option<Batch>) -> bool {
+        let Some(multi) = &conn.session.multi else { return true };
+        if multi.failed {
+            self.end_transaction(conn);
+            self.tell(conn, batch, |out| out.error(ABORTED));
+            return true;
+        }
+        if let Some(reason) = self.exec_refusal(multi) {
+            self.end_transaction(conn);
+            let text = format!("EXECABORT Transaction discarded because of: {reason}");
+            self.tell(conn, batch, |out| out.error(text.as_bytes()));
+            return true;
+        }
+        let plan = self.plan_exec(multi, conn.session.watch.as_deref());
+        let here = plan.targets == 1 << self.id;
+        let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
+        let direct = here && !plan.cut && !self.is_out(conn, batch);
+        if !direct && !elsewhere && self.is_out(conn, batch) {
+            return false;
+        }
+        if plan.cut && !self.begin_cut(conn) {
+            return false;
+        }
+        let (calls, watched) = self.end_transaction(conn);
+        if direct {
+            self.exec_here(conn, &calls, watched.as_ref());
+        } else if elsewhere {
+            let shard = plan.targets.trailing_zeros() as usize;
+            let item = Item::Exec { calls, watch: watched };
+            batch.get_or_insert_default().one(shard, item);
+        } else {
+            let work = Work { calls, exec: true, watch: watched, cut: plan.cut };
+            self.start_lease(conn, plan.targets, work);
+        }
+        true
+    }
+
+    fn exec_refusal(&self, multi: &Multi) -> Option<String> {
+        let any = |bit| multi.queue.iter().any(|(command, _)| command.flags.has(bit));
+        if self.global.memory_bounded() && any(Flags::DENYOOM) && self.is_over_memory() {
+            return Some("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
+        }
+        if any(Flags::WRITE) { self.global.misconf() } else { None }
+    }
+
+    fn plan_exec(&self, multi: &Multi, watch: Option<&Watch>) -> Plan {
+        let shards = self.shards();
+        let mut plan = Plan { targets: 0, session: false, cut: false };
+        for (command, request) in &multi.queue {
+            match command.run {
+                Run::Data(_) => {
+                    let set = request.with(|args| {
+                        self.targets(command, command.route_of(args.len()), args)
+                    });
+                    plan.targets |= set;
+                    plan.cut |= command.route == Route::Cut && self.log.is_some();
+                }
+                Run::Session(_) | Run::Control(_) => plan.session = true,
+            }
+        }
+        for (_, key) in watch.iter().flat_map(|w| &w.keys) {
+            plan.targets |= 1 << shard_of(key, shards);
+        }
+        if plan.cut {
+            plan.targets = all_shards(shards);
+        }
+        if plan.targets == 0 {
+            plan.targets = 1 << self.id;
+        }
+        plan
+    }
+
+    /// Takes the transaction off the connection.
+    fn end_transaction(&mut self, conn: &mut Conn) -> (Vec<Call>, Option<Watched>) {
+        let db = conn.session.db;
+        let multi = conn.session.multi.take().unwrap_or_default();
+        let calls = multi.queue.into_iter().map(|(command, request)| Call { command, db, request });
+        let watched = conn.session.watch.take().map(|w| Watched { keys: w.keys, flag: w.flag });
+        (calls.collect(), watched)
+    }
+
+    /// Runs a transaction on this shard's data.
+    fn exec_here(&mut self, conn: &mut Conn, calls: &[Call], watched: Option<&Watched>) {
+        let mut space = self.space.take().expect("requests run only while the data is home");
+        let mut out = Reply::new(conn.session.resp3);
+        let mut tag = 0;
+        let now = self.now.unix_ms();
+        if watched.is_some_and(|w| is_dirty(&mut space, w, now)) {
+            out.null_array();
+            tag = space.effects.end();
+        } else {
+            out.array(calls.len());
+            for call in calls {
+                tag = tag.max(self.exec_call(conn, &mut space, call, &mut out));
+            }
+        }
+        self.space = Some(space);
+        self.run_here(conn, |_, _, _, to| {
+            to.append(out);
+            tag
+        });
+    }
+
+    fn exec_call(
+        &mut self,
+        conn: &mut Conn,
+        space: &mut Box<crate::keyspace::Keyspace>,
+        call: &Call,
+        out: &mut Reply,
+    ) -> u64 {
+        call.request.with(|args| match call.command.run {
+            Run::Session(code) => {
+                self.run_session(&mut conn.session, code, args, out);
+                0
+            }
+            Run::Data(code) => {
+                let route = call.command.route;
+                let mut around = self.around();
+                around.run_routed(space, conn.session.db, route, code, args, out)
+            }
+            Run::Control(_) => {
+                out.error(b"ERR Command not allowed inside a transaction");
+                0
+            }
+        })
+    }
+}
+
+/// What an EXEC needs.
+struct Plan {
+    targets: u64,
+    session: bool,
+    cut: bool,
+}

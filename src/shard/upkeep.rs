@@ -1,0 +1,210 @@
+//! What a shard does besides requests: admitting clients, expiring, freeing, stopping.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+
+use crate::client::ConnKey;
+use crate::keyspace::Keyspace;
+use crate::shard::core::Shard;
+use crate::shard::log::LogWriter;
+use crate::shard::message::Message;
+
+/// Interval of expiry and other small rounds, in microseconds.
+const ROUND_US: u64 = 100_000;
+/// Keys looked at per round of active expiry.
+const EXPIRE_BUDGET: usize = 400;
+/// Entries freed per turn when there is garbage.
+const FREE_BUDGET: usize = 2_000;
+
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
+enabled and no password is set for the default user. In this mode connections are only accepted \
+from the loopback interface. If you want to connect from external computers to Redis you may adopt \
+one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET \
+protected-mode no' from the loopback interface by connecting to Redis from the same host the \
+server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. \
+Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the \
+protected mode by editing the Redis configuration file, and setting the protected mode option to \
+'no', and then restarting the server. 3) If you started the server manually just for testing, \
+restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the \
+default user. NOTE: You only need to do one of the above things in order for the server to start \
+accepting connections from the outside.\r\n";
+
+impl Shard {
+    /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
+    pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
+        let settings = &self.config;
+        let local = peer.starts_with("127.") || peer.starts_with("[::1]") || peer.starts_with('/');
+        let local = local || peer.is_empty() || peer.starts_with("[::ffff:127.");
+        if settings.protected_mode && settings.requirepass.is_none() && !local {
+            return Err(PROTECTED);
+        }
+        let clients = &self.global.clients;
+        if clients.fetch_add(1, Ordering::Relaxed) >= settings.maxclients as usize {
+            clients.fetch_sub(1, Ordering::Relaxed);
+            return Err(TOO_MANY);
+        }
+        Ok(())
+    }
+
+    /// The shard with the fewest connections; the caller's choice is counted at once.
+    pub fn least_loaded(&self) -> usize {
+        let loads = &self.global.connections;
+        let least = (0..loads.len()).min_by_key(|s| loads[*s].load(Ordering::Relaxed)).unwrap_or(0);
+        loads[least].fetch_add(1, Ordering::Relaxed);
+        least
+    }
+
+    /// Sends a connection to the shard that will serve it.
+    pub fn hand_over(&mut self, shard: usize, socket: OwnedFd) {
+        self.replies.push((shard, Message::Adopt(socket)));
+    }
+
+    /// Connections that other shards accepted for this one.
+    pub fn take_adoptions(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.adoptions)
+    }
+
+    /// A connection counted here could not be kept.
+    pub fn unload(&self) {
+        self.global.connections[self.id].fetch_sub(1, Ordering::Relaxed);
+        self.global.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Id of a new client, and whether it need not authenticate.
+    pub fn new_client(&self) -> (u64, bool) {
+        let id = self.global.next_client.fetch_add(1, Ordering::Relaxed);
+        (id, self.config.requirepass.is_none())
+    }
+
+    /// Whether receiving from a connection is to be stopped because its input piles up.
+    pub fn stop_if_piled(&mut self, key: ConnKey, limit: usize) -> bool {
+        let paused = self.paused.is_some();
+        let Some(conn) = self.conn(key) else { return false };
+        let waits = conn.blocked || paused || self.is_full(conn) || conn.again;
+        let stop = waits && !conn.stopped && conn.input.len() > limit;
+        if stop && let Some(conn) = self.conn_mut(key) {
+            conn.stopped = true;
+            self.stopped.push(key);
+        }
+        stop
+    }
+
+    /// Connections that may be received from again.
+    pub fn take_resumed(&mut self) -> Vec<ConnKey> {
+        let mut resumed = Vec::new();
+        for key in std::mem::take(&mut self.stopped) {
+            let Some(conn) = self.conn(key) else { continue };
+            if conn.blocked || conn.again || self.is_full(conn) {
+                self.stopped.push(key);
+            } else if let Some(conn) = self.conn_mut(key) {
+                conn.stopped = false;
+                resumed.push(key);
+            }
+        }
+        resumed
+    }
+
+    /// The rounds that are due: expiry, freeing, idle clients, figures for INFO.
+    pub fn housekeep(&mut self) {
+        let now = self.now.mono_us;
+        if let Some(space) = &mut self.space {
+            self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
+            if now >= self.next_round_us {
+                let done = space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
+                self.expiring = done.backlog;
+                space.watched.sweep();
+            }
+            self.global.set_memory(self.id, space.memory());
+        }
+        if now >= self.next_round_us {
+            // Many keys past their expiry are worth a round every few milliseconds.
+            self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
+            self.refresh_settings();
+            self.end_idle();
+        }
+    }
+
+    fn end_idle(&mut self) {
+        let timeout = u64::from(self.config.timeout) * 1_000_000;
+        if timeout == 0 {
+            return;
+        }
+        let now = self.now.mono_us;
+        let idle = |c: &&crate::client::Conn| {
+            !c.blocked && c.output.is_empty() && now.saturating_sub(c.last_us) > timeout
+        };
+        let idle: Vec<ConnKey> = self.conns().filter(idle).map(|c| c.key).collect();
+        self.closing.extend(idle);
+    }
+
+    /// How long this shard may block, in microseconds.
+    pub fn next_due_us(&self) -> u64 {
+        let now = self.now.mono_us;
+        let volatile = self.space.as_ref().is_some_and(|s| s.has_volatile());
+        let timeout = self.config.timeout > 0;
+        let round = if volatile || timeout || self.has_parked() {
+            self.next_round_us.saturating_sub(now)
+        } else {
+            u64::MAX
+        };
+        let log = self.log.as_ref().and_then(LogWriter::next_due_us);
+        let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
+        let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
+        round.min(log).min(parked)
+    }
+
+    /// Says that this shard is about to block; false when something waits already.
+    pub fn sleep(&self) -> bool {
+        self.order.inbox(self.id).sleep()
+    }
+
+    /// Says that it no longer blocks.
+    pub fn awake(&self) {
+        self.order.inbox(self.id).awake();
+    }
+
+    /// Says something that wants attention.
+    pub fn warn(&self, text: &str) {
+        self.global.warn(text);
+    }
+
+    /// Ends the process.
+    pub fn fatal(&self, text: &str) -> ! {
+        self.global.fatal(text)
+    }
+
+    /// Whether the process is stopping.
+    pub fn should_stop(&self) -> bool {
+        self.global.is_stopping()
+    }
+
+    /// While stopping: whether everything, here and on every other shard, has come to rest and this
+    /// shard's log is durable to its end. A shard calls itself idle only with nothing to do, and a
+    /// push comes before the pusher calls itself idle: so when all are idle, all inboxes are empty,
+    /// and all are idle still, nothing is under way.
+    pub fn has_stopped(&mut self) -> bool {
+        let global = std::sync::Arc::clone(&self.global);
+        let idle = self.is_at_rest();
+        global.set_idle(self.id, idle);
+        let empty = |s: usize| self.order.inbox(s).is_empty();
+        let all = global.all_idle() && (0..self.shards()).all(empty) && global.all_idle();
+        if all && !global.stop_said.swap(true, Ordering::SeqCst) {
+            self.order.wake_all();
+        }
+        all
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let effects = self.space.as_ref().is_none_or(|s: &Box<Keyspace>| !s.effects.is_empty());
+        let log = self.log.as_ref().is_none_or(|l| l.is_clean() && l.durable() == l.appended());
+        !effects
+            && log
+            && self.fifo.is_empty()
+            && self.leases.is_empty()
+            && self.held.is_empty()
+            && self.cut.is_none()
+            && self.cut_lead.is_none()
+            && !self.is_busy()
+    }
+}
