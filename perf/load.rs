@@ -1,0 +1,337 @@
+//! The load generator of `perf/compare`, `perf/growth` and `perf/idle`: closed loop, one thread,
+//! epoll. Knows nothing of the server beyond RESP and shares no code with it.
+//!
+//! It has to cost far less per operation than the server under test. So nothing is parsed: the
+//! requests of a batch lie encoded in one buffer in which only the digits of the keys change, and
+//! since every key is present with the same value, the reply to a batch is known beforehand, byte
+//! by byte. It is compared whole; anything else (an error, a nil, a value cut short) ends the run
+//! with exit code 1.
+//!
+//! The latency of a batch runs from the system call that sent it to the one that read the last byte
+//! of its replies; every operation of a batch counts with it, as in `redis-benchmark`.
+//!
+//! Dialogue, so that the caller can read the server's clocks right around the timed part: after
+//! the warm-up the line `ready` goes to stdout; the timed part starts with a line on stdin and ends
+//! with one line of JSON on stdout; the process goes when stdin ends.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, epoll, poll};
+
+const KEY_DIGITS: usize = 12;
+const USAGE: &str = "load --port P [--host H] [--op set|get|ping] [--connections N] [--pipeline N]
+     [--keyspace N] [--value-size N] [--requests N | --seconds S] [--warm-up N]
+     [--order random|sequential] [--prefix P] [--seed N]";
+
+/// What a run is to do.
+#[derive(Clone, Debug)]
+struct Plan {
+    host: String,
+    port: u16,
+    op: String,
+    connections: usize,
+    pipeline: usize,
+    keyspace: u64,
+    value_size: usize,
+    requests: u64,
+    seconds: f64,
+    warm_up: u64,
+    sequential: bool,
+    prefix: String,
+    seed: u64,
+}
+
+impl Plan {
+    fn from_args(args: impl Iterator<Item = String>) -> Result<Plan, String> {
+        let mut given = BTreeMap::new();
+        let mut args = args;
+        while let Some(name) = args.next() {
+            let name = name.strip_prefix("--").ok_or(format!("not an option: {name}"))?.to_owned();
+            let value = args.next().ok_or(format!("--{name} needs a value"))?;
+            given.insert(name, value);
+        }
+        let mut take = |name: &str, default: &str| given.remove(name).unwrap_or(default.to_owned());
+        fn number<T: std::str::FromStr>(name: &str, text: String) -> Result<T, String> {
+            text.parse().map_err(|_| format!("--{name}: not a number: {text}"))
+        }
+        let plan = Plan {
+            host: take("host", "127.0.0.1"),
+            port: number("port", take("port", "6379"))?,
+            op: take("op", "set"),
+            connections: number("connections", take("connections", "50"))?,
+            pipeline: number("pipeline", take("pipeline", "1"))?,
+            keyspace: number("keyspace", take("keyspace", "1000000"))?,
+            value_size: number("value-size", take("value-size", "32"))?,
+            requests: number("requests", take("requests", "0"))?,
+            seconds: number("seconds", take("seconds", "0"))?,
+            warm_up: number("warm-up", take("warm-up", "0"))?,
+            sequential: take("order", "random") == "sequential",
+            prefix: take("prefix", "key:"),
+            seed: number("seed", take("seed", "1"))?,
+        };
+        if let Some(name) = given.keys().next() {
+            return Err(format!("unknown option --{name}"));
+        }
+        if plan.connections == 0 || plan.pipeline == 0 || plan.keyspace == 0 {
+            return Err("connections, pipeline and keyspace must be at least 1".to_owned());
+        }
+        if (plan.requests == 0) == (plan.seconds == 0.0) {
+            return Err("exactly one of --requests and --seconds".to_owned());
+        }
+        Ok(plan)
+    }
+}
+
+/// A batch of requests, encoded, and the replies it must get.
+struct Batch {
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    request_len: usize,
+    reply_len: usize,
+    /// Where the first request's key digits begin.
+    digits: Option<usize>,
+}
+
+impl Batch {
+    fn new(plan: &Plan) -> Result<Batch, String> {
+        let value: String = ('a'..='z').cycle().take(plan.value_size).collect();
+        let key = format!("{}{}", plan.prefix, "0".repeat(KEY_DIGITS));
+        let (words, reply) = match plan.op.as_str() {
+            "set" => (vec!["SET", &key, &value], "+OK\r\n".to_owned()),
+            "get" => (vec!["GET", &key], format!("${}\r\n{value}\r\n", value.len())),
+            "ping" => (vec!["PING"], "+PONG\r\n".to_owned()),
+            other => return Err(format!("--op: set, get or ping, not {other}")),
+        };
+        let mut request = format!("*{}\r\n", words.len());
+        let mut digits = None;
+        for (i, word) in words.iter().enumerate() {
+            request += &format!("${}\r\n", word.len());
+            if i == 1 {
+                digits = Some(request.len() + plan.prefix.len());
+            }
+            request += &format!("{word}\r\n");
+        }
+        Ok(Batch {
+            request_len: request.len(),
+            reply_len: reply.len(),
+            request: request.repeat(plan.pipeline).into_bytes(),
+            reply: reply.repeat(plan.pipeline).into_bytes(),
+            digits,
+        })
+    }
+}
+
+/// Which keys are asked for, in order.
+struct Keys {
+    keyspace: u64,
+    sequential: bool,
+    state: u64,
+}
+
+impl Keys {
+    fn next(&mut self) -> u64 {
+        if self.sequential {
+            let key = self.state % self.keyspace;
+            self.state += 1;
+            return key;
+        }
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        ((u128::from(z) * u128::from(self.keyspace)) >> 64) as u64
+    }
+}
+
+struct Connection {
+    socket: TcpStream,
+    /// Requests under way.
+    batch: usize,
+    /// Reply bytes seen of them.
+    seen: usize,
+    sent_at: Instant,
+}
+
+struct Load {
+    keys: Keys,
+    batch: Batch,
+    pipeline: usize,
+    connections: Vec<Connection>,
+    epoll: rustix::fd::OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What one phase counted.
+struct Outcome {
+    operations: u64,
+    elapsed: Duration,
+    /// Batch latencies in nanoseconds.
+    latency: Histogram<u64>,
+}
+
+impl Load {
+    fn connect(plan: &Plan) -> Result<Load, String> {
+        let batch = Batch::new(plan)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| e.to_string())?;
+        let mut connections = Vec::new();
+        for id in 0..plan.connections {
+            let socket = TcpStream::connect((plan.host.as_str(), plan.port))
+                .and_then(|s| s.set_nodelay(true).and(s.set_nonblocking(true)).map(|()| s))
+                .map_err(|e| format!("connection {id}: {e}"))?;
+            let data = epoll::EventData::new_u64(id as u64);
+            epoll::add(&epoll, &socket, data, epoll::EventFlags::IN).map_err(|e| e.to_string())?;
+            connections.push(Connection { socket, batch: 0, seen: 0, sent_at: Instant::now() });
+        }
+        let buffer = vec![0; batch.reply.len().max(64 * 1024)];
+        let state = if plan.sequential { 0 } else { plan.seed };
+        let keys = Keys { keyspace: plan.keyspace, sequential: plan.sequential, state };
+        Ok(Load { keys, batch, pipeline: plan.pipeline, connections, epoll, buffer })
+    }
+
+    /// Sends the next `count` requests on one connection.
+    fn send(&mut self, id: usize, count: usize) -> Result<(), String> {
+        let Batch { request, request_len, digits, .. } = &mut self.batch;
+        if let Some(first) = *digits {
+            for i in 0..count {
+                let mut key = self.keys.next();
+                let at = i * *request_len + first;
+                for digit in request[at..at + KEY_DIGITS].iter_mut().rev() {
+                    *digit = b'0' + (key % 10) as u8;
+                    key /= 10;
+                }
+            }
+        }
+        let connection = &mut self.connections[id];
+        connection.batch = count;
+        connection.seen = 0;
+        connection.sent_at = Instant::now();
+        let mut rest = &request[..count * *request_len];
+        while !rest.is_empty() {
+            match connection.socket.write(rest) {
+                Ok(n) => rest = &rest[n..],
+                // A batch larger than the socket's buffer: the server reads on, so waiting is safe.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(&connection.socket, PollFlags::OUT)];
+                    poll(&mut fds, None).map_err(|e| e.to_string())?;
+                }
+                Err(e) => return Err(format!("send: {e}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has come; true when the batch is answered.
+    fn receive(&mut self, id: usize) -> Result<bool, String> {
+        let connection = &mut self.connections[id];
+        let n = match connection.socket.read(&mut self.buffer) {
+            Ok(0) => return Err("the server closed a connection".to_owned()),
+            Ok(n) => n,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(e) => return Err(format!("receive: {e}")),
+        };
+        let whole = connection.batch * self.batch.reply_len;
+        let expected = &self.batch.reply[..whole];
+        let seen = connection.seen;
+        if whole - seen < n || self.buffer[..n] != expected[seen..seen + n] {
+            let shown = &self.buffer[..n.min(200)];
+            return Err(format!("unexpected reply: {:?}", String::from_utf8_lossy(shown)));
+        }
+        connection.seen += n;
+        Ok(connection.seen == whole)
+    }
+
+    /// Runs until `requests` are done or `seconds` are over, whichever is not 0.
+    fn run(&mut self, requests: u64, seconds: f64) -> Result<Outcome, String> {
+        let mut latency = Histogram::new_with_bounds(1, 3_600_000_000_000, 3)
+            .map_err(|e| format!("histogram: {e}"))?;
+        let mut to_send = if requests == 0 { u64::MAX } else { requests };
+        let mut operations = 0;
+        let mut busy = 0;
+        let start = Instant::now();
+        let end = (requests == 0).then(|| start + Duration::from_secs_f64(seconds));
+        for id in 0..self.connections.len() {
+            let count = to_send.min(self.pipeline as u64);
+            if count > 0 {
+                self.send(id, count as usize)?;
+                to_send -= count;
+                busy += 1;
+            }
+        }
+        let mut events = Vec::with_capacity(256);
+        while busy > 0 {
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other.map_err(|e| e.to_string())?,
+            };
+            for event in &events {
+                let id = { event.data }.u64() as usize;
+                if !self.receive(id)? {
+                    continue;
+                }
+                let now = Instant::now();
+                let took = now - self.connections[id].sent_at;
+                latency.saturating_record(took.as_nanos() as u64);
+                operations += self.connections[id].batch as u64;
+                let count = to_send.min(self.pipeline as u64);
+                if count > 0 && end.is_none_or(|end| now < end) {
+                    self.send(id, count as usize)?;
+                    to_send -= count;
+                } else {
+                    busy -= 1;
+                }
+            }
+        }
+        Ok(Outcome { operations, elapsed: start.elapsed(), latency })
+    }
+}
+
+fn report(outcome: &Outcome) -> String {
+    let microseconds = |q: f64| outcome.latency.value_at_quantile(q) as f64 / 1000.0;
+    let seconds = outcome.elapsed.as_secs_f64();
+    format!(
+        "{{\"operations\":{},\"seconds\":{seconds:.6},\"ops_per_second\":{:.1},\
+         \"mean_us\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\"max_us\":{:.1}}}",
+        outcome.operations,
+        outcome.operations as f64 / seconds,
+        outcome.latency.mean() / 1000.0,
+        microseconds(0.50),
+        microseconds(0.99),
+        microseconds(0.999),
+        outcome.latency.max() as f64 / 1000.0,
+    )
+}
+
+fn run() -> Result<(), String> {
+    let plan = Plan::from_args(std::env::args().skip(1)).map_err(|e| format!("{e}\n{USAGE}"))?;
+    let mut load = Load::connect(&plan)?;
+    if plan.warm_up > 0 {
+        load.run(plan.warm_up, 0.0)?;
+    }
+    println!("ready");
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|e| format!("stdin: {e}"))?;
+    let outcome = load.run(plan.requests, plan.seconds)?;
+    println!("{}", report(&outcome));
+    // The caller reads our CPU time before we are gone.
+    line.clear();
+    io::stdin().lock().read_line(&mut line).map_err(|e| format!("stdin: {e}"))?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("load: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
