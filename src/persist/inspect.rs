@@ -500,13 +500,19 @@ impl<'v> Inspection<'_, 'v> {
         }
         let mut reader =
             PlainReader::open(self.volume, file, payload, scan.len).map_err(self.log_error())?;
+        let mut selects = false;
         loop {
             let ended = match reader.next_command() {
-                Ok(Some(_)) => continue,
+                Ok(Some(command)) => {
+                    // The first thing a stock server appends says which database it means.
+                    let name = command.args.first();
+                    selects |= name.is_some_and(|n| n.eq_ignore_ascii_case(b"SELECT"));
+                    continue;
+                }
                 Ok(None) => true,
                 Err(error) => matches!(error.fault, Fault::Truncated),
             };
-            return Ok(ended && reader.whole() > should_end);
+            return Ok(ended && selects && reader.whole() > should_end);
         }
     }
 

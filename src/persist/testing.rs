@@ -304,6 +304,62 @@ pub fn half_an_entry() -> Vec<LogFile> {
     vec![a, b]
 }
 
+/// A history: entries over random shards in one order, plain writes and causality marks in
+/// between, frames of random length; then each log loses a random number of frames.
+pub fn history(seed: u64, shards: usize) -> Vec<LogFile> {
+    let mut rng = Random::new(seed);
+    let mut logs: Vec<LogFile> =
+        (0..shards).map(|s| LogFile::new(s as u64 + 1, 10 * s as u64)).collect();
+    for id in 1..=rng.below(14) + 1 {
+        match rng.below(4) {
+            0 => {
+                let set: Vec<usize> = (0..shards).filter(|_| rng.one_in(2)).collect();
+                let reader = rng.below(shards as u64) as usize;
+                let at = (reader as u8, logs[reader].next());
+                let at = if set.contains(&reader) { vec![] } else { vec![at] };
+                let bits = set.iter().fold(0, |bits, s| bits | 1 << s);
+                for &s in &set {
+                    logs[s].entry(id, bits, &at).command(&[
+                        "RPUSH",
+                        &format!("k{s}"),
+                        &format!("part {id}"),
+                    ]);
+                }
+            }
+            1 => {
+                let (a, b) = (rng.below(shards as u64), rng.below(shards as u64));
+                if a != b {
+                    let seen = (b as u8, logs[b as usize].next());
+                    let log = logs[a as usize].seen(&[seen]);
+                    log.command(&["RPUSH", &format!("k{a}"), &format!("after {id}")]);
+                }
+            }
+            _ => {
+                let s = rng.below(shards as u64);
+                let log = &mut logs[s as usize];
+                if rng.one_in(3) {
+                    log.command(&["SELECT", &rng.below(3).to_string()]);
+                }
+                log.command(&["RPUSH", &format!("k{s}"), &format!("write {id}")]);
+            }
+        }
+        for log in &mut logs {
+            if rng.one_in(3) && log.next() > log.pos {
+                log.frame(0, 0);
+            }
+        }
+    }
+    for log in &mut logs {
+        if log.next() > log.pos {
+            log.frame(0, 0);
+        }
+        let keep = rng.below(log.borders.len() as u64) as usize;
+        let keep = if rng.one_in(2) { keep } else { log.borders.len() - 1 };
+        log.bytes.truncate(log.borders[keep].0 as usize);
+    }
+    logs
+}
+
 /// A directory with one generation, written under boot id `old`.
 pub fn directory(logs: &[LogFile]) -> (MemVolume, Manifest) {
     let mut manifest = Manifest::default();

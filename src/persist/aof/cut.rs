@@ -212,57 +212,10 @@ fn entry_from(scan: &Scan, from: usize, to: usize) -> (usize, Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::random::Random;
     use crate::persist::aof::scan::{MARKS_KEPT, ScanOptions, scan};
     use crate::persist::disk::Volume;
-    use crate::persist::testing::{LogFile, MemVolume};
+    use crate::persist::testing::{LogFile, MemVolume, history};
     use proptest::prelude::*;
-
-    /// A history: entries over random shards in one order, plain writes and causality marks in
-    /// between, frames of random length; then each log loses a random number of frames.
-    fn history(seed: u64, shards: usize) -> Vec<LogFile> {
-        let mut rng = Random::new(seed);
-        let mut logs: Vec<LogFile> =
-            (0..shards).map(|s| LogFile::new(s as u64 + 1, 10 * s as u64)).collect();
-        for id in 1..=rng.below(14) + 1 {
-            match rng.below(4) {
-                0 => {
-                    let set: Vec<usize> = (0..shards).filter(|_| rng.one_in(2)).collect();
-                    let reader = rng.below(shards as u64) as usize;
-                    let at = (reader as u8, logs[reader].next());
-                    let at = if set.contains(&reader) { vec![] } else { vec![at] };
-                    let bits = set.iter().fold(0, |bits, s| bits | 1 << s);
-                    for &s in &set {
-                        logs[s].entry(id, bits, &at).command(&["PART"]);
-                    }
-                }
-                1 => {
-                    let (a, b) = (rng.below(shards as u64), rng.below(shards as u64));
-                    if a != b {
-                        let seen = (b as u8, logs[b as usize].next());
-                        logs[a as usize].seen(&[seen]).command(&["AFTER"]);
-                    }
-                }
-                _ => {
-                    logs[rng.below(shards as u64) as usize].command(&["WRITE"]);
-                }
-            }
-            for log in &mut logs {
-                if rng.one_in(3) && log.next() > log.pos {
-                    log.frame(0, 0);
-                }
-            }
-        }
-        for log in &mut logs {
-            if log.next() > log.pos {
-                log.frame(0, 0);
-            }
-            let keep = rng.below(log.borders.len() as u64) as usize;
-            let keep = if rng.one_in(2) { keep } else { log.borders.len() - 1 };
-            log.bytes.truncate(log.borders[keep].0 as usize);
-        }
-        logs
-    }
 
     fn scans(logs: &[LogFile], marks: usize) -> Vec<Scan> {
         let volume = MemVolume::default();
