@@ -2,11 +2,11 @@
 //! that the same number is added at insert and taken off at remove whichever allocator runs, and
 //! so that an entry and a table fill their class instead of leaving its tail unused.
 //!
-//! Classes: multiples of 16 bytes up to 128, then four per doubling up to 128 KiB (128, 160, 192,
+//! Classes: multiples of 16 bytes up to 128, then four per doubling up to 64 KiB (128, 160, 192,
 //! 224, 256, 320, …), whole pages above.
 
 /// Largest size that has a class, in bytes; above it the allocator rounds to pages.
-const CLASSED_MAX: usize = 128 * 1024;
+const CLASSED_MAX: usize = 64 * 1024;
 const PAGE: usize = 4096;
 
 /// Bytes that an allocation of `size` bytes occupies; 0 for none. A fixed point of itself.

@@ -299,6 +299,9 @@ impl Entry {
     #[inline]
     fn set_bits(&mut self, mask: usize, bits: usize) {
         debug_assert!(mask & ADDRESS == 0 && bits & !mask == 0);
+        if self.bits() & mask == bits {
+            return; // Spares the table's cache line a write.
+        }
         self.0 = self.0.map_addr(|a| {
             // SAFETY: the address bits, which stay, are those of an allocation: not all 0.
             unsafe { NonZero::new_unchecked((a.get() & !mask) | bits) }
