@@ -16,8 +16,8 @@
 //! | [`ring`] | the kernel door: io_uring, descriptors, in-flight memory |
 //! | [`client`] | a connection: its input, its ordered output |
 //! | [`shard`] | one core, owner of everything above; the loop and the order |
-//! | [`server`] | start and stop: topology, listeners, signals |
 //! | [`tools`] | library halves of `check-aof` and its like |
+//! | [`server`] | start and stop: topology, listeners, signals |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

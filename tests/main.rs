@@ -24,3 +24,4 @@ mod hostile;
 mod interop;
 mod linearizability;
 mod support;
+mod tidy;

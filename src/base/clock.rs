@@ -19,6 +19,33 @@ impl Now {
     }
 }
 
+/// Measures one span after another with a single reading between two.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    at: Instant,
+}
+
+impl Default for Stopwatch {
+    fn default() -> Self {
+        Stopwatch { at: Instant::now() }
+    }
+}
+
+impl Stopwatch {
+    /// Begins a span.
+    pub fn start(&mut self) {
+        self.at = Instant::now();
+    }
+
+    /// Ends the span, in nanoseconds, and begins the next.
+    pub fn lap(&mut self) -> u64 {
+        let now = Instant::now();
+        let span = now.duration_since(self.at).as_nanos() as u64;
+        self.at = now;
+        span
+    }
+}
+
 /// The system's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {

@@ -110,7 +110,7 @@ impl Ctx<'_> {
         let found = space.dbs[db].find(key);
         space.read_tag = space.read_tag.max(found.stamp);
         match found.entry {
-            Some(entry) if entry.expire_ms().is_none_or(|at| at > now) => {
+            Some(entry) if !entry.is_expired(now) => {
                 space.counters.hits += 1;
                 answer(self.out, Some(entry))
             }

@@ -145,7 +145,8 @@ impl World {
         let mut commands: Vec<Vec<Vec<u8>>> = Vec::new();
         for space in self.spaces.iter_mut().flatten() {
             let payload = space.effects.take(Vec::new());
-            space.effects.begin_file();
+            let end = space.effects.end();
+            space.effects.begin_file(end);
             if !payload.is_empty() && commands.iter().any(|c| c[0] == b"SELECT") {
                 commands.push(vec![b"SELECT".to_vec(), b"0".to_vec()]);
             }

@@ -159,7 +159,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let mut count = 0;
     let mut past = Vec::new();
     let next = space.dbs[db].scan(local, filter.count, &mut |entry| {
-        if entry.expire_ms().is_some_and(|at| at <= now) {
+        if entry.expire_ms().is_some_and(|at| at < now) {
             past.push(entry.key().to_vec());
         } else if filter.takes(entry) {
             found.bulk(entry.key());
@@ -273,7 +273,7 @@ fn draw_from(
     random: &mut crate::base::random::Random,
 ) -> Option<Vec<u8>> {
     let entry = space.dbs[db].random(random)?;
-    let past = entry.expire_ms().is_some_and(|at| at <= now);
+    let past = entry.expire_ms().is_some_and(|at| at < now);
     let key = entry.key().to_vec();
     if past {
         space.expire_now(db, &key);

@@ -358,7 +358,7 @@ impl Database {
         let mut look = |entry: &Entry| {
             let Some(at) = entry.expire_ms() else { return true };
             seen += 1;
-            if at <= now_ms {
+            if at < now_ms {
                 past += 1;
                 expired.push(entry.key().to_vec());
             } else {

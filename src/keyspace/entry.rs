@@ -377,7 +377,7 @@ impl Entry {
     /// Whether the entry has ceased to exist at `now_ms`.
     #[inline]
     pub fn is_expired(&self, now_ms: i64) -> bool {
-        self.expire_ms().is_some_and(|at| at <= now_ms)
+        self.expire_ms().is_some_and(|at| at < now_ms)
     }
 
     /// Whether there is an expiry; does not touch the entry's memory.

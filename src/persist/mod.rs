@@ -3,8 +3,8 @@
 pub mod aof;
 pub mod disk;
 pub mod durable;
-pub mod load;
 mod inspect;
+pub mod load;
 pub mod rdb;
 pub mod recovery;
 pub mod sim;

@@ -1,38 +1,49 @@
 //! The start: lock, listen, find out what the log holds, load it with all shards, make it
 //! permanent, serve; and after the stop, the clean end of the log.
 
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::clock::SystemClock;
 use crate::base::random::Random;
-use crate::config::Config;
 use crate::config::load::Loaded;
+use crate::config::{Config, LogLevel};
 use crate::keyspace::{Effects, Keyspace};
+use crate::observe::log::{self, Log, Zone};
+use crate::observe::process;
+use crate::observe::registry::{Facts, Listener, hex_id};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Step};
 use crate::persist::volume::DirVolume;
-use crate::server::journal::Journal;
+use crate::ring::net;
 use crate::server::shards::{self, Disks, Start};
 use crate::server::{listen, stop};
-use crate::shard::global::Global;
+use crate::shard::global::{Global, Voice};
 use crate::shard::order::Order;
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
     let config = &loaded.config;
-    let journal = match Journal::open(config.logfile.as_deref(), config.loglevel) {
-        Ok(journal) => Arc::new(journal),
+    let pid = std::process::id();
+    let log = log::open(config.logfile.as_deref(), config.loglevel, pid, Zone::default());
+    let journal = match log {
+        Ok(log) => Arc::new(Journal { log, clock: SystemClock::default() }),
         Err(error) => {
             eprintln!("Can't open the log file: {error}");
             return ExitCode::FAILURE;
         }
     };
+    // A huge page is cleared when it is first touched: milliseconds inside one insert.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        journal.warn(&format!("turning transparent huge pages off failed: {error}"));
+    }
     journal.notice("oO0OoO0OoO0Oo Ringstone is starting oO0OoO0OoO0Oo");
     loaded.warnings.iter().for_each(|w| journal.warn(w));
-    match serve(&loaded, &journal) {
+    let code = match serve(&loaded, &journal) {
         Ok(()) => {
             journal.warn("Ringstone is now ready to exit, bye bye...");
             ExitCode::SUCCESS
@@ -41,6 +52,48 @@ pub fn run(loaded: Loaded) -> ExitCode {
             lines.iter().for_each(|line| journal.warn(line));
             ExitCode::FAILURE
         }
+    };
+    journal.log.flush();
+    code
+}
+
+/// The server's log with the clock its lines are stamped by.
+#[derive(Debug)]
+pub struct Journal {
+    log: Log,
+    clock: SystemClock,
+}
+
+impl Journal {
+    fn say(&self, level: LogLevel, text: &str) {
+        self.log.line(self.clock.now().unix_us, level, text);
+    }
+
+    /// Says something worth knowing.
+    pub fn notice(&self, text: &str) {
+        self.say(LogLevel::Notice, text);
+    }
+
+    /// Says something that wants attention.
+    pub fn warn(&self, text: &str) {
+        self.say(LogLevel::Warning, text);
+    }
+
+    /// Waits until everything said is written.
+    pub fn flush(&self) {
+        self.log.flush();
+    }
+}
+
+/// How the process speaks and dies.
+fn voice(journal: &Arc<Journal>) -> Voice {
+    let (say, die) = (Arc::clone(journal), Arc::clone(journal));
+    Voice {
+        say: Box::new(move |level, text| say.say(level, text)),
+        die: Box::new(move |text| {
+            die.warn(text);
+            die.flush();
+        }),
     }
 }
 
@@ -76,13 +129,16 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         data: &disks.data,
         accept_damage: false,
     };
-    let plan = match config.appendonly {
+    let mut plan = match config.appendonly {
         true => Some(recovery::inspect(&disks.log, &options).map_err(line)?),
         false => None,
     };
     plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
-    let (spaces, rest) = load_first(config, &disks, &steps, shards, &mut random)?;
+    let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
+    if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
+        plan.set_end(&file, end);
+    }
     let pins = shards::pins(config.pin_threads, shards);
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
     let started = match plan {
@@ -91,9 +147,12 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     };
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
-    let say = Arc::clone(journal);
-    let say = Box::new(move |level, text: &str| say.say(level, text));
-    let global = Arc::new(Global::new(shards, config.clone(), &boot_id, manifest, say));
+    let facts = facts(loaded, &sockets, &mut random);
+    let voice = voice(journal);
+    let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
+    let global = Arc::new(global);
+    let usage = process::usage().rss;
+    global.registry.startup_memory.store(usage, Ordering::Relaxed);
     let order = Arc::new(Order::new(shards, next_id));
     let clock = SystemClock::default();
     let start = |shard: usize| Start {
@@ -118,6 +177,35 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     Ok(())
 }
 
+fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
+    let config = &loaded.config;
+    let mut listeners = Vec::new();
+    let bound: Vec<_> = sockets.iter().filter_map(net::bound_to).collect();
+    if config.port != 0 {
+        let binds = bound.iter().map(|addr| addr.ip().to_string()).collect();
+        listeners.push(Listener { kind: "tcp", binds, port: Some(config.port) });
+    }
+    if let Some(path) = &config.unixsocket {
+        let binds = vec![path.display().to_string()];
+        listeners.push(Listener { kind: "unix", binds, port: None });
+    }
+    let path = |path: Option<std::path::PathBuf>| {
+        path.map_or_else(String::new, |p| p.display().to_string())
+    };
+    Facts {
+        pid: std::process::id(),
+        run_id: hex_id(random),
+        replication_id: hex_id(random),
+        started: SystemClock::default().now(),
+        executable: path(std::env::current_exe().ok()),
+        config_file: path(loaded.file.clone()),
+        listeners,
+        os: process::os(),
+        system_memory: process::system_memory(),
+        log_sync_method: "growing".to_owned(),
+    }
+}
+
 /// What is loaded when nothing is logged: a lone dump, if there is one.
 fn lone_rdb(config: &Config) -> Vec<Step> {
     let file = config.dbfilename.clone();
@@ -127,15 +215,18 @@ fn lone_rdb(config: &Config) -> Vec<Step> {
     }
 }
 
-/// Makes the keyspaces and loads into them what must be loaded in one go; gives the rest of the
-/// steps back.
+/// Keyspaces with what had to be loaded in one go, the steps that are left, and where a file that
+/// may break off does so.
+type First = (Vec<Box<Keyspace>>, Vec<Step>, Option<(String, u64)>);
+
+/// Makes the keyspaces and loads into them what must be loaded in one go.
 fn load_first(
     config: &Config,
     disks: &Disks,
     steps: &[Step],
     shards: usize,
     random: &mut Random,
-) -> Result<(Vec<Box<Keyspace>>, Vec<Step>), Lines> {
+) -> Result<First, Lines> {
     let seed = [random.next_u64(), random.next_u64()];
     let space =
         |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
@@ -149,10 +240,12 @@ fn load_first(
         progress: &disks.progress,
     };
     let first = together_until(&loading, steps).map_err(line)?;
+    let mut broken_off = None;
     if first > 0 {
-        load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
+        let report = load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
+        broken_off = report.broken_off;
     }
-    Ok((spaces.into_iter().flatten().collect(), steps[first..].to_vec()))
+    Ok((spaces.into_iter().flatten().collect(), steps[first..].to_vec(), broken_off))
 }
 
 /// The shards asked for, or one per core this process may use.

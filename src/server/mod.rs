@@ -1,7 +1,6 @@
 //! Start and stop: command line, topology, listeners, loading, signals.
 
 pub mod boot;
-mod journal;
 mod listen;
 mod shards;
 mod stop;

@@ -18,7 +18,7 @@ use crate::persist::load::{Loading, load_shard};
 use crate::persist::recovery::Step;
 use crate::persist::volume::DirVolume;
 use crate::ring::{Ring, RingOptions};
-use crate::server::journal::Journal;
+use crate::server::boot::Journal;
 use crate::shard::Shard;
 use crate::shard::face::policy;
 use crate::shard::global::Global;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::persist::aof::manifest::{manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
-use crate::server::journal::Journal;
+use crate::server::boot::Journal;
 use crate::server::shards::{End, Running};
 use crate::shard::global::Global;
 use crate::shard::message::Message;

@@ -28,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::base::clock::Now;
+use crate::base::clock::{Now, Stopwatch};
 use crate::base::random::Random;
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
@@ -96,8 +96,10 @@ pub struct Shard {
     pub(super) output_bytes: usize,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
-    /// Executed commands, for statistics.
-    pub(super) executed: u64,
+    /// Measures executions.
+    pub(super) watch: Stopwatch,
+    /// CONFIG RESETSTATs followed so far.
+    pub(super) resets: u64,
     /// The configuration as of [`Shard::config_version`].
     pub(super) config: Arc<Config>,
     pub(super) config_version: u64,
@@ -138,6 +140,7 @@ impl Shard {
         let id = space.shard;
         let config_version = global.config_version();
         let config = global.config();
+        let global_resets = global.resets();
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
@@ -168,7 +171,8 @@ impl Shard {
             parked: Vec::new(),
             output_bytes: 0,
             next_round_us: 0,
-            executed: 0,
+            watch: Stopwatch::default(),
+            resets: global_resets,
             config,
             config_version,
             adoptions: Vec::new(),
@@ -346,6 +350,10 @@ impl Shard {
 
     /// Step 4: pushes, replies, log writes; `send` gets what each connection may be told.
     pub fn end_turn(&mut self, disk: &mut impl Disk, send: &mut dyn FnMut(ConnKey, Reply)) {
+        if self.shards() > 1 {
+            // Before anything of this turn is shown: INFO on another shard tells of it.
+            self.publish();
+        }
         for push in std::mem::take(&mut self.pushes) {
             match push {
                 Push::Plain(shard, message) => self.order.push(shard, message),

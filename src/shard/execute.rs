@@ -1,9 +1,10 @@
 //! Executing: the one place where a command's code meets a keyspace.
 
-use crate::base::clock::Now;
+use crate::base::clock::{Now, Stopwatch};
 use crate::base::random::Random;
-use crate::command::{Args, Ctx, Fault, Run, Spaces};
+use crate::command::{Args, Command, Ctx, Fault, Merge, Route, Run, Spaces, introspect, scan};
 use crate::keyspace::Keyspace;
+use crate::observe::ShardStats;
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -14,6 +15,12 @@ pub type DataFn = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
 /// What every execution needs besides the data.
 pub struct Surroundings<'a> {
+    /// Where executions are counted.
+    pub stats: &'a ShardStats,
+    /// Measures them.
+    pub watch: &'a mut Stopwatch,
+    /// Whether durations go into histograms.
+    pub track: bool,
     /// The turn's (or batch's) time.
     pub now: Now,
     /// For random choices.
@@ -25,7 +32,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// Runs a data command; an error becomes its reply.
+    /// Runs a data command; an error becomes its reply. True when it did not fail.
     pub fn run(
         &mut self,
         spaces: Spaces<'_>,
@@ -33,7 +40,7 @@ impl Surroundings<'_> {
         code: DataFn,
         args: &Args<'_>,
         out: &mut Reply,
-    ) {
+    ) -> bool {
         let at = out.checkpoint();
         let mut ctx = Ctx {
             spaces,
@@ -45,10 +52,19 @@ impl Surroundings<'_> {
             string_max: self.string_max,
             replay: false,
         };
-        if let Err(fault) = code(&mut ctx, args) {
+        let result = code(&mut ctx, args);
+        if let Err(fault) = &result {
+            self.stats.error(&fault.0);
             out.cut_back(at);
             out.error(&fault.0);
         }
+        result.is_ok()
+    }
+
+    /// Counts an execution that has just ended.
+    pub fn count(&mut self, command: &'static Command, ok: bool) {
+        let nanos = self.watch.lap();
+        self.stats.executed(introspect::number(command), nanos, !ok, self.track);
     }
 
     /// Runs a command on the keyspace that owns all its keys; gives the position its reply waits
@@ -57,23 +73,28 @@ impl Surroundings<'_> {
         &mut self,
         space: &mut Keyspace,
         db: usize,
+        command: &'static Command,
         code: DataFn,
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
         space.read_tag = 0;
         let before = space.effects.end();
-        self.run(Spaces::One(space), db, code, args, out);
+        let ok = self.run(Spaces::One(space), db, code, args, out);
+        self.count(command, ok);
         let after = space.effects.end();
         if after > before { after } else { space.read_tag }
     }
 
     /// Runs a call. Only data commands travel.
     fn run_call(&mut self, space: &mut Keyspace, call: &Call, out: &mut Reply) -> u64 {
-        let Run::Data(code) = call.command.run else {
+        let Run::Data(mut code) = call.command.run else {
             unreachable!("only data commands are sent to other shards")
         };
-        call.request.with(|args| self.run_one(space, call.db, code, args, out))
+        if call.command.route == Route::Every(Merge::Random) {
+            code = scan::random_part;
+        }
+        call.request.with(|args| self.run_one(space, call.db, call.command, code, args, out))
     }
 
     fn run_item(&mut self, space: &mut Keyspace, item: &Item, out: &mut Reply) -> u64 {
@@ -129,17 +150,13 @@ impl Shard {
         let mut reply = Reply::new(job.resp3);
         let mut ends = Vec::with_capacity(job.items.len());
         let mut tag = 0;
-        let mut around = Surroundings {
-            now: job.now,
-            random: &mut self.random,
-            shards: self.order.shards(),
-            string_max: self.config.proto_max_bulk_len,
-        };
+        let mut around = self.around();
+        around.now = job.now;
+        around.watch.start();
         for item in &job.items {
             tag = tag.max(around.run_item(&mut space, item, &mut reply));
             ends.push(reply.checkpoint());
         }
-        self.executed += job.items.len() as u64;
         if writes {
             tag = tag.max(space.effects.end());
             self.entry_executed(job.entry, space.effects.end());

@@ -1,8 +1,10 @@
 //! The server as commands see it.
 
 use crate::command::session::{Server, SessionCtx};
-use crate::command::{Args, Fault, Session};
+use crate::command::{Args, Command, Fault, Session};
 use crate::config::Flush;
+use crate::observe::info::{self, Snapshot};
+use crate::observe::process;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::log::FsyncPolicy;
@@ -24,6 +26,7 @@ impl Shard {
     pub(super) fn run_session(
         &mut self,
         session: &mut Session,
+        command: &'static Command,
         code: SessionFn,
         args: &Args<'_>,
         out: &mut Reply,
@@ -31,10 +34,13 @@ impl Shard {
         let at = out.checkpoint();
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };
-        if let Err(fault) = code(&mut ctx, args) {
+        let result = code(&mut ctx, args);
+        if let Err(fault) = &result {
+            self.stats().error(&fault.0);
             out.cut_back(at);
             out.error(&fault.0);
         }
+        self.around().count(command, result.is_ok());
         out.resp3 = session.resp3;
     }
 
@@ -70,11 +76,20 @@ impl Server for Shard {
         Ok(())
     }
 
-    fn reset_stats(&mut self) {}
+    fn reset_stats(&mut self) {
+        self.global.reset_stats();
+        self.refresh_stats();
+    }
 
     fn info(&mut self, sections: &[&[u8]]) -> String {
-        let _ = sections;
-        String::new()
+        self.publish();
+        let snapshot = Snapshot {
+            registry: &self.global.registry,
+            config: &self.global.config(),
+            now: self.now,
+            usage: process::usage(),
+        };
+        info::render(&snapshot, sections)
     }
 
     fn shutdown(

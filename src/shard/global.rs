@@ -3,19 +3,18 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::config::Config;
+use crate::command::introspect;
+use crate::config::{Config, LogLevel};
+use crate::observe::Registry;
+use crate::observe::registry::Facts;
 use crate::persist::aof::manifest::Manifest;
 
-/// Says a line to the operator; the server hands in its log.
-pub type Say = Box<dyn Fn(Level, &str) + Send + Sync>;
-
-/// Weight of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Worth knowing.
-    Notice,
-    /// Wants attention.
-    Warning,
+/// How the process speaks and dies; handed in, so that a simulation can listen.
+pub struct Voice {
+    /// Says a line to the operator.
+    pub say: Box<dyn Fn(LogLevel, &str) + Send + Sync>,
+    /// Says the last line before the process ends.
+    pub die: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// Shared by every shard of the process.
@@ -45,7 +44,11 @@ pub struct Global {
     pub connections: Vec<AtomicUsize>,
     /// The next client's id.
     pub next_client: AtomicU64,
-    say: Say,
+    /// Counters for INFO.
+    pub registry: Registry,
+    /// Grows with every CONFIG RESETSTAT.
+    resets: AtomicU64,
+    voice: Voice,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -54,7 +57,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Global {
     /// The state of a process with `shards` shards.
-    pub fn new(shards: usize, config: Config, boot_id: &str, manifest: Manifest, say: Say) -> Self {
+    pub fn new(
+        shards: usize,
+        config: Config,
+        boot_id: &str,
+        manifest: Manifest,
+        facts: Facts,
+        voice: Voice,
+    ) -> Self {
+        let names = introspect::names_counted();
+        let databases = config.databases;
         let zeros = || (0..shards).map(|_| AtomicUsize::new(0)).collect();
         Global {
             memory: zeros(),
@@ -73,7 +85,9 @@ impl Global {
             clients: AtomicUsize::new(0),
             connections: zeros(),
             next_client: AtomicU64::new(1),
-            say,
+            registry: Registry::new(facts, shards, databases, names),
+            resets: AtomicU64::new(0),
+            voice,
         }
     }
 
@@ -142,19 +156,30 @@ impl Global {
         })
     }
 
+    /// CONFIG RESETSTAT: each shard begins its counters again.
+    pub fn reset_stats(&self) {
+        self.registry.reset_peak();
+        self.resets.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with every CONFIG RESETSTAT.
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Acquire)
+    }
+
     /// Says something to the operator.
     pub fn notice(&self, text: &str) {
-        (self.say)(Level::Notice, text);
+        (self.voice.say)(LogLevel::Notice, text);
     }
 
     /// Says something that wants attention.
     pub fn warn(&self, text: &str) {
-        (self.say)(Level::Warning, text);
+        (self.voice.say)(LogLevel::Warning, text);
     }
 
     /// Ends the process: going on would tell clients what may not be true.
     pub fn fatal(&self, text: &str) -> ! {
-        self.warn(text);
+        (self.voice.die)(text);
         std::process::exit(1);
     }
 

@@ -12,7 +12,7 @@
 
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
-use crate::command::{Args, Merge, Route, Run, Session, Spaces};
+use crate::command::{Args, Route, Run, Session, Spaces, scan};
 use crate::keyspace::Keyspace;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::resp::Reply;
@@ -48,6 +48,9 @@ impl Shard {
     /// Surroundings of an execution in this turn.
     pub(super) fn around(&mut self) -> Surroundings<'_> {
         Surroundings {
+            stats: &self.global.registry.shards[self.id],
+            watch: &mut self.watch,
+            track: self.config.latency_tracking,
             now: self.now,
             random: &mut self.random,
             shards: self.order.shards(),
@@ -117,6 +120,7 @@ impl Shard {
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = 0);
+        self.watch.start();
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         if let Some(conn) = &mut conn
             && let Some(remote) = conn.output.remote_mut(lease.to.batch)
@@ -157,13 +161,14 @@ impl Shard {
         }
         for call in &lease.work.calls {
             call.request.with(|args| match call.command.run {
-                Run::Session(code) => self.run_session(session, code, args, out),
+                Run::Session(code) => self.run_session(session, call.command, code, args, out),
                 Run::Data(code) => {
                     let db = if lease.work.exec { session.db } else { call.db };
                     let before = diverted.as_ref().map(|_| Diverted::weigh(&lease.spaces));
                     let at = out.checkpoint();
                     let mut around = self.around();
-                    around.run_leased(&mut lease.spaces, db, call.command.route, code, args, out);
+                    let ok = around.run_leased(&mut lease.spaces, db, call, code, args, out);
+                    around.count(call.command, ok);
                     if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
                         let failed = out.bytes_from(at).first() == Some(&b'-');
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);
@@ -233,79 +238,28 @@ impl Shard {
             self.entry_executed(home.entry, space.effects.end());
         }
         self.space = Some(space);
-        self.executed += 1;
         self.answer(tag, home.to.shard, Message::LeaseReleased { to: home.to });
     }
 }
 
 impl Surroundings<'_> {
-    /// Runs a command of any route on the one keyspace there is, or that owns all it names; gives
-    /// the position its reply waits for.
-    pub fn run_routed(
-        &mut self,
-        space: &mut Keyspace,
-        db: usize,
-        route: Route,
-        code: DataFn,
-        args: &Args<'_>,
-        out: &mut Reply,
-    ) -> u64 {
-        if route != Route::Every(Merge::Random) {
-            return self.run_one(space, db, code, args, out);
-        }
-        let mut part = Reply::new(out.resp3);
-        let tag = self.run_one(space, db, code, args, &mut part);
-        merge_parts(Merge::Random, vec![part], self.random.next_u64(), out);
-        tag
-    }
-
-    /// Runs a command of any route on leased keyspaces.
+    /// Runs a command of any route on leased keyspaces; true when it did not fail.
     fn run_leased(
         &mut self,
         spaces: &mut [Option<Box<Keyspace>>],
         db: usize,
-        route: Route,
+        call: &Call,
         code: DataFn,
         args: &Args<'_>,
         out: &mut Reply,
-    ) {
-        match route {
-            Route::Every(merge) => {
-                let mut parts = Vec::new();
-                for space in spaces.iter_mut().flatten() {
-                    let mut part = Reply::new(out.resp3);
-                    self.run(Spaces::One(space), db, code, args, &mut part);
-                    parts.push(part);
-                }
-                merge_parts(merge, parts, self.random.next_u64(), out);
-            }
-            Route::Cursor => {
-                let cursor = args.get(1).and_then(|c| std::str::from_utf8(c).ok());
-                let cursor = cursor.and_then(|c| c.parse::<u64>().ok()).unwrap_or(0);
-                let named = (cursor & 63) as usize;
-                let at = if spaces.get(named).is_some_and(Option::is_some) {
-                    named
-                } else {
-                    spaces.iter().position(Option::is_some).expect("a lease has a shard")
-                };
-                let space = spaces[at].as_deref_mut().expect("just looked");
-                self.run(Spaces::One(space), db, code, args, out);
-            }
-            _ => self.run(Spaces::Many(spaces), db, code, args, out),
+    ) -> bool {
+        if call.command.route != Route::Cursor {
+            return self.run(Spaces::Many(spaces), db, code, args, out);
+        }
+        let shard = scan::cursor_shard(args, spaces.len());
+        match spaces[shard].as_deref_mut() {
+            Some(space) => self.run(Spaces::One(space), db, code, args, out),
+            None => self.run(Spaces::Many(spaces), db, code, args, out),
         }
     }
-}
-
-/// Merges the replies of all shards into one.
-pub fn merge_parts(merge: Merge, parts: Vec<Reply>, draw: u64, out: &mut Reply) {
-    let pieces = (0..parts.len()).map(|part| (part, 0, Vec::new())).collect();
-    let parts = parts
-        .into_iter()
-        .map(|part| {
-            let end = part.checkpoint();
-            Some((part, vec![end]))
-        })
-        .collect();
-    let commands = vec![Merged::Many { merge, pieces, count: 0, draw }];
-    Remote { id: 0, missing: 0, commands, parts }.finish(out);
 }

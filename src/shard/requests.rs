@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::base::crc::shard_of;
 use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
-use crate::command::{Args, Command, Flags, Merge, OwnedRequest, Route, Run, table};
+use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
 use crate::resp::{Limits, ProtocolError, Reply, Status};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
@@ -104,6 +104,7 @@ impl Shard {
     fn requests(&mut self, conn: &mut Conn, input: &mut Input, bytes: &[u8]) -> Rest {
         let mut batch = None;
         let mut at = 0;
+        self.watch.start();
         let mut keep = None;
         loop {
             if conn.blocked || conn.session.closing || self.is_full(conn) {
@@ -223,7 +224,7 @@ impl Shard {
                     return Taken::NotYet;
                 }
                 let mut out = Reply::new(conn.session.resp3);
-                self.run_session(&mut conn.session, code, args, &mut out);
+                self.run_session(&mut conn.session, command, code, args, &mut out);
                 self.tell(conn, batch, |to| to.append(out));
                 Taken::Yes
             }
@@ -239,6 +240,7 @@ impl Shard {
         if let Some(multi) = &mut conn.session.multi {
             multi.failed = true;
         }
+        self.stats().error(text);
         self.tell(conn, batch, |out| out.error(text));
         Taken::Yes
     }
@@ -284,22 +286,15 @@ impl Shard {
     ) -> Taken {
         let shards = self.shards();
         let route = command.route_of(args.len());
-        match route {
-            Route::Cut => return self.cut_command(conn, batch, command, args),
-            Route::Every(Merge::Random) if shards == 1 => {
-                self.run_here(conn, |around, space, db, out| {
-                    around.run_routed(space, db, route, code, args, out)
-                });
-                return Taken::Yes;
-            }
-            _ => {}
+        if route == Route::Cut && (self.log.is_some() || shards > 1) {
+            return self.cut_command(conn, batch, command, args);
         }
         let targets = self.targets(command, route, args);
         if targets.count_ones() == 1 {
             let shard = targets.trailing_zeros() as usize;
             if shard == self.id && !self.is_out(conn, batch) {
                 self.run_here(conn, |around, space, db, out| {
-                    around.run_one(space, db, code, args, out)
+                    around.run_one(space, db, command, code, args, out)
                 });
             } else {
                 let request = OwnedRequest::from_args(args);
@@ -345,12 +340,7 @@ impl Shard {
             Route::Key => of_keys(1),
             Route::Split(_) | Route::Lease => of_keys(usize::MAX),
             Route::Every(_) | Route::Cut => all_shards(shards),
-            Route::Cursor => {
-                let cursor = args.get(1).and_then(|c| std::str::from_utf8(c).ok());
-                let cursor = cursor.and_then(|c| c.parse::<u64>().ok()).unwrap_or(0);
-                let shard = (cursor & 63) as usize;
-                if shard < shards { 1 << shard } else { here }
-            }
+            Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }
     }
 
@@ -371,12 +361,14 @@ impl Shard {
         let shards = self.order.shards();
         let space = self.space.as_deref_mut().expect("requests run only while the data is home");
         let mut around = Surroundings {
+            stats: &self.global.registry.shards[self.id],
+            watch: &mut self.watch,
+            track: self.config.latency_tracking,
             now: self.now,
             random: &mut self.random,
             shards,
             string_max: self.config.proto_max_bulk_len,
         };
-        self.executed += 1;
         let db = conn.session.db;
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;

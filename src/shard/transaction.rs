@@ -239,13 +239,12 @@ impl Shard {
     ) -> u64 {
         call.request.with(|args| match call.command.run {
             Run::Session(code) => {
-                self.run_session(&mut conn.session, code, args, out);
+                self.run_session(&mut conn.session, call.command, code, args, out);
                 0
             }
             Run::Data(code) => {
-                let route = call.command.route;
-                let mut around = self.around();
-                around.run_routed(space, conn.session.db, route, code, args, out)
+                let db = conn.session.db;
+                self.around().run_one(space, db, call.command, code, args, out)
             }
             Run::Control(_) => {
                 out.error(b"ERR Command not allowed inside a transaction");

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use crate::client::ConnKey;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Counters, Keyspace};
+use crate::observe::ShardStats;
 use crate::shard::core::Shard;
 use crate::shard::log::LogWriter;
 use crate::shard::message::Message;
@@ -42,6 +43,7 @@ impl Shard {
         let clients = &self.global.clients;
         if clients.fetch_add(1, Ordering::Relaxed) >= settings.maxclients as usize {
             clients.fetch_sub(1, Ordering::Relaxed);
+            self.stats().connections_rejected.add(1);
             return Err(TOO_MANY);
         }
         Ok(())
@@ -73,6 +75,7 @@ impl Shard {
 
     /// Id of a new client, and whether it need not authenticate.
     pub fn new_client(&self) -> (u64, bool) {
+        self.stats().connections_received.add(1);
         let id = self.global.next_client.fetch_add(1, Ordering::Relaxed);
         (id, self.config.requirepass.is_none())
     }
@@ -121,7 +124,67 @@ impl Shard {
             // Many keys past their expiry are worth a round every few milliseconds.
             self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
             self.refresh_settings();
+            self.refresh_stats();
             self.end_idle();
+            self.publish();
+            if self.id == 0 {
+                self.global.registry.sample(self.now);
+            }
+        }
+    }
+
+    /// This shard's counters.
+    pub(super) fn stats(&self) -> &ShardStats {
+        &self.global.registry.shards[self.id]
+    }
+
+    /// Begins the counters again if CONFIG RESETSTAT asked for it.
+    pub(super) fn refresh_stats(&mut self) {
+        let resets = self.global.resets();
+        if resets != self.resets {
+            self.resets = resets;
+            self.stats().reset();
+            if let Some(space) = &mut self.space {
+                space.counters = Counters { dirty: space.counters.dirty, ..Counters::default() };
+            }
+        }
+    }
+
+    /// Makes this shard's figures known for INFO.
+    pub(super) fn publish(&self) {
+        let stats = self.stats();
+        if let Some(space) = &self.space {
+            for (db, shown) in space.dbs.iter().zip(&stats.databases) {
+                shown.keys.set(db.len() as u64);
+                shown.expires.set(db.expires_len() as u64);
+                shown.avg_ttl.set(db.avg_ttl().max(0) as u64);
+            }
+            stats.keyspace_hits.set(space.counters.hits);
+            stats.keyspace_misses.set(space.counters.misses);
+            stats.expired_keys.set(space.counters.expired);
+            stats.dirty.set(space.counters.dirty);
+            stats.data_memory.set(space.memory() as u64);
+            stats.lazyfree_pending.set(space.garbage.len() as u64);
+            stats.log_position.set(space.effects.end());
+        }
+        stats
+            .connected_clients
+            .set(self.global.connections[self.id].load(Ordering::Relaxed) as u64);
+        stats.client_memory.set(self.output_bytes as u64);
+        stats.held_replies.set((self.held.len() + self.waiters.len()) as u64);
+        if let Some(log) = &self.log {
+            let figures = log.stats();
+            stats.log_written.set(log.appended());
+            stats.log_durable.set(log.durable());
+            stats.log_released.set(log.release());
+            stats.log_frames.set(figures.frames);
+            stats.log_bytes.set(figures.bytes);
+            stats.log_size.set(log.file().offset);
+            stats.log_buffer.set(log.buffered() as u64);
+            stats.log_pending_syncs.set(u64::from(log.is_syncing()));
+            stats.log_syncs.set(figures.syncs);
+            stats.log_delayed_syncs.set(figures.delayed);
+            stats.log_failed.set(u64::from(log.is_failing()));
         }
     }
 
