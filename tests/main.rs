@@ -7,7 +7,9 @@
 //! |---|---|---|
 //! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of the differential stream, per number of shards |
 //! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream |
+//! | `RINGSTONE_LINEAR_SEED` | 1 | seed of the clients that record histories |
 //! | `RINGSTONE_LINEAR_HISTORIES` | 12 | recorded histories, over 2 and 4 shards |
+//! | `RINGSTONE_CRASH_SEED` | 1 | seed of the load that is killed |
 //! | `RINGSTONE_CRASH_ROUNDS` | 3 | kill -9 rounds per `appendfsync` policy |
 //! | `RINGSTONE_RESTARTS` | 10 | restarts in a row, half of them by kill -9 |
 //! | `RINGSTONE_INTEROP_COMMANDS` | 2000 | commands behind each directory handed to the peer |

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::server::fresh_home;
 use crate::support::{Options, Server, peer};
 
 #[test]
@@ -34,7 +35,9 @@ fn the_redis_crate() -> redis::RedisResult<()> {
         assert_eq!((old, new), (11, 12));
         let replies: Vec<i64> = {
             let mut pipe = redis::pipe();
-            (0..300).for_each(|i| drop(pipe.append(format!("p:{i}"), "xy")));
+            for i in 0..300 {
+                pipe.append(format!("p:{i}"), "xy");
+            }
             pipe.query(&mut con)?
         };
         assert!(replies.iter().all(|&len| len == 2));
@@ -91,6 +94,20 @@ fn redis_cli() {
     assert!(run(&["INFO", "server"]).contains("redis_version:"));
 }
 
+#[test]
+fn redis_cli_on_a_unix_socket() {
+    let Some(cli) = peer::program("redis-cli", "redis-cli on a Unix socket") else { return };
+    let place = fresh_home();
+    let path = place.path().join("ringstone.sock");
+    let path = path.to_str().unwrap();
+    let server = Server::start(Options::shards(2).with("unixsocket", path));
+    for (args, said) in [(["SET", "k", "v"].as_slice(), "OK"), (&["GET", "k"], "v")] {
+        let done = Command::new(&cli).args(["-s", path]).args(args).output().expect("redis-cli");
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim_end(), said, "{done:?}");
+    }
+    assert_eq!(server.client().words("GET k").text(), Some(b"v".as_slice()));
+}
+
 /// Bulk loading as people do it: a file of commands through `redis-cli --pipe`.
 #[test]
 fn redis_cli_pipe() {
@@ -129,7 +146,7 @@ fn redis_benchmark() {
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert!(done.status.success(), "{done:?}");
         for test in ["PING_INLINE", "SET", "GET", "INCR", "MSET"] {
-            assert!(said.contains(&format!("{test}")), "no {test} in {said}");
+            assert!(said.contains(test), "no {test} in {said}");
         }
         let errors = String::from_utf8_lossy(&done.stderr).to_ascii_lowercase();
         assert!(!errors.contains("error"), "{errors}");

@@ -189,6 +189,17 @@ fn kill_9_loses_nothing_acknowledged_under_no() {
     kill_rounds("no");
 }
 
+/// The harness itself: a server that keeps no log loses what it acknowledged, and that is seen.
+#[test]
+fn a_server_without_a_log_is_found_out() {
+    let options = Options { appendonly: false, ..Options::default() };
+    let Some(server) = Server::peer(options.clone(), "self-check of the kill test") else { return };
+    let found = std::panic::catch_unwind(|| drop(round(server, "forgetful", 5, options)));
+    let what = found.expect_err("lost writes were not noticed");
+    let what = what.downcast_ref::<String>().expect("a text");
+    assert!(what.contains("hold no state"), "{what}");
+}
+
 /// An acknowledged FLUSHALL stays one, and leaves no pile of files.
 #[test]
 fn flushall_survives_kill_9_and_leaves_few_files() {

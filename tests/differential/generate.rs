@@ -119,6 +119,7 @@ pub struct Gen {
     used: BTreeSet<&'static str>,
     greater: u64,
     profile: Profile,
+    left_out: Vec<&'static str>,
 }
 
 const KEYS: [&[u8]; 30] = [
@@ -257,7 +258,19 @@ impl Gen {
             used: BTreeSet::new(),
             greater: 0,
             profile,
+            left_out: Vec::new(),
         }
+    }
+
+    /// Leaves these subcommands (`command|subcommand`) out of the stream.
+    pub fn leave_out(&mut self, subcommands: Vec<&'static str>) {
+        self.left_out = subcommands;
+    }
+
+    fn is_left_out(&self, args: &Args) -> bool {
+        let [name, sub, ..] = args.as_slice() else { return false };
+        let full = [name.as_slice(), b"|", sub].concat().to_ascii_lowercase();
+        self.left_out.iter().any(|left_out| left_out.as_bytes() == full)
     }
 
     /// Names of the rows drawn so far.
@@ -492,6 +505,10 @@ impl Gen {
         let row = self.row();
         let mut args = vec![row.name.to_ascii_uppercase().into_bytes()];
         args.extend((row.make)(self));
+        while self.is_left_out(&args) {
+            args.truncate(1);
+            args.extend((row.make)(self));
+        }
         if !row.is(Trait::Exact) {
             self.spoil(row, &mut args);
         }
