@@ -29,6 +29,8 @@ pub struct Conn {
     pub waiting: bool,
     /// Receiving was stopped because too much is outstanding.
     pub stopped: bool,
+    /// The peer sends no more.
+    pub half_closed: bool,
     /// The peer is gone or was told to go: no more input is looked at.
     pub ended: bool,
     /// Monotonic microseconds of the last request.
@@ -49,6 +51,7 @@ impl Conn {
             again: false,
             waiting: false,
             stopped: false,
+            half_closed: false,
             ended: false,
             last_us: now_us,
         }

@@ -179,7 +179,7 @@ pub struct Output {
     pub slots: VecDeque<Slot>,
     /// Bytes of held replies.
     held_bytes: usize,
-    /// Batches among the slots.
+    /// Batches that are not complete.
     remotes: usize,
     /// A send is in flight, of this many bytes.
     pub sending: Option<usize>,
@@ -219,8 +219,14 @@ impl Output {
 
     /// Appends a batch.
     pub fn push_remote(&mut self, remote: Remote) {
-        self.remotes += 1;
+        self.remotes += usize::from(remote.missing > 0);
         self.slots.push_back(Slot::Remote(Box::new(remote)));
+    }
+
+    /// A batch has become complete, wherever it stands.
+    pub fn completed(&mut self) {
+        assert!(self.remotes > 0, "a batch completes once");
+        self.remotes -= 1;
     }
 
     /// The batch `id`, while it is incomplete or waits its turn.
@@ -245,7 +251,6 @@ impl Output {
                     self.ready.append(reply);
                 }
                 Some(Slot::Remote(mut remote)) => {
-                    self.remotes -= 1;
                     remote.finish(&mut self.ready);
                 }
                 None => return,

@@ -362,7 +362,7 @@ mod tests {
         w.run("SET a 1 PX 1");
         w.run("SET b 1");
         w.effects();
-        w.now_ms += 1;
+        w.now_ms += 2;
         w.check(&[
             ("KEYS *", "*1 $1 b", ""),
             ("DBSIZE", ":2", ""),

@@ -433,7 +433,7 @@ mod tests {
     fn a_key_past_its_time_is_gone_and_its_end_logged() {
         let mut w = World::new();
         w.check(&[("SET a v PX 5", "+OK", "SET a v PXAT 1700000000005")]);
-        w.now_ms += 5;
+        w.now_ms += 6;
         w.check(&[
             ("GET a", "$-1", "DEL a"),
             ("SET b v PXAT 1", "+OK", "SET b v PXAT 1"),

@@ -82,7 +82,7 @@ mod tests {
         let mut space = space(10_000, 1000);
         let (mut calls, mut removed) = (0, 0);
         while space.counters.expired < 5000 {
-            let done = space.active_expire(10, 100);
+            let done = space.active_expire(11, 100);
             assert!(done.looked_at <= 100 && done.removed <= done.looked_at);
             removed += done.removed;
             calls += 1;
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(deletions, 5000);
         let ttl = space.dbs[2].avg_ttl();
         assert!((900_000..=1_000_000).contains(&ttl), "{ttl}");
-        let done = space.active_expire(10, 1000);
+        let done = space.active_expire(11, 1000);
         assert!(done.removed == 0 && done.looked_at <= ROUND && !done.backlog);
     }
 
@@ -102,7 +102,7 @@ mod tests {
         let mut space = space(10, 200_000);
         let mut calls = 0;
         while space.counters.expired < 5 {
-            space.active_expire(10, 64);
+            space.active_expire(11, 64);
             calls += 1;
             assert!(calls < 40);
         }

@@ -187,11 +187,12 @@ mod tests {
         let mut space = space();
         put(&mut space, b"k", 3, Some(100));
         assert!(matches!(space.read(0, b"k", 99).map(Entry::value), Some(ValueRef::Str(b"vvv"))));
-        assert!(space.read(0, b"k", 100).is_none());
+        assert!(space.read(0, b"k", 100).is_some());
+        assert!(space.read(0, b"k", 101).is_none());
         assert!(space.lookup(0, b"k", 0).is_none());
         assert_eq!(space.effects.pending(), b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n");
         let counters = space.counters;
-        assert_eq!((counters.hits, counters.misses, counters.expired), (1, 1, 1));
+        assert_eq!((counters.hits, counters.misses, counters.expired), (2, 1, 1));
     }
 
     #[test]

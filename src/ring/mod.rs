@@ -69,7 +69,7 @@ pub struct RingOptions {
 
 impl Default for RingOptions {
     fn default() -> Self {
-        RingOptions { entries: 1024, buffers: 512, buffer_bytes: 16 * 1024, connections: 1 << 20 }
+        RingOptions { entries: 1024, buffers: 256, buffer_bytes: 16 * 1024, connections: 1 << 20 }
     }
 }
 

@@ -177,8 +177,7 @@ impl Shard {
     pub(super) fn arrived(&mut self, to: ReplyTo, take: impl FnOnce(&mut Remote) -> bool) {
         let Some(mut conn) = self.take_conn(to.conn) else { return };
         if conn.output.remote_mut(to.batch).is_some_and(take) {
-            // Complete; whether the connection is free again shows once replies have moved.
-            conn.output.advance(self.release());
+            conn.output.completed();
             if !conn.output.has_remote() {
                 conn.targets = 0;
                 conn.blocked = false;

@@ -223,6 +223,15 @@ impl Shard {
         }
     }
 
+    /// The peer has ended its stream: what it asked for before is still answered.
+    pub fn half_close(&mut self, key: ConnKey) {
+        if let Some(mut conn) = self.take_conn(key) {
+            conn.half_closed = true;
+            self.mark_dirty(&mut conn);
+            self.put_conn(conn);
+        }
+    }
+
     /// Takes a connection out while it is worked on.
     pub(super) fn take_conn(&mut self, key: ConnKey) -> Option<Box<Conn>> {
         let slot = self.conns.get_mut(key.index as usize)?;
@@ -381,9 +390,6 @@ impl Shard {
             let Some(mut conn) = self.take_conn(key) else { continue };
             conn.dirty = false;
             conn.output.advance(release);
-            if !conn.output.has_remote() {
-                conn.targets = 0;
-            }
             if !conn.output.slots.is_empty() && !conn.waiting {
                 conn.waiting = true;
                 self.waiters.push(key);
@@ -395,7 +401,9 @@ impl Shard {
                 self.output_bytes += reply.len();
                 send(key, reply);
             }
-            if conn.session.closing && conn.output.is_empty() && !conn.ended {
+            let quiet = conn.output.is_empty() && !conn.blocked && !conn.again;
+            let over = conn.session.closing && conn.output.is_empty() || conn.half_closed && quiet;
+            if over && !conn.ended {
                 conn.ended = true;
                 self.closing.push(key);
             }

@@ -34,7 +34,7 @@ pub struct Tick {
 
 enum Received {
     Data(ConnId, RecvBuffer),
-    End(ConnId),
+    End(ConnId, bool),
 }
 
 fn key(conn: ConnId) -> ConnKey {
@@ -90,9 +90,10 @@ impl Tick {
                     self.ring.recycle(buffer);
                     self.hold_back(conn);
                 }
-                Received::End(conn) => {
+                Received::End(conn, false) => self.shard.half_close(key(conn)),
+                Received::End(conn, true) => {
                     self.shard.disconnect(key(conn));
-                    self.ring.close(conn, false);
+                    self.ring.close(conn, true);
                 }
             }
         }
@@ -125,7 +126,9 @@ impl Tick {
                     self.shard.warn(&format!("Accepting client connection: {error}"));
                 }
                 Event::Received { conn, data } => self.received.push(Received::Data(conn, data)),
-                Event::Ended { conn, .. } => self.received.push(Received::End(conn)),
+                Event::Ended { conn, error } => {
+                    self.received.push(Received::End(conn, error.is_some()));
+                }
                 Event::Sent { conn, result, .. } => self.shard.sent(key(conn), result.is_ok()),
                 Event::Closed { .. } | Event::Woken => {}
                 Event::Disk(done) => self.shard.disk_done(done, &mut self.ring),
