@@ -18,6 +18,9 @@ pub struct Counters {
     pub dirty: u64,
 }
 
+/// Keys from which on a table no longer fits the second-level cache.
+const PREFETCH_MIN: usize = 10_000;
+
 /// The databases of one shard with everything that belongs to changing them.
 #[derive(Debug)]
 pub struct Keyspace {
@@ -93,6 +96,16 @@ impl Keyspace {
         }
         self.counters.hits += 1;
         self.dbs[db].at(spot)
+    }
+
+    /// Fetches what look-ups of `keys` will read into the cache, where the table is larger than
+    /// caches are.
+    pub fn prefetch(&self, db: usize, keys: &[&[u8]]) {
+        if let Some(db) = self.dbs.get(db)
+            && db.len() >= PREFETCH_MIN
+        {
+            db.prefetch(keys.iter().copied());
+        }
     }
 
     /// Removes a key because its time has come.

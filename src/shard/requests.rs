@@ -8,7 +8,7 @@ use crate::base::crc::shard_of;
 use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
-use crate::resp::{Limits, ProtocolError, Reply, Status};
+use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
 use crate::shard::execute::{DataFn, Surroundings};
@@ -23,6 +23,10 @@ const NOT_IN_MULTI: &[u8] = b"ERR Command not allowed inside a transaction";
 const OUTPUT_MAX: usize = 1 << 20;
 const OUTPUT_MIN: usize = 8 << 10;
 const OUTPUT_TOTAL: usize = 64 << 20;
+
+/// Input up to this long is one request or two, looked at across connections; longer input is
+/// looked at by itself, in bytes.
+const PEEK_MIN: usize = 160;
 
 /// What remains of a chunk once requests have been taken from it.
 struct Rest {
@@ -106,7 +110,11 @@ impl Shard {
         let mut at = 0;
         self.watch.start();
         let mut keep = None;
+        let mut peeked = 0;
         loop {
+            if at >= peeked && bytes.len() - at > PEEK_MIN {
+                peeked = at + self.prefetch(conn.session.db, &bytes[at..]).max(1);
+            }
             if conn.blocked || conn.session.closing || self.is_full(conn) {
                 break;
             }
@@ -151,6 +159,31 @@ impl Shard {
         }
         self.mark_dirty(conn);
         Rest { from: at, keep: keep.unwrap_or(bytes.len() - at) }
+    }
+
+    /// Fetches what the next requests in `bytes` will look up; gives how far it looked.
+    fn prefetch(&self, db: usize, bytes: &[u8]) -> usize {
+        let mut keys = peek::Keys::new();
+        let looked = peek::keys(bytes, &mut keys);
+        if keys.len() > 1
+            && let Some(space) = &self.space
+        {
+            space.prefetch(db, &keys);
+        }
+        looked
+    }
+
+    /// Fetches what the first request of each connection will look up, ahead of all of them.
+    pub fn prefetch_first<'a>(&self, received: impl Iterator<Item = &'a [u8]>) {
+        let mut keys = peek::Keys::new();
+        for bytes in received.filter(|bytes| bytes.len() <= PEEK_MIN) {
+            peek::keys(bytes, &mut keys);
+        }
+        if keys.len() > 1
+            && let Some(space) = &self.space
+        {
+            space.prefetch(0, &keys);
+        }
     }
 
     fn breach(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, error: &ProtocolError) {

@@ -83,6 +83,7 @@ impl Tick {
             self.adopt(socket);
         }
         self.shard.run_fifo();
+        self.prefetch();
         for received in std::mem::take(&mut self.received) {
             match received {
                 Received::Data(conn, buffer) => {
@@ -115,6 +116,17 @@ impl Tick {
         if self.shard.should_stop() && !self.stopping {
             self.stopping = true;
             self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        }
+    }
+
+    /// Small requests come one per connection: their keys are fetched ahead of all of them.
+    fn prefetch(&mut self) {
+        for some in self.received.chunks(crate::resp::peek::KEYS_MAX) {
+            let data = some.iter().filter_map(|received| match received {
+                Received::Data(_, buffer) => Some(self.ring.bytes(buffer)),
+                Received::End(..) => None,
+            });
+            self.shard.prefetch_first(data);
         }
     }
 
