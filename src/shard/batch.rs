@@ -177,14 +177,11 @@ impl Shard {
     pub(super) fn arrived(&mut self, to: ReplyTo, take: impl FnOnce(&mut Remote) -> bool) {
         let Some(mut conn) = self.take_conn(to.conn) else { return };
         if conn.output.remote_mut(to.batch).is_some_and(take) {
-            // Complete; whether the connection is free again shows once replies have moved.
+            // Complete. The connection is free again once the replies have moved: now, or, behind
+            // replies that still wait for the release point, when that moves.
             conn.output.advance(self.release());
             if !conn.output.has_remote() {
-                conn.targets = 0;
-                conn.blocked = false;
-                if !conn.input.is_empty() {
-                    self.go_on(&mut conn);
-                }
+                self.came_back(&mut conn);
             }
             self.mark_dirty(&mut conn);
         }

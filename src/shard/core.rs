@@ -372,9 +372,10 @@ impl Shard {
         for key in std::mem::take(&mut self.dirty) {
             let Some(mut conn) = self.take_conn(key) else { continue };
             conn.dirty = false;
+            let was_out = conn.output.has_remote();
             conn.output.advance(release);
-            if !conn.output.has_remote() {
-                conn.targets = 0;
+            if was_out && !conn.output.has_remote() {
+                self.came_back(&mut conn);
             }
             if !conn.output.slots.is_empty() && !conn.waiting {
                 conn.waiting = true;
@@ -407,6 +408,15 @@ impl Shard {
             }
         }
         self.put_conn(conn);
+    }
+
+    /// The last batch or lease of a connection has left its output: the connection is free again.
+    pub(super) fn came_back(&mut self, conn: &mut Conn) {
+        conn.targets = 0;
+        conn.blocked = false;
+        if !conn.input.is_empty() {
+            self.go_on(conn);
+        }
     }
 
     /// Notes that a connection's input can be gone on with.
