@@ -93,6 +93,10 @@ pub struct LogWriter {
     file: LogFile,
     /// Payload not yet framed, besides what the keyspace's effects hold.
     backlog: Vec<u8>,
+    /// Payload of the generation behind a cut that is under way.
+    behind: Vec<u8>,
+    /// A cut is under way: what is gathered belongs behind it.
+    cutting: bool,
     /// Position behind the last frame made.
     appended: u64,
     written: u64,
@@ -145,6 +149,8 @@ impl LogWriter {
             policy,
             file,
             backlog: Vec::new(),
+            behind: Vec::new(),
+            cutting: false,
             appended: position,
             written: position,
             durable: position,
@@ -193,7 +199,7 @@ impl LogWriter {
 
     /// Bytes that wait to be written.
     pub fn buffered(&self) -> usize {
-        self.backlog.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
+        self.backlog.len() + self.behind.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
     }
 
     /// Whether a flush is in flight.
@@ -225,11 +231,18 @@ impl LogWriter {
 
     /// Takes over payload that stands in front of whatever comes next.
     pub fn gather(&mut self, payload: Vec<u8>) {
-        if self.backlog.is_empty() {
-            self.backlog = payload;
+        let waiting = if self.cutting { &mut self.behind } else { &mut self.backlog };
+        if waiting.is_empty() {
+            *waiting = payload;
         } else {
-            self.backlog.extend_from_slice(&payload);
+            waiting.extend_from_slice(&payload);
         }
+    }
+
+    /// The shard has executed a cut: what is gathered from here on waits for the next file.
+    pub fn begin_cut(&mut self) {
+        assert!(!self.cutting, "one cut at a time");
+        self.cutting = true;
     }
 
     /// An emptied buffer for the effects.
@@ -445,5 +458,7 @@ impl LogWriter {
         self.written = position;
         self.durable = position;
         self.held = false;
+        self.cutting = false;
+        self.backlog = std::mem::take(&mut self.behind);
     }
 }
