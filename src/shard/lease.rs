@@ -112,7 +112,9 @@ impl Shard {
 
     fn run_lease(&mut self, entry: u64, mut lease: Lease) {
         let mut conn = self.take_conn(lease.to.conn);
+        // A client that has gone meanwhile leaves its transaction behind, in its database.
         let mut orphan = Session::new(0, true);
+        orphan.db = lease.work.calls.first().map_or(0, |call| call.db);
         let session = conn.as_mut().map_or(&mut orphan, |c| &mut c.session);
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
