@@ -225,7 +225,11 @@ impl Shard {
                 write_entry_mark(&mut lines, home.entry, home.writers, &home.readers);
                 // A lease with one shard is atomic by its frame and needs no mark.
                 if home.writers.count_ones() > 1 || !home.readers.is_empty() {
-                    space.effects.insert(at, &lines);
+                    // Behind a causality mark: a log may be cut in front of each, and a cut
+                    // between this mark and its effects would keep the one without the other.
+                    // For the release point the entry begins at `at` all the same.
+                    let seen = leading_seen(space.effects.pending());
+                    space.effects.insert(at + seen as u64, &lines);
                     if let Some(log) = &mut self.log {
                         log.marked(home.entry, at);
                     }
@@ -298,6 +302,16 @@ impl Surroundings<'_> {
     }
 }
 
+/// Length of the causality mark that `payload` starts with.
+fn leading_seen(payload: &[u8]) -> usize {
+    let mut len = 0;
+    while payload[len..].starts_with(b"#D ") || payload[len..].starts_with(b"#d ") {
+        let line = memchr::memchr(b'\n', &payload[len..]);
+        len += line.expect("marks are written whole") + 1;
+    }
+    len
+}
+
 /// Merges the replies of all shards into one.
 pub fn merge_parts(merge: Merge, parts: Vec<Reply>, draw: u64, out: &mut Reply) {
     let pieces = (0..parts.len()).map(|part| (part, 0, Vec::new())).collect();
@@ -310,4 +324,17 @@ pub fn merge_parts(merge: Merge, parts: Vec<Reply>, draw: u64, out: &mut Reply) 
         .collect();
     let commands = vec![Merged::Many { merge, pieces, count: 0, draw }];
     Remote { id: 0, missing: 0, commands, parts }.finish(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_lease_stands_behind_the_causality_mark() {
+        assert_eq!(leading_seen(b""), 0);
+        assert_eq!(leading_seen(b"*1\r\n$4\r\nPING\r\n"), 0);
+        let two = b"#D 1:2\r\n#d 3:4\r\n";
+        assert_eq!(leading_seen(&[&two[..], b"*2\r\n$3\r\n#D \r\n"].concat()), two.len());
+    }
 }
