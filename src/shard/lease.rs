@@ -186,6 +186,7 @@ impl Shard {
         cut: Option<Vec<crate::shard::message::CutFile>>,
     ) {
         let mut writers = 0u64;
+        let untold = lease.work.cut && cut.is_none();
         let mut readers: Vec<At> = Vec::new();
         for space in lease.spaces.iter().flatten() {
             if space.effects.is_empty() {
@@ -195,8 +196,9 @@ impl Shard {
             }
         }
         for mut space in lease.spaces.into_iter().flatten() {
-            if aborted {
-                // The refusal tells of a write somewhere: it waits for all of them.
+            if aborted || untold {
+                // The reply tells of a write somewhere (one that raised the flag, one that
+                // emptied a database): it waits for all of them.
                 space.read_tag = space.effects.end();
             }
             let shard = space.shard;
