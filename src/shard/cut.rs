@@ -236,6 +236,7 @@ impl Shard {
         assert!(self.cut.is_none(), "one cut at a time");
         let start = space.effects.end() + 1;
         space.effects.begin_file(start);
+        space.floor = start;
         self.log.as_mut().expect("a cut has a log").begin_cut();
         self.entry_executed(entry, start);
         self.cut = Some(CutPart {

@@ -61,7 +61,7 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
-        space.read_tag = 0;
+        space.read_tag = space.floor;
         let before = space.effects.end();
         self.run(Spaces::One(space), db, code, args, out);
         let after = space.effects.end();

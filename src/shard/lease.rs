@@ -118,7 +118,7 @@ impl Shard {
         let session = conn.as_mut().map_or(&mut orphan, |c| &mut c.session);
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
-        lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = 0);
+        lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         if let Some(conn) = &mut conn
             && let Some(remote) = conn.output.remote_mut(lease.to.batch)
