@@ -176,7 +176,7 @@ impl Shard {
             }
         }
         let mut args = match (parser.words(), big) {
-            (None, None) => Args::with_raw(&items, raw),
+            (None, None) if parser.is_regular() => Args::with_raw(&items, raw),
             _ => Args::new(&items),
         };
         if let Some((at, bytes)) = big {
