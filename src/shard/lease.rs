@@ -20,6 +20,7 @@ use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
 use crate::shard::execute::{DataFn, Surroundings, is_dirty};
 use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
+use crate::shard::transaction::queued_control;
 
 /// What is to be done with the keyspaces.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ impl Shard {
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);
                     }
                 }
-                Run::Control(_) => out.error(b"ERR Command not allowed inside a transaction"),
+                Run::Control(control) => queued_control(control, out),
             });
         }
         false
