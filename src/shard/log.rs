@@ -313,7 +313,14 @@ impl LogWriter {
 
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
     pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
+        if self.held {
+            // The cut's own flush covers all of the old file, and nothing may be in flight on that
+            // file when the log goes on in the next.
+            return self.syncing.is_some();
+        }
         let interval = match self.policy {
+            // A write carries its own flush, but for one begun under another policy.
+            FsyncPolicy::Always if self.in_flight.is_none() => 0,
             FsyncPolicy::Always if !now => return self.syncing.is_some(),
             FsyncPolicy::Always | FsyncPolicy::EverySec => SECOND_US,
             FsyncPolicy::No => LAZY_FLUSH_US,
@@ -337,7 +344,7 @@ impl LogWriter {
         if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight {
             return Some(*at);
         }
-        if self.durable == self.written || self.syncing.is_some() {
+        if self.durable == self.written || self.syncing.is_some() || self.held {
             return None;
         }
         match self.policy {
