@@ -109,6 +109,8 @@ pub struct Shard {
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
     pub(super) expiring: bool,
+    /// The process is stopping: no further request is looked at.
+    pub(super) stopping: bool,
 }
 
 /// A push of step 4.
@@ -175,6 +177,7 @@ impl Shard {
             stopped: Vec::new(),
             freeing: false,
             expiring: false,
+            stopping: false,
         }
     }
 

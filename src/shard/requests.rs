@@ -52,7 +52,7 @@ impl Shard {
 
     /// Goes through a connection's input with `chunk` added to it.
     pub(super) fn consume(&mut self, conn: &mut Conn, chunk: &[u8]) {
-        if conn.ended || conn.session.closing {
+        if conn.ended || conn.session.closing || self.stopping {
             return conn.input.clear();
         }
         let chunk = conn.input.feed_big(chunk);

@@ -78,6 +78,7 @@ impl Tick {
     fn turn(&mut self) {
         self.shard.begin_turn(self.clock.now());
         self.reap();
+        self.shard.may_have_work();
         self.shard.take_inbox();
         for socket in self.shard.take_adoptions() {
             self.adopt(socket);
@@ -113,6 +114,7 @@ impl Tick {
         }
         if self.shard.should_stop() && !self.stopping {
             self.stopping = true;
+            self.shard.stop_serving();
             self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
         }
     }
