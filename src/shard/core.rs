@@ -43,6 +43,9 @@ use crate::shard::log::{LogWriter, token};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 
+/// How long a client that has ended its stream may take to read its replies, in microseconds.
+const LEAVING_US: u64 = 10_000_000;
+
 /// One shard.
 pub struct Shard {
     /// Its number.
@@ -90,6 +93,8 @@ pub struct Shard {
     pub(super) cut_lead: Option<CutLead>,
     /// Log files that have ended and are to be closed.
     pub(super) old_files: Vec<FileId>,
+    /// Connections whose peer has ended its stream, with the time to wait for them at most.
+    leaving: Vec<(u64, ConnKey)>,
     /// Connections whose cut waits for another cut to end.
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
@@ -167,6 +172,7 @@ impl Shard {
             cut: None,
             cut_lead: None,
             old_files: Vec::new(),
+            leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
             next_round_us: 0,
@@ -212,6 +218,24 @@ impl Shard {
         }
         assert!(self.conns[index].is_none(), "a slab index has one tenant");
         self.conns[index] = Some(Box::new(Conn::new(key, session, self.now.mono_us)));
+    }
+
+    /// A client has ended its stream, as `nc` does behind its last line: it is closed once all it
+    /// has asked for is answered, or [`LEAVING_US`] later.
+    pub fn leave(&mut self, key: ConnKey) {
+        let Some(mut conn) = self.take_conn(key) else { return };
+        conn.leaving = true;
+        self.leaving.push((self.now.mono_us + LEAVING_US, key));
+        self.mark_dirty(&mut conn);
+        self.put_conn(conn);
+    }
+
+    /// Clients that have ended their stream and do not read what they asked for.
+    pub fn take_lingering(&mut self) -> Vec<ConnKey> {
+        let now = self.now.mono_us;
+        // Deadlines ascend.
+        let due = self.leaving.partition_point(|(at, _)| *at <= now);
+        self.leaving.drain(..due).map(|(_, key)| key).collect()
     }
 
     /// A client is gone; what it asked other shards for comes back to nobody.
@@ -391,7 +415,9 @@ impl Shard {
                 self.output_bytes += reply.len();
                 send(key, reply);
             }
-            if conn.session.closing && conn.output.is_empty() && !conn.ended {
+            // A peer that has ended its stream still gets what it asked for.
+            let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
+            if leaves && conn.output.is_empty() && !conn.ended {
                 conn.ended = true;
                 self.closing.push(key);
             }
@@ -409,6 +435,10 @@ impl Shard {
             if !conn.input.is_empty() {
                 self.go_on(&mut conn);
             }
+        } else if !conn.ended {
+            // The peer is gone; when receiving was stopped nothing else will tell.
+            conn.ended = true;
+            self.closing.push(key);
         }
         self.put_conn(conn);
     }

@@ -34,7 +34,8 @@ pub struct Tick {
 
 enum Received {
     Data(ConnId, RecvBuffer),
-    End(ConnId),
+    /// The stream has ended, in good order or not.
+    End(ConnId, bool),
 }
 
 fn key(conn: ConnId) -> ConnKey {
@@ -91,7 +92,8 @@ impl Tick {
                     self.ring.recycle(buffer);
                     self.hold_back(conn);
                 }
-                Received::End(conn) => {
+                Received::End(conn, true) => self.shard.leave(key(conn)),
+                Received::End(conn, false) => {
                     self.shard.disconnect(key(conn));
                     self.ring.close(conn, false);
                 }
@@ -112,6 +114,10 @@ impl Tick {
             self.ring.close(conn_id(conn), false);
             self.shard.disconnect(conn);
         }
+        for conn in self.shard.take_lingering() {
+            self.ring.close(conn_id(conn), true);
+            self.shard.disconnect(conn);
+        }
         if self.shard.should_stop() && !self.stopping {
             self.stopping = true;
             self.shard.stop_serving();
@@ -127,7 +133,9 @@ impl Tick {
                     self.shard.warn(&format!("Accepting client connection: {error}"));
                 }
                 Event::Received { conn, data } => self.received.push(Received::Data(conn, data)),
-                Event::Ended { conn, .. } => self.received.push(Received::End(conn)),
+                Event::Ended { conn, error } => {
+                    self.received.push(Received::End(conn, error.is_none()));
+                }
                 Event::Sent { conn, result, .. } => self.shard.sent(key(conn), result.is_ok()),
                 Event::Closed { .. } | Event::Woken => {}
                 Event::Disk(done) => self.shard.disk_done(done, &mut self.ring),
