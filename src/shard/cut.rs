@@ -116,6 +116,8 @@ pub struct CutPart {
     start: u64,
     created: Option<FileId>,
     create_sent: bool,
+    /// When a creation that failed is tried again.
+    create_us: u64,
     sync_sent: bool,
     synced: bool,
     told: bool,
@@ -244,6 +246,7 @@ impl Shard {
             start,
             created: None,
             create_sent: false,
+            create_us: 0,
             sync_sent: false,
             synced: false,
             told: false,
@@ -254,7 +257,7 @@ impl Shard {
     /// Drives this shard's part of a cut, and the cut it coordinates.
     pub(super) fn cut_progress(&mut self, disk: &mut impl Disk) {
         if let (Some(part), Some(log)) = (&mut self.cut, &mut self.log) {
-            if !part.create_sent {
+            if !part.create_sent && part.create_us <= self.now.mono_us {
                 part.create_sent = true;
                 let op = DiskOp::Create { path: part.file.name.clone() };
                 disk.submit(token::CUT_CREATE, op);
@@ -293,6 +296,7 @@ impl Shard {
             (token::CUT_CREATE, Err(error)) => {
                 self.global.warn(&format!("creating a log file failed, trying again: {error}"));
                 part.create_sent = false;
+                part.create_us = self.now.mono_us + RETRY_US;
             }
             (_, Ok(_)) => {
                 part.synced = true;
