@@ -78,6 +78,11 @@ impl Tick {
 
     fn turn(&mut self) {
         self.shard.begin_turn(self.clock.now());
+        if self.shard.should_stop() && !self.stopping {
+            self.stopping = true;
+            self.shard.stop_serving();
+            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        }
         self.reap();
         self.shard.may_have_work();
         self.shard.take_inbox();
@@ -117,11 +122,6 @@ impl Tick {
         for conn in self.shard.take_lingering() {
             self.ring.close(conn_id(conn), true);
             self.shard.disconnect(conn);
-        }
-        if self.shard.should_stop() && !self.stopping {
-            self.stopping = true;
-            self.shard.stop_serving();
-            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
         }
     }
 
