@@ -33,6 +33,9 @@ pub struct Keyspace {
     /// Highest stamp among the segments the current command has looked at: what its reply waits
     /// for. Reset by the executor.
     pub read_tag: u64,
+    /// Position of the last whole-keyspace change: the least that any reply waits for. (SWAPDB
+    /// exchanges tables whose stamps know nothing of it.)
+    pub floor: u64,
     /// What happened here.
     pub counters: Counters,
     /// Keys that clients watch.
@@ -61,6 +64,7 @@ impl Keyspace {
             dbs: (0..databases).map(|_| Database::new(hash_seed)).collect(),
             effects,
             read_tag: 0,
+            floor: 0,
             counters: Counters::default(),
             watched: WatchTable::default(),
             garbage: Vec::new(),

@@ -43,6 +43,9 @@ use crate::shard::log::{LogWriter, token};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 
+/// How long a client that has ended its stream may take to read its replies, in microseconds.
+const LEAVING_US: u64 = 10_000_000;
+
 /// One shard.
 pub struct Shard {
     /// Its number.
@@ -90,6 +93,8 @@ pub struct Shard {
     pub(super) cut_lead: Option<CutLead>,
     /// Log files that have ended and are to be closed.
     pub(super) old_files: Vec<FileId>,
+    /// Connections whose peer has ended its stream, with the time to wait for them at most.
+    leaving: Vec<(u64, ConnKey)>,
     /// Connections whose cut waits for another cut to end.
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
@@ -111,6 +116,8 @@ pub struct Shard {
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
     pub(super) expiring: bool,
+    /// The process is stopping: no further request is looked at.
+    pub(super) stopping: bool,
 }
 
 /// A push of step 4.
@@ -168,6 +175,7 @@ impl Shard {
             cut: None,
             cut_lead: None,
             old_files: Vec::new(),
+            leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
             next_round_us: 0,
@@ -179,6 +187,7 @@ impl Shard {
             stopped: Vec::new(),
             freeing: false,
             expiring: false,
+            stopping: false,
         }
     }
 
@@ -215,20 +224,29 @@ impl Shard {
         self.conns[index] = Some(Box::new(Conn::new(key, session, self.now.mono_us)));
     }
 
+    /// A client has ended its stream, as `nc` does behind its last line: it is closed once all it
+    /// has asked for is answered, or [`LEAVING_US`] later.
+    pub fn leave(&mut self, key: ConnKey) {
+        let Some(mut conn) = self.take_conn(key) else { return };
+        conn.leaving = true;
+        self.leaving.push((self.now.mono_us + LEAVING_US, key));
+        self.mark_dirty(&mut conn);
+        self.put_conn(conn);
+    }
+
+    /// Clients that have ended their stream and do not read what they asked for.
+    pub fn take_lingering(&mut self) -> Vec<ConnKey> {
+        let now = self.now.mono_us;
+        // Deadlines ascend.
+        let due = self.leaving.partition_point(|(at, _)| *at <= now);
+        self.leaving.drain(..due).map(|(_, key)| key).collect()
+    }
+
     /// A client is gone; what it asked other shards for comes back to nobody.
     pub fn disconnect(&mut self, key: ConnKey) {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
             self.output_bytes = self.output_bytes.saturating_sub(conn.output.len());
-        }
-    }
-
-    /// The peer has ended its stream: what it asked for before is still answered.
-    pub fn half_close(&mut self, key: ConnKey) {
-        if let Some(mut conn) = self.take_conn(key) {
-            conn.half_closed = true;
-            self.mark_dirty(&mut conn);
-            self.put_conn(conn);
         }
     }
 
@@ -401,9 +419,9 @@ impl Shard {
                 self.output_bytes += reply.len();
                 send(key, reply);
             }
-            let quiet = conn.output.is_empty() && !conn.blocked && !conn.again;
-            let over = conn.session.closing && conn.output.is_empty() || conn.half_closed && quiet;
-            if over && !conn.ended {
+            // A peer that has ended its stream still gets what it asked for.
+            let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
+            if leaves && conn.output.is_empty() && !conn.ended {
                 conn.ended = true;
                 self.closing.push(key);
             }
@@ -421,8 +439,21 @@ impl Shard {
             if !conn.input.is_empty() {
                 self.go_on(&mut conn);
             }
+        } else if !conn.ended {
+            // The peer is gone; when receiving was stopped nothing else will tell.
+            conn.ended = true;
+            self.closing.push(key);
         }
         self.put_conn(conn);
+    }
+
+    /// The last batch or lease of a connection is complete: the connection is free again.
+    pub(super) fn came_back(&mut self, conn: &mut Conn) {
+        conn.targets = 0;
+        conn.blocked = false;
+        if !conn.input.is_empty() {
+            self.go_on(conn);
+        }
     }
 
     /// Notes that a connection's input can be gone on with.

@@ -78,7 +78,7 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
-        space.read_tag = 0;
+        space.read_tag = space.floor;
         let before = space.effects.end();
         let ok = self.run(Spaces::One(space), db, code, args, out);
         self.count(command, ok);

@@ -56,7 +56,7 @@ impl Shard {
 
     /// Goes through a connection's input with `chunk` added to it.
     pub(super) fn consume(&mut self, conn: &mut Conn, chunk: &[u8]) {
-        if conn.ended || conn.session.closing {
+        if conn.ended || conn.session.closing || self.stopping {
             return conn.input.clear();
         }
         let chunk = conn.input.feed_big(chunk);
@@ -210,7 +210,7 @@ impl Shard {
             }
         }
         let mut args = match (parser.words(), big) {
-            (None, None) => Args::with_raw(&items, raw),
+            (None, None) if parser.is_regular() => Args::with_raw(&items, raw),
             _ => Args::new(&items),
         };
         if let Some((at, bytes)) = big {

@@ -34,6 +34,7 @@ pub struct Tick {
 
 enum Received {
     Data(ConnId, RecvBuffer),
+    /// The stream has ended, in good order or not.
     End(ConnId, bool),
 }
 
@@ -77,7 +78,13 @@ impl Tick {
 
     fn turn(&mut self) {
         self.shard.begin_turn(self.clock.now());
+        if self.shard.should_stop() && !self.stopping {
+            self.stopping = true;
+            self.shard.stop_serving();
+            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        }
         self.reap();
+        self.shard.may_have_work();
         self.shard.take_inbox();
         for socket in self.shard.take_adoptions() {
             self.adopt(socket);
@@ -91,8 +98,8 @@ impl Tick {
                     self.ring.recycle(buffer);
                     self.hold_back(conn);
                 }
-                Received::End(conn, false) => self.shard.half_close(key(conn)),
-                Received::End(conn, true) => {
+                Received::End(conn, true) => self.shard.leave(key(conn)),
+                Received::End(conn, false) => {
                     self.shard.disconnect(key(conn));
                     self.ring.close(conn, true);
                 }
@@ -113,9 +120,9 @@ impl Tick {
             self.ring.close(conn_id(conn), false);
             self.shard.disconnect(conn);
         }
-        if self.shard.should_stop() && !self.stopping {
-            self.stopping = true;
-            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        for conn in self.shard.take_lingering() {
+            self.ring.close(conn_id(conn), true);
+            self.shard.disconnect(conn);
         }
     }
 
@@ -139,7 +146,7 @@ impl Tick {
                 }
                 Event::Received { conn, data } => self.received.push(Received::Data(conn, data)),
                 Event::Ended { conn, error } => {
-                    self.received.push(Received::End(conn, error.is_some()));
+                    self.received.push(Received::End(conn, error.is_none()));
                 }
                 Event::Sent { conn, result, .. } => self.shard.sent(key(conn), result.is_ok()),
                 Event::Closed { .. } | Event::Woken => {}

@@ -242,14 +242,33 @@ impl Shard {
         self.global.is_stopping()
     }
 
+    /// No further request is looked at, so that what is under way comes to an end whatever the
+    /// clients do; and what is written is flushed at once.
+    pub fn stop_serving(&mut self) {
+        self.stopping = true;
+    }
+
+    /// While stopping, in front of the take of the inbox: this shard may be about to have work, and
+    /// who looks whether all are idle must not find the inbox empty and the word still standing.
+    pub fn may_have_work(&self) {
+        if self.stopping {
+            self.global.set_idle(self.id, false);
+        }
+    }
+
     /// While stopping: whether everything, here and on every other shard, has come to rest and this
-    /// shard's log is durable to its end. A shard calls itself idle only with nothing to do, and a
-    /// push comes before the pusher calls itself idle: so when all are idle, all inboxes are empty,
-    /// and all are idle still, nothing is under way.
+    /// shard's log is durable to its end. A shard calls itself idle only with nothing to do, takes
+    /// that back before it takes its inbox, and a push comes before the pusher calls itself idle:
+    /// so when all are idle, all inboxes are empty, and all are idle still, nothing is under way
+    /// but replies. Whoever finds that first says it for all, since a reply may still be pushed to
+    /// a shard that has gone.
     pub fn has_stopped(&mut self) -> bool {
         let global = std::sync::Arc::clone(&self.global);
         let idle = self.is_at_rest();
         global.set_idle(self.id, idle);
+        if idle && global.stop_said.load(Ordering::SeqCst) {
+            return true;
+        }
         let empty = |s: usize| self.order.inbox(s).is_empty();
         let all = global.all_idle() && (0..self.shards()).all(empty) && global.all_idle();
         if all && !global.stop_said.swap(true, Ordering::SeqCst) {
@@ -264,6 +283,7 @@ impl Shard {
         !effects
             && log
             && self.fifo.is_empty()
+            && self.paused.is_none()
             && self.leases.is_empty()
             && self.held.is_empty()
             && self.cut.is_none()
