@@ -20,8 +20,6 @@ mod history;
 mod inbox;
 mod linear;
 mod settle;
-
 mod shard;
 mod stop;
-
 mod support;

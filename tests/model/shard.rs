@@ -35,7 +35,9 @@ pub enum Fault {
     PublishedEarly,
     /// The pushes of an entry are made when the lock is gone.
     PushedUnlocked,
-    /// `published` is loaded behind the take.
+    /// `published` is loaded in front of the reap.
+    PublishedBeforeReap,
+    /// `published` is loaded behind the take: no fault, see `linear`.
     PublishedAfterTake,
     /// Taken entries are executed whatever `published` says.
     PublishedIgnored,
@@ -334,11 +336,12 @@ impl Shard {
     }
 
     fn turn(&mut self) {
+        let early = self.world.published();
         let mut received = Vec::new();
         if !self.fault(Fault::ReapedAfterTake) {
             received = self.reap();
         }
-        self.take_inbox();
+        self.take_inbox(early);
         if self.fault(Fault::ReapedAfterTake) {
             received = self.reap();
         }
@@ -360,13 +363,16 @@ impl Shard {
         all.filter(|(_, ops)| !ops.is_empty()).collect()
     }
 
-    fn take_inbox(&mut self) {
-        let late = self.fault(Fault::PublishedAfterTake);
-        let before = if late { 0 } else { self.world.published() };
+    fn take_inbox(&mut self, early: u64) {
+        let mut published = self.world.published();
         let mut taken = std::mem::take(&mut self.waiting);
         self.world.order.inbox(self.id).take(&mut taken);
-        let published = if late { self.world.published() } else { before };
-        let published = if self.fault(Fault::PublishedIgnored) { u64::MAX } else { published };
+        match self.world.fault {
+            Fault::PublishedBeforeReap => published = early,
+            Fault::PublishedAfterTake => published = self.world.published(),
+            Fault::PublishedIgnored => published = u64::MAX,
+            _ => {}
+        }
         let mut behind = false;
         for message in taken {
             let entry = match &message {
