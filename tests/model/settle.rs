@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use ringstone::persist::disk::{Disk, DiskDone, DiskOp, FileId};
 use ringstone::shard::Order;
 use ringstone::shard::log::{FsyncPolicy, LogFile, LogWriter, Outcome};
-use shuttle::sync::atomic::{AtomicUsize, Ordering};
+use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use shuttle::thread;
 
 use crate::support::{Event, draw, fails, holds};
@@ -31,6 +31,12 @@ enum Fault {
     NeverTold,
     /// Calls an entry passed once it is executed.
     PassedUnwritten,
+    /// None, with the model's own copy of `Order::settled`, in which the next two are planted.
+    Copied,
+    /// `published` is read behind the shards' words.
+    PublishedLast,
+    /// The word for what was last pushed is stored when the entry is published.
+    PushedUnsaid,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +61,19 @@ struct World {
     truth: Mutex<Truth>,
     /// Parts whose marks have not been released.
     left: AtomicUsize,
+    /// The copies' `last_pushed` and `passed`.
+    words: Vec<(AtomicU64, AtomicU64)>,
     fault: Fault,
 }
 
 impl World {
     /// `Order::settled`, held against the truth.
     fn settled(&self) -> u64 {
-        let settled = self.order.settled();
+        let settled = match self.fault {
+            Fault::Copied | Fault::PushedUnsaid => self.copied_settled(self.order.published()),
+            Fault::PublishedLast => self.copied_settled(u64::MAX).min(self.order.published()),
+            _ => self.order.settled(),
+        };
         let truth = self.truth.lock().unwrap();
         for (id, participants) in truth.entries.iter().filter(|(id, _)| **id <= settled) {
             let passed = truth.passed.get(id).copied().unwrap_or(0);
@@ -70,15 +82,45 @@ impl World {
         settled
     }
 
+    fn copied_settled(&self, mut settled: u64) -> u64 {
+        for (last_pushed, passed) in &self.words {
+            let passed = passed.load(Ordering::SeqCst);
+            if last_pushed.load(Ordering::SeqCst) > passed {
+                settled = settled.min(passed);
+            }
+        }
+        settled
+    }
+
+    fn pass(&self, shard: usize, id: u64) {
+        self.order.pass(shard, id);
+        self.words[shard].1.store(id, Ordering::SeqCst);
+    }
+
+    fn said(&self, participants: u64, id: u64) {
+        for (shard, word) in self.words.iter().enumerate() {
+            if participants >> shard & 1 == 1 {
+                word.0.fetch_max(id, Ordering::SeqCst);
+            }
+        }
+    }
+
     fn push_entry(&self, participants: u64) {
         let shards = (0..self.order.shards()).filter(|s| participants >> s & 1 == 1);
         let parts = shards.map(|s| (s, Message::Part(0, participants))).collect();
-        self.order.push_entry(participants, parts, |message, id| {
+        let late = self.fault == Fault::PushedUnsaid;
+        let id = self.order.push_entry(participants, parts, |message, id| {
             if let Message::Part(entry, participants) = message {
                 *entry = id;
+                if !late {
+                    self.said(*participants, id);
+                }
                 self.truth.lock().unwrap().entries.insert(id, *participants);
             }
         });
+        if late {
+            self.said(participants, id);
+        }
     }
 }
 
@@ -194,7 +236,7 @@ impl Shard {
         self.log.executed(id, self.end);
         self.executed.push_back((id, self.end));
         if self.world.fault == Fault::PassedUnwritten {
-            self.world.order.pass(self.id, id);
+            self.world.pass(self.id, id);
         }
         self.move_release();
     }
@@ -209,7 +251,7 @@ impl Shard {
         if let Some(id) = self.log.passed() {
             let early: Vec<usize> = world.order.stuck(self.id).collect();
             if world.fault != Fault::PassedUnwritten {
-                world.order.pass(self.id, id);
+                world.pass(self.id, id);
             }
             match world.fault {
                 Fault::ToldEarly => self.replies.extend(early),
@@ -261,7 +303,8 @@ fn settle(shards: usize, fault: Fault) {
         order.set_waker(shard, Box::new(move || event.wake()));
     }
     let (truth, left) = (Mutex::default(), AtomicUsize::new(left));
-    let world = Arc::new(World { order, events, truth, left, fault });
+    let words = (0..shards).map(|_| Default::default()).collect();
+    let world = Arc::new(World { order, events, truth, left, words, fault });
     let threads = pushes.into_iter().enumerate().map(|(id, pushes)| {
         let world = Arc::clone(&world);
         thread::spawn(move || Shard::new(id, world, pushes).run())
@@ -275,6 +318,17 @@ fn settle(shards: usize, fault: Fault) {
 fn what_settles_has_been_passed_and_is_told() {
     holds(|| settle(2, Fault::None));
     holds(|| settle(3, Fault::None));
+}
+
+#[test]
+fn reading_published_last_is_caught() {
+    holds(|| settle(2, Fault::Copied));
+    fails("has not settled", || settle(2, Fault::PublishedLast));
+}
+
+#[test]
+fn not_saying_what_is_pushed_is_caught() {
+    fails("has not settled", || settle(2, Fault::PushedUnsaid));
 }
 
 #[test]
