@@ -309,7 +309,11 @@ fn settle(shards: usize, fault: Fault) {
         let world = Arc::clone(&world);
         thread::spawn(move || Shard::new(id, world, pushes).run())
     });
-    let threads: Vec<_> = threads.collect();
+    let mut threads: Vec<_> = threads.collect();
+    let observed = Arc::clone(&world);
+    threads.push(thread::spawn(move || {
+        (0..4).for_each(|_| _ = observed.settled());
+    }));
     threads.into_iter().for_each(|t| t.join().unwrap());
     assert_eq!(world.settled(), ENTRIES as u64);
 }
