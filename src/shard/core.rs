@@ -28,7 +28,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::base::clock::{Now, Stopwatch};
+use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
@@ -37,6 +37,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::cut::{CutLead, CutPart};
+use crate::shard::execute::Meter;
 use crate::shard::global::Global;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
@@ -102,7 +103,7 @@ pub struct Shard {
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
     /// Measures executions.
-    pub(super) watch: Stopwatch,
+    pub(super) meter: Meter,
     /// CONFIG RESETSTATs followed so far.
     pub(super) resets: u64,
     /// The configuration as of [`Shard::config_version`].
@@ -179,7 +180,7 @@ impl Shard {
             parked: Vec::new(),
             output_bytes: 0,
             next_round_us: 0,
-            watch: Stopwatch::default(),
+            meter: Meter::default(),
             resets: global_resets,
             config,
             config_version,

@@ -50,7 +50,7 @@ impl Shard {
     pub(super) fn around(&mut self) -> Surroundings<'_> {
         Surroundings {
             stats: &self.global.registry.shards[self.id],
-            watch: &mut self.watch,
+            meter: &mut self.meter,
             track: self.config.latency_tracking,
             now: self.now,
             random: &mut self.random,
@@ -123,7 +123,7 @@ impl Shard {
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
-        self.watch.start();
+        self.meter.start();
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         if let Some(conn) = &mut conn
             && let Some(remote) = conn.output.remote_mut(lease.to.batch)
@@ -171,7 +171,7 @@ impl Shard {
                     let at = out.checkpoint();
                     let mut around = self.around();
                     let ok = around.run_leased(&mut lease.spaces, db, call, code, args, out);
-                    around.count(call.command, ok);
+                    around.count(call.command, ok, false);
                     if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
                         let failed = out.bytes_from(at).first() == Some(&b'-');
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);

@@ -108,7 +108,7 @@ impl Shard {
     fn requests(&mut self, conn: &mut Conn, input: &mut Input, bytes: &[u8]) -> Rest {
         let mut batch = None;
         let mut at = 0;
-        self.watch.start();
+        self.meter.start();
         let mut keep = None;
         let mut peeked = 0;
         loop {
@@ -154,6 +154,8 @@ impl Shard {
                 }
             }
         }
+        let stats = &self.global.registry.shards[self.id];
+        self.meter.settle(stats, self.config.latency_tracking);
         if let Some(batch) = batch {
             self.dispatch(conn, batch);
         }
@@ -395,7 +397,7 @@ impl Shard {
         let space = self.space.as_deref_mut().expect("requests run only while the data is home");
         let mut around = Surroundings {
             stats: &self.global.registry.shards[self.id],
-            watch: &mut self.watch,
+            meter: &mut self.meter,
             track: self.config.latency_tracking,
             now: self.now,
             random: &mut self.random,

@@ -257,20 +257,27 @@ impl Shard {
     }
 
     /// While stopping: whether everything, here and on every other shard, has come to rest and this
-    /// shard's log is durable to its end. A shard calls itself idle only with nothing to do, takes
-    /// that back before it takes its inbox, and a push comes before the pusher calls itself idle:
-    /// so when all are idle, all inboxes are empty, and all are idle still, nothing is under way
-    /// but replies. Whoever finds that first says it for all, since a reply may still be pushed to
-    /// a shard that has gone.
+    /// shard's log is durable to its end.
+    ///
+    /// A shard that stops takes in no requests, so what is under way only becomes less. It calls
+    /// itself idle only with nothing to do and nothing left to push, and takes that back, counted,
+    /// before it takes its inbox. So when all are idle, all inboxes are empty, and nobody has
+    /// counted since before the first of these looks, nothing is under way but replies, now and for
+    /// good: the verdict is final for everyone. (Looking at the idle set twice is not enough: a
+    /// message can move from an inbox not yet looked at, through a shard that is idle again, to one
+    /// looked at before.)
     pub fn has_stopped(&mut self) -> bool {
+        if !self.is_at_rest() {
+            return false;
+        }
         let global = std::sync::Arc::clone(&self.global);
-        let idle = self.is_at_rest();
-        global.set_idle(self.id, idle);
-        if idle && global.stop_said.load(Ordering::SeqCst) {
+        global.set_idle(self.id, true);
+        if global.stop_said.load(Ordering::SeqCst) {
             return true;
         }
+        let woken = global.woken();
         let empty = |s: usize| self.order.inbox(s).is_empty();
-        let all = global.all_idle() && (0..self.shards()).all(empty) && global.all_idle();
+        let all = global.all_idle() && (0..self.shards()).all(empty) && global.woken() == woken;
         if all && !global.stop_said.swap(true, Ordering::SeqCst) {
             self.order.wake_all();
         }
