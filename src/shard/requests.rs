@@ -106,6 +106,7 @@ impl Shard {
         let mut at = 0;
         let mut keep = None;
         loop {
+            self.account(conn);
             if conn.blocked || conn.session.closing || self.is_full(conn) {
                 break;
             }
