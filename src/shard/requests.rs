@@ -115,6 +115,7 @@ impl Shard {
             if at >= peeked && bytes.len() - at > PEEK_MIN {
                 peeked = at + self.prefetch(conn.session.db, &bytes[at..]).max(1);
             }
+            self.account(conn);
             if conn.blocked || conn.session.closing || self.is_full(conn) {
                 break;
             }
