@@ -29,8 +29,8 @@ pub struct Conn {
     pub waiting: bool,
     /// Receiving was stopped because too much is outstanding.
     pub stopped: bool,
-    /// The peer sends no more.
-    pub half_closed: bool,
+    /// The peer has ended its stream and is closed once its requests are answered.
+    pub leaving: bool,
     /// The peer is gone or was told to go: no more input is looked at.
     pub ended: bool,
     /// Monotonic microseconds of the last request.
@@ -51,7 +51,7 @@ impl Conn {
             again: false,
             waiting: false,
             stopped: false,
-            half_closed: false,
+            leaving: false,
             ended: false,
             last_us: now_us,
         }

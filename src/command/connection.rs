@@ -38,7 +38,8 @@ pub static ROWS: &[Command] = &[
     row("echo", 2, ALWAYS, "1.0.0", echo),
     row("select", 2, ALWAYS, "1.0.0", select),
     row("auth", -2, ENTRY, "1.0.0", auth),
-    row("hello", -1, ENTRY, "6.0.0", hello),
+    // Earlier replies are encoded as the client spoke when it asked.
+    row("hello", -1, ENTRY | Flags::SETTLE, "6.0.0", hello),
     row("quit", -1, ENTRY | Flags::NO_QUEUE, "1.0.0", quit),
 ];
 

@@ -265,6 +265,11 @@ impl Ctx<'_> {
     /// whole-keyspace commands are cuts between log files.
     pub fn clear_database(&mut self, db: usize) {
         self.spaces.each(|space| {
+            // Nothing changes, so nothing is stamped: no effect and perhaps no cut will follow,
+            // and readers would wait for a position that never comes.
+            if space.dbs[db].is_empty() {
+                return;
+            }
             let stamp = space.effects.stamp();
             let data = &space.dbs[db];
             // Past its expiry or not: WATCH has removed what was past it, so a key that is there

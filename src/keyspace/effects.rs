@@ -85,7 +85,6 @@ impl Effects {
 
     /// Takes the effects of a command that goes into a file of its own; positions do not move.
     pub fn divert(&mut self) -> Vec<u8> {
-        self.preface.clear();
         std::mem::take(&mut self.buf)
     }
 

@@ -18,6 +18,9 @@ pub struct Counters {
     pub dirty: u64,
 }
 
+/// Keys from which on a table no longer fits the second-level cache.
+const PREFETCH_MIN: usize = 10_000;
+
 /// The databases of one shard with everything that belongs to changing them.
 #[derive(Debug)]
 pub struct Keyspace {
@@ -30,6 +33,9 @@ pub struct Keyspace {
     /// Highest stamp among the segments the current command has looked at: what its reply waits
     /// for. Reset by the executor.
     pub read_tag: u64,
+    /// Position of the last whole-keyspace change: the least that any reply waits for. (SWAPDB
+    /// exchanges tables whose stamps know nothing of it.)
+    pub floor: u64,
     /// What happened here.
     pub counters: Counters,
     /// Keys that clients watch.
@@ -58,6 +64,7 @@ impl Keyspace {
             dbs: (0..databases).map(|_| Database::new(hash_seed)).collect(),
             effects,
             read_tag: 0,
+            floor: 0,
             counters: Counters::default(),
             watched: WatchTable::default(),
             garbage: Vec::new(),
@@ -93,6 +100,16 @@ impl Keyspace {
         }
         self.counters.hits += 1;
         self.dbs[db].at(spot)
+    }
+
+    /// Fetches what look-ups of `keys` will read into the cache, where the table is larger than
+    /// caches are.
+    pub fn prefetch(&self, db: usize, keys: &[&[u8]]) {
+        if let Some(db) = self.dbs.get(db)
+            && db.len() >= PREFETCH_MIN
+        {
+            db.prefetch(keys.iter().copied());
+        }
     }
 
     /// Removes a key because its time has come.

@@ -45,8 +45,13 @@ fn top(bucket: usize) -> u64 {
 impl Histogram {
     /// Counts one duration. Only the owner may call it.
     pub fn record(&self, ns: u64) {
+        self.record_many(ns, 1);
+    }
+
+    /// Counts a duration `n` times. Only the owner may call it.
+    pub fn record_many(&self, ns: u64, n: u64) {
         let count = &self.counts[bucket(ns)];
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        count.store(count.load(Ordering::Relaxed) + n, Ordering::Relaxed);
     }
 
     /// Forgets everything.

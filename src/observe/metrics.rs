@@ -223,13 +223,18 @@ pub struct CommandStats {
 impl ShardStats {
     /// Counts an executed command; `nanos` goes into its histogram when `track` says so.
     pub fn executed(&self, command: usize, nanos: u64, failed: bool, track: bool) {
-        self.commands_processed.add(1);
+        self.executed_many(command, 1, nanos, u64::from(failed), track);
+    }
+
+    /// Counts `n` executions that took `nanos` on average.
+    pub fn executed_many(&self, command: usize, n: u64, nanos: u64, failed: u64, track: bool) {
+        self.commands_processed.add(n);
         let Some(stats) = self.commands.get(command) else { return };
-        stats.calls.add(1);
-        stats.nanos.add(nanos);
-        stats.failed.add(u64::from(failed));
+        stats.calls.add(n);
+        stats.nanos.add(n * nanos);
+        stats.failed.add(failed);
         if track {
-            stats.latency.get_or_init(Histogram::default).record(nanos);
+            stats.latency.get_or_init(Histogram::default).record_many(nanos, n);
         }
     }
 

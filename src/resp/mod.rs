@@ -1,6 +1,7 @@
 //! Bytes to requests and replies to bytes: RESP2, RESP3 and inline commands. Pure: no I/O.
 
 pub mod inline;
+pub mod peek;
 pub mod reply;
 pub mod request;
 

@@ -62,6 +62,8 @@ pub struct RequestParser {
     /// Words of an inline request, unquoted.
     words: Vec<u8>,
     inline: bool,
+    /// Some line end of the request is two other bytes.
+    irregular: bool,
 }
 
 impl RequestParser {
@@ -85,6 +87,12 @@ impl RequestParser {
         self.at
     }
 
+    /// True when the request's bytes are what a log may hold: Redis takes any two bytes for a line
+    /// end in a request, but not in a log.
+    pub fn is_regular(&self) -> bool {
+        !self.irregular
+    }
+
     /// True when no request has begun.
     pub fn is_idle(&self) -> bool {
         self.missing == 0 && self.at == 0
@@ -97,6 +105,7 @@ impl RequestParser {
         self.at = 0;
         self.bulk = None;
         self.big = None;
+        self.irregular = false;
         if self.inline {
             self.inline = false;
             self.words = Vec::new();
@@ -139,6 +148,7 @@ impl RequestParser {
             }
             self.missing = count as usize;
             self.at = next;
+            self.irregular |= input[next - 1] != b'\n';
         }
         while self.missing > 0 {
             if self.bulk.is_none() && !self.bulk_header(input, limits)? {
@@ -151,6 +161,7 @@ impl RequestParser {
             }
             self.ranges.push((self.at, self.at + len));
             self.at += len + 2;
+            self.irregular |= input[self.at - 2..self.at] != *b"\r\n";
             self.bulk = None;
             self.missing -= 1;
         }
@@ -174,6 +185,7 @@ impl RequestParser {
             return Err(ProtocolError::new("unauthenticated bulk length"));
         }
         self.at = next;
+        self.irregular |= input[next - 1] != b'\n';
         self.bulk = Some(len as usize);
         Ok(true)
     }
@@ -272,6 +284,20 @@ mod tests {
         assert_eq!(got, Err(ProtocolError::new("unauthenticated multibulk length")));
         let got = RequestParser::default().advance(b"*1\r\n$20000\r\n", &limits);
         assert_eq!(got, Err(ProtocolError::new("unauthenticated bulk length")));
+    }
+
+    #[test]
+    fn strange_line_ends_are_told() {
+        let regular = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+        for at in [None, Some(3), Some(7), Some(11), Some(12), Some(16), Some(18), Some(19)] {
+            let mut input = regular.to_vec();
+            at.into_iter().for_each(|at: usize| input[at] = b'x');
+            let mut parser = RequestParser::default();
+            assert_eq!(parser.advance(&input, &LIMITS), Ok(Status::Ready(20)), "{at:?}");
+            assert_eq!(parser.is_regular(), at.is_none(), "{at:?}");
+            parser.reset();
+            assert!(parser.is_regular());
+        }
     }
 
     #[test]

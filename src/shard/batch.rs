@@ -179,11 +179,7 @@ impl Shard {
         if conn.output.remote_mut(to.batch).is_some_and(take) {
             conn.output.completed();
             if !conn.output.has_remote() {
-                conn.targets = 0;
-                conn.blocked = false;
-                if !conn.input.is_empty() {
-                    self.go_on(&mut conn);
-                }
+                self.came_back(&mut conn);
             }
             self.mark_dirty(&mut conn);
         }

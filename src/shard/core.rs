@@ -29,7 +29,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::base::clock::{Now, Stopwatch};
+use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
@@ -38,11 +38,15 @@ use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::cut::{CutLead, CutPart};
+use crate::shard::execute::Meter;
 use crate::shard::global::Global;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
+
+/// How long a client that has ended its stream may take to read its replies, in microseconds.
+const LEAVING_US: u64 = 10_000_000;
 
 /// One shard.
 pub struct Shard {
@@ -93,6 +97,8 @@ pub struct Shard {
     pub(super) cut_lead: Option<CutLead>,
     /// Log files that have ended and are to be closed.
     pub(super) old_files: Vec<FileId>,
+    /// Connections whose peer has ended its stream, with the time to wait for them at most.
+    leaving: Vec<(u64, ConnKey)>,
     /// Connections whose cut waits for another cut to end.
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
@@ -100,7 +106,7 @@ pub struct Shard {
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
     /// Measures executions.
-    pub(super) watch: Stopwatch,
+    pub(super) meter: Meter,
     /// CONFIG RESETSTATs followed so far.
     pub(super) resets: u64,
     /// The configuration as of [`Shard::config_version`].
@@ -114,6 +120,8 @@ pub struct Shard {
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
     pub(super) expiring: bool,
+    /// The process is stopping: no further request is looked at.
+    pub(super) stopping: bool,
 }
 
 /// A push of step 4.
@@ -172,10 +180,11 @@ impl Shard {
             cut: None,
             cut_lead: None,
             old_files: Vec::new(),
+            leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
             next_round_us: 0,
-            watch: Stopwatch::default(),
+            meter: Meter::default(),
             resets: global_resets,
             config,
             config_version,
@@ -183,6 +192,7 @@ impl Shard {
             stopped: Vec::new(),
             freeing: false,
             expiring: false,
+            stopping: false,
         }
     }
 
@@ -219,20 +229,29 @@ impl Shard {
         self.conns[index] = Some(Box::new(Conn::new(key, session, self.now.mono_us)));
     }
 
+    /// A client has ended its stream, as `nc` does behind its last line: it is closed once all it
+    /// has asked for is answered, or [`LEAVING_US`] later.
+    pub fn leave(&mut self, key: ConnKey) {
+        let Some(mut conn) = self.take_conn(key) else { return };
+        conn.leaving = true;
+        self.leaving.push((self.now.mono_us + LEAVING_US, key));
+        self.mark_dirty(&mut conn);
+        self.put_conn(conn);
+    }
+
+    /// Clients that have ended their stream and do not read what they asked for.
+    pub fn take_lingering(&mut self) -> Vec<ConnKey> {
+        let now = self.now.mono_us;
+        // Deadlines ascend.
+        let due = self.leaving.partition_point(|(at, _)| *at <= now);
+        self.leaving.drain(..due).map(|(_, key)| key).collect()
+    }
+
     /// A client is gone; what it asked other shards for comes back to nobody.
     pub fn disconnect(&mut self, key: ConnKey) {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
             self.output_bytes = self.output_bytes.saturating_sub(conn.output.len());
-        }
-    }
-
-    /// The peer has ended its stream: what it asked for before is still answered.
-    pub fn half_close(&mut self, key: ConnKey) {
-        if let Some(mut conn) = self.take_conn(key) {
-            conn.half_closed = true;
-            self.mark_dirty(&mut conn);
-            self.put_conn(conn);
         }
     }
 
@@ -405,9 +424,9 @@ impl Shard {
                 self.output_bytes += reply.len();
                 send(key, reply);
             }
-            let quiet = conn.output.is_empty() && !conn.blocked && !conn.again;
-            let over = conn.session.closing && conn.output.is_empty() || conn.half_closed && quiet;
-            if over && !conn.ended {
+            // A peer that has ended its stream still gets what it asked for.
+            let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
+            if leaves && conn.output.is_empty() && !conn.ended {
                 conn.ended = true;
                 self.closing.push(key);
             }
@@ -425,8 +444,21 @@ impl Shard {
             if !conn.input.is_empty() {
                 self.go_on(&mut conn);
             }
+        } else if !conn.ended {
+            // The peer is gone; when receiving was stopped nothing else will tell.
+            conn.ended = true;
+            self.closing.push(key);
         }
         self.put_conn(conn);
+    }
+
+    /// The last batch or lease of a connection is complete: the connection is free again.
+    pub(super) fn came_back(&mut self, conn: &mut Conn) {
+        conn.targets = 0;
+        conn.blocked = false;
+        if !conn.input.is_empty() {
+            self.go_on(conn);
+        }
     }
 
     /// Notes that a connection's input can be gone on with.

@@ -116,6 +116,8 @@ pub struct CutPart {
     start: u64,
     created: Option<FileId>,
     create_sent: bool,
+    /// When a creation that failed is tried again.
+    create_us: u64,
     sync_sent: bool,
     synced: bool,
     told: bool,
@@ -236,12 +238,15 @@ impl Shard {
         assert!(self.cut.is_none(), "one cut at a time");
         let start = space.effects.end() + 1;
         space.effects.begin_file(start);
+        space.floor = start;
+        self.log.as_mut().expect("a cut has a log").begin_cut();
         self.entry_executed(entry, start);
         self.cut = Some(CutPart {
             file,
             start,
             created: None,
             create_sent: false,
+            create_us: 0,
             sync_sent: false,
             synced: false,
             told: false,
@@ -252,7 +257,7 @@ impl Shard {
     /// Drives this shard's part of a cut, and the cut it coordinates.
     pub(super) fn cut_progress(&mut self, disk: &mut impl Disk) {
         if let (Some(part), Some(log)) = (&mut self.cut, &mut self.log) {
-            if !part.create_sent {
+            if !part.create_sent && part.create_us <= self.now.mono_us {
                 part.create_sent = true;
                 let op = DiskOp::Create { path: part.file.name.clone() };
                 disk.submit(token::CUT_CREATE, op);
@@ -291,6 +296,7 @@ impl Shard {
             (token::CUT_CREATE, Err(error)) => {
                 self.global.warn(&format!("creating a log file failed, trying again: {error}"));
                 part.create_sent = false;
+                part.create_us = self.now.mono_us + RETRY_US;
             }
             (_, Ok(_)) => {
                 part.synced = true;

@@ -1,5 +1,7 @@
 //! Executing: the one place where a command's code meets a keyspace.
 
+use smallvec::SmallVec;
+
 use crate::base::clock::{Now, Stopwatch};
 use crate::base::random::Random;
 use crate::command::{Args, Command, Ctx, Fault, Merge, Route, Run, Spaces, introspect, scan};
@@ -10,6 +12,48 @@ use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
 
+/// Measures executions without a reading of the clock for each: small commands that ran in a row
+/// are told their average, which is what a histogram can tell of them anyway; a large one is
+/// measured by itself.
+#[derive(Debug, Default)]
+pub struct Meter {
+    watch: Stopwatch,
+    /// Executions since the last reading: (command's number, how many, how many failed).
+    run: SmallVec<[(usize, u64, u64); 4]>,
+}
+
+impl Meter {
+    /// Begins a span.
+    pub fn start(&mut self) {
+        self.watch.start();
+    }
+
+    fn count(&mut self, number: usize, ok: bool) {
+        let failed = u64::from(!ok);
+        match self.run.iter_mut().find(|r| r.0 == number) {
+            Some(run) => {
+                run.1 += 1;
+                run.2 += failed;
+            }
+            None => self.run.push((number, 1, failed)),
+        }
+    }
+
+    /// Ends the span and books it on what ran in it.
+    pub fn settle(&mut self, stats: &ShardStats, track: bool) {
+        let nanos = self.watch.lap();
+        let total: u64 = self.run.iter().map(|r| r.1).sum();
+        for (number, n, failed) in self.run.drain(..) {
+            stats.executed_many(number, n, nanos / total, failed, track);
+        }
+    }
+}
+
+/// Arguments so few that a command over them takes about as long as any other such.
+fn is_small(args: &Args<'_>) -> bool {
+    args.len() <= 4 && args.items().iter().all(|a| a.len() <= 512)
+}
+
 /// The code of a data command.
 pub type DataFn = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -18,7 +62,7 @@ pub struct Surroundings<'a> {
     /// Where executions are counted.
     pub stats: &'a ShardStats,
     /// Measures them.
-    pub watch: &'a mut Stopwatch,
+    pub meter: &'a mut Meter,
     /// Whether durations go into histograms.
     pub track: bool,
     /// The turn's (or batch's) time.
@@ -41,6 +85,9 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {
+        if !is_small(args) {
+            self.meter.settle(self.stats, self.track);
+        }
         let at = out.checkpoint();
         let mut ctx = Ctx {
             spaces,
@@ -61,10 +108,12 @@ impl Surroundings<'_> {
         result.is_ok()
     }
 
-    /// Counts an execution that has just ended.
-    pub fn count(&mut self, command: &'static Command, ok: bool) {
-        let nanos = self.watch.lap();
-        self.stats.executed(introspect::number(command), nanos, !ok, self.track);
+    /// Counts an execution that has just ended; `small` ones share a reading of the clock.
+    pub fn count(&mut self, command: &'static Command, ok: bool, small: bool) {
+        self.meter.count(introspect::number(command), ok);
+        if !small {
+            self.meter.settle(self.stats, self.track);
+        }
     }
 
     /// Runs a command on the keyspace that owns all its keys; gives the position its reply waits
@@ -78,10 +127,10 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
-        space.read_tag = 0;
+        space.read_tag = space.floor;
         let before = space.effects.end();
         let ok = self.run(Spaces::One(space), db, code, args, out);
-        self.count(command, ok);
+        self.count(command, ok, is_small(args));
         let after = space.effects.end();
         if after > before { after } else { space.read_tag }
     }
@@ -152,11 +201,12 @@ impl Shard {
         let mut tag = 0;
         let mut around = self.around();
         around.now = job.now;
-        around.watch.start();
+        around.meter.start();
         for item in &job.items {
             tag = tag.max(around.run_item(&mut space, item, &mut reply));
             ends.push(reply.checkpoint());
         }
+        around.meter.settle(around.stats, around.track);
         if writes {
             tag = tag.max(space.effects.end());
             self.entry_executed(job.entry, space.effects.end());

@@ -31,6 +31,8 @@ impl Shard {
         args: &Args<'_>,
         out: &mut Reply,
     ) {
+        let stats = &self.global.registry.shards[self.id];
+        self.meter.settle(stats, self.config.latency_tracking);
         let at = out.checkpoint();
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };
@@ -40,7 +42,7 @@ impl Shard {
             out.cut_back(at);
             out.error(&fault.0);
         }
-        self.around().count(command, result.is_ok());
+        self.around().count(command, result.is_ok(), false);
         out.resp3 = session.resp3;
     }
 

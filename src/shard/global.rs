@@ -31,6 +31,8 @@ pub struct Global {
     failure: Mutex<String>,
     /// Shards at rest while stopping, as a set.
     idle: AtomicU64,
+    /// How often a shard took back that it is at rest.
+    woken: AtomicU64,
     append_filename: String,
     boot_id: String,
     manifest: Mutex<Manifest>,
@@ -76,6 +78,7 @@ impl Global {
             failing: AtomicU64::new(0),
             failure: Mutex::new(String::new()),
             idle: AtomicU64::new(0),
+            woken: AtomicU64::new(0),
             append_filename: config.appendfilename.clone(),
             boot_id: boot_id.to_owned(),
             config: RwLock::new(Arc::new(config)),
@@ -243,7 +246,13 @@ impl Global {
             self.idle.fetch_or(1 << shard, Ordering::SeqCst);
         } else {
             self.idle.fetch_and(!(1 << shard), Ordering::SeqCst);
+            self.woken.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// How often a shard took back that it is at rest; counted before it takes its inbox.
+    pub fn woken(&self) -> u64 {
+        self.woken.load(Ordering::SeqCst)
     }
 
     /// Whether all shards are at rest.

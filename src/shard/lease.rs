@@ -20,6 +20,7 @@ use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
 use crate::shard::execute::{DataFn, Surroundings, is_dirty};
 use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
+use crate::shard::transaction::queued_control;
 
 /// What is to be done with the keyspaces.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Shard {
     pub(super) fn around(&mut self) -> Surroundings<'_> {
         Surroundings {
             stats: &self.global.registry.shards[self.id],
-            watch: &mut self.watch,
+            meter: &mut self.meter,
             track: self.config.latency_tracking,
             now: self.now,
             random: &mut self.random,
@@ -115,12 +116,14 @@ impl Shard {
 
     fn run_lease(&mut self, entry: u64, mut lease: Lease) {
         let mut conn = self.take_conn(lease.to.conn);
+        // A client that has gone meanwhile leaves its transaction behind, in its database.
         let mut orphan = Session::new(0, true);
+        orphan.db = lease.work.calls.first().map_or(0, |call| call.db);
         let session = conn.as_mut().map_or(&mut orphan, |c| &mut c.session);
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
-        lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = 0);
-        self.watch.start();
+        lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
+        self.meter.start();
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         if let Some(conn) = &mut conn
             && let Some(remote) = conn.output.remote_mut(lease.to.batch)
@@ -168,13 +171,13 @@ impl Shard {
                     let at = out.checkpoint();
                     let mut around = self.around();
                     let ok = around.run_leased(&mut lease.spaces, db, call, code, args, out);
-                    around.count(call.command, ok);
+                    around.count(call.command, ok, false);
                     if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
                         let failed = out.bytes_from(at).first() == Some(&b'-');
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);
                     }
                 }
-                Run::Control(_) => out.error(b"ERR Command not allowed inside a transaction"),
+                Run::Control(control) => queued_control(control, out),
             });
         }
         false
@@ -189,6 +192,7 @@ impl Shard {
         cut: Option<Vec<crate::shard::message::CutFile>>,
     ) {
         let mut writers = 0u64;
+        let untold = lease.work.cut && cut.is_none();
         let mut readers: Vec<At> = Vec::new();
         for space in lease.spaces.iter().flatten() {
             if space.effects.is_empty() {
@@ -198,8 +202,9 @@ impl Shard {
             }
         }
         for mut space in lease.spaces.into_iter().flatten() {
-            if aborted {
-                // The refusal tells of a write somewhere: it waits for all of them.
+            if aborted || untold {
+                // The reply tells of a write somewhere (one that raised the flag, one that
+                // emptied a database): it waits for all of them.
                 space.read_tag = space.effects.end();
             }
             let shard = space.shard;
@@ -228,7 +233,11 @@ impl Shard {
                 write_entry_mark(&mut lines, home.entry, home.writers, &home.readers);
                 // A lease with one shard is atomic by its frame and needs no mark.
                 if home.writers.count_ones() > 1 || !home.readers.is_empty() {
-                    space.effects.insert(at, &lines);
+                    // Behind a causality mark: a log may be cut in front of each, and a cut
+                    // between this mark and its effects would keep the one without the other.
+                    // For the release point the entry begins at `at` all the same.
+                    let seen = leading_seen(space.effects.pending());
+                    space.effects.insert(at + seen as u64, &lines);
                     if let Some(log) = &mut self.log {
                         log.marked(home.entry, at);
                     }
@@ -261,5 +270,28 @@ impl Surroundings<'_> {
             Some(space) => self.run(Spaces::One(space), db, code, args, out),
             None => self.run(Spaces::Many(spaces), db, code, args, out),
         }
+    }
+}
+
+/// Length of the causality mark that `payload` starts with.
+fn leading_seen(payload: &[u8]) -> usize {
+    let mut len = 0;
+    while payload[len..].starts_with(b"#D ") || payload[len..].starts_with(b"#d ") {
+        let line = memchr::memchr(b'\n', &payload[len..]);
+        len += line.expect("marks are written whole") + 1;
+    }
+    len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_lease_stands_behind_the_causality_mark() {
+        assert_eq!(leading_seen(b""), 0);
+        assert_eq!(leading_seen(b"*1\r\n$4\r\nPING\r\n"), 0);
+        let two = b"#D 1:2\r\n#d 3:4\r\n";
+        assert_eq!(leading_seen(&[&two[..], b"*2\r\n$3\r\n#D \r\n"].concat()), two.len());
     }
 }

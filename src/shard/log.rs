@@ -93,6 +93,10 @@ pub struct LogWriter {
     file: LogFile,
     /// Payload not yet framed, besides what the keyspace's effects hold.
     backlog: Vec<u8>,
+    /// Payload of the generation behind a cut that is under way.
+    behind: Vec<u8>,
+    /// A cut is under way: what is gathered belongs behind it.
+    cutting: bool,
     /// Position behind the last frame made.
     appended: u64,
     written: u64,
@@ -145,6 +149,8 @@ impl LogWriter {
             policy,
             file,
             backlog: Vec::new(),
+            behind: Vec::new(),
+            cutting: false,
             appended: position,
             written: position,
             durable: position,
@@ -193,7 +199,7 @@ impl LogWriter {
 
     /// Bytes that wait to be written.
     pub fn buffered(&self) -> usize {
-        self.backlog.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
+        self.backlog.len() + self.behind.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
     }
 
     /// Whether a flush is in flight.
@@ -225,11 +231,18 @@ impl LogWriter {
 
     /// Takes over payload that stands in front of whatever comes next.
     pub fn gather(&mut self, payload: Vec<u8>) {
-        if self.backlog.is_empty() {
-            self.backlog = payload;
+        let waiting = if self.cutting { &mut self.behind } else { &mut self.backlog };
+        if waiting.is_empty() {
+            *waiting = payload;
         } else {
-            self.backlog.extend_from_slice(&payload);
+            waiting.extend_from_slice(&payload);
         }
+    }
+
+    /// The shard has executed a cut: what is gathered from here on waits for the next file.
+    pub fn begin_cut(&mut self) {
+        assert!(!self.cutting, "one cut at a time");
+        self.cutting = true;
     }
 
     /// An emptied buffer for the effects.
@@ -300,7 +313,14 @@ impl LogWriter {
 
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
     pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
+        if self.held {
+            // The cut's own flush covers all of the old file, and nothing may be in flight on that
+            // file when the log goes on in the next.
+            return self.syncing.is_some();
+        }
         let interval = match self.policy {
+            // A write carries its own flush, but for one begun under another policy.
+            FsyncPolicy::Always if self.in_flight.is_none() => 0,
             FsyncPolicy::Always if !now => return self.syncing.is_some(),
             FsyncPolicy::Always | FsyncPolicy::EverySec => SECOND_US,
             FsyncPolicy::No => LAZY_FLUSH_US,
@@ -324,7 +344,7 @@ impl LogWriter {
         if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight {
             return Some(*at);
         }
-        if self.durable == self.written || self.syncing.is_some() {
+        if self.durable == self.written || self.syncing.is_some() || self.held {
             return None;
         }
         match self.policy {
@@ -445,5 +465,7 @@ impl LogWriter {
         self.written = position;
         self.durable = position;
         self.held = false;
+        self.cutting = false;
+        self.backlog = std::mem::take(&mut self.behind);
     }
 }

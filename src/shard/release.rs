@@ -76,6 +76,9 @@ impl Shard {
             log.gather(payload);
         }
         log.pump(disk, self.now.mono_us);
+        if self.stopping {
+            log.start_sync(disk, self.now.mono_us, true);
+        }
     }
 
     /// Prepares the causality mark for this turn's effects, if other shards' release points have

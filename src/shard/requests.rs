@@ -8,7 +8,7 @@ use crate::base::crc::shard_of;
 use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
-use crate::resp::{Limits, ProtocolError, Reply, Status};
+use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
 use crate::shard::execute::{DataFn, Surroundings};
@@ -23,6 +23,10 @@ const NOT_IN_MULTI: &[u8] = b"ERR Command not allowed inside a transaction";
 const OUTPUT_MAX: usize = 1 << 20;
 const OUTPUT_MIN: usize = 8 << 10;
 const OUTPUT_TOTAL: usize = 64 << 20;
+
+/// Input up to this long is one request or two, looked at across connections; longer input is
+/// looked at by itself, in bytes.
+const PEEK_MIN: usize = 160;
 
 /// What remains of a chunk once requests have been taken from it.
 struct Rest {
@@ -52,7 +56,7 @@ impl Shard {
 
     /// Goes through a connection's input with `chunk` added to it.
     pub(super) fn consume(&mut self, conn: &mut Conn, chunk: &[u8]) {
-        if conn.ended || conn.session.closing {
+        if conn.ended || conn.session.closing || self.stopping {
             return conn.input.clear();
         }
         let chunk = conn.input.feed_big(chunk);
@@ -104,9 +108,13 @@ impl Shard {
     fn requests(&mut self, conn: &mut Conn, input: &mut Input, bytes: &[u8]) -> Rest {
         let mut batch = None;
         let mut at = 0;
-        self.watch.start();
+        self.meter.start();
         let mut keep = None;
+        let mut peeked = 0;
         loop {
+            if at >= peeked && bytes.len() - at > PEEK_MIN {
+                peeked = at + self.prefetch(conn.session.db, &bytes[at..]).max(1);
+            }
             if conn.blocked || conn.session.closing || self.is_full(conn) {
                 break;
             }
@@ -146,11 +154,38 @@ impl Shard {
                 }
             }
         }
+        let stats = &self.global.registry.shards[self.id];
+        self.meter.settle(stats, self.config.latency_tracking);
         if let Some(batch) = batch {
             self.dispatch(conn, batch);
         }
         self.mark_dirty(conn);
         Rest { from: at, keep: keep.unwrap_or(bytes.len() - at) }
+    }
+
+    /// Fetches what the next requests in `bytes` will look up; gives how far it looked.
+    fn prefetch(&self, db: usize, bytes: &[u8]) -> usize {
+        let mut keys = peek::Keys::new();
+        let looked = peek::keys(bytes, &mut keys);
+        if keys.len() > 1
+            && let Some(space) = &self.space
+        {
+            space.prefetch(db, &keys);
+        }
+        looked
+    }
+
+    /// Fetches what the first request of each connection will look up, ahead of all of them.
+    pub fn prefetch_first<'a>(&self, received: impl Iterator<Item = &'a [u8]>) {
+        let mut keys = peek::Keys::new();
+        for bytes in received.filter(|bytes| bytes.len() <= PEEK_MIN) {
+            peek::keys(bytes, &mut keys);
+        }
+        if keys.len() > 1
+            && let Some(space) = &self.space
+        {
+            space.prefetch(0, &keys);
+        }
     }
 
     fn breach(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, error: &ProtocolError) {
@@ -177,7 +212,7 @@ impl Shard {
             }
         }
         let mut args = match (parser.words(), big) {
-            (None, None) => Args::with_raw(&items, raw),
+            (None, None) if parser.is_regular() => Args::with_raw(&items, raw),
             _ => Args::new(&items),
         };
         if let Some((at, bytes)) = big {
@@ -366,7 +401,7 @@ impl Shard {
         let space = self.space.as_deref_mut().expect("requests run only while the data is home");
         let mut around = Surroundings {
             stats: &self.global.registry.shards[self.id],
-            watch: &mut self.watch,
+            meter: &mut self.meter,
             track: self.config.latency_tracking,
             now: self.now,
             random: &mut self.random,

@@ -34,6 +34,7 @@ pub struct Tick {
 
 enum Received {
     Data(ConnId, RecvBuffer),
+    /// The stream has ended, in good order or not.
     End(ConnId, bool),
 }
 
@@ -77,12 +78,19 @@ impl Tick {
 
     fn turn(&mut self) {
         self.shard.begin_turn(self.clock.now());
+        if self.shard.should_stop() && !self.stopping {
+            self.stopping = true;
+            self.shard.stop_serving();
+            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        }
         self.reap();
+        self.shard.may_have_work();
         self.shard.take_inbox();
         for socket in self.shard.take_adoptions() {
             self.adopt(socket);
         }
         self.shard.run_fifo();
+        self.prefetch();
         for received in std::mem::take(&mut self.received) {
             match received {
                 Received::Data(conn, buffer) => {
@@ -90,8 +98,8 @@ impl Tick {
                     self.ring.recycle(buffer);
                     self.hold_back(conn);
                 }
-                Received::End(conn, false) => self.shard.half_close(key(conn)),
-                Received::End(conn, true) => {
+                Received::End(conn, true) => self.shard.leave(key(conn)),
+                Received::End(conn, false) => {
                     self.shard.disconnect(key(conn));
                     self.ring.close(conn, true);
                 }
@@ -117,9 +125,20 @@ impl Tick {
             self.ring.close(conn_id(conn), false);
             self.shard.disconnect(conn);
         }
-        if self.shard.should_stop() && !self.stopping {
-            self.stopping = true;
-            self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        for conn in self.shard.take_lingering() {
+            self.ring.close(conn_id(conn), true);
+            self.shard.disconnect(conn);
+        }
+    }
+
+    /// Small requests come one per connection: their keys are fetched ahead of all of them.
+    fn prefetch(&mut self) {
+        for some in self.received.chunks(crate::resp::peek::KEYS_MAX) {
+            let data = some.iter().filter_map(|received| match received {
+                Received::Data(_, buffer) => Some(self.ring.bytes(buffer)),
+                Received::End(..) => None,
+            });
+            self.shard.prefetch_first(data);
         }
     }
 
@@ -132,7 +151,7 @@ impl Tick {
                 }
                 Event::Received { conn, data } => self.received.push(Received::Data(conn, data)),
                 Event::Ended { conn, error } => {
-                    self.received.push(Received::End(conn, error.is_some()));
+                    self.received.push(Received::End(conn, error.is_none()));
                 }
                 Event::Sent { conn, result, .. } => self.shard.sent(key(conn), result.is_ok()),
                 Event::Closed { .. } | Event::Woken => {}

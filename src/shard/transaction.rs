@@ -246,11 +246,19 @@ impl Shard {
                 let db = conn.session.db;
                 self.around().run_one(space, db, call.command, code, args, out)
             }
-            Run::Control(_) => {
-                out.error(b"ERR Command not allowed inside a transaction");
+            Run::Control(control) => {
+                queued_control(control, out);
                 0
             }
         })
+    }
+}
+
+/// A steering command inside a transaction: only UNWATCH is queued, and EXEC has done its work.
+pub(super) fn queued_control(control: Control, out: &mut Reply) {
+    match control {
+        Control::Unwatch => out.ok(),
+        _ => out.error(b"ERR Command not allowed inside a transaction"),
     }
 }
 

@@ -266,16 +266,42 @@ impl Shard {
         self.global.is_stopping()
     }
 
+    /// No further request is looked at, so that what is under way comes to an end whatever the
+    /// clients do; and what is written is flushed at once.
+    pub fn stop_serving(&mut self) {
+        self.stopping = true;
+    }
+
+    /// While stopping, in front of the take of the inbox: this shard may be about to have work, and
+    /// who looks whether all are idle must not find the inbox empty and the word still standing.
+    pub fn may_have_work(&self) {
+        if self.stopping {
+            self.global.set_idle(self.id, false);
+        }
+    }
+
     /// While stopping: whether everything, here and on every other shard, has come to rest and this
-    /// shard's log is durable to its end. A shard calls itself idle only with nothing to do, and a
-    /// push comes before the pusher calls itself idle: so when all are idle, all inboxes are empty,
-    /// and all are idle still, nothing is under way.
+    /// shard's log is durable to its end.
+    ///
+    /// A shard that stops takes in no requests, so what is under way only becomes less. It calls
+    /// itself idle only with nothing to do and nothing left to push, and takes that back, counted,
+    /// before it takes its inbox. So when all are idle, all inboxes are empty, and nobody has
+    /// counted since before the first of these looks, nothing is under way but replies, now and for
+    /// good: the verdict is final for everyone. (Looking at the idle set twice is not enough: a
+    /// message can move from an inbox not yet looked at, through a shard that is idle again, to one
+    /// looked at before.)
     pub fn has_stopped(&mut self) -> bool {
+        if !self.is_at_rest() {
+            return false;
+        }
         let global = std::sync::Arc::clone(&self.global);
-        let idle = self.is_at_rest();
-        global.set_idle(self.id, idle);
+        global.set_idle(self.id, true);
+        if global.stop_said.load(Ordering::SeqCst) {
+            return true;
+        }
+        let woken = global.woken();
         let empty = |s: usize| self.order.inbox(s).is_empty();
-        let all = global.all_idle() && (0..self.shards()).all(empty) && global.all_idle();
+        let all = global.all_idle() && (0..self.shards()).all(empty) && global.woken() == woken;
         if all && !global.stop_said.swap(true, Ordering::SeqCst) {
             self.order.wake_all();
         }
@@ -288,6 +314,7 @@ impl Shard {
         !effects
             && log
             && self.fifo.is_empty()
+            && self.paused.is_none()
             && self.leases.is_empty()
             && self.held.is_empty()
             && self.cut.is_none()

@@ -65,8 +65,10 @@ pub const VERSION: u64 = 1;
 pub const HEAD_START: &[u8; 4] = b"#R1 ";
 /// Longest head line, line end included, in bytes: the start, six numbers with a space or line end.
 pub const HEAD_MAX: usize = 4 + 6 * 17 + 1;
-/// Longest payload a frame may have, in bytes. A single value has at most 512 MiB.
-pub const PAYLOAD_MAX: u64 = 1 << 30;
+/// Longest payload a frame may have, in bytes: more than memory can hold. What gathers while a
+/// write is in flight, or one transaction of COPYs, exceeds any bound that a single value suggests,
+/// and a part is never split; readers go through a payload in pieces.
+pub const PAYLOAD_MAX: u64 = 1 << 44;
 
 const _: () = assert!(HEAD_MAX < ANNOTATION_MAX);
 /// Longest ` <shard>:<position>`: a space, two digits, a colon, sixteen digits.
