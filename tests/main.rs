@@ -5,7 +5,7 @@
 //!
 //! | variable | short | what it sizes |
 //! |---|---|---|
-//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of the differential stream, per number of shards |
+//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of the differential stream, per shard count |
 //! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream |
 //! | `RINGSTONE_LINEAR_SEED` | 1 | seed of the clients that record histories |
 //! | `RINGSTONE_LINEAR_HISTORIES` | 12 | recorded histories, over 2 and 4 shards |
@@ -14,6 +14,7 @@
 //! | `RINGSTONE_RESTARTS` | 10 | restarts in a row, half of them by kill -9 |
 //! | `RINGSTONE_INTEROP_COMMANDS` | 2000 | commands behind each directory handed to the peer |
 //! | `RINGSTONE_HOSTILE_CONNECTIONS` | 300 | half-open and hostile connections at once |
+//! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
 //!
 //! The peer is an installed redis-server. Where there is none, and it cannot be installed, the

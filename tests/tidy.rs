@@ -43,11 +43,7 @@ const FUNCTION_LINES: usize = 70;
 const COLUMNS: usize = 100;
 
 /// Files over [`FILE_LINES`], with the length they may not exceed. It only ever gets shorter.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("src/persist/aof/manifest.rs", 832),
-    ("src/persist/recovery.rs", 835),
-    ("src/persist/sim.rs", 854),
-];
+const LONG_FILES: &[(&str, usize)] = &[];
 /// Functions over [`FUNCTION_LINES`], likewise.
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];
 

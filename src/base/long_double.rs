@@ -511,7 +511,10 @@ mod tests {
         }
 
         #[test]
-        fn no_text_breaks_it(a in "[-+0-9a-fxpein. ]{0,40}", b in "[-+]?[0-9]{0,30}e[-+]?[0-9]{1,6}") {
+        fn no_text_breaks_it(
+            a in "[-+0-9a-fxpein. ]{0,40}",
+            b in "[-+]?[0-9]{0,30}e[-+]?[0-9]{1,6}",
+        ) {
             let _ = sum(&a, &b);
         }
     }

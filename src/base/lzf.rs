@@ -14,7 +14,8 @@ pub enum LzfError {
 }
 
 /// Decompresses `data`, which must become exactly `len` bytes. Nothing is allocated for a length
-/// that `data` cannot reach, nor for 2 GiB and more; a caller with a bound of its own checks `len` before.
+/// that `data` cannot reach, nor for 2 GiB and more; a caller with a bound of its own checks `len`
+/// before.
 pub fn decompress(data: &[u8], len: u64) -> Result<Vec<u8>, LzfError> {
     if len == 0 || len > RATIO_MAX * data.len() as u64 {
         return Err(LzfError::ImpossibleLength);

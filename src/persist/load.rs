@@ -1,4 +1,4 @@
-//! Filling keyspaces from files whose kept ends are known: RDB, logs of ours, logs of other servers.
+//! Filling keyspaces from files whose kept ends are known: RDB, our logs, logs of other servers.
 //!
 //! ```text
 //!            foreign logs: one thread, all keyspaces        own logs: every shard by itself

@@ -20,8 +20,10 @@
 //!   block by itself; un-synced names survive as a journal keeps them ([`Names`]).
 //!
 //! Invariants:
-//! 1. Only a flush that reported success makes anything durable for certain (but see [`Fault::Lie`]).
-//! 2. After a crash nothing of the process is left: files are closed, handles dead, faults disarmed.
+//! 1. Only a flush that reported success makes anything durable for certain (but see
+//!    [`Fault::Lie`]).
+//! 2. After a crash nothing of the process is left: files are closed, handles dead, faults
+//!    disarmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -65,6 +65,7 @@ impl Buffers {
         assert!(count.is_power_of_two() && buffer_bytes > 0 && buffer_bytes <= 1 << 24);
         let entries = allocate(entries_layout(count)).cast();
         let memory = allocate(memory_layout(count, buffer_bytes));
+        touch(memory, memory_layout(count, buffer_bytes));
         let mut buffers = Buffers {
             entries,
             memory,
@@ -180,6 +181,16 @@ fn entries_layout(count: u16) -> Layout {
 fn memory_layout(count: u16, buffer_bytes: usize) -> Layout {
     let bytes = usize::from(count) * buffer_bytes;
     Layout::from_size_align(bytes, rustix::param::page_size()).expect("at most 512 GiB")
+}
+
+/// Lets the system back the memory now: what the process uses is then the same before and after
+/// the first burst, and no receive waits for pages.
+fn touch(memory: NonNull<u8>, layout: Layout) {
+    for at in (0..layout.size()).step_by(rustix::param::page_size()) {
+        // SAFETY: (1) `at` is in bounds of what was just allocated with this layout. Volatile,
+        // since a zero written to zeroed memory could be left out.
+        unsafe { memory.as_ptr().add(at).write_volatile(0) };
+    }
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {

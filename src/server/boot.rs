@@ -17,7 +17,7 @@ use crate::observe::registry::{Facts, Listener, hex_id};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
-use crate::persist::recovery::{self, Options, Place, Step};
+use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::shards::{self, Disks, Start};
@@ -110,29 +110,10 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
     let sockets = listen::open(config)?;
     let shards = shard_count(config);
-    let data = DirVolume::open(&config.dir).map_err(line)?;
-    let log_dir = config.dir.join(&config.appenddirname);
-    let log = match config.appendonly {
-        true => DirVolume::create(&log_dir),
-        false => DirVolume::open(&config.dir),
-    };
-    let log = log.map_err(|error| line(format!("{}: {error}", log_dir.display())))?;
-    let disks = Arc::new(Disks::new(data, log));
+    let disks = Arc::new(open_disks(config)?);
     let mut random = Random::from_system();
     let boot_id = boot_identity(disks.log.path()).map_err(line)?;
-    let options = Options {
-        appendfilename: &config.appendfilename,
-        dbfilename: &config.dbfilename,
-        shards,
-        boot_id: &boot_id,
-        load_truncated: config.aof_load_truncated,
-        data: &disks.data,
-        accept_damage: false,
-    };
-    let mut plan = match config.appendonly {
-        true => Some(recovery::inspect(&disks.log, &options).map_err(line)?),
-        false => None,
-    };
+    let mut plan = find_log(config, &disks, shards, &boot_id)?;
     plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
     let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
@@ -163,6 +144,49 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         seed: Random::from_system().next_u64(),
     };
     let running = threads.start(start, sockets)?;
+    announce(config, journal);
+    let ends = stop::wait(&running, &global, &order, journal)?;
+    if started.is_some() {
+        stop::seal(&disks.log, &global, &ends).map_err(line)?;
+    }
+    Ok(())
+}
+
+fn open_disks(config: &Config) -> Result<Disks, Lines> {
+    let data = DirVolume::open(&config.dir).map_err(line)?;
+    let log_dir = config.dir.join(&config.appenddirname);
+    let log = match config.appendonly {
+        true => DirVolume::create(&log_dir),
+        false => DirVolume::open(&config.dir),
+    };
+    let log = log.map_err(|error| line(format!("{}: {error}", log_dir.display())))?;
+    Ok(Disks::new(data, log))
+}
+
+/// What the log holds, when there is to be one.
+fn find_log<'a>(
+    config: &'a Config,
+    disks: &'a Disks,
+    shards: usize,
+    boot_id: &'a str,
+) -> Result<Option<Plan<'a>>, Lines> {
+    if !config.appendonly {
+        return Ok(None);
+    }
+    let options = Options {
+        appendfilename: &config.appendfilename,
+        dbfilename: &config.dbfilename,
+        shards,
+        boot_id,
+        load_truncated: config.aof_load_truncated,
+        data: &disks.data,
+        accept_damage: false,
+    };
+    recovery::inspect(&disks.log, &options).map(Some).map_err(line)
+}
+
+/// Says what supervisors and scripts wait for.
+fn announce(config: &Config, journal: &Journal) {
     journal.notice("Server initialized");
     if config.port != 0 {
         journal.notice("Ready to accept connections tcp");
@@ -170,11 +194,6 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     if config.unixsocket.is_some() {
         journal.notice("Ready to accept connections unix");
     }
-    let ends = stop::wait(&running, &global, &order, journal)?;
-    if started.is_some() {
-        stop::seal(&disks.log, &global, &ends).map_err(line)?;
-    }
-    Ok(())
 }
 
 fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {

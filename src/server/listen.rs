@@ -10,8 +10,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::base::clock::SystemClock;
 use crate::config::Settings;
 use crate::ring::net;
 
@@ -77,7 +78,8 @@ mod libc_errno {
 }
 
 fn bind_tcp(addr: SocketAddr, settings: &Settings) -> io::Result<OwnedFd> {
-    let started = Instant::now();
+    let clock = SystemClock::default();
+    let patience = TEARDOWN.as_micros() as u64;
     loop {
         match net::bind_tcp(addr, settings.tcp_backlog as i32, false) {
             Ok(socket) => {
@@ -86,7 +88,7 @@ fn bind_tcp(addr: SocketAddr, settings: &Settings) -> io::Result<OwnedFd> {
             }
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
-                    && started.elapsed() < TEARDOWN
+                    && clock.now().mono_us < patience
                     && is_orphaned(addr.port()) =>
             {
                 std::thread::sleep(LOOK);

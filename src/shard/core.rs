@@ -3,8 +3,8 @@
 //! # A turn
 //!
 //! 1. Completions are reaped: disk completions move the release point, received bytes are noted.
-//! 2. [`Shard::take_inbox`]: `published` is loaded, *then* the inbox is taken. What stands behind an
-//!    entry with a greater id waits for the next turn.
+//! 2. [`Shard::take_inbox`]: `published` is loaded, *then* the inbox is taken. What stands behind
+//!    an entry with a greater id waits for the next turn.
 //! 3. [`Shard::run_fifo`], then [`Shard::input`] for what was received in step 1: entries of the
 //!    inbox first, then this turn's own requests, strictly in that order.
 //! 4. [`Shard::end_turn`]: pushes (each connection's in program order), then returned keyspaces and
@@ -14,14 +14,15 @@
 //!
 //! # Why that is linearizable
 //!
-//! Give every operation a moment: a pushed one, that of its push (of its entry's `published` store);
-//! one executed in the turn it was received, the moment of that turn's take. (1) The moment lies
-//! between request and reply: bytes are reaped before the take. (2) Each shard executes in the
-//! order of these moments: what it took was pushed before the take, its own requests follow, what is
-//! pushed later is taken later; entries under construction are not executed before their store,
-//! nor is anything behind them. (3) The order of one connection is kept: while a batch of it is with
-//! other shards nothing of it is executed directly, and a batch for other shards than the one in
-//! flight is pushed under the order lock, hence behind every entry an earlier batch stands behind.
+//! Give every operation a moment: a pushed one, that of its push (of its entry's `published`
+//! store); one executed in the turn it was received, the moment of that turn's take. (1) The moment
+//! lies between request and reply: bytes are reaped before the take. (2) Each shard executes in the
+//! order of these moments: what it took was pushed before the take, its own requests follow, what
+//! is pushed later is taken later; entries under construction are not executed before their store,
+//! nor is anything behind them. (3) The order of one connection is kept: while a batch of it is
+//! with other shards nothing of it is executed directly, and a batch for other shards than the one
+//! in flight is pushed under the order lock, hence behind every entry an earlier batch stands
+//! behind.
 //! So sorting all operations by their moments is a legal single-threaded history.
 
 use std::collections::{HashMap, VecDeque};
@@ -82,6 +83,8 @@ pub struct Shard {
     pub(super) again: Vec<ConnKey>,
     /// Connections that wait for the release point.
     pub(super) waiters: Vec<ConnKey>,
+    /// Connections that speak HTTP, to be cut off before anything more is said to them.
+    pub(super) forged: Vec<ConnKey>,
     /// Connections to be closed once their output has left.
     pub(super) closing: Vec<ConnKey>,
     /// Release points of other shards that the log's last causality mark named.
@@ -171,6 +174,7 @@ impl Shard {
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
+            forged: Vec::new(),
             closing: Vec::new(),
             preface_seen: Vec::new(),
             cut: None,

@@ -1,10 +1,10 @@
 //! Cuts: whole-keyspace commands (FLUSHALL, FLUSHDB, SWAPDB) in the log.
 //!
 //! They cannot stand in per-shard files, since stock Redis replays files one after another. So the
-//! log is cut: every shard ends its file and goes on in a new one, and the command stands in a small
-//! file between the old generation and the new. A transaction that holds such a command stands there
-//! as a whole, in program order. When nothing is left of the data, the manifest simply starts anew
-//! and the old files are removed, so that FLUSHALL leaves a bounded number of files.
+//! log is cut: every shard ends its file and goes on in a new one, and the command stands in a
+//! small file between the old generation and the new. A transaction that holds such a command
+//! stands there as a whole, in program order. When nothing is left of the data, the manifest simply
+//! starts anew and the old files are removed, so that FLUSHALL leaves a bounded number of files.
 //!
 //! ```text
 //! coordinator                          every shard

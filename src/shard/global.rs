@@ -38,6 +38,8 @@ pub struct Global {
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
     stop: AtomicBool,
+    /// When a client that spoke HTTP may next be told of, in monotonic microseconds.
+    forgery_us: AtomicU64,
     /// Somebody has told all shards that the stop is complete.
     pub stop_said: AtomicBool,
     /// Connected clients.
@@ -84,6 +86,7 @@ impl Global {
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            forgery_us: AtomicU64::new(0),
             stop_said: AtomicBool::new(false),
             clients: AtomicUsize::new(0),
             connections: zeros(),
@@ -204,6 +207,12 @@ impl Global {
     /// A newer manifest is in force.
     pub fn set_manifest(&self, manifest: Manifest) {
         *lock(&self.manifest) = manifest;
+    }
+
+    /// Whether a client that spoke HTTP may be told of: once a minute, however many there are.
+    pub fn may_tell_of_forgery(&self, now_us: u64) -> bool {
+        let next = |due: u64| (now_us >= due).then_some(now_us + 60_000_000);
+        self.forgery_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
     /// Claims the right to cut the log.

@@ -2,10 +2,10 @@
 //!
 //! A lease is an entry for every shard concerned. When it comes up, the shard sends its keyspace to
 //! the coordinator and pauses its FIFO (not its I/O, nor leases it coordinates itself: two shards
-//! that coordinate could otherwise wait for each other). Entries stand in the same order everywhere,
-//! so some lease is always the next one of all its shards: there is no deadlock. The coordinator
-//! runs once every keyspace is there and sends them home with their effects; the owner puts the
-//! entry's mark in front of these and goes on.
+//! that coordinate could otherwise wait for each other). Entries stand in the same order
+//! everywhere, so some lease is always the next one of all its shards: there is no deadlock. The
+//! coordinator runs once every keyspace is there and sends them home with their effects; the owner
+//! puts the entry's mark in front of these and goes on.
 //!
 //! A connection whose lease is under way is not parsed further. Its reply waits until every shard
 //! concerned has released what the lease read and wrote there.

@@ -9,13 +9,13 @@
 //!
 //! * `written`: end of the gap-free prefix in the page cache; `durable`: on the medium.
 //! * `raw`: `durable` under `always`, `written` under `everysec` and `no`.
-//! * `release`: `raw`, stopped in front of the first mark whose entry has not settled. Replies leave
-//!   up to here.
+//! * `release`: `raw`, stopped in front of the first mark whose entry has not settled. Replies
+//!   leave up to here.
 //!
-//! One write is in flight at a time: a hole in a growing file would read as zeros, which is fatal to
-//! stock Redis. The next commit starts when the previous one completes; meanwhile commands execute
-//! and gather, so the group grows by itself with the disk's latency and a lone client never waits
-//! for a timer.
+//! One write is in flight at a time: a hole in a growing file would read as zeros, which is fatal
+//! to stock Redis. The next commit starts when the previous one completes; meanwhile commands
+//! execute and gather, so the group grows by itself with the disk's latency and a lone client never
+//! waits for a timer.
 //!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it can have
 //! been written. A failed flush is final, since the kernel may have dropped the pages and called

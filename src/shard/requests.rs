@@ -226,6 +226,10 @@ impl Shard {
     fn request(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
         let command = match table::resolve(args) {
             Ok(command) => command,
+            Err(_) if is_http(args) => {
+                self.forged(conn);
+                return Taken::Yes;
+            }
             Err(fault) => return self.refuse(conn, batch, &fault.0),
         };
         let flags = command.flags;
@@ -441,6 +445,12 @@ impl Shard {
         let here = self.space.as_ref().map_or(0, |s| s.memory());
         self.global.is_over_memory(self.id, here)
     }
+}
+
+/// What a browser that was talked into connecting here sends among its first lines.
+fn is_http(args: &Args<'_>) -> bool {
+    let name = args.get(0).unwrap_or_default();
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
 
 /// The set of all shards.

@@ -1,8 +1,8 @@
 //! The loop of a shard thread: the steps of [`super::core`] driven by a ring.
 //!
-//! Completions are queued by `enter` and handled after it, never inside. A shard that has nothing to
-//! do says so in its inbox, looks once more, and blocks in `enter`; whoever pushes afterwards wakes
-//! it through its eventfd.
+//! Completions are queued by `enter` and handled after it, never inside. A shard that has nothing
+//! to do says so in its inbox, looks once more, and blocks in `enter`; whoever pushes afterwards
+//! wakes it through its eventfd.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -108,6 +108,11 @@ impl Tick {
         self.shard.run_again();
         for conn in self.shard.take_resumed() {
             self.ring.start_receive(conn_id(conn));
+        }
+        for conn in self.shard.take_forged() {
+            let peer = self.ring.peer(conn_id(conn));
+            self.shard.cut_off(conn, &peer);
+            self.ring.close(conn_id(conn), true);
         }
         self.shard.housekeep();
         let sends = &mut self.sends;

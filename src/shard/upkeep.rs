@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use crate::client::ConnKey;
+use crate::client::{Conn, ConnKey};
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
 use crate::shard::core::Shard;
@@ -60,6 +60,30 @@ impl Shard {
     /// Sends a connection to the shard that will serve it.
     pub fn hand_over(&mut self, shard: usize, socket: OwnedFd) {
         self.replies.push((shard, Message::Adopt(socket)));
+    }
+
+    /// A connection speaks HTTP: it is cut off, and hears nothing of what it asked for before.
+    pub(super) fn forged(&mut self, conn: &mut Conn) {
+        conn.session.closing = true;
+        self.forged.push(conn.key);
+    }
+
+    /// Connections to be cut off now.
+    pub fn take_forged(&mut self) -> Vec<ConnKey> {
+        std::mem::take(&mut self.forged)
+    }
+
+    /// Forgets a connection that spoke HTTP from `peer`, and says so at most once a minute.
+    pub fn cut_off(&mut self, key: ConnKey, peer: &str) {
+        self.disconnect(key);
+        if self.global.may_tell_of_forgery(self.now.mono_us) {
+            self.warn(&format!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or \
+                 Host: commands to Redis. This is likely due to an attacker attempting to use \
+                 Cross Protocol Scripting to compromise your Redis instance. Connection from \
+                 {peer} aborted."
+            ));
+        }
     }
 
     /// Connections that other shards accepted for this one.

@@ -6,7 +6,7 @@
 
 mod commands;
 pub mod generate;
-mod normalise;
+pub mod normalise;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -203,11 +203,11 @@ impl Pair {
                 } else {
                     String::new()
                 };
+                let sent = crate::support::show_command(&command.args);
+                let (theirs, ours) = (show(&peer.0), show(&ours.0));
                 return Ok(Some(format!(
-                    "command {i} of the pipeline: {}{queued}\n  redis-server: {}\n  ours:         {}",
-                    crate::support::show_command(&command.args),
-                    show(&peer.0),
-                    show(&ours.0)
+                    "command {i} of the pipeline: {sent}{queued}\n  \
+                     redis-server: {theirs}\n  ours:         {ours}"
                 )));
             }
             queue.note(command, &peer.1);

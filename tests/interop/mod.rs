@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use crate::differential::generate::{CONNECTIONS, Gen, Profile, Step};
 use crate::support::data::{self, Data};
-use crate::support::server::{copy_home, fresh_home, judged_by_peer};
-use crate::support::{Client, Options, Server, Value, number, peer};
+use crate::support::server::{self, copy_home, fresh_home, judged_by_peer};
+use crate::support::{Client, Options, Server, Value, number, peer, show_command};
 
 /// Commands that both servers know and that make strings only.
 fn known(name: &str) -> bool {
@@ -36,7 +36,10 @@ fn fill(server: &Server, seed: u64) -> Data {
         let Step::Pipeline(on, commands) = step else { continue };
         let bytes: Vec<u8> = commands.iter().flat_map(|c| c.wire()).collect();
         clients[on].send(&bytes).expect("send");
-        commands.iter().for_each(|_| drop(clients[on].reply().expect("a reply")));
+        for command in &commands {
+            let reply = clients[on].reply();
+            reply.unwrap_or_else(|e| panic!("{}: {e}", show_command(&command.args)));
+        }
     }
     drop(clients);
     let mut client = server.client();
@@ -67,7 +70,7 @@ fn check_aof(dir: &Path, fix: bool) -> Output {
     let mut command = if judged_by_peer() {
         Command::new(peer::program("redis-check-aof", "self-check").expect("redis-check-aof"))
     } else {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringstone"));
+        let mut command = Command::new(server::subject());
         command.arg("check-aof");
         command
     };

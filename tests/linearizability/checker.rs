@@ -11,10 +11,10 @@
 //!    placed with that answer (a read, an error, a refused EXEC), is placed at once: moving it to
 //!    the front of any order that goes on from here breaks nothing. (A SET of what is there already
 //!    is no such thing: at a later place it would undo something.)
-//! 2. Where one of the next operations of a client reads a text whose maker has been placed and that
-//!    no key holds any more, there is no order from here: a text names, in the tag at its end, the
-//!    one operation that made it. The same where a watched key has been touched and the EXEC to come
-//!    was carried out.
+//! 2. Where one of the next operations of a client reads a text whose maker has been placed and
+//!    that no key holds any more, there is no order from here: a text names, in the tag at its end,
+//!    the one operation that made it. The same where a watched key has been touched and the EXEC to
+//!    come was carried out.
 //!
 //! Which operation is tried first is a guess, never a rule: the same client's next one, since
 //! servers take pipelines as a whole, then the one answered first.

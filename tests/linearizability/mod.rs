@@ -380,7 +380,11 @@ mod the_checker {
     #[test]
     fn refuses_a_rename_seen_half() {
         assert!(!verdict(vec![
-            vec![seen(Op::Set(0, 1), Answer::Ok, 0, 1), seen(Op::Rename(0, 1), Answer::Ok, 2, 100),],
+            vec![
+                seen(Op::Set(0, 1), Answer::Ok, 0, 1),
+                // Under way while it is looked at.
+                seen(Op::Rename(0, 1), Answer::Ok, 2, 100),
+            ],
             vec![seen(Op::Mget(vec![0, 1]), Answer::Texts(vec![1, 1]), 10, 20)],
         ]));
     }

@@ -82,6 +82,12 @@ pub fn judged_by_peer() -> bool {
     }
 }
 
+/// The server under test: what cargo built with the tests, or another build of it.
+pub fn subject() -> PathBuf {
+    let built = || env!("CARGO_BIN_EXE_ringstone").into();
+    std::env::var_os("RINGSTONE_TEST_BINARY").map_or_else(built, PathBuf::from)
+}
+
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 20_000) as u16;
@@ -140,7 +146,7 @@ impl Server {
 
     fn launch(kind: Kind, home: Home, port: u16, options: Options) -> Result<Server, Ended> {
         let mut command = match &kind {
-            Kind::Subject => Command::new(env!("CARGO_BIN_EXE_ringstone")),
+            Kind::Subject => Command::new(subject()),
             Kind::Peer(path) => Command::new(path),
         };
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);

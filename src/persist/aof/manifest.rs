@@ -49,6 +49,8 @@ pub const VERSION: u64 = 1;
 pub const LINE_MAX: usize = 1024;
 /// Longest `appendfilename`, quoted, that leaves room for our pairs in a line, in bytes.
 pub const NAME_MAX: usize = 400;
+/// What sealing adds to a line at most, in bytes.
+const SEAL_ROOM: usize = 64;
 
 /// What a listed file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,7 +263,7 @@ impl Manifest {
             for line in self.lines.iter().filter(|l| l.kind == kind) {
                 let start = out.len();
                 line.encode(&mut out);
-                assert!(out.len() - start <= LINE_MAX, "names are bounded by NAME_MAX");
+                assert!(out.len() - start <= LINE_MAX, "bounded by NAME_MAX and by Line::parse");
             }
         }
         out
@@ -398,7 +400,12 @@ impl Line {
         };
         let file = String::from_utf8(file.clone()).map_err(|_| ManifestFault::Name)?;
         let ours = Ours::parse(&words)?;
-        Ok(Line { file, seq, kind, ours })
+        let line = Line { file, seq, kind, ours };
+        // A name may stand there in fewer bytes than it is quoted in when it is written again.
+        let mut again = Vec::new();
+        line.encode(&mut again);
+        let room = if line.ours.is_some() { SEAL_ROOM } else { 0 };
+        if again.len() + room > LINE_MAX { Err(ManifestFault::LongLine) } else { Ok(line) }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -643,6 +650,9 @@ mod tests {
         );
         let long = format!("file a seq 1 type i {} x\n", "k".repeat(LINE_MAX));
         assert_eq!(fault(&long), ManifestFault::LongLine);
+        let grows = format!("file a{} seq 1 type i\n", "\0".repeat(255));
+        assert!(grows.len() < LINE_MAX);
+        assert_eq!(fault(&grows), ManifestFault::LongLine);
     }
 
     #[test]

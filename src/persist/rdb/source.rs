@@ -3,7 +3,7 @@
 //! Invariants:
 //! 1. `buf[at..end]` are the bytes of the file from `offset` on.
 //! 2. `digest` covers every byte before `buf[summed]`, and `summed <= at`.
-//! 3. Nothing is allocated for bytes that the file, at its length when it was opened, does not have.
+//! 3. Nothing is allocated for bytes that the file, at its length when opened, does not have.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
