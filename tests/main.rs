@@ -26,5 +26,6 @@ mod differential;
 mod hostile;
 mod interop;
 mod linearizability;
+mod schedules;
 mod support;
 mod tidy;
