@@ -39,6 +39,7 @@ use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::cut::{CutLead, CutPart};
 use crate::shard::execute::Meter;
+use crate::shard::gather::Gather;
 use crate::shard::global::Global;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
@@ -105,6 +106,10 @@ pub struct Shard {
     pub(super) output_bytes: usize,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
+    /// When the next commit starts.
+    pub(super) gather: Gather,
+    /// Until when it waits for more, in monotonic microseconds.
+    pub(super) gathering: Option<u64>,
     /// Measures executions.
     pub(super) meter: Meter,
     /// CONFIG RESETSTATs followed so far.
@@ -184,6 +189,8 @@ impl Shard {
             parked: Vec::new(),
             output_bytes: 0,
             next_round_us: 0,
+            gather: Gather::default(),
+            gathering: None,
             meter: Meter::default(),
             resets: global_resets,
             config,
@@ -408,10 +415,10 @@ impl Shard {
         for (shard, message) in std::mem::take(&mut self.replies) {
             self.order.push(shard, message);
         }
+        self.flush_outputs(send);
         self.write_log(disk);
         self.cut_progress(disk);
         self.close_old_files(disk);
-        self.flush_outputs(send);
     }
 
     fn flush_outputs(&mut self, send: &mut dyn FnMut(ConnKey, Reply)) {

@@ -16,6 +16,7 @@ pub mod core;
 pub mod cut;
 pub mod execute;
 pub mod face;
+pub mod gather;
 pub mod global;
 pub mod inbox;
 pub mod lease;

@@ -46,6 +46,7 @@ impl Shard {
 
     fn released(&mut self) {
         let release = self.release();
+        let held = self.held.len();
         self.order.set_released(self.id, release);
         let replies = &mut self.replies;
         self.held.retain_mut(|(position, shard, message)| {
@@ -55,6 +56,8 @@ impl Shard {
             }
             !free
         });
+        let freed = self.waiters.len() + held - self.held.len();
+        self.gather.completed(freed, self.now.mono_us);
         for key in std::mem::take(&mut self.waiters) {
             if let Some(mut conn) = self.take_conn(key) {
                 conn.waiting = false;
@@ -67,13 +70,20 @@ impl Shard {
     /// Hands what was executed to the log and starts what can be started.
     pub(super) fn write_log(&mut self, disk: &mut impl Disk) {
         let Some(log) = &mut self.log else { return };
+        self.gathering = None;
         if self.cut.is_none()
             && log.is_free()
             && let Some(space) = &mut self.space
             && !space.effects.is_empty()
         {
-            let payload = space.effects.take(log.spare());
-            log.gather(payload);
+            let now = self.now.mono_us;
+            let waiting = self.waiters.len() + self.held.len();
+            self.gathering = self.gather.until(waiting, now).filter(|_| !self.stopping);
+            if self.gathering.is_none() {
+                self.gather.started(now);
+                let payload = space.effects.take(log.spare());
+                log.gather(payload);
+            }
         }
         log.pump(disk, self.now.mono_us);
         if self.stopping {

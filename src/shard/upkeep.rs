@@ -238,7 +238,8 @@ impl Shard {
         let log = self.log.as_ref().and_then(LogWriter::next_due_us);
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
-        round.min(log).min(parked)
+        let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
+        round.min(log).min(parked).min(gathering)
     }
 
     /// Says that this shard is about to block; false when something waits already.
