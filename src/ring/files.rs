@@ -235,8 +235,7 @@ impl Files {
         let Work::Write(work) = &mut job.work else { unreachable!("only writes go on") };
         assert_eq!(work.awaited, 0);
         work.flush = None;
-        let dsync = std::env::var_os("RS_DSYNC").is_some();
-        work.awaited = 1 + u8::from(work.sync && !dsync);
+        work.awaited = 1 + u8::from(work.sync);
         work.partial_before = kernel.partial_submits();
         let data = std::mem::take(&mut work.data);
         let sync = work.sync.then(|| Tag::new(Kind::Sync, index, 0));
@@ -293,7 +292,7 @@ impl Files {
             self.go_on_writing(kernel, index);
             return None;
         }
-        if !work.sync || std::env::var_os("RS_DSYNC").is_some() {
+        if !work.sync {
             return Some(self.finish(kernel, index, Ok(None)));
         }
         // Behind a whole write: was the flush behind it too?

@@ -263,14 +263,9 @@ impl Kernel {
         sync: Option<Tag>,
     ) {
         let rest = &data[from..];
-        let dsync = std::env::var_os("RS_DSYNC").is_some() && sync.is_some();
         let op = opcode::Write::new(target(fd), rest.as_ptr(), rest.len().min(PIECE_MAX) as u32)
             .offset(offset)
-            .rw_flags(if dsync { libc::RWF_DSYNC } else { 0 })
             .build();
-        if dsync {
-            return self.queue_held(op, tag, Memory::Bytes(data));
-        }
         let Some(sync_tag) = sync else {
             return self.queue_held(op, tag, Memory::Bytes(data));
         };
