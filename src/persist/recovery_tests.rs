@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use crate::base::random::Random;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
 use crate::persist::aof::repair::is_cut_off;
-use crate::persist::disk::Volume;
+use crate::persist::disk::{Disk, DiskOp, Volume};
 use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
+use crate::persist::sim::SimMedium;
 use crate::persist::testing::*;
 
 fn look<'v>(volume: &MemVolume, data: &'v MemVolume, boot: &'v str) -> Plan<'v> {
@@ -410,5 +411,31 @@ proptest! {
         let plan = inspect(&volume, &options).unwrap();
         prop_assert_eq!(&load(&plan, &volume, &data), &want);
         prop_assert!(plan.next_id >= first.next_id && plan.next_pos >= first.next_pos);
+    }
+}
+
+#[test]
+fn what_only_the_page_cache_held_is_durable_behind_the_commit() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    log.command(&["RPUSH", "k", "1"]).frame(0, 0);
+    let (written, manifest) = directory(std::slice::from_ref(&log));
+    let name = &written.list().unwrap()[0];
+    for seed in 0..50 {
+        let medium = SimMedium::new(seed);
+        medium.write_synced(name, b"").unwrap();
+        medium.write_synced(&manifest_name(NAME), &manifest.encode()).unwrap();
+        medium.sync_dir().unwrap();
+        let file = medium.open(name).unwrap();
+        let data = log.bytes.clone();
+        medium.disk().submit(1, DiskOp::Write { file, offset: 0, data, sync: false });
+        medium.settle();
+        medium.crash_process();
+        let data = MemVolume::default();
+        let plan = inspect(&medium, &options(&data, 1, "old")).unwrap();
+        commit(plan, &medium, &mut Random::new(seed)).unwrap();
+        medium.crash_power(&mut Random::new(seed));
+        let plan = inspect(&medium, &options(&data, 1, "new")).unwrap();
+        assert_eq!(pushed(&load(&plan, &medium, &data), "k"), ["0", "1"]);
     }
 }
