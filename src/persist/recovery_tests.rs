@@ -254,6 +254,30 @@ fn a_frame_that_another_server_cut_and_continued_is_not_cut_again() {
 }
 
 #[test]
+fn a_block_lost_over_a_border_is_no_other_servers_work() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).command(&["SELECT", "1"]);
+    let from = log.next();
+    log.entry(3, 1, &[]).command(&["RPUSH", "k", "1"]).frame(0, 0);
+    log.command(&["SELECT", "0"]);
+    let to = log.next();
+    log.command(&["RPUSH", "k", "2"]).command(&["SELECT", "1"]).command(&["RPUSH", "k", "3"]);
+    log.frame(0, 0);
+    // From behind the `#` of the mark to the line end of a command in the next frame.
+    let offset = |pos: u64| {
+        let (offset, start) = log.borders.iter().rfind(|b| b.1 <= pos).unwrap();
+        let head = log.bytes[*offset as usize..].iter().position(|&b| b == b'\n').unwrap();
+        *offset as usize + head + 1 + (pos - start) as usize
+    };
+    let (from, to) = (offset(from) + 1, offset(to) - 3);
+    log.bytes[from..to].fill(0);
+    let (volume, _) = directory(&[log]);
+    let data = MemVolume::default();
+    let plan = look(&volume, &data, "new");
+    assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
+}
+
+#[test]
 fn restarts_without_writes_leave_nothing_behind() {
     let (volume, data) = (MemVolume::default(), MemVolume::default());
     let mut rng = Random::new(1);
