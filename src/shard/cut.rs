@@ -57,7 +57,7 @@ pub struct Diverted {
 impl Diverted {
     /// Begins to collect; every effect names its database from here on.
     pub fn begin(spaces: &mut [Option<Box<Keyspace>>]) -> Self {
-        spaces.iter_mut().flatten().for_each(|s| s.effects.forget_selected());
+        spaces.iter_mut().flatten().for_each(|s| s.effects.begin_diversion());
         Diverted { payload: Vec::new(), cut: false, empty: false }
     }
 

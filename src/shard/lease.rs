@@ -223,6 +223,7 @@ impl Shard {
     pub(super) fn come_home(&mut self, home: Return) {
         assert_eq!(self.paused.take(), Some(home.entry), "a lease ends before the next begins");
         let mut space = home.space;
+        space.effects.end_diversion();
         let mut tag = space.read_tag;
         if let Some(file) = home.cut {
             tag = self.begin_cut_part(home.entry, &mut space, file);
