@@ -16,12 +16,21 @@ pub struct Effects {
     /// Goes in front of the next effect, if one follows.
     preface: Vec<u8>,
     enabled: bool,
+    /// Effects go into a file of their own and take no positions.
+    diverted: bool,
 }
 
 impl Effects {
     /// An empty payload that begins at `position`; when not `enabled` nothing is kept.
     pub fn new(position: u64, enabled: bool) -> Self {
-        Effects { base: position, buf: Vec::new(), selected: 0, preface: Vec::new(), enabled }
+        Effects {
+            base: position,
+            buf: Vec::new(),
+            selected: 0,
+            preface: Vec::new(),
+            enabled,
+            diverted: false,
+        }
     }
 
     /// Whether writes are logged at all.
@@ -37,7 +46,12 @@ impl Effects {
     /// What a segment written now is stamped with: any position inside the effect that follows
     /// will do, since release points never stand inside an effect. 0 when nothing is logged.
     pub fn stamp(&self) -> u64 {
-        if self.enabled { self.end() + 1 } else { 0 }
+        match (self.enabled, self.diverted) {
+            (false, _) => 0,
+            (true, false) => self.end() + 1,
+            // What is diverted takes one position, however long it gets.
+            (true, true) => self.base + 1,
+        }
     }
 
     /// True when nothing waits to be framed.
@@ -69,6 +83,18 @@ impl Effects {
             let offset = (at - self.base) as usize;
             self.buf.splice(offset..offset, bytes.iter().copied());
         }
+    }
+
+    /// From here on effects are diverted: they name their database, and take no positions.
+    pub fn begin_diversion(&mut self) {
+        assert!(self.buf.is_empty());
+        self.diverted = true;
+        self.forget_selected();
+    }
+
+    /// Effects go into this log again.
+    pub fn end_diversion(&mut self) {
+        self.diverted = false;
     }
 
     /// A new file begins, at `position`: replay starts again in database 0. Nothing is pending.
@@ -152,5 +178,24 @@ impl Effects {
             self.select(db);
             self.buf.extend_from_slice(resp);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diverted_effects_take_one_position_however_long_they_get() {
+        let mut effects = Effects::new(7, true);
+        effects.begin_diversion();
+        for _ in 0..3 {
+            effects.log(1, &[b"SET", b"k", b"v"]);
+            assert_eq!(effects.stamp(), 8);
+        }
+        assert!(effects.divert().starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+        effects.begin_file(8);
+        effects.end_diversion();
+        assert_eq!((effects.end(), effects.stamp()), (8, 9));
     }
 }

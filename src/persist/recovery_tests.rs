@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use crate::base::random::Random;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
 use crate::persist::aof::repair::is_cut_off;
-use crate::persist::disk::Volume;
+use crate::persist::disk::{Disk, DiskOp, Volume};
 use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
+use crate::persist::sim::SimMedium;
 use crate::persist::testing::*;
 
 fn look<'v>(volume: &MemVolume, data: &'v MemVolume, boot: &'v str) -> Plan<'v> {
@@ -253,6 +254,30 @@ fn a_frame_that_another_server_cut_and_continued_is_not_cut_again() {
 }
 
 #[test]
+fn a_block_lost_over_a_border_is_no_other_servers_work() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).command(&["SELECT", "1"]);
+    let from = log.next();
+    log.entry(3, 1, &[]).command(&["RPUSH", "k", "1"]).frame(0, 0);
+    log.command(&["SELECT", "0"]);
+    let to = log.next();
+    log.command(&["RPUSH", "k", "2"]).command(&["SELECT", "1"]).command(&["RPUSH", "k", "3"]);
+    log.frame(0, 0);
+    // From behind the `#` of the mark to the line end of a command in the next frame.
+    let offset = |pos: u64| {
+        let (offset, start) = log.borders.iter().rfind(|b| b.1 <= pos).unwrap();
+        let head = log.bytes[*offset as usize..].iter().position(|&b| b == b'\n').unwrap();
+        *offset as usize + head + 1 + (pos - start) as usize
+    };
+    let (from, to) = (offset(from) + 1, offset(to) - 3);
+    log.bytes[from..to].fill(0);
+    let (volume, _) = directory(&[log]);
+    let data = MemVolume::default();
+    let plan = look(&volume, &data, "new");
+    assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
+}
+
+#[test]
 fn restarts_without_writes_leave_nothing_behind() {
     let (volume, data) = (MemVolume::default(), MemVolume::default());
     let mut rng = Random::new(1);
@@ -410,5 +435,31 @@ proptest! {
         let plan = inspect(&volume, &options).unwrap();
         prop_assert_eq!(&load(&plan, &volume, &data), &want);
         prop_assert!(plan.next_id >= first.next_id && plan.next_pos >= first.next_pos);
+    }
+}
+
+#[test]
+fn what_only_the_page_cache_held_is_durable_behind_the_commit() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    log.command(&["RPUSH", "k", "1"]).frame(0, 0);
+    let (written, manifest) = directory(std::slice::from_ref(&log));
+    let name = &written.list().unwrap()[0];
+    for seed in 0..50 {
+        let medium = SimMedium::new(seed);
+        medium.write_synced(name, b"").unwrap();
+        medium.write_synced(&manifest_name(NAME), &manifest.encode()).unwrap();
+        medium.sync_dir().unwrap();
+        let file = medium.open(name).unwrap();
+        let data = log.bytes.clone();
+        medium.disk().submit(1, DiskOp::Write { file, offset: 0, data, sync: false });
+        medium.settle();
+        medium.crash_process();
+        let data = MemVolume::default();
+        let plan = inspect(&medium, &options(&data, 1, "old")).unwrap();
+        commit(plan, &medium, &mut Random::new(seed)).unwrap();
+        medium.crash_power(&mut Random::new(seed));
+        let plan = inspect(&medium, &options(&data, 1, "new")).unwrap();
+        assert_eq!(pushed(&load(&plan, &medium, &data), "k"), ["0", "1"]);
     }
 }

@@ -300,6 +300,13 @@ impl SimMedium {
         self.lock().faults.push(Armed { on, path: Some(path.to_owned()), left: nth, fault });
     }
 
+    /// Takes back every fault armed, and the moment given to [`SimMedium::die_after`].
+    pub fn disarm(&self) {
+        let mut state = self.lock();
+        state.faults.clear();
+        state.dies_at = None;
+    }
+
     /// Faults armed that have not struck.
     pub fn faults_left(&self) -> usize {
         self.lock().faults.len()

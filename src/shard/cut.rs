@@ -12,7 +12,8 @@
 //! keyspaces home with new file names   the old file: last frame, flush; the new file: create
 //!                                      -- Ready(end, checksum) -->
 //! part file: create, write, flush
-//! manifest: create temp, write, flush, rename, flush directory        <- the commit
+//! manifest: create temp, write, flush; flush directory; rename,
+//!           flush directory                                           <- the commit
 //! -- Committed -->                     the log goes on in the new file
 //! old files: remove
 //! ```
@@ -56,7 +57,7 @@ pub struct Diverted {
 impl Diverted {
     /// Begins to collect; every effect names its database from here on.
     pub fn begin(spaces: &mut [Option<Box<Keyspace>>]) -> Self {
-        spaces.iter_mut().flatten().for_each(|s| s.effects.forget_selected());
+        spaces.iter_mut().flatten().for_each(|s| s.effects.begin_diversion());
         Diverted { payload: Vec::new(), cut: false, empty: false }
     }
 
@@ -134,6 +135,8 @@ enum LeadStep {
     RemoveTemp,
     CreateTemp,
     WriteTemp,
+    /// The new files are durable under their names before the manifest can name them.
+    SyncNames,
     Rename,
     SyncDir,
     Remove,
@@ -383,7 +386,7 @@ impl Shard {
                 write(lead.file, lead.manifest.as_ref().expect("planned").encode())
             }
             LeadStep::Rename => DiskOp::Rename { from: temp, to: manifest_name(name) },
-            LeadStep::SyncDir => DiskOp::SyncDir,
+            LeadStep::SyncNames | LeadStep::SyncDir => DiskOp::SyncDir,
             LeadStep::Remove => match lead.removals.pop() {
                 Some(path) => DiskOp::Remove { path },
                 None => {
@@ -406,7 +409,7 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
-            if step == LeadStep::SyncDir || done.sync_failed {
+            if matches!(step, LeadStep::SyncNames | LeadStep::SyncDir) || done.sync_failed {
                 self.global.fatal(&format!("making a cut durable failed: {error}"));
             }
             self.global.warn(&format!("writing the manifest failed, trying again: {error}"));
@@ -431,7 +434,8 @@ impl Shard {
             LeadStep::WritePart => LeadStep::RemoveTemp,
             LeadStep::RemoveTemp => LeadStep::CreateTemp,
             LeadStep::CreateTemp => LeadStep::WriteTemp,
-            LeadStep::WriteTemp => LeadStep::Rename,
+            LeadStep::WriteTemp => LeadStep::SyncNames,
+            LeadStep::SyncNames => LeadStep::Rename,
             LeadStep::Rename => LeadStep::SyncDir,
             LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
         };

@@ -204,6 +204,8 @@ impl Shard {
         around.meter.start();
         for item in &job.items {
             tag = tag.max(around.run_item(&mut space, item, &mut reply));
+            #[cfg(test)]
+            crate::shard::sim::probe::ran_item(&job, writes, &space);
             ends.push(reply.checkpoint());
         }
         around.meter.settle(around.stats, around.track);
@@ -211,6 +213,8 @@ impl Shard {
             tag = tag.max(space.effects.end());
             self.entry_executed(job.entry, space.effects.end());
         }
+        #[cfg(test)]
+        crate::shard::sim::probe::ran_job(&space);
         self.space = Some(space);
         self.answer(
             tag,

@@ -125,6 +125,8 @@ impl Shard {
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         self.meter.start();
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
+        #[cfg(test)]
+        crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
         if let Some(conn) = &mut conn
             && let Some(remote) = conn.output.remote_mut(lease.to.batch)
         {
@@ -223,6 +225,7 @@ impl Shard {
     pub(super) fn come_home(&mut self, home: Return) {
         assert_eq!(self.paused.take(), Some(home.entry), "a lease ends before the next begins");
         let mut space = home.space;
+        space.effects.end_diversion();
         let mut tag = space.read_tag;
         if let Some(file) = home.cut {
             tag = self.begin_cut_part(home.entry, &mut space, file);
@@ -246,6 +249,8 @@ impl Shard {
             }
             self.entry_executed(home.entry, space.effects.end());
         }
+        #[cfg(test)]
+        crate::shard::sim::probe::came_home(&space);
         self.space = Some(space);
         self.answer(tag, home.to.shard, Message::LeaseReleased { to: home.to });
     }

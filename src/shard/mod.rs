@@ -29,6 +29,9 @@ pub mod tick;
 pub mod transaction;
 pub mod upkeep;
 
+#[cfg(test)]
+mod sim;
+
 pub use core::Shard;
 pub use global::Global;
 pub use order::Order;

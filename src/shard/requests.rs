@@ -415,6 +415,8 @@ impl Shard {
             out.resp3 = resp3;
             let at = out.checkpoint();
             let tag = run(&mut around, space, db, out);
+            #[cfg(test)]
+            crate::shard::sim::probe::ran_here(conn.key, space);
             if tag > release {
                 let reply = out.split_off(at);
                 conn.output.hold(tag, reply);
@@ -435,6 +437,8 @@ impl Shard {
         reply.resp3 = resp3;
         let before = reply.len();
         let tag = run(&mut around, space, db, reply);
+        #[cfg(test)]
+        crate::shard::sim::probe::ran_here(conn.key, space);
         *position = (*position).max(tag);
         let grown = reply.len() - before;
         conn.output.grew(grown);

@@ -16,7 +16,7 @@ use crate::persist::aof::resp::{Fault, LogError};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::inspect::is_log_file;
-use crate::persist::recovery::{LastFile, Plan, RecoveryError, Source, io_error};
+use crate::persist::recovery::{LastFile, Place, Plan, RecoveryError, Source, Step, io_error};
 
 /// Bytes copied, and flushed, at a time.
 const PIECE: usize = 16 << 20;
@@ -74,6 +74,7 @@ pub fn commit(
     for file in &names {
         volume.write_synced(file, b"").map_err(io_error(file))?;
     }
+    work.flush_last()?;
     let file = manifest_name(name);
     durable::replace(volume, &temp_manifest_name(name), &file, &manifest.encode())
         .map_err(io_error(&file))?;
@@ -194,6 +195,23 @@ impl<'v> Work<'_, 'v> {
             Some(Ours::Shard(pairs)) => pairs.end.is_some_and(|(pos, _)| pos == pairs.start),
             _ => false,
         })
+    }
+
+    /// Makes durable what the new manifest will hold up to a named end, or as it stands, and its
+    /// writer may have left in the page cache: the files of the last generation, and those that
+    /// another server has written.
+    fn flush_last(&self) -> Result<(), RecoveryError> {
+        let last = self.plan.last.iter().map(|l| &l.line.file);
+        let foreign = self.plan.steps.iter().filter_map(|step| match step {
+            Step::Foreign { file, place: Place::Log, .. } => Some(file),
+            _ => None,
+        });
+        for file in last.chain(foreign) {
+            // To the length it has: what is cut off goes once the new manifest is durable.
+            let len = self.volume.len(file).map_err(io_error(file))?;
+            self.volume.truncate(file, len).map_err(io_error(file))?;
+        }
+        Ok(())
     }
 
     /// Writes the kept fronts of cut frames as parts.

@@ -361,6 +361,8 @@ pub struct PlainReader<'v> {
     multi: Option<u64>,
     /// End of the last command that stands outside of any open transaction.
     whole: u64,
+    /// A `#` line held a zero byte.
+    zeros: bool,
 }
 
 impl<'v> PlainReader<'v> {
@@ -369,7 +371,8 @@ impl<'v> PlainReader<'v> {
     pub fn open(volume: &'v dyn Volume, file: &str, from: u64, end: u64) -> Result<Self, LogError> {
         let window = Window::open(volume, file, from)?;
         let end = end.min(window.len());
-        Ok(PlainReader { window, end, args: Vec::new(), pending: 0, multi: None, whole: from })
+        let (args, pending, multi) = (Vec::new(), 0, None);
+        Ok(PlainReader { window, end, args, pending, multi, whole: from, zeros: false })
     }
 
     /// The next command; `None` at the end. The end inside a command or an open transaction is
@@ -395,7 +398,10 @@ impl<'v> PlainReader<'v> {
                         None => Ok(None),
                     };
                 }
-                Some(Item::Note { len }) => self.window.skip(len as u64),
+                Some(Item::Note { len }) => {
+                    self.zeros |= self.window.peek(len)?.contains(&0);
+                    self.window.skip(len as u64);
+                }
                 Some(Item::Command { len }) => {
                     let offset = self.window.offset();
                     let bytes = self.window.peek(len)?;
@@ -413,6 +419,12 @@ impl<'v> PlainReader<'v> {
                 }
             }
         }
+    }
+
+    /// Whether a `#` line read so far held a zero byte: nobody writes such a line, but a block that
+    /// was lost may lie in it.
+    pub fn passed_zeros(&self) -> bool {
+        self.zeros
     }
 
     /// Offset behind the last command read that stands outside of any open transaction.

@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::{Fault, InodeId, On, SimMedium, State};
-use crate::persist::disk::Volume;
+use crate::persist::disk::{FileId, Volume};
 
 /// The answer of a blocking call of a process that is no more.
 fn gone() -> io::Error {
@@ -37,6 +37,21 @@ impl State {
             return Err(gone());
         }
         Ok(self.sync(inode)?)
+    }
+}
+
+impl SimMedium {
+    /// Opens a file that is there, for writing through a [`SimDisk`](super::SimDisk).
+    pub fn open(&self, path: &str) -> io::Result<FileId> {
+        let mut state = self.lock();
+        if state.dead() {
+            return Err(gone());
+        }
+        let inode = state.named(path)?;
+        let file = state.next_file;
+        state.next_file += 1;
+        state.open.insert(file, inode);
+        Ok(FileId(file))
     }
 }
 

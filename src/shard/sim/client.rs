@@ -1,0 +1,298 @@
+//! Simulated clients: random requests over few keys, and what each reply tells.
+//!
+//! Every value written carries the id of its request (`r17.`), so that whoever finds it later knows
+//! who wrote it. For every request the client knows, from its arguments alone, which shards execute
+//! it and which keys it looks at there.
+
+use std::collections::VecDeque;
+
+use crate::base::crc::shard_of;
+use crate::base::random::Random;
+use crate::client::ConnKey;
+use crate::shard::requests::all_shards;
+
+/// Databases used.
+pub const DATABASES: usize = 3;
+
+/// Something a request looks at: a key of a database, or, without one, all keys that these shards
+/// hold of it.
+pub type Look = (usize, Option<Vec<u8>>, u64);
+
+/// A request under way.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Unique in the schedule.
+    pub id: u64,
+    /// For humans.
+    pub text: String,
+    /// Shards that execute it; 0: it touches no data.
+    pub shards: u64,
+    /// By a lease when the log is cut, or several shards take part.
+    pub lease: bool,
+    /// What it looks at.
+    pub looks: Vec<Look>,
+    /// What an EXEC looks at that is refused.
+    pub watched: Vec<Look>,
+    /// Its reply tells of no data.
+    pub blind: bool,
+    /// A plain GET: its reply can be compared with the value.
+    pub get: bool,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    /// The shard it is connected to.
+    pub home: usize,
+    /// Its connection.
+    pub key: ConnKey,
+    /// Requests not answered yet.
+    pub waiting: VecDeque<Request>,
+    /// Bytes of replies that are not whole yet.
+    pub received: Vec<u8>,
+    db: usize,
+    shards: usize,
+}
+
+/// Bytes to send, with the requests in them.
+pub struct Batch {
+    /// RESP.
+    pub bytes: Vec<u8>,
+    /// In order.
+    pub requests: Vec<Request>,
+}
+
+type Words = Vec<Vec<u8>>;
+
+fn words(text: &str) -> Words {
+    text.split(' ').map(|w| w.as_bytes().to_vec()).collect()
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(home: usize, key: ConnKey, shards: usize) -> Self {
+        Client { home, key, waiting: VecDeque::new(), received: Vec::new(), db: 0, shards }
+    }
+
+    /// Some requests, sent in one go.
+    pub fn pipeline(&mut self, random: &mut Random, next_id: &mut u64) -> Batch {
+        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new() };
+        for _ in 0..1 + random.below(4) {
+            match random.below(20) {
+                0..=2 => self.transaction(random, next_id, &mut batch),
+                3 => {
+                    let db = random.below(DATABASES as u64) as usize;
+                    self.push(&mut batch, &words(&format!("SELECT {db}")), next_id);
+                    self.db = db;
+                }
+                _ => {
+                    let command = command(random, *next_id, self.shards);
+                    self.push(&mut batch, &command, next_id);
+                }
+            }
+        }
+        batch
+    }
+
+    /// [WATCH] MULTI … EXEC, or DISCARD.
+    fn transaction(&mut self, random: &mut Random, next_id: &mut u64, batch: &mut Batch) {
+        let mut watched = Vec::new();
+        let mut shards = 0;
+        if random.one_in(2) {
+            let mut watch = words("WATCH");
+            let first = random.below(6);
+            for i in 0..1 + random.below(2) {
+                watch.push(format!("k{}", (first + 3 * i) % 8).into_bytes());
+            }
+            self.push(batch, &watch, next_id);
+            watched = self.looks(&watch);
+            shards = self.shards_of(&watch);
+            if random.one_in(2) {
+                let get = [b"GET".to_vec(), watch[1].clone()];
+                self.push(batch, &get, next_id);
+            }
+        }
+        self.push(batch, &words("MULTI"), next_id);
+        let mut looks = Vec::new();
+        let (mut cut, mut ping) = (false, false);
+        for _ in 0..1 + random.below(3) {
+            let command = command(random, *next_id, self.shards);
+            looks.extend(self.looks(&command));
+            shards |= self.shards_of(&command);
+            cut |= is_cut(&command);
+            ping |= command[0] == b"PING";
+            self.push_silent(batch, &command, next_id);
+        }
+        if random.one_in(8) {
+            return self.push(batch, &words("DISCARD"), next_id);
+        }
+        let here = 1 << self.home;
+        if shards == 0 {
+            shards = here;
+        }
+        // A command that acts on the client runs where the client is.
+        let lease = cut || shards.count_ones() > 1 || ping && shards != here;
+        let text = "EXEC".to_owned();
+        let id = take(next_id);
+        let request = Request { id, text, shards, lease, looks, watched, ..Request::default() };
+        encode(&mut batch.bytes, &words("EXEC"));
+        batch.requests.push(request);
+    }
+
+    fn push(&self, batch: &mut Batch, command: &[Vec<u8>], next_id: &mut u64) {
+        let shards = self.shards_of(command);
+        let lease = is_cut(command) || (shards.count_ones() > 1 && is_leased(command));
+        let request = Request {
+            id: take(next_id),
+            text: shown(command),
+            shards,
+            lease,
+            looks: self.looks(command),
+            watched: Vec::new(),
+            blind: command[0] == b"WATCH",
+            get: command[0] == b"GET",
+        };
+        encode(&mut batch.bytes, command);
+        batch.requests.push(request);
+    }
+
+    /// A command that is queued: its reply tells nothing.
+    fn push_silent(&self, batch: &mut Batch, command: &[Vec<u8>], next_id: &mut u64) {
+        let text = format!("(queued) {}", shown(command));
+        encode(&mut batch.bytes, command);
+        batch.requests.push(Request { id: take(next_id), text, ..Request::default() });
+    }
+
+    fn shards_of(&self, command: &[Vec<u8>]) -> u64 {
+        let own = |key: &Vec<u8>| 1 << shard_of(key, self.shards);
+        match &command[0][..] {
+            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" => 0,
+            b"DBSIZE" => all_shards(self.shards),
+            b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
+            _ if is_cut(command) => all_shards(self.shards),
+            _ => keys(command).iter().map(own).fold(0, |set, s| set | s),
+        }
+    }
+
+    fn looks(&self, command: &[Vec<u8>]) -> Vec<Look> {
+        let shards = self.shards_of(command);
+        match &command[0][..] {
+            b"DBSIZE" | b"SCAN" => vec![(self.db, None, shards)],
+            b"MOVE" if command[2] == self.db.to_string().into_bytes() => Vec::new(),
+            b"COPY" if command[1] == command[2] => Vec::new(),
+            // Without a source nobody looks for the other key; with one it is written.
+            b"RENAME" | b"COPY" | b"MOVE" => vec![(self.db, Some(command[1].clone()), shards)],
+            _ => keys(command).into_iter().map(|key| (self.db, Some(key), shards)).collect(),
+        }
+    }
+
+    /// Takes the next whole reply out of what has been received.
+    pub fn next_reply(&mut self) -> Option<Vec<u8>> {
+        let len = reply_len(&self.received)?;
+        Some(self.received.drain(..len).collect())
+    }
+}
+
+fn take(next_id: &mut u64) -> u64 {
+    *next_id += 1;
+    *next_id - 1
+}
+
+fn is_cut(command: &[Vec<u8>]) -> bool {
+    matches!(&command[0][..], b"FLUSHALL" | b"FLUSHDB" | b"SWAPDB")
+}
+
+fn is_leased(command: &[Vec<u8>]) -> bool {
+    matches!(&command[0][..], b"RENAME" | b"COPY" | b"MSETNX")
+}
+
+fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    match &command[0][..] {
+        b"DEL" | b"EXISTS" | b"MGET" | b"WATCH" => command[1..].to_vec(),
+        b"MSET" | b"MSETNX" => command[1..].iter().step_by(2).cloned().collect(),
+        b"RENAME" | b"COPY" => command[1..3].to_vec(),
+        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"DBSIZE" | b"SCAN" => Vec::new(),
+        _ if is_cut(command) => Vec::new(),
+        _ => command[1..2].to_vec(),
+    }
+}
+
+/// A random command; what it writes says `id`.
+fn command(random: &mut Random, id: u64, shards: usize) -> Words {
+    let key = |random: &mut Random| format!("k{}", random.below(8));
+    let some = |random: &mut Random| {
+        let first = random.below(8);
+        (0..2 + random.below(3)).map(|i| format!("k{}", (first + i) % 8)).collect::<Vec<_>>()
+    };
+    let k = key(random);
+    let text = match random.below(100) {
+        0..=15 => format!("SET {k} r{id}."),
+        16..=17 => format!("SET {k} r{id}. PX {}", 1 + random.below(1500)),
+        18..=19 => format!("SET {k} r{id}. NX"),
+        20..=21 => format!("SET {k} r{id}. GET"),
+        22..=23 => format!("GETDEL {k}"),
+        24..=29 => format!("APPEND {k} r{id}."),
+        30..=35 => format!("INCR n{}", random.below(3)),
+        36..=38 => format!("DEL n{}", random.below(3)),
+        39..=53 => format!("GET {k}"),
+        54..=56 => format!("GET n{}", random.below(3)),
+        57..=62 => format!("DEL {}", some(random).join(" ")),
+        63..=70 => {
+            let pairs: Vec<_> = some(random).iter().map(|k| format!("{k} r{id}.")).collect();
+            format!("MSET {}", pairs.join(" "))
+        }
+        71 => format!("MSETNX {k} r{id}. {} r{id}.", key(random)),
+        72..=77 => format!("MGET {}", some(random).join(" ")),
+        78..=80 => format!("EXISTS {}", some(random).join(" ")),
+        81..=86 => format!("RENAME {k} {}", key(random)),
+        87 => format!("COPY {k} {} REPLACE", key(random)),
+        88..=89 => format!("PEXPIRE {k} {}", 1 + random.below(2000)),
+        90 => format!("PERSIST {k}"),
+        91 => format!("STRLEN {k}"),
+        92..=93 => "DBSIZE".to_owned(),
+        94..=95 => format!("SCAN {} COUNT 100", random.below(shards as u64)),
+        96 => format!("MOVE {k} {}", random.below(DATABASES as u64)),
+        97 => match random.below(3) {
+            0 => "FLUSHALL".to_owned(),
+            _ => "FLUSHDB".to_owned(),
+        },
+        98 => format!("SWAPDB {} {}", random.below(3), random.below(3)),
+        _ => "PING".to_owned(),
+    };
+    words(&text)
+}
+
+fn encode(out: &mut Vec<u8>, command: &[Vec<u8>]) {
+    out.extend_from_slice(format!("*{}\r\n", command.len()).as_bytes());
+    for word in command {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn shown(command: &[Vec<u8>]) -> String {
+    String::from_utf8_lossy(&command.join(&b' ')).into_owned()
+}
+
+/// Length of the RESP2 reply that `bytes` begins with, when it is whole.
+fn reply_len(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.iter().position(|&b| b == b'\n')? + 1;
+    let number = || std::str::from_utf8(&bytes[1..line - 2]).ok()?.parse::<i64>().ok();
+    match bytes[0] {
+        b'+' | b'-' | b':' => Some(line),
+        b'$' => {
+            let len = number()?;
+            let whole = if len < 0 { line } else { line + len as usize + 2 };
+            (bytes.len() >= whole).then_some(whole)
+        }
+        b'*' => {
+            let mut at = line;
+            for _ in 0..number()?.max(0) {
+                at += reply_len(&bytes[at..])?;
+            }
+            Some(at)
+        }
+        other => panic!("no reply begins with {other}"),
+    }
+}

@@ -1,0 +1,319 @@
+//! What must hold of a recovered state.
+//!
+//! 1. It is what the shards held after a prefix of what each executed, and the prefixes are
+//!    consistent: an entry is kept wholly or not at all, with what it read; and no write is kept
+//!    that had seen a lost one.
+//! 2. Every reply that was delivered tells only of what is kept: of writes it acknowledges, and of
+//!    the last change to each thing it looked at (a value, a nil, a count, a page, a refused EXEC).
+//!    This holds for every reply as long as the page cache is kept, and for the replies delivered
+//!    before the last moment at which all that was released is known to be durable when it is not.
+//!    Under `always` that is now.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::base::crc::shard_of;
+use crate::shard::sim::client::{Client, Look, Request};
+use crate::shard::sim::probe::{self, At, Data, Event, Place, Step, Tracker};
+use crate::shard::sim::tell;
+
+/// What a client was told.
+struct Told {
+    /// Number of steps by shard that it depends on.
+    deps: Vec<usize>,
+    text: String,
+}
+
+/// A moment at which a release point moved.
+struct Moment {
+    /// By shard: how far the log was written (durable, under `always`), and released. An entry that
+    /// one shard has released may wait a little to be released by another, but all have written it.
+    points: Vec<(u64, u64)>,
+    /// How much had been told.
+    told: usize,
+}
+
+/// Everything clients know.
+pub struct Witness {
+    told: Vec<Told>,
+    moments: Vec<Moment>,
+    /// Number of steps by shard that anybody knows of.
+    known: Vec<usize>,
+    /// The same when a request was sent, by its id.
+    known_by: HashMap<u64, Vec<usize>>,
+}
+
+/// How much of the past a crash must leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Crash {
+    /// The process stopped when everything was at rest.
+    Clean,
+    /// The process died; the page cache lives.
+    Process,
+    /// What was not flushed may be gone.
+    Power,
+}
+
+impl Witness {
+    /// Nothing is known yet of so many shards.
+    pub fn new(shards: usize) -> Self {
+        let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
+        let known = vec![0; shards];
+        Witness { told: Vec::new(), moments, known, known_by: HashMap::new() }
+    }
+
+    /// A request is sent, by somebody who knows whatever anybody knows.
+    pub fn sends(&mut self, id: u64) {
+        self.known_by.insert(id, self.known.clone());
+    }
+
+    /// Number of replies.
+    pub fn replies(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Raw and release points as they are now.
+    pub fn moment(&mut self, points: impl Iterator<Item = (u64, u64)>) {
+        let points: Vec<(u64, u64)> = points.collect();
+        let told = self.told.len();
+        match self.moments.last_mut() {
+            Some(last) if last.points == points => last.told = told,
+            _ => self.moments.push(Moment { points, told }),
+        }
+    }
+
+    /// A client takes the replies that have arrived.
+    pub fn hears(&mut self, client: &mut Client) {
+        while let Some(reply) = client.next_reply() {
+            let request = client.waiting.pop_front().expect("a reply answers a request");
+            let text = format!("{} -> {:?}", request.text, String::from_utf8_lossy(&reply));
+            tell(|| format!("client {} hears: {text}", client.key.index));
+            let refused = reply.starts_with(b"-MISCONF") || reply.starts_with(b"-EXECABORT");
+            if request.shards == 0 || refused {
+                continue;
+            }
+            let origin = (client.home, client.key);
+            let deps = probe::with(|t| self.depends(t, origin, &request, &reply));
+            let deps = deps.expect("the process is looked at");
+            if request.blind {
+                continue;
+            }
+            for (known, dep) in self.known.iter_mut().zip(&deps) {
+                *known = (*known).max(*dep);
+            }
+            self.told.push(Told { deps, text });
+        }
+    }
+
+    fn depends(
+        &self,
+        tracker: &mut Tracker,
+        origin: probe::Origin,
+        request: &Request,
+        reply: &[u8],
+    ) -> Vec<usize> {
+        let events = tracker.events.get_mut(&origin).expect("something was executed");
+        let mut taken: Vec<Event> = Vec::new();
+        let mut take = |wanted: &dyn Fn(&Event) -> bool| {
+            let at = events.iter().position(wanted);
+            let at = at.unwrap_or_else(|| panic!("answered, not executed: {}", request.text));
+            taken.extend(events.remove(at));
+        };
+        if request.lease {
+            take(&|e| e.lease);
+        } else {
+            for shard in (0..tracker.steps.len()).filter(|s| request.shards >> s & 1 == 1) {
+                take(&|e| !e.lease && e.at[0].shard == shard);
+            }
+        }
+        let mut deps = vec![0; tracker.steps.len()];
+        for at in taken.iter().flat_map(|e| &e.at) {
+            if request.get {
+                check_value(tracker, at, request, reply);
+            }
+            // A transaction that ran tells nothing of what was watched, one that did not only that.
+            let looks = if reply == b"*-1\r\n" { &request.watched } else { &request.looks };
+            deps[at.shard] = deps[at.shard].max(seen(&tracker.steps, at, looks));
+        }
+        deps
+    }
+}
+
+/// Number of steps of a shard that an execution there depends on.
+fn seen(steps: &[Vec<Step>], at: &At, looks: &[Look]) -> usize {
+    if at.own {
+        return at.upto;
+    }
+    let looked_at = |place: &Place| {
+        looks.iter().any(|(db, key, shards)| {
+            *db == place.0
+                && match key {
+                    Some(key) => *key == place.1,
+                    None => shards >> at.shard & 1 == 1,
+                }
+        })
+    };
+    let done = &steps[at.shard][..at.upto];
+    let last = done.iter().rposition(|s| s.changes.iter().any(|(place, _)| looked_at(place)));
+    last.map_or(0, |step| step + 1)
+}
+
+/// A GET gives what was last stored, when that was in this process's life.
+fn check_value(tracker: &Tracker, at: &At, request: &Request, reply: &[u8]) {
+    let (db, key) = (request.looks[0].0, request.looks[0].1.clone().expect("a GET has a key"));
+    assert_eq!(shard_of(&key, tracker.steps.len()), at.shard);
+    let done = &tracker.steps[at.shard][..at.upto];
+    if done.last().is_some_and(|s| s.entry != 0) {
+        return;
+    }
+    let changes = done.iter().rev().flat_map(|s| s.changes.iter().rev());
+    let Some((_, held)) = changes.into_iter().find(|(p, _)| p.0 == db && p.1 == key) else {
+        return;
+    };
+    let wanted = match held {
+        None => b"$-1\r\n".to_vec(),
+        Some((value, _)) => [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat(),
+    };
+    assert_eq!(
+        String::from_utf8_lossy(reply),
+        String::from_utf8_lossy(&wanted),
+        "{} ({}) on {} tells of another time: {:?}",
+        request.text,
+        request.id,
+        at.shard,
+        done.last()
+    );
+}
+
+/// A process that has ended, and what is known of it.
+pub struct Past {
+    /// What it began with.
+    pub base: Data,
+    /// What it executed.
+    pub tracker: Tracker,
+    /// What its clients know.
+    pub witness: Witness,
+    /// What was known durable when it ended.
+    pub durable: Vec<u64>,
+    /// The policy was `always`.
+    pub always: bool,
+}
+
+impl Past {
+    /// What was executed and told, for a human.
+    pub fn shown(&self) -> String {
+        let mut text = format!("durable {:?}\n", self.durable);
+        for (shard, steps) in self.tracker.steps.iter().enumerate() {
+            for (i, step) in steps.iter().enumerate() {
+                let change = |(place, held): &(Place, Option<probe::Held>)| {
+                    let value = held.as_ref().map(|h| String::from_utf8_lossy(&h.0));
+                    let key = String::from_utf8_lossy(&place.1);
+                    format!("{}:{key}={}", place.0, value.unwrap_or("-".into()))
+                };
+                let changes: Vec<String> = step.changes.iter().map(change).collect();
+                let Step { end, entry, own, .. } = step;
+                let line = format!("  {shard}/{} to {end}, entry {entry}, own {own}: ", i + 1);
+                text += &(line + &changes.join(" ") + "\n");
+            }
+        }
+        for told in &self.witness.told {
+            text += &format!("  told {}, from {:?}\n", told.text, told.deps);
+        }
+        text
+    }
+
+    /// Number of steps behind these positions.
+    pub fn lost(&self, ends: &[u64]) -> u64 {
+        let steps = self.tracker.steps.iter().zip(ends);
+        steps.map(|(s, end)| s.iter().filter(|s| s.end > *end).count() as u64).sum()
+    }
+
+    /// What is held when each shard's log is kept up to these positions; panics when this is no
+    /// consistent cut, or loses what the crash must not take.
+    pub fn judge(&self, ends: &[u64], crash: Crash) -> Data {
+        let steps = &self.tracker.steps;
+        let kept: Vec<usize> =
+            steps.iter().zip(ends).map(|(s, end)| s.partition_point(|s| s.end <= *end)).collect();
+        self.entries_are_whole(&kept);
+        self.causes_are_kept(&kept);
+        let (points, told) = self.covered(crash);
+        for (shard, ((_, released), end)) in points.iter().zip(ends).enumerate() {
+            assert!(
+                released <= end,
+                "shard {shard}: released up to {released}, recovered up to {end} ({crash:?})"
+            );
+        }
+        for told in &self.witness.told[..told] {
+            let lost = told.deps.iter().zip(&kept).any(|(dep, kept)| dep > kept);
+            assert!(
+                !lost,
+                "told of what is lost ({crash:?}): {}; depends on {:?}, kept {kept:?}",
+                told.text, told.deps
+            );
+        }
+        if crash == Crash::Clean {
+            let all: Vec<usize> = steps.iter().map(Vec::len).collect();
+            assert_eq!(kept, all, "a clean stop loses nothing");
+        }
+        let mut data = self.base.clone();
+        let kept = steps.iter().zip(&kept).flat_map(|(steps, kept)| &steps[..*kept]);
+        for (place, held) in kept.flat_map(|s| &s.changes) {
+            match held {
+                Some(held) => data.insert(place.clone(), held.clone()),
+                None => data.remove(place),
+            };
+        }
+        data
+    }
+
+    /// The release points, and how much of what was told, that a crash must leave.
+    fn covered(&self, crash: Crash) -> (&[(u64, u64)], usize) {
+        let moments = &self.witness.moments;
+        let all = crash != Crash::Power || self.always;
+        let safe =
+            |m: &&Moment| all || m.points.iter().zip(&self.durable).all(|((raw, _), d)| raw <= d);
+        let last = moments.iter().rev().find(safe).expect("the first one is always safe");
+        // What was told after it was told at a later moment.
+        (&last.points, last.told)
+    }
+
+    fn entries_are_whole(&self, kept: &[usize]) {
+        let mut parts: BTreeMap<u64, Vec<(usize, bool, bool)>> = BTreeMap::new();
+        for (shard, steps) in self.tracker.steps.iter().enumerate() {
+            for (i, step) in steps.iter().enumerate().filter(|(_, s)| s.entry != 0) {
+                // Of a shard that was only read, what it held then must be kept.
+                let part = (shard, step.own, i + usize::from(step.own) <= kept[shard]);
+                parts.entry(step.entry).or_default().push(part);
+            }
+        }
+        for (entry, parts) in parts {
+            let any = parts.iter().any(|(_, own, kept)| *own && *kept);
+            let all = parts.iter().all(|(_, _, kept)| *kept);
+            assert!(!any || all, "entry {entry} is torn: (shard, wrote, kept) {parts:?}");
+        }
+    }
+
+    /// Whoever wrote a value that is kept knew only of what is kept.
+    fn causes_are_kept(&self, kept: &[usize]) {
+        for (shard, steps) in self.tracker.steps.iter().enumerate() {
+            for (_, held) in steps[..kept[shard]].iter().flat_map(|s| &s.changes) {
+                let Some((value, _)) = held else { continue };
+                for id in writers(value) {
+                    let Some(known) = self.witness.known_by.get(&id) else { continue };
+                    let lost = known.iter().zip(kept).any(|(known, kept)| known > kept);
+                    assert!(
+                        !lost,
+                        "request {id} on shard {shard} is kept, and knew of what is lost: \
+                         knew {known:?}, kept {kept:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Ids of the requests that wrote a value.
+fn writers(value: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let marks = text.split('.').filter_map(|mark| mark.strip_prefix('r'));
+    marks.filter_map(|id| id.parse().ok()).collect()
+}

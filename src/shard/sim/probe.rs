@@ -1,0 +1,222 @@
+//! Where the simulator looks on: what every shard executed, in order, and what was looked at.
+//!
+//! The shards' code calls in at four places (tests only): a request executed on the spot, an item of
+//! a job, a lease that has run, a keyspace that came home. Each call compares the keyspace with what
+//! it held before, so nothing here believes what the code says of its own effects: not the payload
+//! it logs, not the tags of its replies.
+//!
+//! A *step* is one thing a shard executed that may not be torn: a command, a transaction, the part
+//! of an entry under a mark. It ends at a log position.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::client::ConnKey;
+use crate::keyspace::{Keyspace, ValueRef};
+use crate::shard::message::{Job, ReplyTo};
+use crate::shard::sim::tell;
+
+/// A database and a key.
+pub type Place = (usize, Vec<u8>);
+/// A value and its expiry.
+pub type Held = (Vec<u8>, Option<i64>);
+/// Everything held.
+pub type Data = BTreeMap<Place, Held>;
+
+/// Position of a step that has not ended.
+pub const OPEN: u64 = u64::MAX;
+
+/// One thing a shard executed.
+#[derive(Debug)]
+pub struct Step {
+    /// Log position behind it.
+    pub end: u64,
+    /// The entry whose part it is, when that is marked; else 0.
+    pub entry: u64,
+    /// It changed something, or left something in the log.
+    pub own: bool,
+    /// What it changed.
+    pub changes: Vec<(Place, Option<Held>)>,
+}
+
+/// How far a shard had come when something was executed there.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// The shard.
+    pub shard: usize,
+    /// Number of its steps, this one included.
+    pub upto: usize,
+    /// The step that was executed is among them.
+    pub own: bool,
+}
+
+/// An execution that a client will be told of.
+#[derive(Debug)]
+pub struct Event {
+    /// By lease.
+    pub lease: bool,
+    /// Where.
+    pub at: Vec<At>,
+}
+
+/// A client's connection: its shard and its key there.
+pub type Origin = (usize, ConnKey);
+
+/// All that has been executed since the start of a process.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    live: Vec<Data>,
+    ends: Vec<u64>,
+    /// By shard, in order.
+    pub steps: Vec<Vec<Step>>,
+    /// By client, in order per executing shard.
+    pub events: HashMap<Origin, VecDeque<Event>>,
+}
+
+thread_local! {
+    static TRACKER: RefCell<Option<Tracker>> = const { RefCell::new(None) };
+}
+
+/// What a keyspace holds, keys past their expiry included.
+pub fn data_of(space: &Keyspace) -> Data {
+    let entries = space.dbs.iter().enumerate().flat_map(|(db, d)| d.iter().map(move |e| (db, e)));
+    let held = entries.map(|(db, entry)| {
+        let value = match entry.value() {
+            ValueRef::Int(n) => n.to_string().into_bytes(),
+            ValueRef::Str(bytes) => bytes.to_vec(),
+            ValueRef::Shared(bytes) => bytes.to_vec(),
+        };
+        ((db, entry.key().to_vec()), (value, entry.expire_ms()))
+    });
+    held.collect()
+}
+
+/// Begins to look on at a process that starts with these keyspaces; what was seen before is gone.
+pub fn begin(spaces: &[Box<Keyspace>]) {
+    let tracker = Tracker {
+        live: spaces.iter().map(|s| data_of(s)).collect(),
+        ends: spaces.iter().map(|s| s.effects.end()).collect(),
+        steps: spaces.iter().map(|_| Vec::new()).collect(),
+        events: HashMap::new(),
+    };
+    TRACKER.with_borrow_mut(|t| *t = Some(tracker));
+}
+
+/// Ends it and gives what was seen.
+pub fn finish() -> Tracker {
+    TRACKER.take().expect("a process was looked at")
+}
+
+/// Looks into what has been seen so far; nothing when nobody looks on.
+pub fn with<R>(look: impl FnOnce(&mut Tracker) -> R) -> Option<R> {
+    TRACKER.with_borrow_mut(|t| t.as_mut().map(look))
+}
+
+impl Tracker {
+    fn changes(&mut self, space: &Keyspace) -> Vec<(Place, Option<Held>)> {
+        let now = data_of(space);
+        let before = std::mem::take(&mut self.live[space.shard]);
+        let mut changes: Vec<_> = now
+            .iter()
+            .filter(|(place, held)| before.get(*place) != Some(*held))
+            .map(|(place, held)| (place.clone(), Some(held.clone())))
+            .collect();
+        let gone = before.keys().filter(|place| !now.contains_key(*place));
+        changes.extend(gone.map(|place| (place.clone(), None)));
+        self.live[space.shard] = now;
+        changes
+    }
+
+    fn add(&mut self, shard: usize, end: u64, entry: u64, changes: Vec<(Place, Option<Held>)>) {
+        self.steps[shard].push(Step { end, entry, own: true, changes });
+    }
+
+    /// A step that ends here, if something happened.
+    fn plain(&mut self, space: &Keyspace) -> At {
+        let (shard, end) = (space.shard, space.effects.end());
+        let changes = self.changes(space);
+        let own = !changes.is_empty() || end != self.ends[shard];
+        if own {
+            self.add(shard, end, 0, changes);
+            self.ends[shard] = end;
+        }
+        At { shard, upto: self.steps[shard].len(), own }
+    }
+
+    fn is_open(&self, shard: usize) -> bool {
+        self.steps[shard].last().is_some_and(|s| s.end == OPEN)
+    }
+
+    fn close(&mut self, space: &Keyspace) {
+        let shard = space.shard;
+        let end = space.effects.end();
+        self.ends[shard] = end;
+        self.steps[shard].last_mut().expect("a step is open").end = end;
+    }
+
+    fn event(&mut self, origin: Origin, lease: bool, at: Vec<At>) {
+        tell(|| format!("for client {} on {}, lease {lease}: {at:?}", origin.1.index, origin.0));
+        self.events.entry(origin).or_default().push_back(Event { lease, at });
+    }
+}
+
+/// A request was executed on the shard of its connection.
+pub fn ran_here(conn: ConnKey, space: &Keyspace) {
+    with(|t| {
+        let at = t.plain(space);
+        t.event((space.shard, conn), false, vec![at]);
+    });
+}
+
+/// An item of a job was executed; `marked` when the job's effects stand under a mark.
+pub fn ran_item(job: &Job, marked: bool, space: &Keyspace) {
+    with(|t| {
+        let at = if marked {
+            let shard = space.shard;
+            let mut changes = t.changes(space);
+            if t.is_open(shard) {
+                let step = t.steps[shard].last_mut().expect("it is open");
+                step.changes.append(&mut changes);
+            } else {
+                t.add(shard, OPEN, job.entry, changes);
+            }
+            At { shard, upto: t.steps[shard].len(), own: true }
+        } else {
+            t.plain(space)
+        };
+        t.event((job.to.shard, job.to.conn), false, vec![at]);
+    });
+}
+
+/// A job was executed.
+pub fn ran_job(space: &Keyspace) {
+    with(|t| {
+        if t.is_open(space.shard) {
+            t.close(space);
+        }
+    });
+}
+
+/// A lease has run on these keyspaces.
+pub fn ran_lease(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
+    with(|t| {
+        let mut at = Vec::new();
+        for space in spaces.iter().flatten() {
+            let changes = t.changes(space);
+            let own = !changes.is_empty() || !space.effects.is_empty();
+            t.steps[space.shard].push(Step { end: OPEN, entry, own, changes });
+            at.push(At { shard: space.shard, upto: t.steps[space.shard].len(), own });
+        }
+        t.event((to.shard, to.conn), true, at);
+    });
+}
+
+/// A keyspace came home from a lease, and what it left for the log has its place.
+pub fn came_home(space: &Keyspace) {
+    with(|t| t.close(space));
+}
+
+/// A turn's upkeep has run.
+pub fn kept_up(space: &Keyspace) {
+    with(|t| t.plain(space));
+}

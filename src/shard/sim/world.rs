@@ -1,0 +1,301 @@
+//! One process on the simulated medium: its shards, stepped in any interleaving, and its clients.
+//!
+//! A turn is stepped in four phases, in the order of [`crate::shard::tick`]: reap, take, execute,
+//! end. Between the phases of one shard come those of others, completions of the disk, and clients.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use crate::base::clock::Now;
+use crate::base::random::Random;
+use crate::client::ConnKey;
+use crate::command::Session;
+use crate::config::Config;
+use crate::keyspace::{Effects, Keyspace};
+use crate::observe::registry::Facts;
+use crate::persist::recovery::Started;
+use crate::persist::sim::{SimDisk, SimMedium};
+use crate::shard::core::Shard;
+use crate::shard::face::policy;
+use crate::shard::global::{Global, Voice};
+use crate::shard::log::{LogFile, LogWriter};
+use crate::shard::message::Message;
+use crate::shard::order::Order;
+use crate::shard::sim::client::Client;
+use crate::shard::sim::oracle::Witness;
+use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::tell;
+
+/// Requests a client has outstanding at most.
+const OUTSTANDING: usize = 24;
+
+/// What a client does to its shard.
+enum Arrival {
+    Data(ConnKey, Vec<u8>),
+    End(ConnKey),
+}
+
+/// One shard with what is on its way to it.
+struct Lane {
+    shard: Shard,
+    disk: SimDisk,
+    phase: u8,
+    arriving: Vec<Arrival>,
+    reaped: Vec<Arrival>,
+    sent: Vec<ConnKey>,
+}
+
+/// A running process.
+pub struct World {
+    lanes: Vec<Lane>,
+    global: Arc<Global>,
+    clients: Vec<Client>,
+    next_conn: u32,
+    next_id: u64,
+    /// The clocks.
+    pub now: Now,
+    /// What it began with.
+    pub base: Data,
+    /// What clients were told.
+    pub witness: Witness,
+}
+
+/// What [`Global::fatal`] unwinds with.
+pub struct ProcessEnded;
+
+fn die() -> ! {
+    resume_unwind(Box::new(ProcessEnded))
+}
+
+impl World {
+    /// A process that has recovered: as [`crate::server`] starts one.
+    pub fn start(
+        medium: &SimMedium,
+        config: &Config,
+        boot_id: &str,
+        spaces: Vec<Box<Keyspace>>,
+        started: Started,
+        now: Now,
+        random: &mut Random,
+    ) -> World {
+        let shards = spaces.len();
+        let voice = Voice { say: Box::new(|_, _| {}), die: Box::new(|_| die()) };
+        let manifest = started.manifest.clone();
+        let facts = Facts::default();
+        let global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
+        let global = Arc::new(global);
+        let order: Arc<Order<Message>> = Arc::new(Order::new(shards, started.next_id.max(1)));
+        let mut lanes = Vec::new();
+        let flush = policy(config.appendfsync);
+        let mut spaces = spaces;
+        for (space, file) in spaces.iter_mut().zip(&started.files) {
+            space.effects = Effects::new(file.start, true);
+        }
+        probe::begin(&spaces);
+        let base = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
+        for (space, file) in spaces.into_iter().zip(&started.files) {
+            let id = medium.open(&file.file).expect("it has just been made");
+            let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
+            let log = LogWriter::new(flush, log, file.start, now.mono_us);
+            let random = Random::new(random.next_u64());
+            let (order, global) = (Arc::clone(&order), Arc::clone(&global));
+            let shard = Shard::new(order, global, space, Some(log), random);
+            let (arriving, reaped, sent) = Default::default();
+            lanes.push(Lane { shard, disk: medium.disk(), phase: 0, arriving, reaped, sent });
+        }
+        let witness = Witness::new(shards);
+        let clients = Vec::new();
+        let (next_conn, next_id) = (0, 1);
+        let mut world = World { lanes, global, clients, next_conn, next_id, now, base, witness };
+        for _ in 0..2 + random.below(6) {
+            world.connect(random);
+        }
+        world
+    }
+
+    /// Request ids go on from here.
+    pub fn ids_from(&mut self, id: u64) {
+        self.next_id = id;
+    }
+
+    /// The id the next request will get.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    fn connect(&mut self, random: &mut Random) {
+        let home = random.below(self.lanes.len() as u64) as usize;
+        let key = ConnKey { index: self.next_conn, generation: 1 };
+        self.next_conn += 1;
+        let shard = &mut self.lanes[home].shard;
+        assert!(shard.admit("").is_ok());
+        shard.least_loaded();
+        shard.connect(key, Session::new(u64::from(key.index), true));
+        self.clients.push(Client::new(home, key, self.lanes.len()));
+    }
+
+    /// A client sends some requests, or goes.
+    pub fn client_acts(&mut self, random: &mut Random) {
+        let chosen = random.below(self.clients.len() as u64) as usize;
+        if random.one_in(60) {
+            let gone = self.clients.swap_remove(chosen);
+            self.lanes[gone.home].arriving.push(Arrival::End(gone.key));
+            return self.connect(random);
+        }
+        let client = &mut self.clients[chosen];
+        if client.waiting.len() > OUTSTANDING {
+            return;
+        }
+        let batch = client.pipeline(random, &mut self.next_id);
+        for request in &batch.requests {
+            self.witness.sends(request.id);
+            tell(|| format!("client {} on {}: {}", client.key.index, client.home, request.text));
+        }
+        client.waiting.extend(batch.requests);
+        let key = client.key;
+        let mut bytes = batch.bytes;
+        let lane = &mut self.lanes[client.home];
+        if random.one_in(4) {
+            let rest = bytes.split_off(random.below(bytes.len() as u64) as usize);
+            lane.arriving.push(Arrival::Data(key, bytes));
+            bytes = rest;
+        }
+        lane.arriving.push(Arrival::Data(key, bytes));
+    }
+
+    /// One phase of one shard's turn; false when the process ended in it.
+    pub fn phase(&mut self, shard: usize, random: &mut Random) -> bool {
+        let stepped = catch_unwind(AssertUnwindSafe(|| self.step(shard, random)));
+        match stepped {
+            Ok(()) => {
+                let logs = self.lanes.iter().filter_map(|l| l.shard.log.as_ref());
+                self.witness.moment(logs.map(|log| (log.raw(), log.release())));
+                true
+            }
+            Err(payload) if payload.is::<ProcessEnded>() => false,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// One phase of some shard's turn; false when the process ended in it.
+    pub fn some_phase(&mut self, random: &mut Random) -> bool {
+        let shard = random.below(self.lanes.len() as u64) as usize;
+        self.phase(shard, random)
+    }
+
+    fn step(&mut self, shard: usize, random: &mut Random) {
+        let lane = &mut self.lanes[shard];
+        let phase = lane.phase;
+        lane.phase = (phase + 1) % 4;
+        match phase {
+            0 => lane.reap(self.now, random),
+            1 => lane.shard.take_inbox(),
+            2 => lane.execute(),
+            _ => self.end_turn(shard),
+        }
+    }
+
+    fn end_turn(&mut self, shard: usize) {
+        let lane = &mut self.lanes[shard];
+        let mut sends = Vec::new();
+        lane.shard.end_turn(&mut lane.disk, &mut |key, reply| sends.push((key, reply)));
+        for key in lane.shard.take_closing() {
+            lane.shard.disconnect(key);
+        }
+        for (key, reply) in sends {
+            lane.sent.push(key);
+            let found = self.clients.iter_mut().find(|c| c.key == key && c.home == shard);
+            // A client that has gone is told nothing.
+            if let Some(client) = found {
+                client.received.extend(reply.to_vec());
+                self.witness.hears(client);
+            }
+        }
+    }
+
+    /// Lets everything come to rest and stops; gives where the logs ended. No fault is armed; when
+    /// one has struck before, of which the process has not heard, it may end itself: `None`.
+    pub fn stop(&mut self, medium: &SimMedium, random: &mut Random) -> Option<Vec<(u64, u64)>> {
+        for round in 0.. {
+            medium.settle();
+            self.now.mono_us += 50_000;
+            self.now.unix_us += 50_000;
+            for shard in 0..self.lanes.len() {
+                loop {
+                    if !self.phase(shard, random) {
+                        return None;
+                    }
+                    if self.lanes[shard].phase == 0 {
+                        break;
+                    }
+                }
+            }
+            let answered = self.clients.iter().all(|c| c.waiting.is_empty());
+            if answered && !self.global.is_stopping() {
+                self.global.stop();
+            }
+            let stopped = self.lanes.iter_mut().map(|l| usize::from(l.shard.has_stopped()));
+            let stopped: usize = stopped.sum();
+            if answered && stopped == self.lanes.len() {
+                break;
+            }
+            assert!(round < 2000, "{}", self.stuck());
+        }
+        let end = |lane: &Lane| lane.shard.log.as_ref().map(|l| (l.appended(), l.file().sum));
+        Some(self.lanes.iter().filter_map(end).collect())
+    }
+
+    fn stuck(&self) -> String {
+        let waiting = self.clients.iter().filter(|c| !c.waiting.is_empty());
+        let texts = waiting.map(|c| format!("{} on {}: {:?}", c.key.index, c.home, c.waiting));
+        format!("never answered, or never at rest: {}", texts.collect::<Vec<_>>().join("; "))
+    }
+
+    /// The manifest in force.
+    pub fn global(&self) -> &Global {
+        &self.global
+    }
+
+    /// What each shard's log knows to be durable.
+    pub fn durable(&self) -> Vec<u64> {
+        let durable = |lane: &Lane| lane.shard.log.as_ref().map_or(0, LogWriter::durable);
+        self.lanes.iter().map(durable).collect()
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.lanes.len()
+    }
+}
+
+impl Lane {
+    fn reap(&mut self, now: Now, random: &mut Random) {
+        self.shard.begin_turn(now);
+        for done in self.disk.take_done() {
+            self.shard.disk_done(done, &mut self.disk);
+        }
+        let acknowledged = random.below(self.sent.len() as u64 + 1) as usize;
+        for key in self.sent.drain(..acknowledged) {
+            if self.shard.conn(key).is_some() {
+                self.shard.sent(key, true);
+            }
+        }
+        let some = random.below(self.arriving.len() as u64 + 1) as usize;
+        self.reaped.extend(self.arriving.drain(..some));
+    }
+
+    fn execute(&mut self) {
+        self.shard.run_fifo();
+        for arrival in std::mem::take(&mut self.reaped) {
+            match arrival {
+                Arrival::Data(key, bytes) => self.shard.input(key, &bytes),
+                Arrival::End(key) => self.shard.disconnect(key),
+            }
+        }
+        self.shard.run_again();
+        self.shard.housekeep();
+        if let Some(space) = &self.shard.space {
+            probe::kept_up(space);
+        }
+    }
+}
