@@ -26,5 +26,6 @@ mod differential;
 mod hostile;
 mod interop;
 mod linearizability;
+mod stalls;
 mod support;
 mod tidy;

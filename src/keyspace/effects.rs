@@ -15,13 +15,22 @@ pub struct Effects {
     selected: usize,
     /// Goes in front of the next effect, if one follows.
     preface: Vec<u8>,
+    /// While effects go into a file of their own: the position in front of it.
+    diverted: Option<u64>,
     enabled: bool,
 }
 
 impl Effects {
     /// An empty payload that begins at `position`; when not `enabled` nothing is kept.
     pub fn new(position: u64, enabled: bool) -> Self {
-        Effects { base: position, buf: Vec::new(), selected: 0, preface: Vec::new(), enabled }
+        Effects {
+            base: position,
+            buf: Vec::new(),
+            selected: 0,
+            preface: Vec::new(),
+            diverted: None,
+            enabled,
+        }
     }
 
     /// Whether writes are logged at all.
@@ -37,7 +46,7 @@ impl Effects {
     /// What a segment written now is stamped with: any position inside the effect that follows
     /// will do, since release points never stand inside an effect. 0 when nothing is logged.
     pub fn stamp(&self) -> u64 {
-        if self.enabled { self.end() + 1 } else { 0 }
+        if self.enabled { self.diverted.unwrap_or(self.end()) + 1 } else { 0 }
     }
 
     /// True when nothing waits to be framed.
@@ -81,6 +90,18 @@ impl Effects {
     /// The next effect names its database whatever was selected before.
     pub fn forget_selected(&mut self) {
         self.selected = usize::MAX;
+    }
+
+    /// The effects that follow go into a file of their own, which takes one position whatever its
+    /// length: that is what they stamp, since no release point comes to where they seem to end.
+    pub fn begin_divert(&mut self) {
+        self.diverted = Some(self.end());
+        self.forget_selected();
+    }
+
+    /// What follows goes into this log again.
+    pub fn end_divert(&mut self) {
+        self.diverted = None;
     }
 
     /// Takes the effects of a command that goes into a file of its own; positions do not move.
@@ -152,5 +173,27 @@ impl Effects {
             self.select(db);
             self.buf.extend_from_slice(resp);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_diverted_stamps_the_one_position_its_file_takes() {
+        let mut effects = Effects::new(100, true);
+        effects.log(0, &[b"SET", b"k", b"v"]);
+        let start = effects.end();
+        effects.take(Vec::new());
+        effects.begin_divert();
+        assert_eq!(effects.stamp(), start + 1);
+        effects.log(0, &[b"SET", b"k", b"v"]);
+        assert_eq!(effects.stamp(), start + 1);
+        assert!(effects.divert().starts_with(b"*2\r\n$6\r\nSELECT"));
+        assert_eq!((effects.stamp(), effects.end()), (start + 1, start));
+        effects.end_divert();
+        effects.log(0, &[b"SET", b"k", b"v"]);
+        assert_eq!(effects.stamp(), effects.end() + 1);
     }
 }

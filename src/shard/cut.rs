@@ -56,7 +56,7 @@ pub struct Diverted {
 impl Diverted {
     /// Begins to collect; every effect names its database from here on.
     pub fn begin(spaces: &mut [Option<Box<Keyspace>>]) -> Self {
-        spaces.iter_mut().flatten().for_each(|s| s.effects.forget_selected());
+        spaces.iter_mut().flatten().for_each(|s| s.effects.begin_divert());
         Diverted { payload: Vec::new(), cut: false, empty: false }
     }
 
@@ -103,7 +103,8 @@ impl Diverted {
         }
     }
 
-    fn finish(&mut self, spaces: &[Option<Box<Keyspace>>]) {
+    fn finish(&mut self, spaces: &mut [Option<Box<Keyspace>>]) {
+        spaces.iter_mut().flatten().for_each(|s| s.effects.end_divert());
         self.empty = Diverted::weigh(spaces).iter().all(|n| *n == 0);
     }
 }
@@ -193,7 +194,7 @@ impl Shard {
     pub(super) fn lead_cut(
         &mut self,
         mut diverted: Diverted,
-        spaces: &[Option<Box<Keyspace>>],
+        spaces: &mut [Option<Box<Keyspace>>],
     ) -> Option<Vec<CutFile>> {
         diverted.finish(spaces);
         let nothing = !diverted.cut && diverted.payload.is_empty();
@@ -237,6 +238,10 @@ impl Shard {
     ) -> u64 {
         assert!(self.cut.is_none(), "one cut at a time");
         let start = space.effects.end() + 1;
+        debug_assert!(
+            space.dbs.iter().all(|db| db.last_stamp() <= start),
+            "readers wait for no position that may never come"
+        );
         space.effects.begin_file(start);
         space.floor = start;
         self.log.as_mut().expect("a cut has a log").begin_cut();

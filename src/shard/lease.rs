@@ -133,7 +133,7 @@ impl Shard {
         if let Some(conn) = conn {
             self.put_conn(conn);
         }
-        let cut = diverted.and_then(|d| self.lead_cut(d, &lease.spaces));
+        let cut = diverted.and_then(|d| self.lead_cut(d, &mut lease.spaces));
         self.send_home(entry, lease, aborted, cut);
     }
 
