@@ -26,6 +26,7 @@ mod differential;
 mod hostile;
 mod interop;
 mod linearizability;
+mod schedules;
 mod stalls;
 mod support;
 mod tidy;

@@ -33,6 +33,8 @@ pub struct Conn {
     pub leaving: bool,
     /// The peer is gone or was told to go: no more input is looked at.
     pub ended: bool,
+    /// Bytes of output that the shard's sum counts for it.
+    pub counted: usize,
     /// Monotonic microseconds of the last request.
     pub last_us: u64,
 }
@@ -53,6 +55,7 @@ impl Conn {
             stopped: false,
             leaving: false,
             ended: false,
+            counted: 0,
             last_us: now_us,
         }
     }

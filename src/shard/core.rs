@@ -251,8 +251,15 @@ impl Shard {
     pub fn disconnect(&mut self, key: ConnKey) {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
-            self.output_bytes = self.output_bytes.saturating_sub(conn.output.len());
+            self.output_bytes -= conn.counted;
         }
+    }
+
+    /// Counts a connection's output as it is now in the sum over all connections.
+    pub(super) fn account(&mut self, conn: &mut Conn) {
+        let now = conn.output.len();
+        self.output_bytes = self.output_bytes + now - conn.counted;
+        conn.counted = now;
     }
 
     /// Takes a connection out while it is worked on.
@@ -421,9 +428,9 @@ impl Shard {
                 let resp3 = conn.session.resp3;
                 let reply = std::mem::replace(&mut conn.output.ready, Reply::new(resp3));
                 conn.output.sending = Some(reply.len());
-                self.output_bytes += reply.len();
                 send(key, reply);
             }
+            self.account(&mut conn);
             // A peer that has ended its stream still gets what it asked for.
             let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
             if leaves && conn.output.is_empty() && !conn.ended {
@@ -437,8 +444,8 @@ impl Shard {
     /// A send has ended; `ok` is false when the peer is gone.
     pub fn sent(&mut self, key: ConnKey, ok: bool) {
         let Some(mut conn) = self.take_conn(key) else { return };
-        let len = conn.output.sending.take().expect("a send was in flight");
-        self.output_bytes = self.output_bytes.saturating_sub(len);
+        assert!(conn.output.sending.take().is_some(), "a send was in flight");
+        self.account(&mut conn);
         if ok {
             self.mark_dirty(&mut conn);
             if !conn.input.is_empty() {

@@ -115,6 +115,7 @@ impl Shard {
             if at >= peeked && bytes.len() - at > PEEK_MIN {
                 peeked = at + self.prefetch(conn.session.db, &bytes[at..]).max(1);
             }
+            self.account(conn);
             if conn.blocked || conn.session.closing || self.is_full(conn) {
                 break;
             }
@@ -274,7 +275,8 @@ impl Shard {
         }
     }
 
-    /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends it.
+    /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends
+    /// it.
     fn refuse(
         &mut self,
         conn: &mut Conn,

@@ -132,10 +132,10 @@ pub static REWORDED: &[Reworded] = &[
     },
 ];
 
-/// The peer's bytes with texts that stand for themselves put as 7.2 has them.
+/// The peer's bytes with texts that were only mended put as 7.2 has them.
 pub fn as_72(peer: &[u8]) -> Vec<u8> {
     let mut text = peer.to_vec();
-    for row in REWORDED.iter().filter(|row| row.command == "hello") {
+    for row in REWORDED.iter().filter(|row| !row.new.ends_with('…')) {
         while let Some(at) = text.windows(row.old.len()).position(|w| w == row.old.as_bytes()) {
             text.splice(at..at + row.old.len(), row.new.bytes());
         }
