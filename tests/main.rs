@@ -27,5 +27,6 @@ mod hostile;
 mod interop;
 mod linearizability;
 mod schedules;
+mod stalls;
 mod support;
 mod tidy;

@@ -5,7 +5,7 @@ use crate::base::version;
 use crate::command::args::Args;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::session::{Server, SessionCtx};
-use crate::command::table::{Acl, Command, Flags, ROW, Run, wrong_arity};
+use crate::command::table::{Acl, Command, Flags, ROW, Run, printable, wrong_arity};
 
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE | Flags::FAST;
 const ENTRY: u32 = ALWAYS | Flags::NOSCRIPT | Flags::NO_AUTH | Flags::ALLOW_BUSY;
@@ -157,6 +157,7 @@ impl<'a> Greeting<'a> {
                 }
                 [word, ..] => {
                     let text = b"ERR Syntax error in HELLO option '".as_slice();
+                    let word = printable(word, usize::MAX);
                     return Err(Fault([text, word, b"'"].concat().into()));
                 }
             };

@@ -7,7 +7,7 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, READS_FIRST, ROW, Route, Run, UPDATES_FIRST,
+    Acl, Command, FIRST, Flags, READS_FIRST, ROW, Route, Run, UPDATES_FIRST, printable,
 };
 use crate::keyspace::Entry;
 
@@ -121,7 +121,10 @@ impl Conditions {
                 () if args.is(at, "XX") => it.xx = true,
                 () if args.is(at, "GT") => it.gt = true,
                 () if args.is(at, "LT") => it.lt = true,
-                () => return Err(Fault([b"ERR Unsupported option ", &args[at]].concat().into())),
+                () => {
+                    let word = printable(&args[at], usize::MAX);
+                    return Err(Fault([b"ERR Unsupported option ", word].concat().into()));
+                }
             }
         }
         if it.nx && (it.xx || it.gt || it.lt) {

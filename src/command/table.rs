@@ -482,7 +482,7 @@ pub fn wrong_arity(name: &str) -> Fault {
 const ECHO_MAX: usize = 128;
 
 /// What C's `%.*s` would print of `bytes`: at most `max` of them, up to the first NUL.
-fn printable(bytes: &[u8], max: usize) -> &[u8] {
+pub fn printable(bytes: &[u8], max: usize) -> &[u8] {
     let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
     &bytes[..end.min(max)]
 }

@@ -166,7 +166,10 @@ impl Shard {
         }
         for call in &lease.work.calls {
             call.request.with(|args| match call.command.run {
-                Run::Session(code) => self.run_session(session, call.command, code, args, out),
+                Run::Session(code) => {
+                    lease.spaces.iter().flatten().for_each(|s| self.publish_space(s));
+                    self.run_session(session, call.command, code, args, out);
+                }
                 Run::Data(code) => {
                     let db = if lease.work.exec { session.db } else { call.db };
                     let before = diverted.as_ref().map(|_| Diverted::weigh(&lease.spaces));

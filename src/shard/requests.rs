@@ -230,28 +230,28 @@ impl Shard {
                 self.forged(conn);
                 return Taken::Yes;
             }
-            Err(fault) => return self.refuse(conn, batch, &fault.0),
+            Err(fault) => return self.refuse(conn, batch, args, &fault.0),
         };
         let flags = command.flags;
         if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
-            return self.refuse(conn, batch, NO_AUTH);
+            return self.refuse(conn, batch, args, NO_AUTH);
         }
         let queueing = conn.session.multi.is_some() && !flags.has(Flags::NO_QUEUE);
         if self.global.memory_bounded()
             && (flags.has(Flags::DENYOOM) || queueing)
             && self.is_over_memory()
         {
-            return self.refuse(conn, batch, OUT_OF_MEMORY);
+            return self.refuse(conn, batch, args, OUT_OF_MEMORY);
         }
         if self.global.any_log_failing()
             && (flags.has(Flags::WRITE) || command.name == "ping")
             && let Some(text) = self.global.misconf()
         {
-            return self.refuse(conn, batch, text.as_bytes());
+            return self.refuse(conn, batch, args, text.as_bytes());
         }
         if queueing {
             if flags.has(Flags::NO_MULTI) {
-                return self.refuse(conn, batch, NOT_IN_MULTI);
+                return self.refuse(conn, batch, args, NOT_IN_MULTI);
             }
             self.queue(conn, command, args);
             self.tell(conn, batch, |out| out.simple("QUEUED"));
@@ -275,8 +275,27 @@ impl Shard {
         }
     }
 
-    /// Answers with an error; inside MULTI the transaction fails with it.
-    fn refuse(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, text: &[u8]) -> Taken {
+    /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends
+    /// it.
+    fn refuse(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        args: &Args<'_>,
+        text: &[u8],
+    ) -> Taken {
+        let exec = args.get(0).is_some_and(|name| name.eq_ignore_ascii_case(b"exec"));
+        let aborted: Vec<u8>;
+        let text = match exec {
+            true => {
+                conn.session.watch = None;
+                conn.session.multi = None;
+                let why = text.strip_prefix(b"ERR ").unwrap_or(text);
+                aborted = [b"EXECABORT Transaction discarded because of: ", why].concat();
+                &aborted
+            }
+            false => text,
+        };
         if let Some(multi) = &mut conn.session.multi {
             multi.failed = true;
         }

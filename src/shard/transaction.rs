@@ -239,6 +239,7 @@ impl Shard {
     ) -> u64 {
         call.request.with(|args| match call.command.run {
             Run::Session(code) => {
+                self.publish_space(space);
                 self.run_session(&mut conn.session, call.command, code, args, out);
                 0
             }

@@ -174,22 +174,28 @@ impl Shard {
         }
     }
 
+    /// Makes a keyspace's figures known: for INFO inside a transaction, what it has done so far.
+    pub(super) fn publish_space(&self, space: &Keyspace) {
+        let stats = &self.global.registry.shards[space.shard];
+        for (db, shown) in space.dbs.iter().zip(&stats.databases) {
+            shown.keys.set(db.len() as u64);
+            shown.expires.set(db.expires_len() as u64);
+            shown.avg_ttl.set(db.avg_ttl().max(0) as u64);
+        }
+        stats.keyspace_hits.set(space.counters.hits);
+        stats.keyspace_misses.set(space.counters.misses);
+        stats.expired_keys.set(space.counters.expired);
+        stats.dirty.set(space.counters.dirty);
+        stats.data_memory.set(space.memory() as u64);
+        stats.lazyfree_pending.set(space.garbage.len() as u64);
+        stats.log_position.set(space.effects.end());
+    }
+
     /// Makes this shard's figures known for INFO.
     pub(super) fn publish(&self) {
         let stats = self.stats();
         if let Some(space) = &self.space {
-            for (db, shown) in space.dbs.iter().zip(&stats.databases) {
-                shown.keys.set(db.len() as u64);
-                shown.expires.set(db.expires_len() as u64);
-                shown.avg_ttl.set(db.avg_ttl().max(0) as u64);
-            }
-            stats.keyspace_hits.set(space.counters.hits);
-            stats.keyspace_misses.set(space.counters.misses);
-            stats.expired_keys.set(space.counters.expired);
-            stats.dirty.set(space.counters.dirty);
-            stats.data_memory.set(space.memory() as u64);
-            stats.lazyfree_pending.set(space.garbage.len() as u64);
-            stats.log_position.set(space.effects.end());
+            self.publish_space(space);
         }
         stats
             .connected_clients

@@ -269,6 +269,9 @@ impl Gen {
 
     fn is_left_out(&self, args: &Args) -> bool {
         let [name, sub, ..] = args.as_slice() else { return false };
+        if super::normalise::is_left_out(args) {
+            return true;
+        }
         let full = [name.as_slice(), b"|", sub].concat().to_ascii_lowercase();
         self.left_out.iter().any(|left_out| left_out.as_bytes() == full)
     }

@@ -76,7 +76,12 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("config|get", How::AnyOrderPairs, "order", TABLE),
     row("config|help", How::Type, "the text", VERSION),
     row("command|count", How::Type, "the number", "commands of later issues are not there yet"),
-    row("command|info", How::CommandRows, "categories, tips, key specs, subcommands", VERSION),
+    row(
+        "command|info",
+        How::CommandRows,
+        "categories, tips, key specs, subcommands; rows of commands not there yet",
+        VERSION,
+    ),
     row("command|list", How::SomeCommands, "commands not there yet", "they come with later issues"),
     row("command|docs", How::Type, "the texts", VERSION),
     row("command|help", How::Type, "the text", VERSION),
@@ -99,7 +104,7 @@ pub static LATER: &[&str] = &[
     "client|no-evict",
 ];
 
-/// An error that 7.2 words otherwise than the peer, which may be 7.0.
+/// An error that 7.2 words otherwise than the peer, which may be 7.0. A text may end in `…`.
 pub struct Reworded {
     /// What provokes it.
     pub command: &'static str,
@@ -114,35 +119,23 @@ pub struct Reworded {
 /// The table of texts.
 pub static REWORDED: &[Reworded] = &[
     Reworded {
-        command: "command|getkeys",
-        old: "ERR wrong number of arguments for 'command|getkeys' command",
-        new: "ERR Invalid number of arguments specified for command",
-        why: "7.2 lowered its arity to -3 (redis/redis#11201): it looks at the command named first",
-    },
-    Reworded {
-        command: "command|getkeys",
-        old: "ERR wrong number of arguments for 'command|getkeys' command",
-        new: "ERR The command has no key arguments",
-        why: "as above",
-    },
-    Reworded {
-        command: "command|getkeys",
-        old: "ERR wrong number of arguments for 'command|getkeys' command",
-        new: "ERR Invalid command specified",
-        why: "as above",
-    },
-    Reworded {
         command: "hello",
         old: "otherwise the HELLO AUTH <user> <pass> option",
         new: "otherwise the HELLO <proto> AUTH <user> <pass> option",
         why: "7.2 mended the text: AUTH stands behind the protocol version",
     },
+    Reworded {
+        command: "hello",
+        old: "WRONGPASS invalid username-password pair or user is disabled.",
+        new: "ERR Syntax error in HELLO option '…",
+        why: "7.2 reads all options before it tries the password (modules may do that since)",
+    },
 ];
 
-/// The peer's bytes with texts that stand for themselves put as 7.2 has them.
+/// The peer's bytes with texts that were only mended put as 7.2 has them.
 pub fn as_72(peer: &[u8]) -> Vec<u8> {
     let mut text = peer.to_vec();
-    for row in REWORDED.iter().filter(|row| row.command == "hello") {
+    for row in REWORDED.iter().filter(|row| !row.new.ends_with('…')) {
         while let Some(at) = text.windows(row.old.len()).position(|w| w == row.old.as_bytes()) {
             text.splice(at..at + row.old.len(), row.new.bytes());
         }
@@ -155,7 +148,11 @@ fn reworded(args: &Args, peer: &Value, ours: &Value) -> bool {
     let (Value::Error(peer), Value::Error(ours)) = (peer, ours) else { return false };
     let name = full_name(args);
     let mut rows = REWORDED.iter().filter(|row| name.iter().any(|n| n == row.command));
-    rows.any(|row| peer == row.old.as_bytes() && ours == row.new.as_bytes())
+    let is = |text: &[u8], said: &str| match said.strip_suffix('…') {
+        Some(beginning) => text.starts_with(beginning.as_bytes()),
+        None => text == said.as_bytes(),
+    };
+    rows.any(|row| is(peer, row.old) && is(ours, row.new))
 }
 
 /// The command's name, and with its subcommand if it has one.
@@ -164,6 +161,12 @@ fn full_name(args: &Args) -> Vec<String> {
     let names: Vec<String> = args.iter().take(2).map(lower).collect();
     let full = names.join("|");
     names.into_iter().take(1).chain([full]).collect()
+}
+
+/// Whether 7.0 and 7.2 take the request for two different things, so that the stream is to do
+/// without it: 7.2 lowered the arity of COMMAND GETKEYS from -4 to -3 (redis/redis#11201).
+pub fn is_left_out(args: &Args) -> bool {
+    args.len() == 3 && full_name(args)[1] == "command|getkeys"
 }
 
 fn find(args: &Args) -> Option<&'static Loosened> {
@@ -259,9 +262,10 @@ fn command_rows(peer: &Value, ours: &Value) -> bool {
         let name = items[0].text()?.to_ascii_lowercase();
         Some(format!("{name:?} {:?} {flags:?} {keys:?}", items[1]))
     };
-    let rows =
-        |v: &Value| -> Vec<Option<String>> { v.items().unwrap_or(&[]).iter().map(row).collect() };
-    same_type(peer, ours) && rows(peer) == rows(ours)
+    let (Some(theirs), Some(mine)) = (peer.items(), ours.items()) else { return false };
+    // A command of a later issue has no row yet, but its place.
+    let same = |(a, b): (&Value, &Value)| b.is_null() && a != b || row(a) == row(b);
+    same_type(peer, ours) && theirs.len() == mine.len() && theirs.iter().zip(mine).all(same)
 }
 
 fn names(value: &Value) -> Vec<Vec<u8>> {
@@ -274,6 +278,9 @@ fn names(value: &Value) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_table_is_a_table() {
+    for row in REWORDED {
+        assert!(!row.why.is_empty() && row.old != row.new, "{}: say why", row.command);
+    }
     let mut seen = BTreeMap::new();
     for row in TABLE_OF_LOOSENED {
         assert!(!row.what.is_empty() && !row.why.is_empty(), "{}: say what and why", row.command);
@@ -298,8 +305,9 @@ fn loosened_is_not_loose() {
     assert!(!agree(&key("MGET"), &Value::Array(ab), &Value::Array(ba)));
     let error = Value::Error(b"ERR a".into());
     assert!(!agree(&key("KEYS"), &error, &Value::Error(b"ERR b".into())));
-    let getkeys = ["COMMAND", "GETKEYS", "GET"].map(|w| w.as_bytes().to_vec()).to_vec();
-    let [old, new] = [REWORDED[0].old, REWORDED[0].new].map(|t| Value::Error(t.into()));
-    assert!(agree(&getkeys, &old, &new) && !agree(&getkeys, &new, &old));
-    assert!(!agree(&key("GET"), &old, &new));
+    let [wrong, row] = ["WRONGPASS invalid username-password pair or user is disabled.", "ERR b"]
+        .map(|text| Value::Error(text.into()));
+    let option = Value::Error(b"ERR Syntax error in HELLO option 'x'".into());
+    assert!(agree(&key("HELLO"), &wrong, &option) && !agree(&key("HELLO"), &option, &wrong));
+    assert!(!agree(&key("HELLO"), &wrong, &row) && !agree(&key("GET"), &wrong, &option));
 }

@@ -253,7 +253,7 @@ fn harm(port: u16, kind: usize) -> Option<Client> {
 #[test]
 fn hostile_connections_do_not_disturb_others() {
     let count = number("RINGSTONE_HOSTILE_CONNECTIONS", 300) as usize;
-    raise_descriptor_limit(2 * count as u64 + 500);
+    raise_descriptor_limit(count as u64 + 2_000);
     let most = (count + 500).to_string();
     let options = Options { fsync: "no", ..Options::shards(2).with("maxclients", &most) };
     let ours = Server::start(options);
@@ -279,7 +279,7 @@ fn hostile_connections_do_not_disturb_others() {
 #[test]
 fn idle_connections_cost_little() {
     let count = number("RINGSTONE_HOSTILE_CONNECTIONS", 300) as usize;
-    raise_descriptor_limit(2 * count as u64 + 500);
+    raise_descriptor_limit(count as u64 + 2_000);
     let most = (count + 500).to_string();
     let ours = Server::start(Options::shards(2).with("maxclients", &most));
     let open = |n: usize| -> Vec<Client> {

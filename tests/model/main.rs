@@ -1,6 +1,6 @@
 //! The ordering argument of `ringstone::shard`, checked by driving its real inbox, order and log
-//! writer through many schedules (shuttle: uniformly random ones and PCT's, which preempt seldom but
-//! at the worst places).
+//! writer through many schedules (shuttle: uniformly random ones and PCT's, which preempt seldom
+//! but at the worst places).
 //!
 //! What needs a ring, a client or a keyspace is replaced by the smallest model that keeps its
 //! steps; each names the function it mirrors. Every model takes the faults it can be given, and a

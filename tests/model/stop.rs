@@ -1,9 +1,9 @@
 //! The stop: every shard stops, and none while anything is under way.
 //!
 //! Mirrors `tick::Tick::run` and `upkeep::Shard::has_stopped` over the real inboxes. A request is a
-//! job for some shard, whose answer comes home; what clients still send when the stop has been asked
-//! for arrives as the schedule says. The longest block of a real shard (a second) is left out: the
-//! stop must not need it. The rules it rests on:
+//! job for some shard, whose answer comes home; what clients still send when the stop has been
+//! asked for arrives as the schedule says. The longest block of a real shard (a second) is left
+//! out: the stop must not need it. The rules it rests on:
 //!
 //! 1. A shard that stops takes in no more requests, so what is under way only becomes less.
 //! 2. It takes back that it is idle before it takes its inbox, and counts that, in this order.
