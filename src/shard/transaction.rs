@@ -140,7 +140,11 @@ impl Shard {
             self.tell(conn, batch, |out| out.error(text.as_bytes()));
             return true;
         }
+        let writes = multi.queue.iter().any(|(command, _)| command.flags.has(Flags::WRITE));
         let plan = self.plan_exec(multi, conn.session.watch.as_deref());
+        if writes && self.waits_for_log(conn, batch) {
+            return false;
+        }
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
         let direct = here && !plan.cut && !self.is_out(conn, batch);
