@@ -261,3 +261,18 @@ fn a_stricter_policy_leaves_nothing_unflushed() {
     send(&mut socket, &["SHUTDOWN"]);
     server.ends_within(Duration::from_secs(10));
 }
+
+#[test]
+fn many_watched_keys_take_no_time_of_others() {
+    let server = Server::start("watch", 2, "everysec");
+    let keys: String = (0..200_000).map(|i| format!(" k{i}")).collect();
+    let mut request = format!("*{}\r\n$5\r\nWATCH\r\n", 200_001);
+    for key in keys.split_ascii_whitespace() {
+        request += &format!("${}\r\n{key}\r\n", key.len());
+    }
+    let mut socket = server.connect();
+    socket.write_all(request.as_bytes()).unwrap();
+    let started = Instant::now();
+    expect(&mut socket, &["PING"], "+OK\r\n+PONG\r\n");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}

@@ -21,6 +21,8 @@ pub struct Conn {
     pub targets: u64,
     /// Set while a lease, cut or barrier of this connection is under way: nothing more is parsed.
     pub blocked: bool,
+    /// The next request has to wait for what is under way.
+    pub held: bool,
     /// Listed among the connections whose output changed this turn.
     pub dirty: bool,
     /// Listed among the connections with input to go on with.
@@ -49,6 +51,7 @@ impl Conn {
             output: Output::default(),
             targets: 0,
             blocked: false,
+            held: false,
             dirty: false,
             again: false,
             waiting: false,

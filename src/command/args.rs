@@ -78,7 +78,7 @@ impl std::ops::Index<usize> for Args<'_> {
 pub struct OwnedRequest {
     buf: Vec<u8>,
     /// End offset of each argument in `buf`.
-    ends: Vec<u32>,
+    ends: Vec<usize>,
     /// A long argument that stands in a buffer of its own (its place in `buf` is empty).
     shared: Option<(usize, Bytes)>,
 }
@@ -92,7 +92,7 @@ impl OwnedRequest {
                 Some(bytes) => owned.shared = Some((i, bytes.clone())),
                 None => owned.buf.extend_from_slice(item),
             }
-            owned.ends.push(u32::try_from(owned.buf.len()).expect("requests are bounded"));
+            owned.ends.push(owned.buf.len());
         }
         owned
     }
@@ -109,9 +109,9 @@ impl OwnedRequest {
         for (i, &end) in self.ends.iter().enumerate() {
             match &self.shared {
                 Some((at, bytes)) if *at == i => items.push(bytes),
-                _ => items.push(&self.buf[from..end as usize]),
+                _ => items.push(&self.buf[from..end]),
             }
-            from = end as usize;
+            from = end;
         }
         let mut args = Args::new(&items);
         if let Some((at, bytes)) = &self.shared {
@@ -132,6 +132,8 @@ impl OwnedRequest {
 
     /// Bytes held.
     pub fn size(&self) -> usize {
-        self.buf.len() + 4 * self.ends.len() + self.shared.as_ref().map_or(0, |(_, b)| b.len())
+        self.buf.len()
+            + size_of::<usize>() * self.ends.len()
+            + self.shared.as_ref().map_or(0, |(_, b)| b.len())
     }
 }

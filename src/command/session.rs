@@ -1,6 +1,7 @@
 //! The state of one client that commands read and change, and the surroundings of commands that act
 //! on the client or the server and not on keys.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
@@ -47,7 +48,7 @@ pub struct Watch {
     /// Raised by the owner of a key that changed.
     pub flag: WatchFlag,
     /// The watched keys, by database.
-    pub keys: Vec<(usize, Vec<u8>)>,
+    pub keys: HashSet<(usize, Vec<u8>)>,
 }
 
 impl Watch {

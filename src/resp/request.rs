@@ -214,7 +214,9 @@ impl RequestParser {
     }
 
     fn advance_inline(&mut self, input: &[u8]) -> Result<Status, ProtocolError> {
-        let Some(end) = memchr::memchr(b'\n', &input[self.at..]).map(|n| n + self.at) else {
+        // Redis looks for the line end as far as the first NUL: a line with one never ends.
+        let end = memchr::memchr2(b'\n', 0, input).filter(|end| input[*end] == b'\n');
+        let Some(end) = end else {
             if input.len() > INLINE_MAX {
                 return Err(ProtocolError::new("too big inline request"));
             }
@@ -308,6 +310,8 @@ mod tests {
         assert_eq!(parser.advance(b"*-1\r\n", &LIMITS), Ok(Status::Nothing(5)));
         assert_eq!(parser.advance(b"get \"a b\"\n", &LIMITS), Ok(Status::Ready(10)));
         assert_eq!(words(&parser, b""), [b"get".to_vec(), b"a b".to_vec()]);
+        parser.reset();
+        assert_eq!(parser.advance(b"get a\0b\r\n", &LIMITS), Ok(Status::More));
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub fn run(loaded: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    end_at_panic(&journal);
     // A huge page is cleared when it is first touched: milliseconds inside one insert.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         journal.warn(&format!("turning transparent huge pages off failed: {error}"));
@@ -95,6 +96,32 @@ fn voice(journal: &Arc<Journal>) -> Voice {
             die.flush();
         }),
     }
+}
+
+/// A panic in any thread ends the process at once: a shard that is gone would leave its clients and
+/// the other shards waiting for good, and recovery proves itself. Builds that abort anyway get the
+/// report from it.
+fn end_at_panic(journal: &Arc<Journal>) {
+    let journal = Arc::clone(journal);
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let text = panic_report(panic, thread.name().unwrap_or("unnamed"));
+        journal.log.last_words(journal.clock.now().unix_us, &text);
+        std::process::abort();
+    }));
+}
+
+/// What is said of a panic. A message that was put together may hold a client's bytes: only what
+/// stands in front of its first value is told.
+fn panic_report(panic: &std::panic::PanicHookInfo<'_>, thread: &str) -> String {
+    let payload = panic.payload();
+    let formatted = payload.downcast_ref::<String>().map(|text| {
+        let end = text.find([':', ';', '\n', '"']).unwrap_or(text.len());
+        &text[..end]
+    });
+    let said = payload.downcast_ref::<&str>().copied().or(formatted).unwrap_or("no message");
+    let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+    format!("Ringstone has to stop: thread {thread} panicked{place}: {said}")
 }
 
 type Lines = Vec<String>;
@@ -290,5 +317,34 @@ fn raise_descriptor_limit(maxclients: u32, journal: &Journal) {
             "maxclients asks for {wanted} descriptors and the system grants fewer: raise \
              'ulimit -n'"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hook ends the process, so the panic happens in another one: this test again, told to.
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_with_a_report() {
+        const WORD: &str = "RINGSTONE_TEST_PANIC";
+        if std::env::var_os(WORD).is_some() {
+            let log = log::open(None, LogLevel::Notice, 1, Zone::default()).expect("opens");
+            end_at_panic(&Arc::new(Journal { log, clock: SystemClock::default() }));
+            let named = std::thread::Builder::new().name("shard-7".into());
+            let secret: Result<(), &str> = Err("a client's bytes");
+            let thread = named.spawn(move || secret.expect("it holds")).expect("spawns");
+            let _ = thread.join();
+            return;
+        }
+        let this = std::env::current_exe().expect("this test");
+        let name = "server::boot::tests::a_panic_in_any_thread_ends_the_process_with_a_report";
+        let mut command = std::process::Command::new(this);
+        let run = command.args([name, "--exact", "--nocapture"]).env(WORD, "1").output();
+        let run = run.expect("runs");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(!run.status.success(), "it went on: {said}");
+        assert!(said.contains("thread shard-7 panicked at src/server/boot.rs"), "{said}");
+        assert!(said.contains("it holds") && !said.contains("client's bytes"), "{said}");
     }
 }

@@ -100,7 +100,7 @@ pub struct Shard {
     pub(super) old_files: Vec<FileId>,
     /// Connections whose peer has ended its stream, with the time to wait for them at most.
     leaving: Vec<(u64, ConnKey)>,
-    /// Connections whose cut waits for another cut to end.
+    /// Connections that wait for a cut to end or for the logs to catch up.
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
     pub(super) output_bytes: usize,
@@ -119,8 +119,10 @@ pub struct Shard {
     pub(super) config_version: u64,
     /// Sockets that another shard accepted for this one.
     pub(super) adoptions: Vec<OwnedFd>,
-    /// Connections that are not received from for the time being.
-    pub(super) stopped: Vec<ConnKey>,
+    /// Connections to be received from again.
+    pub(super) resumed: Vec<ConnKey>,
+    /// As much waits for the log as may wait.
+    pub(super) log_pressed: bool,
     /// Garbage is left.
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
@@ -196,7 +198,8 @@ impl Shard {
             config,
             config_version,
             adoptions: Vec::new(),
-            stopped: Vec::new(),
+            resumed: Vec::new(),
+            log_pressed: false,
             freeing: false,
             expiring: false,
             stopping: false,
@@ -279,8 +282,12 @@ impl Shard {
     }
 
     /// Puts it back.
-    pub(super) fn put_conn(&mut self, conn: Box<Conn>) {
+    pub(super) fn put_conn(&mut self, mut conn: Box<Conn>) {
         let index = conn.key.index as usize;
+        if conn.stopped && !self.must_wait(&conn) {
+            conn.stopped = false;
+            self.resumed.push(conn.key);
+        }
         debug_assert!(self.conns[index].is_none());
         self.conns[index] = Some(conn);
     }
@@ -383,7 +390,7 @@ impl Shard {
                 self.put_conn(conn);
             }
         }
-        if !self.global.cut_busy() {
+        if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
                 if let Some(mut conn) = self.take_conn(key) {
                     conn.blocked = false;
@@ -504,10 +511,11 @@ impl Shard {
             || !self.waiting.is_empty()
             || !self.dirty.is_empty()
             || !self.adoptions.is_empty()
-            || self.freeing
+            || !self.resumed.is_empty()
+            || self.freeing && self.space.is_some()
     }
 
-    /// Whether a connection waits for another cut to end.
+    /// Whether a connection waits for a cut to end or for the logs to catch up.
     pub fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }

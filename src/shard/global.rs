@@ -29,6 +29,8 @@ pub struct Global {
     /// Shards whose log cannot be written at present, as a set.
     failing: AtomicU64,
     failure: Mutex<String>,
+    /// Shards with as much waiting for their log as may wait, as a set.
+    pressed: AtomicU64,
     /// Shards at rest while stopping, as a set.
     idle: AtomicU64,
     /// How often a shard took back that it is at rest.
@@ -77,6 +79,7 @@ impl Global {
             memory_max: AtomicU64::new(config.maxmemory),
             failing: AtomicU64::new(0),
             failure: Mutex::new(String::new()),
+            pressed: AtomicU64::new(0),
             idle: AtomicU64::new(0),
             woken: AtomicU64::new(0),
             append_filename: config.appendfilename.clone(),
@@ -152,6 +155,20 @@ impl Global {
     /// Whether any shard's log cannot be written.
     pub fn any_log_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says whether a shard has as much waiting for its log as may wait.
+    pub fn set_log_pressed(&self, shard: usize, pressed: bool) {
+        if pressed {
+            self.pressed.fetch_or(1 << shard, Ordering::Relaxed);
+        } else {
+            self.pressed.fetch_and(!(1 << shard), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether too much waits for any shard's log.
+    pub fn any_log_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed) != 0
     }
 
     /// The error that writes are refused with while a log cannot be written.

@@ -12,6 +12,8 @@
 //! | release point | `log` | log position up to which replies may leave |
 
 pub mod batch;
+#[cfg(test)]
+mod bounds_tests;
 pub mod core;
 pub mod cut;
 pub mod execute;

@@ -1,11 +1,17 @@
 //! The release point at work: what a completion sets free, what executed effects become, and the
 //! marks that carry causality between logs.
 
+use crate::client::Conn;
 use crate::persist::aof::format::write_seen_mark;
 use crate::persist::disk::{Disk, DiskDone};
+use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::log::Outcome;
 use crate::shard::message::Message;
+
+/// Bytes that may wait for a shard's log behind the frame in flight; one command may exceed it.
+/// A disk that stalls must not make the server take in what it cannot get rid of.
+const UNFRAMED_MAX: u64 = 64 << 20;
 
 impl Shard {
     /// A write or flush of the log has completed.
@@ -89,6 +95,41 @@ impl Shard {
         if self.stopping {
             log.start_sync(disk, self.now.mono_us, true);
         }
+        self.note_pressure();
+    }
+
+    /// Bytes executed and not yet part of a frame; unknown while the data is on lease.
+    fn unframed(&self) -> Option<u64> {
+        let end = self.space.as_ref()?.effects.end();
+        Some(end - self.log.as_ref()?.appended())
+    }
+
+    fn note_pressure(&mut self) {
+        let Some(unframed) = self.unframed() else { return };
+        let max = if self.log_pressed { UNFRAMED_MAX / 2 } else { UNFRAMED_MAX };
+        let pressed = unframed > max;
+        if pressed != self.log_pressed {
+            self.log_pressed = pressed;
+            self.global.set_log_pressed(self.id, pressed);
+        }
+    }
+
+    /// Whether so much waits for a log, here or on another shard, that writes have to wait too.
+    pub(super) fn is_log_pressed(&self) -> bool {
+        self.global.any_log_pressed() || self.unframed().is_some_and(|n| n > UNFRAMED_MAX)
+    }
+
+    /// Whether a write has to wait until the logs have caught up. The connection is then gone on
+    /// with by [`Shard::run_again`], or when what it has with other shards has come back.
+    pub(super) fn waits_for_log(&mut self, conn: &mut Conn, batch: &Option<Batch>) -> bool {
+        if !self.is_log_pressed() {
+            return false;
+        }
+        if !self.is_out(conn, batch) {
+            conn.blocked = true;
+            self.parked.push(conn.key);
+        }
+        true
     }
 
     /// Prepares the causality mark for this turn's effects, if other shards' release points have

@@ -109,6 +109,7 @@ impl Shard {
         let mut batch = None;
         let mut at = 0;
         self.meter.start();
+        conn.held = false;
         let mut keep = None;
         let mut peeked = 0;
         loop {
@@ -131,6 +132,7 @@ impl Shard {
                 Ok(Status::Ready(len)) => {
                     let raw = &bytes[at..at + len];
                     if self.parsed(conn, &mut batch, input, raw) == Taken::NotYet {
+                        conn.held = true;
                         break;
                     }
                     at += len;
@@ -248,6 +250,9 @@ impl Shard {
             && let Some(text) = self.global.misconf()
         {
             return self.refuse(conn, batch, args, text.as_bytes());
+        }
+        if flags.has(Flags::WRITE) && !queueing && self.waits_for_log(conn, batch) {
+            return Taken::NotYet;
         }
         if queueing {
             if flags.has(Flags::NO_MULTI) {

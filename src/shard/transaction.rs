@@ -97,10 +97,9 @@ impl Shard {
         }
         let mut groups: Vec<(usize, Watched)> = Vec::new();
         for &key in &args.items()[1..] {
-            if state.keys.iter().any(|(d, k)| *d == db && k == key) {
+            if !state.keys.insert((db, key.to_vec())) {
                 continue;
             }
-            state.keys.push((db, key.to_vec()));
             let shard = shard_of(key, self.order.shards());
             let group = match groups.iter().position(|g| g.0 == shard) {
                 Some(at) => &mut groups[at],
@@ -141,7 +140,11 @@ impl Shard {
             self.tell(conn, batch, |out| out.error(text.as_bytes()));
             return true;
         }
+        let writes = multi.queue.iter().any(|(command, _)| command.flags.has(Flags::WRITE));
         let plan = self.plan_exec(multi, conn.session.watch.as_deref());
+        if writes && self.waits_for_log(conn, batch) {
+            return false;
+        }
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
         let direct = here && !plan.cut && !self.is_out(conn, batch);
@@ -204,7 +207,11 @@ impl Shard {
         let db = conn.session.db;
         let multi = conn.session.multi.take().unwrap_or_default();
         let calls = multi.queue.into_iter().map(|(command, request)| Call { command, db, request });
-        let watched = conn.session.watch.take().map(|w| Watched { keys: w.keys, flag: w.flag });
+        let watched = conn
+            .session
+            .watch
+            .take()
+            .map(|w| Watched { keys: w.keys.into_iter().collect(), flag: w.flag });
         (calls.collect(), watched)
     }
 

@@ -108,28 +108,23 @@ impl Shard {
     pub fn stop_if_piled(&mut self, key: ConnKey, limit: usize) -> bool {
         let paused = self.paused.is_some();
         let Some(conn) = self.conn(key) else { return false };
-        let waits = conn.blocked || paused || self.is_full(conn) || conn.again;
+        let waits = paused || self.must_wait(conn);
         let stop = waits && !conn.stopped && conn.input.len() > limit;
         if stop && let Some(conn) = self.conn_mut(key) {
             conn.stopped = true;
-            self.stopped.push(key);
         }
         stop
     }
 
+    /// Whether a connection's input has to wait. Whatever ends that takes the connection out and
+    /// puts it back, which is where it is received from again.
+    pub(super) fn must_wait(&self, conn: &Conn) -> bool {
+        conn.blocked || conn.again || conn.held || self.is_full(conn)
+    }
+
     /// Connections that may be received from again.
     pub fn take_resumed(&mut self) -> Vec<ConnKey> {
-        let mut resumed = Vec::new();
-        for key in std::mem::take(&mut self.stopped) {
-            let Some(conn) = self.conn(key) else { continue };
-            if conn.blocked || conn.again || self.is_full(conn) {
-                self.stopped.push(key);
-            } else if let Some(conn) = self.conn_mut(key) {
-                conn.stopped = false;
-                resumed.push(key);
-            }
-        }
-        resumed
+        std::mem::take(&mut self.resumed)
     }
 
     /// The rounds that are due: expiry, freeing, idle clients, figures for INFO.

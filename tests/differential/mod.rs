@@ -42,6 +42,7 @@ pub const JUNK: &[&[u8]] = &[
     b"*01\r\n$4\r\nPING\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n",
     b"PING\r\nHost: x\r\nPING\r\n",
+    b"PING\r\nPING a\0b\r\nPING\r\n",
 ];
 
 /// A difference.

@@ -1,0 +1,166 @@
+//! What a shard bounds, tried on shards without sockets over a disk that answers when it is told.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::clock::Now;
+use crate::base::random::Random;
+use crate::client::ConnKey;
+use crate::command::Session;
+use crate::config::Config;
+use crate::keyspace::{Effects, Keyspace};
+use crate::observe::registry::Facts;
+use crate::persist::aof::manifest::Manifest;
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::shard::face::policy;
+use crate::shard::global::{Global, Voice};
+use crate::shard::log::{LogFile, LogWriter};
+use crate::shard::message::Message;
+use crate::shard::{Order, Shard};
+
+/// A disk that keeps operations until it is let go on.
+#[derive(Default)]
+struct Stalled {
+    waiting: VecDeque<(u64, DiskOp)>,
+}
+
+impl Disk for Stalled {
+    fn submit(&mut self, token: u64, op: DiskOp) {
+        self.waiting.push_back((token, op));
+    }
+}
+
+struct Bench {
+    shards: Vec<Shard>,
+    disks: Vec<Stalled>,
+    now: Now,
+    /// What each connection was told, by its index.
+    told: Vec<Vec<u8>>,
+}
+
+const SHARDS: usize = 2;
+
+fn key(index: usize) -> ConnKey {
+    ConnKey { index: index as u32, generation: 0 }
+}
+
+impl Bench {
+    /// Shards with `connections` connections on the first.
+    fn new(connections: usize, config: &[(&str, &str)]) -> Bench {
+        let pairs: Vec<_> = config.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        let config = Config::new(Path::new("/data")).changed(&pairs).expect("a good config");
+        let voice = Voice { say: Box::new(|_, _| {}), die: Box::new(|text| panic!("{text}")) };
+        let order: Arc<Order<Message>> = Arc::new(Order::new(SHARDS, 1));
+        let flush = policy(config.appendfsync);
+        let facts = Facts::default();
+        let global = Global::new(SHARDS, config, "boot", Manifest::default(), facts, voice);
+        let global = Arc::new(global);
+        let shard = |s: usize| {
+            let space = Box::new(Keyspace::new(s, 16, [1, 2], Effects::new(0, true)));
+            let file = LogFile { id: FileId(s as u32), seed: 1, sum: 1, offset: 0 };
+            let log = LogWriter::new(flush, file, 0, 0);
+            let (order, global) = (Arc::clone(&order), Arc::clone(&global));
+            Shard::new(order, global, space, Some(log), Random::new(s as u64))
+        };
+        let mut bench = Bench {
+            shards: (0..SHARDS).map(shard).collect(),
+            disks: (0..SHARDS).map(|_| Stalled::default()).collect(),
+            now: Now { unix_us: 1_700_000_000_000_000, mono_us: 1_000_000 },
+            told: vec![Vec::new(); connections],
+        };
+        for index in 0..connections {
+            bench.shards[0].connect(key(index), Session::new(index as u64, true));
+        }
+        bench
+    }
+
+    /// One turn of a shard; what is told is read at once if `reading`.
+    fn turn(&mut self, shard: usize, received: &[(usize, &[u8])], reading: bool) {
+        self.now.mono_us += 1_000;
+        let mut sends = Vec::new();
+        let it = &mut self.shards[shard];
+        it.begin_turn(self.now);
+        it.take_inbox();
+        it.run_fifo();
+        for (index, data) in received {
+            it.input(key(*index), data);
+        }
+        it.run_again();
+        it.end_turn(&mut self.disks[shard], &mut |conn, reply| sends.push((conn, reply)));
+        for (conn, reply) in sends {
+            self.told[conn.index as usize].extend(reply.to_vec());
+            if reading {
+                self.shards[shard].sent(conn, true);
+            }
+        }
+    }
+
+    /// Completes what is with a disk.
+    fn disk_goes_on(&mut self, shard: usize) {
+        while let Some((token, op)) = self.disks[shard].waiting.pop_front() {
+            let data = match op {
+                DiskOp::Write { data, .. } => data,
+                _ => Vec::new(),
+            };
+            let done = DiskDone { token, result: Ok(None), data, sync_failed: false };
+            self.shards[shard].disk_done(done, &mut self.disks[shard]);
+        }
+    }
+
+    /// Turns of all shards, with disks that work, until nothing more happens.
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            for shard in 0..SHARDS {
+                self.turn(shard, &[], true);
+                self.disk_goes_on(shard);
+            }
+        }
+    }
+}
+
+/// `k2` lives on the first of two shards, `k0` on the second.
+#[test]
+fn a_stalled_disk_stops_writes_and_not_reads() {
+    let mut bench = Bench::new(2, &[("appendfsync", "always")]);
+    for name in ["k2", "k0"] {
+        let value = "v".repeat(1 << 20);
+        let set = format!("*3\r\n$3\r\nSET\r\n$2\r\n{name}\r\n${}\r\n{value}\r\n", value.len());
+        let home = usize::from(name == "k0");
+        for _ in 0..200 {
+            bench.turn(0, &[(0, set.as_bytes())], true);
+            bench.turn(1, &[], true);
+        }
+        let held: usize = bench.disks[home].waiting.iter().map(|(_, op)| op_len(op)).sum();
+        let waiting = bench.shards[home].space.as_ref().unwrap().effects.pending().len();
+        assert!((60 << 20..80 << 20).contains(&(held + waiting)), "{held} + {waiting}");
+        // What nobody has written to is readable, here and there.
+        bench.turn(0, &[(1, b"SELECT 5\r\nGET k2\r\nGET k0\r\n")], true);
+        bench.turn(1, &[], true);
+        bench.turn(0, &[], true);
+        assert_eq!(bench.told[1], b"+OK\r\n$-1\r\n$-1\r\n");
+        bench.told[1].clear();
+        bench.settle();
+        let answered = bench.told[0].split(|b| *b == b'\n').filter(|l| **l == *b"+OK\r").count();
+        assert_eq!(answered, 200, "all goes on when the disk does");
+        bench.told[0].clear();
+    }
+}
+
+fn op_len(op: &DiskOp) -> usize {
+    match op {
+        DiskOp::Write { data, .. } => data.len(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn garbage_keeps_no_shard_awake_whose_data_is_elsewhere() {
+    let mut bench = Bench::new(1, &[]);
+    bench.shards[0].freeing = true;
+    assert!(bench.shards[0].is_busy());
+    let space = bench.shards[0].space.take();
+    assert!(!bench.shards[0].is_busy());
+    bench.shards[0].space = space;
+    assert!(bench.shards[0].is_busy());
+}
