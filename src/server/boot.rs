@@ -172,7 +172,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     };
     let running = threads.start(start, sockets)?;
     announce(config, journal);
-    let ends = stop::wait(&running, &global, &order, journal)?;
+    let ends = stop::wait(running, &global, &order, journal)?;
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
@@ -332,8 +332,8 @@ mod tests {
             let log = log::open(None, LogLevel::Notice, 1, Zone::default()).expect("opens");
             end_at_panic(&Arc::new(Journal { log, clock: SystemClock::default() }));
             let named = std::thread::Builder::new().name("shard-7".into());
-            let secret: Result<(), &str> = Err("a client's bytes");
-            let thread = named.spawn(move || secret.expect("it holds")).expect("spawns");
+            let thread =
+                named.spawn(|| panic!("it holds: {}", "a client's bytes")).expect("spawns");
             let _ = thread.join();
             return;
         }

@@ -13,6 +13,9 @@ use crate::shard::message::{Call, Item, Job, Message, ReplyTo, Watched};
 /// Most commands of one batch; what follows goes into the next turn's.
 pub const BATCH_MAX: usize = 1024;
 
+/// The part of a split command for one shard: the shard, its words, the places of its keys.
+type Group<'a> = (usize, SmallVec<[&'a [u8]; 8]>, Vec<u32>);
+
 /// A batch under construction.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -23,6 +26,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// True when it holds no command.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
     /// Number of commands.
     pub fn len(&self) -> usize {
         self.commands.len()
@@ -77,7 +85,7 @@ impl Batch {
     ) {
         let step = key_step(command);
         let keys: Vec<usize> = command.key_positions(args.len()).collect();
-        let mut groups: Vec<(usize, SmallVec<[&[u8]; 8]>, Vec<u32>)> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for (place, &at) in keys.iter().enumerate() {
             let shard = shard_of(&args[at], shards);
             let group = match groups.iter().position(|g| g.0 == shard) {

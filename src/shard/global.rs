@@ -9,10 +9,13 @@ use crate::observe::Registry;
 use crate::observe::registry::Facts;
 use crate::persist::aof::manifest::Manifest;
 
+/// Says a line of the given weight.
+pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+
 /// How the process speaks and dies; handed in, so that a simulation can listen.
 pub struct Voice {
     /// Says a line to the operator.
-    pub say: Box<dyn Fn(LogLevel, &str) + Send + Sync>,
+    pub say: Say,
     /// Says the last line before the process ends.
     pub die: Box<dyn Fn(&str) + Send + Sync>,
 }

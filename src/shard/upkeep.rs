@@ -311,7 +311,7 @@ impl Shard {
     }
 
     fn is_at_rest(&self) -> bool {
-        let effects = self.space.as_ref().is_none_or(|s: &Box<Keyspace>| !s.effects.is_empty());
+        let effects = self.space.as_ref().is_none_or(|s| !s.effects.is_empty());
         let log = self.log.as_ref().is_none_or(|l| l.is_clean() && l.durable() == l.appended());
         !effects
             && log

@@ -173,11 +173,8 @@ impl Schedule {
         for _ in 0..20 + self.random.below(600) {
             match self.random.below(100) {
                 0..=14 => world.client_acts(&mut self.random),
-                15..=69 => {
-                    if !world.some_phase(&mut self.random) {
-                        return End::FailedFlush;
-                    }
-                }
+                15..=69 if !world.some_phase(&mut self.random) => return End::FailedFlush,
+                15..=69 => {}
                 70..=93 => drop(self.medium.step()),
                 94 => drop(self.medium.complete_some(&mut self.random)),
                 95..=98 => self.pass(world),
@@ -344,6 +341,7 @@ impl Schedule {
         }
     }
 
+    #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
     fn load(&mut self, plan: &Plan<'_>) -> Vec<Box<Keyspace>> {
         let seed = [self.random.next_u64(), self.random.next_u64()];
         let databases = self.config.databases;

@@ -69,6 +69,7 @@ fn die() -> ! {
 
 impl World {
     /// A process that has recovered: as [`crate::server`] starts one.
+    #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
     pub fn start(
         medium: &SimMedium,
         config: &Config,
