@@ -36,6 +36,8 @@ struct Moment {
 pub struct Witness {
     told: Vec<Told>,
     moments: Vec<Moment>,
+    /// Some client has changed the policy of flushing.
+    pub reconfigured: bool,
     /// Number of steps by shard that anybody knows of.
     known: Vec<usize>,
     /// The same when a request was sent, by its id.
@@ -58,7 +60,8 @@ impl Witness {
     pub fn new(shards: usize) -> Self {
         let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
         let known = vec![0; shards];
-        Witness { told: Vec::new(), moments, known, known_by: HashMap::new() }
+        let (told, known_by) = (Vec::new(), HashMap::new());
+        Witness { told, moments, known, known_by, reconfigured: false }
     }
 
     /// A request is sent, by somebody who knows whatever anybody knows.
@@ -73,7 +76,11 @@ impl Witness {
 
     /// Raw and release points as they are now.
     pub fn moment(&mut self, points: impl Iterator<Item = (u64, u64)>) {
-        let points: Vec<(u64, u64)> = points.collect();
+        // A policy made stricter moves the raw point back; what was written stays written.
+        let before = self.moments.last().into_iter().flat_map(|m| &m.points);
+        let before = before.map(|(raw, _)| *raw).chain(std::iter::repeat(0));
+        let points: Vec<(u64, u64)> =
+            points.zip(before).map(|((raw, to), before)| (raw.max(before), to)).collect();
         let told = self.told.len();
         match self.moments.last_mut() {
             Some(last) if last.points == points => last.told = told,

@@ -152,6 +152,7 @@ impl World {
             self.witness.sends(request.id);
             tell(|| format!("client {} on {}: {}", client.key.index, client.home, request.text));
         }
+        self.witness.reconfigured |= batch.reconfigures;
         client.waiting.extend(batch.requests);
         let key = client.key;
         let mut bytes = batch.bytes;
