@@ -23,6 +23,8 @@ pub struct Conn {
     pub blocked: bool,
     /// The next request has to wait for what is under way.
     pub held: bool,
+    /// Listed among the connections that wait until less is with other shards.
+    pub crowded: bool,
     /// Listed among the connections whose output changed this turn.
     pub dirty: bool,
     /// Listed among the connections with input to go on with.
@@ -52,6 +54,7 @@ impl Conn {
             targets: 0,
             blocked: false,
             held: false,
+            crowded: false,
             dirty: false,
             again: false,
             waiting: false,

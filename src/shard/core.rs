@@ -104,6 +104,16 @@ pub struct Shard {
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
     pub(super) output_bytes: usize,
+    /// Arguments of requests that are with other shards.
+    pub(super) words_out: usize,
+    /// What a reply of another shard takes, in bytes, as far as can be told.
+    pub(super) reply_mean: usize,
+    /// Connections that wait until less is with other shards.
+    pub(super) crowded: VecDeque<ConnKey>,
+    /// Most that `output_bytes` was since memory was given back.
+    pub(super) output_peak: usize,
+    /// Of the global count, how often memory was given back here.
+    pub(super) given_back: u64,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
     /// When the next commit starts.
@@ -190,6 +200,11 @@ impl Shard {
             leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
+            words_out: 0,
+            reply_mean: 64,
+            crowded: VecDeque::new(),
+            output_peak: 0,
+            given_back: 0,
             next_round_us: 0,
             gather: Gather::default(),
             gathering: None,
@@ -350,7 +365,7 @@ impl Shard {
         match message {
             Message::Job(_) | Message::Lease(_) => unreachable!("entries go to the FIFO"),
             Message::Done(done) => {
-                self.arrived(done.to, |remote| remote.arrive(done.to.part, done.reply, done.ends));
+                self.part_done(*done);
             }
             Message::Grant { entry, lease, shard, space } => {
                 self.granted(entry, lease, shard, space);
@@ -390,6 +405,7 @@ impl Shard {
                 self.put_conn(conn);
             }
         }
+        self.run_crowded();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
                 if let Some(mut conn) = self.take_conn(key) {

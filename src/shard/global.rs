@@ -53,6 +53,8 @@ pub struct Global {
     pub connections: Vec<AtomicUsize>,
     /// The next client's id.
     pub next_client: AtomicU64,
+    /// Grows when shards are to give freed memory back to the system.
+    pub give_backs: AtomicU64,
     /// Counters for INFO.
     pub registry: Registry,
     /// Grows with every CONFIG RESETSTAT.
@@ -97,6 +99,7 @@ impl Global {
             clients: AtomicUsize::new(0),
             connections: zeros(),
             next_client: AtomicU64::new(1),
+            give_backs: AtomicU64::new(0),
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
             voice,

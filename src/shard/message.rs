@@ -57,6 +57,8 @@ pub struct ReplyTo {
     pub batch: u64,
     /// The part of the batch.
     pub part: usize,
+    /// Arguments of its requests: what it counts for among those with other shards.
+    pub words: usize,
 }
 
 /// Commands of one batch for one shard, in program order.
@@ -90,6 +92,23 @@ pub enum Item {
     },
     /// WATCH of these keys.
     Watch(Watched),
+}
+
+impl Item {
+    /// Its arguments and their bytes.
+    pub fn weight(&self) -> (usize, usize) {
+        let of = |request: &OwnedRequest| (request.len(), request.size());
+        match self {
+            Item::Run(call) => of(&call.request),
+            Item::Exec { calls, .. } => calls.iter().fold((1, 0), |(words, bytes), call| {
+                let (w, b) = of(&call.request);
+                (words + w, bytes + b)
+            }),
+            Item::Watch(watched) => {
+                (watched.keys.len(), watched.keys.iter().map(|(_, key)| key.len()).sum())
+            }
+        }
+    }
 }
 
 /// A command with its arguments.

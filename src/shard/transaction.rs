@@ -148,7 +148,7 @@ impl Shard {
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
         let direct = here && !plan.cut && !self.is_out(conn, batch);
-        if !direct && !elsewhere && self.is_out(conn, batch) {
+        if !direct && (!elsewhere && self.is_out(conn, batch) || self.is_crowded(conn, batch)) {
             return false;
         }
         if plan.cut && !self.begin_cut(conn) {

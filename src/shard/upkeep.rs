@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use crate::base::memory;
 use crate::client::{Conn, ConnKey};
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
@@ -16,6 +17,9 @@ const ROUND_US: u64 = 100_000;
 const EXPIRE_BUDGET: usize = 400;
 /// Entries freed per turn when there is garbage.
 const FREE_BUDGET: usize = 2_000;
+
+/// Output that, once it is gone, is worth giving its memory back to the system, in bytes.
+const GIVE_BACK_MIN: usize = 16 << 20;
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
@@ -119,7 +123,7 @@ impl Shard {
     /// Whether a connection's input has to wait. Whatever ends that takes the connection out and
     /// puts it back, which is where it is received from again.
     pub(super) fn must_wait(&self, conn: &Conn) -> bool {
-        conn.blocked || conn.again || conn.held || self.is_full(conn)
+        conn.blocked || conn.again || conn.held || self.is_full(conn, &None)
     }
 
     /// Connections that may be received from again.
@@ -145,6 +149,7 @@ impl Shard {
             self.refresh_settings();
             self.refresh_stats();
             self.end_idle();
+            self.give_memory_back();
             self.publish();
             if self.id == 0 {
                 self.global.registry.sample(self.now);
@@ -210,6 +215,22 @@ impl Shard {
             stats.log_syncs.set(figures.syncs);
             stats.log_delayed_syncs.set(figures.delayed);
             stats.log_failed.set(u64::from(log.is_failing()));
+        }
+    }
+
+    /// What bursts of output took goes back to the system once they are over: on every shard,
+    /// since what one frees another may have allocated.
+    fn give_memory_back(&mut self) {
+        let asked = &self.global.give_backs;
+        self.output_peak = self.output_peak.max(self.output_bytes);
+        if self.output_peak > GIVE_BACK_MIN && self.output_bytes < self.output_peak / 4 {
+            self.output_peak = 0;
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+        let asked = asked.load(Ordering::Relaxed);
+        if asked != self.given_back {
+            self.given_back = asked;
+            memory::give_back();
         }
     }
 
