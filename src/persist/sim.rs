@@ -163,7 +163,7 @@ struct Reported {
     sync_failed: bool,
 }
 
-/// The medium; clones are handles on the same one. It is its own blocking [`Volume`].
+/// The medium; clones are handles on the same one. It is its own blocking `Volume`.
 #[derive(Clone, Debug)]
 pub struct SimMedium {
     state: Arc<Mutex<State>>,

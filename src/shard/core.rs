@@ -255,7 +255,7 @@ impl Shard {
     }
 
     /// A client has ended its stream, as `nc` does behind its last line: it is closed once all it
-    /// has asked for is answered, or [`LEAVING_US`] later.
+    /// has asked for is answered, or `LEAVING_US` later.
     pub fn leave(&mut self, key: ConnKey) {
         let Some(mut conn) = self.take_conn(key) else { return };
         conn.leaving = true;
