@@ -333,7 +333,7 @@ mod tests {
             end_at_panic(&Arc::new(Journal { log, clock: SystemClock::default() }));
             let named = std::thread::Builder::new().name("shard-7".into());
             let thread =
-                named.spawn(|| panic!("it holds: {}", "a client's bytes")).expect("spawns");
+                named.spawn(|| panic!("it holds: {:?}", "a client's bytes")).expect("spawns");
             let _ = thread.join();
             return;
         }
