@@ -127,8 +127,13 @@ impl Shard {
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         self.meter.start();
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
+        let followers = if self.tightened { self.shards() } else { 0 };
+        if self.tightened {
+            self.spread_stricter(lease.to);
+        }
         if let Some(conn) = &mut conn {
             conn.output.change_remote(lease.to.batch, |remote| {
+                remote.missing += followers;
                 remote.bytes = out.len();
                 remote.commands = vec![Merged::Ready(out)];
             });
