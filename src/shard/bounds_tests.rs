@@ -108,6 +108,24 @@ impl Bench {
         }
     }
 
+    /// Turns of all shards while flushes stall.
+    fn settle_without_flushes(&mut self) {
+        for _ in 0..10 {
+            for shard in 0..SHARDS {
+                self.turn(shard, &[], true);
+                let waiting = std::mem::take(&mut self.disks[shard].waiting);
+                let flushes = |op: &DiskOp| match op {
+                    DiskOp::Write { sync, .. } => *sync,
+                    op => matches!(op, DiskOp::Sync { .. }),
+                };
+                let (stay, go): (VecDeque<_>, _) = waiting.into_iter().partition(|w| flushes(&w.1));
+                self.disks[shard].waiting = go;
+                self.disk_goes_on(shard);
+                self.disks[shard].waiting.extend(stay);
+            }
+        }
+    }
+
     /// Turns of all shards, with disks that work, until nothing more happens.
     fn settle(&mut self) {
         for _ in 0..50 {
@@ -196,4 +214,33 @@ fn replies_from_elsewhere_are_bounded_before_they_are_here() {
     let short = (0..CLIENTS).filter(|i| bench.told[*i].len() != all).count();
     assert_eq!(short, 0);
     assert_eq!((bench.shards[0].output_bytes, bench.shards[0].words_out), (0, 0));
+}
+
+#[test]
+fn always_is_promised_when_every_log_is_durable() {
+    for lines in ["CONFIG SET appendfsync always", "MULTI|CONFIG SET appendfsync always|EXEC"] {
+        for more in ["", "|GET k2", "|GET k0"] {
+            let mut bench = Bench::new(2, &[("appendfsync", "everysec")]);
+            bench.turn(0, &[(0, b"SET k2 1\r\nSET k0 1\r\n")], true);
+            bench.settle_without_flushes();
+            assert_eq!(bench.told[0], b"+OK\r\n+OK\r\n");
+            let lines = lines.replace("|EXEC", &format!("{more}|EXEC"));
+            let lines = format!("{}\r\n", lines.replace('|', "\r\n"));
+            bench.turn(0, &[(1, lines.as_bytes())], true);
+            bench.settle_without_flushes();
+            let last = |bench: &Bench| bench.told[1].len();
+            let queued = lines.matches("\r\n").count().saturating_sub(2);
+            let told = ["", "+OK\r\n"][usize::from(queued > 0)].len() + queued * 9;
+            assert_eq!(last(&bench), told, "{lines}: told too early");
+            let before = last(&bench);
+            bench.disk_goes_on(0);
+            bench.settle_without_flushes();
+            assert_eq!(last(&bench), before, "the other shard is not durable yet");
+            bench.settle();
+            assert!(last(&bench) > before, "{lines}");
+            for log in bench.shards.iter().map(|s| s.log.as_ref().unwrap()) {
+                assert_eq!(log.durable(), log.release());
+            }
+        }
+    }
 }

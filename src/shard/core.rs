@@ -43,7 +43,7 @@ use crate::shard::gather::Gather;
 use crate::shard::global::Global;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
-use crate::shard::message::Message;
+use crate::shard::message::{Message, ReplyTo};
 use crate::shard::order::Order;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
@@ -78,6 +78,10 @@ pub struct Shard {
     pub(super) replies: Vec<(usize, Message)>,
     /// Replies for other shards that wait for the release point.
     pub(super) held: Vec<(u64, usize, Message)>,
+    /// Words that wait until the log is durable, and released, to a position.
+    pub(super) following: Vec<(u64, ReplyTo)>,
+    /// The command that runs has made the flush policy stricter.
+    pub(super) tightened: bool,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -188,6 +192,8 @@ impl Shard {
             pushes: Vec::new(),
             replies: Vec::new(),
             held: Vec::new(),
+            following: Vec::new(),
+            tightened: false,
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -375,6 +381,7 @@ impl Shard {
                 remote.missing -= 1;
                 remote.missing == 0
             }),
+            Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Cut(step) => self.cut_step(step),
             Message::Adopt(socket) => self.adoptions.push(socket),

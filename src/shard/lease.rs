@@ -129,8 +129,13 @@ impl Shard {
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         #[cfg(test)]
         crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
+        let followers = if self.tightened { self.shards() } else { 0 };
+        if self.tightened {
+            self.spread_stricter(lease.to);
+        }
         if let Some(conn) = &mut conn {
             conn.output.change_remote(lease.to.batch, |remote| {
+                remote.missing += followers;
                 remote.bytes = out.len();
                 remote.commands = vec![Merged::Ready(out)];
             });

@@ -192,6 +192,11 @@ impl LogWriter {
         self.appended
     }
 
+    /// Position behind everything gathered.
+    pub fn gathered(&self) -> u64 {
+        self.appended + (self.backlog.len() + self.behind.len()) as u64
+    }
+
     /// Whether writes fail at present.
     pub fn is_failing(&self) -> bool {
         self.failing

@@ -33,9 +33,16 @@ pub enum Message {
     },
     /// A keyspace, home to its owner.
     Return(Box<Return>),
-    /// The owner has released everything a lease's reply tells of its data.
+    /// The owner has released everything a lease's reply tells of its data, or has followed a
+    /// stricter policy.
     LeaseReleased {
         /// Where the lease's reply goes.
+        to: ReplyTo,
+    },
+    /// The flush policy has become stricter: adopt it, and say so by [`Message::LeaseReleased`] once
+    /// everything executed before is durable and released.
+    Stricter {
+        /// Where the word goes.
         to: ReplyTo,
     },
     /// Entries have settled: look at the release point again.

@@ -271,6 +271,10 @@ impl Shard {
                 }
                 let mut out = Reply::new(conn.session.resp3);
                 self.run_session(&mut conn.session, command, code, args, &mut out);
+                if self.tightened {
+                    self.tell_when_followed(conn, out);
+                    return Taken::Yes;
+                }
                 self.tell(conn, batch, |to| to.append(out));
                 Taken::Yes
             }

@@ -231,6 +231,9 @@ impl Shard {
             }
         }
         self.space = Some(space);
+        if self.tightened {
+            return self.tell_when_followed(conn, out);
+        }
         self.run_here(conn, |_, _, _, to| {
             to.append(out);
             tag

@@ -340,6 +340,7 @@ impl Shard {
             && self.paused.is_none()
             && self.leases.is_empty()
             && self.held.is_empty()
+            && self.following.is_empty()
             && self.cut.is_none()
             && self.cut_lead.is_none()
             && !self.is_busy()
