@@ -15,6 +15,7 @@ use crate::observe::log::{self, Log, Zone};
 use crate::observe::process;
 use crate::observe::registry::{Facts, Listener, hex_id};
 use crate::persist::aof::manifest::Manifest;
+use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
@@ -159,8 +160,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let voice = voice(journal);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
-    let usage = process::usage().rss;
-    global.registry.startup_memory.store(usage, Ordering::Relaxed);
+    note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
     let clock = SystemClock::default();
     let start = |shard: usize| Start {
@@ -250,6 +250,14 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
         system_memory: process::system_memory(),
         log_sync_method: "growing".to_owned(),
     }
+}
+
+/// What the log and the process take before the first client comes, for INFO.
+fn note_sizes(global: &Global, disks: &Disks) {
+    let files: Vec<String> = global.manifest().lines.iter().map(|l| l.file.clone()).collect();
+    let sizes = files.iter().filter_map(|file| disks.log.len(file).ok());
+    global.registry.log_base_size.store(sizes.sum(), Ordering::Relaxed);
+    global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
 }
 
 /// What is loaded when nothing is logged: a lone dump, if there is one.

@@ -120,6 +120,8 @@ pub struct Shard {
     pub(super) given_back: u64,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
+    /// Size of the log when its length was last complained of, in bytes.
+    pub(super) long_log_said: u64,
     /// When the next commit starts.
     pub(super) gather: Gather,
     /// Until when it waits for more, in monotonic microseconds.
@@ -212,6 +214,7 @@ impl Shard {
             output_peak: 0,
             given_back: 0,
             next_round_us: 0,
+            long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
             meter: Meter::default(),

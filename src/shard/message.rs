@@ -186,6 +186,8 @@ pub struct CutFile {
     pub name: String,
     /// The seed of its checksums.
     pub seed: u64,
+    /// The manifest starts anew: no older file counts any more.
+    pub anew: bool,
 }
 
 /// Steps of a cut between its coordinator and the shards.

@@ -152,8 +152,22 @@ impl Shard {
             self.give_memory_back();
             self.publish();
             if self.id == 0 {
+                self.warn_of_long_log();
                 self.global.registry.sample(self.now);
             }
+        }
+    }
+
+    /// Says that the log has grown long, once for each doubling.
+    fn warn_of_long_log(&mut self) {
+        let size = self.global.registry.log_size();
+        if size > self.config.log_long() && size >= 2 * self.long_log_said {
+            self.long_log_said = size;
+            self.warn(&format!(
+                "The log has grown to {} MiB. This version cannot rewrite it: what is deleted or \
+                 written over stays in it and is replayed at the next start.",
+                size >> 20
+            ));
         }
     }
 
