@@ -244,3 +244,22 @@ fn always_is_promised_when_every_log_is_durable() {
         }
     }
 }
+
+/// The memory of a long value's frame is that of its effect: nothing as long again is asked for.
+#[test]
+fn a_long_write_is_copied_once_for_the_log() {
+    let mut bench = Bench::new(1, &[("appendfsync", "no")]);
+    let value = "v".repeat(8 << 20);
+    let set = format!("*3\r\n$3\r\nSET\r\n$2\r\nk2\r\n${}\r\n{value}\r\n", value.len());
+    let shard = &mut bench.shards[0];
+    shard.begin_turn(bench.now);
+    shard.input(key(0), set.as_bytes());
+    let effect = shard.space.as_ref().unwrap().effects.pending().as_ptr();
+    shard.end_turn(&mut bench.disks[0], &mut |_, _| {});
+    let Some((_, DiskOp::Write { data, .. })) = bench.disks[0].waiting.front() else {
+        panic!("nothing is written");
+    };
+    assert_eq!(data.as_ptr(), effect);
+    assert!(data.capacity() < value.len() + (1 << 20), "{}", data.capacity());
+    assert!(data.starts_with(b"#R1 ") && data.ends_with(b"vv\r\n"));
+}
