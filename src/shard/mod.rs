@@ -20,6 +20,7 @@ pub mod execute;
 pub mod face;
 pub mod global;
 pub mod inbox;
+pub mod intake;
 pub mod lease;
 pub mod log;
 pub mod message;
