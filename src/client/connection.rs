@@ -25,6 +25,10 @@ pub struct Conn {
     pub held: bool,
     /// Listed among the connections that wait until less is with other shards.
     pub crowded: bool,
+    /// Not received from because the shard holds too much input that is not complete.
+    pub crammed: bool,
+    /// Bytes of input that the shard's sum counts for it.
+    pub counted_input: usize,
     /// Listed among the connections whose output changed this turn.
     pub dirty: bool,
     /// Listed among the connections with input to go on with.
@@ -55,6 +59,8 @@ impl Conn {
             blocked: false,
             held: false,
             crowded: false,
+            crammed: false,
+            counted_input: 0,
             dirty: false,
             again: false,
             waiting: false,

@@ -73,8 +73,8 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let mut dirty = 1;
     ctx.spaces.each(|space| {
         space.counters.dirty += std::mem::take(&mut dirty);
-        // Two that hold nothing stay as they are, and tell what emptied each: when that is all there
-        // is, no cut follows that replies could wait for.
+        // Two that hold nothing stay as they are, and tell what emptied each: when that is all
+        // there is, no cut follows that replies could wait for.
         if first == second || space.dbs[first].is_empty() && space.dbs[second].is_empty() {
             return;
         }

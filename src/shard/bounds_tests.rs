@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
@@ -262,4 +263,52 @@ fn a_long_write_is_copied_once_for_the_log() {
     assert_eq!(data.as_ptr(), effect);
     assert!(data.capacity() < value.len() + (1 << 20), "{}", data.capacity());
     assert!(data.starts_with(b"#R1 ") && data.ends_with(b"vv\r\n"));
+}
+
+#[test]
+fn requests_that_never_end_are_bounded_and_a_long_value_gets_through() {
+    const CLIENTS: usize = 2_000;
+    const CHUNK: usize = 4_096;
+    let mut bench = Bench::new(CLIENTS + 1, &[]);
+    let shard = &mut bench.shards[0];
+    shard.global.connections[0].store(CLIENTS + 1, Ordering::Relaxed);
+    let mut now = bench.now;
+    let mut stopped = vec![false; CLIENTS + 1];
+    let step = |shard: &mut Shard, stopped: &mut [bool], from: usize, data: &[u8]| {
+        if !stopped[from] {
+            shard.input(key(from), data);
+            stopped[from] = shard.stop_if_piled(key(from), 64 << 10);
+        }
+        !stopped[from]
+    };
+    for _ in 0..15 {
+        (0..CLIENTS).for_each(|client| {
+            step(shard, &mut stopped, client, &[b'x'; CHUNK]);
+        });
+    }
+    let sum = |shard: &Shard| shard.conns().map(|c| c.input.len()).sum::<usize>();
+    assert_eq!(sum(shard), shard.input_bytes);
+    assert!(sum(shard) < (64 << 20) + CLIENTS * CHUNK + CHUNK, "{}", sum(shard));
+    // One that means well, while the others wait.
+    let mut value = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16777216\r\n".to_vec();
+    value.resize(value.len() + (16 << 20), b'v');
+    value.extend_from_slice(b"\r\n");
+    let mut chunks = value.chunks(16 << 10).peekable();
+    let mut turns = 0;
+    while chunks.peek().is_some() {
+        now.mono_us += 1_000;
+        shard.begin_turn(now);
+        if !stopped[CLIENTS] {
+            step(shard, &mut stopped, CLIENTS, chunks.next().unwrap());
+        }
+        shard.housekeep();
+        for key in shard.take_resumed() {
+            stopped[key.index as usize] = false;
+        }
+        turns += 1;
+        assert!(turns < 30_000, "it does not get through");
+    }
+    assert!(shard.conn(key(CLIENTS)).unwrap().input.is_empty());
+    (0..=CLIENTS).for_each(|client| shard.disconnect(key(client)));
+    assert_eq!(shard.input_bytes, 0);
 }

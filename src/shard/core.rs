@@ -41,6 +41,7 @@ use crate::shard::cut::{CutLead, CutPart};
 use crate::shard::execute::Meter;
 use crate::shard::gather::Gather;
 use crate::shard::global::Global;
+use crate::shard::intake::Favoured;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
 use crate::shard::message::{Message, ReplyTo};
@@ -118,6 +119,12 @@ pub struct Shard {
     pub(super) output_peak: usize,
     /// Of the global count, how often memory was given back here.
     pub(super) given_back: u64,
+    /// Bytes of input that is kept for all connections.
+    pub(super) input_bytes: usize,
+    /// Connections with too much of it, which are not received from.
+    pub(super) crammed: VecDeque<ConnKey>,
+    /// The one of them that is received from all the same.
+    pub(super) favoured: Option<Favoured>,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
     /// Size of the log when its length was last complained of, in bytes.
@@ -213,6 +220,9 @@ impl Shard {
             crowded: VecDeque::new(),
             output_peak: 0,
             given_back: 0,
+            input_bytes: 0,
+            crammed: VecDeque::new(),
+            favoured: None,
             next_round_us: 0,
             long_log_said: 0,
             gather: Gather::default(),
@@ -286,6 +296,7 @@ impl Shard {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
             self.output_bytes -= conn.counted;
+            self.input_bytes -= conn.counted_input;
         }
     }
 
@@ -308,7 +319,9 @@ impl Shard {
     /// Puts it back.
     pub(super) fn put_conn(&mut self, mut conn: Box<Conn>) {
         let index = conn.key.index as usize;
-        if conn.stopped && !self.must_wait(&conn) {
+        self.input_bytes = self.input_bytes + conn.input.len() - conn.counted_input;
+        conn.counted_input = conn.input.len();
+        if conn.stopped && !conn.crammed && !self.must_wait(&conn) {
             conn.stopped = false;
             self.resumed.push(conn.key);
         }

@@ -101,6 +101,11 @@ impl Shard {
         self.global.clients.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Connections of this shard.
+    pub(super) fn connections(&self) -> usize {
+        self.global.connections[self.id].load(Ordering::Relaxed)
+    }
+
     /// Id of a new client, and whether it need not authenticate.
     pub fn new_client(&self) -> (u64, bool) {
         self.stats().connections_received.add(1);
@@ -112,10 +117,15 @@ impl Shard {
     pub fn stop_if_piled(&mut self, key: ConnKey, limit: usize) -> bool {
         let paused = self.paused.is_some();
         let Some(conn) = self.conn(key) else { return false };
-        let waits = paused || self.must_wait(conn);
-        let stop = waits && !conn.stopped && conn.input.len() > limit;
+        let waits = (paused || self.must_wait(conn)) && conn.input.len() > limit;
+        let crams = self.crams(conn);
+        let stop = (waits || crams) && !conn.stopped;
         if stop && let Some(conn) = self.conn_mut(key) {
             conn.stopped = true;
+            conn.crammed = crams;
+            if crams {
+                self.crammed.push_back(key);
+            }
         }
         stop
     }
@@ -143,6 +153,7 @@ impl Shard {
             }
             self.global.set_memory(self.id, space.memory());
         }
+        self.pick_favoured();
         if now >= self.next_round_us {
             // Many keys past their expiry are worth a round every few milliseconds.
             self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
@@ -275,7 +286,8 @@ impl Shard {
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
-        round.min(log).min(parked).min(gathering)
+        let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
+        round.min(log).min(parked).min(gathering).min(crammed)
     }
 
     /// Says that this shard is about to block; false when something waits already.
