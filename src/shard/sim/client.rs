@@ -52,6 +52,8 @@ pub struct Client {
     pub received: Vec<u8>,
     db: usize,
     shards: usize,
+    /// What a WATCH looks at whose transaction comes with the next requests, and its shards.
+    watching: Option<(Vec<Look>, u64)>,
 }
 
 /// Bytes to send, with the requests in them.
@@ -73,15 +75,27 @@ fn words(text: &str) -> Words {
 impl Client {
     /// A client that has just connected.
     pub fn new(home: usize, key: ConnKey, shards: usize) -> Self {
-        Client { home, key, waiting: VecDeque::new(), received: Vec::new(), db: 0, shards }
+        let (waiting, received, watching) = Default::default();
+        Client { home, key, waiting, received, db: 0, shards, watching }
     }
 
     /// Some requests, sent in one go.
     pub fn pipeline(&mut self, random: &mut Random, next_id: &mut u64) -> Batch {
         let mut batch = Batch { bytes: Vec::new(), requests: Vec::new(), reconfigures: false };
+        if let Some((watched, shards)) = self.watching.take() {
+            self.transaction(random, next_id, &mut batch, watched, shards);
+        }
         for _ in 0..1 + random.below(4) {
             match random.below(20) {
-                0..=2 => self.transaction(random, next_id, &mut batch),
+                0 => self.transaction(random, next_id, &mut batch, Vec::new(), 0),
+                1..=2 => {
+                    let (watched, shards) = self.watch(random, next_id, &mut batch);
+                    if random.one_in(2) {
+                        self.watching = Some((watched, shards));
+                        break;
+                    }
+                    self.transaction(random, next_id, &mut batch, watched, shards);
+                }
                 3 => {
                     let db = random.below(DATABASES as u64) as usize;
                     self.push(&mut batch, &words(&format!("SELECT {db}")), next_id);
@@ -102,24 +116,35 @@ impl Client {
         batch
     }
 
-    /// [WATCH] MULTI … EXEC, or DISCARD.
-    fn transaction(&mut self, random: &mut Random, next_id: &mut u64, batch: &mut Batch) {
-        let mut watched = Vec::new();
-        let mut shards = 0;
-        if random.one_in(2) {
-            let mut watch = words("WATCH");
-            let first = random.below(6);
-            for i in 0..1 + random.below(2) {
-                watch.push(format!("k{}", (first + 3 * i) % 8).into_bytes());
-            }
-            self.push(batch, &watch, next_id);
-            watched = self.looks(&watch);
-            shards = self.shards_of(&watch);
-            if random.one_in(2) {
-                let get = [b"GET".to_vec(), watch[1].clone()];
-                self.push(batch, &get, next_id);
-            }
+    /// WATCH, and perhaps a look at what is watched; gives what it looks at, and its shards.
+    fn watch(
+        &mut self,
+        random: &mut Random,
+        next_id: &mut u64,
+        batch: &mut Batch,
+    ) -> (Vec<Look>, u64) {
+        let mut watch = words("WATCH");
+        let first = random.below(6);
+        for i in 0..1 + random.below(2) {
+            watch.push(format!("k{}", (first + 3 * i) % 8).into_bytes());
         }
+        self.push(batch, &watch, next_id);
+        if random.one_in(2) {
+            let get = [b"GET".to_vec(), watch[1].clone()];
+            self.push(batch, &get, next_id);
+        }
+        (self.looks(&watch), self.shards_of(&watch))
+    }
+
+    /// MULTI … EXEC, or DISCARD, with what is watched.
+    fn transaction(
+        &mut self,
+        random: &mut Random,
+        next_id: &mut u64,
+        batch: &mut Batch,
+        watched: Vec<Look>,
+        mut shards: u64,
+    ) {
         self.push(batch, &words("MULTI"), next_id);
         let mut looks = Vec::new();
         let (mut cut, mut ping) = (false, false);

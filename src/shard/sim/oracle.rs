@@ -42,6 +42,8 @@ pub struct Witness {
     known: Vec<usize>,
     /// The same when a request was sent, by its id.
     known_by: HashMap<u64, Vec<usize>>,
+    /// Shard and number of a step, and the request that was answered with it.
+    causes: Vec<(usize, usize, u64)>,
 }
 
 /// How much of the past a crash must leave.
@@ -60,8 +62,8 @@ impl Witness {
     pub fn new(shards: usize) -> Self {
         let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
         let known = vec![0; shards];
-        let (told, known_by) = (Vec::new(), HashMap::new());
-        Witness { told, moments, known, known_by, reconfigured: false }
+        let (told, known_by, causes) = Default::default();
+        Witness { told, moments, known, known_by, causes, reconfigured: false }
     }
 
     /// A request is sent, by somebody who knows whatever anybody knows.
@@ -112,7 +114,7 @@ impl Witness {
     }
 
     fn depends(
-        &self,
+        &mut self,
         tracker: &mut Tracker,
         origin: probe::Origin,
         request: &Request,
@@ -136,6 +138,9 @@ impl Witness {
         for at in taken.iter().flat_map(|e| &e.at) {
             if request.get {
                 check_value(tracker, at, request, reply);
+            }
+            if at.own && !request.blind {
+                self.causes.push((at.shard, at.upto, request.id));
             }
             // A transaction that ran tells nothing of what was watched, one that did not only that.
             let looks = if reply == b"*-1\r\n" { &request.watched } else { &request.looks };
@@ -299,22 +304,27 @@ impl Past {
         }
     }
 
-    /// Whoever wrote a value that is kept knew only of what is kept.
+    /// Whoever wrote what is kept knew only of what is kept.
     fn causes_are_kept(&self, kept: &[usize]) {
         for (shard, steps) in self.tracker.steps.iter().enumerate() {
             for (_, held) in steps[..kept[shard]].iter().flat_map(|s| &s.changes) {
                 let Some((value, _)) = held else { continue };
-                for id in writers(value) {
-                    let Some(known) = self.witness.known_by.get(&id) else { continue };
-                    let lost = known.iter().zip(kept).any(|(known, kept)| known > kept);
-                    assert!(
-                        !lost,
-                        "request {id} on shard {shard} is kept, and knew of what is lost: \
-                         knew {known:?}, kept {kept:?}"
-                    );
-                }
+                writers(value).into_iter().for_each(|id| self.cause_is_kept(id, shard, kept));
             }
         }
+        for &(shard, _, id) in self.witness.causes.iter().filter(|(s, n, _)| *n <= kept[*s]) {
+            self.cause_is_kept(id, shard, kept);
+        }
+    }
+
+    fn cause_is_kept(&self, id: u64, shard: usize, kept: &[usize]) {
+        let Some(known) = self.witness.known_by.get(&id) else { return };
+        let lost = known.iter().zip(kept).any(|(known, kept)| known > kept);
+        assert!(
+            !lost,
+            "request {id} on shard {shard} is kept, and knew of what is lost: knew {known:?}, \
+             kept {kept:?}"
+        );
     }
 }
 
