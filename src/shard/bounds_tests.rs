@@ -312,3 +312,25 @@ fn requests_that_never_end_are_bounded_and_a_long_value_gets_through() {
     (0..=CLIENTS).for_each(|client| shard.disconnect(key(client)));
     assert_eq!(shard.input_bytes, 0);
 }
+
+/// What the kernel has received before a connection is stopped comes all the same.
+#[test]
+fn bursts_beyond_the_bound_end_the_oldest() {
+    const CLIENTS: usize = 4_000;
+    let mut bench = Bench::new(CLIENTS, &[]);
+    let shard = &mut bench.shards[0];
+    shard.global.connections[0].store(CLIENTS, Ordering::Relaxed);
+    let mut closed = Vec::new();
+    for client in 0..CLIENTS {
+        shard.input(key(client), &[b'x'; 60_000]);
+        shard.stop_if_piled(key(client), 64 << 10);
+        if client % 100 == 99 {
+            shard.housekeep();
+            closed.extend(shard.take_closing());
+        }
+    }
+    let held: usize = shard.conns().map(|c| c.input.len()).sum();
+    assert!(held <= 128 << 20, "{held}");
+    assert!(!closed.is_empty() && !closed.contains(&key(CLIENTS - 1)));
+    assert!(shard.conn(key(0)).unwrap().input.len() == 60_000, "it was within the bound");
+}

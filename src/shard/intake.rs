@@ -4,13 +4,17 @@
 //! than its share is no longer received from, so many connections that begin and never end a
 //! request cost little more than the total. One of them at a time goes on all the same, so that a
 //! long value gets through whatever the others do: the one that was stopped first, as long as it
-//! makes progress. Whoever has nothing to say when it is its turn leaves the line.
+//! makes progress. Whoever has nothing to say when it is its turn leaves the line, and beyond
+//! [`INPUT_MAX`] those that have stood in it longest are sent away.
 
 use crate::client::{Conn, ConnKey};
 use crate::shard::core::Shard;
 
 /// Bytes of incomplete input that all connections of a shard may hold.
 const INPUT_TOTAL: usize = 64 << 20;
+/// Where those that were stopped first are closed: what the kernel had received before a
+/// connection was stopped comes all the same.
+const INPUT_MAX: usize = 2 * INPUT_TOTAL;
 /// What each may hold however many there are, in bytes.
 const SHARE_MIN: usize = 4 << 10;
 /// How long the favoured connection may say nothing, in microseconds.
@@ -46,6 +50,15 @@ impl Shard {
 
     /// Lets the next in line go on, or all when there is room again.
     pub(super) fn pick_favoured(&mut self) {
+        while self.input_bytes > INPUT_MAX
+            && let Some(key) = self.crammed.pop_front()
+        {
+            let Some(mut conn) = self.take_conn(key) else { continue };
+            conn.input.clear();
+            conn.ended = true;
+            self.closing.push(key);
+            self.put_conn(conn);
+        }
         self.favoured = self.favoured.and_then(|favoured| self.still_favoured(favoured));
         while (self.favoured.is_none() || !self.is_over_input())
             && let Some(key) = self.crammed.pop_front()
