@@ -330,7 +330,7 @@ fn bursts_beyond_the_bound_end_the_oldest() {
         }
     }
     let held: usize = shard.conns().map(|c| c.input.len()).sum();
-    assert!(held <= 128 << 20, "{held}");
+    assert!(held <= 96 << 20, "{held}");
     assert!(!closed.is_empty() && !closed.contains(&key(CLIENTS - 1)));
     assert!(shard.conn(key(0)).unwrap().input.len() == 60_000, "it was within the bound");
 }
