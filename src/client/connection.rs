@@ -39,6 +39,8 @@ pub struct Conn {
     pub stopped: bool,
     /// The peer has ended its stream and is closed once its requests are answered.
     pub leaving: bool,
+    /// Since when its output is over the soft limit, in monotonic microseconds.
+    pub over_soft_us: Option<u64>,
     /// The peer is gone or was told to go: no more input is looked at.
     pub ended: bool,
     /// Bytes of output that the shard's sum counts for it.
@@ -66,6 +68,7 @@ impl Conn {
             waiting: false,
             stopped: false,
             leaving: false,
+            over_soft_us: None,
             ended: false,
             counted: 0,
             last_us: now_us,

@@ -90,8 +90,10 @@ impl Journal {
 /// How the process speaks and dies.
 fn voice(journal: &Arc<Journal>) -> Voice {
     let (say, die) = (Arc::clone(journal), Arc::clone(journal));
+    let levels = Arc::clone(journal);
     Voice {
         say: Box::new(move |level, text| say.say(level, text)),
+        level: Box::new(move |level| levels.log.set_level(level)),
         die: Box::new(move |text| {
             die.warn(text);
             die.flush();
@@ -137,6 +139,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let _lock = DirLock::take(&config.dir)
         .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
     let sockets = listen::open(config)?;
+    write_pid_file(config, journal);
     let shards = shard_count(config);
     let disks = Arc::new(open_disks(config)?);
     let mut random = Random::from_system();
@@ -173,6 +176,9 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let running = threads.start(start, sockets)?;
     announce(config, journal);
     let ends = stop::wait(running, &global, &order, journal)?;
+    if let Some(path) = &config.pidfile {
+        let _ = std::fs::remove_file(path);
+    }
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
@@ -249,6 +255,15 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
         os: process::os(),
         system_memory: process::system_memory(),
         log_sync_method: "growing".to_owned(),
+    }
+}
+
+/// Scripts find the process by it; the server itself does not need it.
+fn write_pid_file(config: &Config, journal: &Journal) {
+    if let Some(path) = &config.pidfile
+        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        journal.warn(&format!("Failed to write PID file {}: {error}", path.display()));
     }
 }
 
@@ -340,8 +355,8 @@ mod tests {
             let log = log::open(None, LogLevel::Notice, 1, Zone::default()).expect("opens");
             end_at_panic(&Arc::new(Journal { log, clock: SystemClock::default() }));
             let named = std::thread::Builder::new().name("shard-7".into());
-            let thread =
-                named.spawn(|| panic!("it holds: {:?}", "a client's bytes")).expect("spawns");
+            let secret = String::from_utf8(b"a client's \xff".to_vec());
+            let thread = named.spawn(move || secret.expect("it holds")).expect("spawns");
             let _ = thread.join();
             return;
         }
@@ -353,6 +368,6 @@ mod tests {
         let said = String::from_utf8_lossy(&run.stderr);
         assert!(!run.status.success(), "it went on: {said}");
         assert!(said.contains("thread shard-7 panicked at src/server/boot.rs"), "{said}");
-        assert!(said.contains("it holds") && !said.contains("client's bytes"), "{said}");
+        assert!(said.contains("it holds") && !said.contains("Utf8Error"), "{said}");
     }
 }

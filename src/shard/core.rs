@@ -484,6 +484,7 @@ impl Shard {
                 send(key, reply);
             }
             self.account(&mut conn);
+            self.enforce_output_limit(&mut conn);
             // A peer that has ended its stream still gets what it asked for.
             let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
             if leaves && conn.output.is_empty() && !conn.ended {
@@ -518,6 +519,31 @@ impl Shard {
         conn.blocked = false;
         if !conn.input.is_empty() {
             self.go_on(conn);
+        }
+    }
+
+    /// `client-output-buffer-limit`: a client that does not read what it asked for is sent away.
+    fn enforce_output_limit(&mut self, conn: &mut Conn) {
+        let limit = self.config.output_limit_normal;
+        let len = conn.output.len() as u64;
+        if limit.hard == 0 && limit.soft == 0 {
+            return;
+        }
+        let now = self.now.mono_us;
+        if limit.soft == 0 || len < limit.soft {
+            conn.over_soft_us = None;
+        }
+        let since = match limit.soft {
+            0 => None,
+            soft if len < soft => None,
+            _ => Some(*conn.over_soft_us.get_or_insert(now)),
+        };
+        let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
+        if !conn.ended && (limit.hard > 0 && len >= limit.hard || long) {
+            conn.ended = true;
+            self.stats().output_buffer_disconnections.add(1);
+            // Due at once, and so in front of all deadlines.
+            self.leaving.insert(0, (now, conn.key));
         }
     }
 

@@ -16,6 +16,8 @@ pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 pub struct Voice {
     /// Says a line to the operator.
     pub say: Say,
+    /// Sets the least weight of a line that is written.
+    pub level: Box<dyn Fn(LogLevel) + Send + Sync>,
     /// Says the last line before the process ends.
     pub die: Box<dyn Fn(&str) + Send + Sync>,
 }
@@ -121,6 +123,7 @@ impl Global {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let next = config.changed(pairs)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
+        (self.voice.level)(next.loglevel);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
         Ok(())

@@ -14,7 +14,7 @@ use crate::shard::core::Shard;
 const INPUT_TOTAL: usize = 64 << 20;
 /// Where those that were stopped first are closed: what the kernel had received before a
 /// connection was stopped comes all the same.
-const INPUT_MAX: usize = 2 * INPUT_TOTAL;
+const INPUT_MAX: usize = INPUT_TOTAL + INPUT_TOTAL / 2;
 /// What each may hold however many there are, in bytes.
 const SHARE_MIN: usize = 4 << 10;
 /// How long the favoured connection may say nothing, in microseconds.

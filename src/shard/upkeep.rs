@@ -290,6 +290,11 @@ impl Shard {
         round.min(log).min(parked).min(gathering).min(crammed)
     }
 
+    /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.
+    pub fn polling(&self) -> (u64, u64) {
+        (self.now.mono_us, self.config.busy_poll_usec)
+    }
+
     /// Says that this shard is about to block; false when something waits already.
     pub fn sleep(&self) -> bool {
         self.order.inbox(self.id).sleep()
