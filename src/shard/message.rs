@@ -39,8 +39,8 @@ pub enum Message {
         /// Where the lease's reply goes.
         to: ReplyTo,
     },
-    /// The flush policy has become stricter: adopt it, and say so by [`Message::LeaseReleased`] once
-    /// everything executed before is durable and released.
+    /// The flush policy has become stricter: adopt it, and say so by [`Message::LeaseReleased`]
+    /// once everything executed before is durable and released.
     Stricter {
         /// Where the word goes.
         to: ReplyTo,
