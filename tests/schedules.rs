@@ -66,6 +66,7 @@ impl Drop for Server {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "whoever gets the child waits for it")]
 fn spawn(port: u16, dir: &Path, shards: usize, fsync: &str) -> Child {
     let log = std::fs::File::create(dir.join("log")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_ringstone"))

@@ -6,6 +6,7 @@ pub mod glob;
 pub mod limits;
 pub mod long_double;
 pub mod lzf;
+pub mod memory;
 pub mod number;
 pub mod random;
 pub mod sync;

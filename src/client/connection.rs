@@ -23,6 +23,12 @@ pub struct Conn {
     pub blocked: bool,
     /// The next request has to wait for what is under way.
     pub held: bool,
+    /// Listed among the connections that wait until less is with other shards.
+    pub crowded: bool,
+    /// Not received from because the shard holds too much input that is not complete.
+    pub crammed: bool,
+    /// Bytes of input that the shard's sum counts for it.
+    pub counted_input: usize,
     /// Listed among the connections whose output changed this turn.
     pub dirty: bool,
     /// Listed among the connections with input to go on with.
@@ -33,6 +39,8 @@ pub struct Conn {
     pub stopped: bool,
     /// The peer has ended its stream and is closed once its requests are answered.
     pub leaving: bool,
+    /// Since when its output is over the soft limit, in monotonic microseconds.
+    pub over_soft_us: Option<u64>,
     /// The peer is gone or was told to go: no more input is looked at.
     pub ended: bool,
     /// Bytes of output that the shard's sum counts for it.
@@ -52,11 +60,15 @@ impl Conn {
             targets: 0,
             blocked: false,
             held: false,
+            crowded: false,
+            crammed: false,
+            counted_input: 0,
             dirty: false,
             again: false,
             waiting: false,
             stopped: false,
             leaving: false,
+            over_soft_us: None,
             ended: false,
             counted: 0,
             last_us: now_us,

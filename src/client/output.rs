@@ -34,6 +34,11 @@ pub struct Remote {
     pub commands: Vec<Merged>,
     /// The parts' replies, by part.
     pub parts: Vec<Option<(Reply, Vec<Checkpoint>)>>,
+    /// Bytes that the requests take and the replies will presumably take; counts until all are
+    /// here.
+    pub estimate: usize,
+    /// Bytes of the replies that are here.
+    pub bytes: usize,
 }
 
 /// How one command of a batch gets its reply.
@@ -65,9 +70,15 @@ impl Remote {
     /// Takes a part's replies; true when it was the last.
     pub fn arrive(&mut self, part: usize, reply: Reply, ends: Vec<Checkpoint>) -> bool {
         assert!(self.parts[part].is_none(), "a part answers once");
+        self.bytes += reply.len();
         self.parts[part] = Some((reply, ends));
         self.missing -= 1;
         self.missing == 0
+    }
+
+    /// Bytes this counts for in its connection's output.
+    fn cost(&self) -> usize {
+        if self.missing > 0 { self.estimate.max(self.bytes) } else { self.bytes }
     }
 
     /// Puts the replies of a complete batch together.
@@ -179,6 +190,8 @@ pub struct Output {
     pub slots: VecDeque<Slot>,
     /// Bytes of held replies.
     held_bytes: usize,
+    /// Bytes that batches count for.
+    remote_bytes: usize,
     /// Batches that are not complete.
     remotes: usize,
     /// A send is in flight, of this many bytes.
@@ -186,9 +199,9 @@ pub struct Output {
 }
 
 impl Output {
-    /// Bytes of replies not yet sent.
+    /// Bytes of replies not yet sent, those under way from other shards as far as can be told.
     pub fn len(&self) -> usize {
-        self.ready.len() + self.held_bytes + self.sending.unwrap_or(0)
+        self.ready.len() + self.held_bytes + self.remote_bytes + self.sending.unwrap_or(0)
     }
 
     /// True when nothing waits, is ready or is in flight.
@@ -220,6 +233,7 @@ impl Output {
     /// Appends a batch.
     pub fn push_remote(&mut self, remote: Remote) {
         self.remotes += usize::from(remote.missing > 0);
+        self.remote_bytes += remote.cost();
         self.slots.push_back(Slot::Remote(Box::new(remote)));
     }
 
@@ -229,12 +243,16 @@ impl Output {
         self.remotes -= 1;
     }
 
-    /// The batch `id`, while it is incomplete or waits its turn.
-    pub fn remote_mut(&mut self, id: u64) -> Option<&mut Remote> {
-        self.slots.iter_mut().find_map(|slot| match slot {
+    /// Changes the batch `id`, while it is incomplete or waits its turn.
+    pub fn change_remote<R>(&mut self, id: u64, f: impl FnOnce(&mut Remote) -> R) -> Option<R> {
+        let remote = self.slots.iter_mut().find_map(|slot| match slot {
             Slot::Remote(remote) if remote.id == id => Some(&mut **remote),
             _ => None,
-        })
+        })?;
+        self.remote_bytes -= remote.cost();
+        let result = f(remote);
+        self.remote_bytes += remote.cost();
+        Some(result)
     }
 
     /// Moves what may leave into `ready`: held replies up to `release`, complete batches.
@@ -251,6 +269,7 @@ impl Output {
                     self.ready.append(reply);
                 }
                 Some(Slot::Remote(mut remote)) => {
+                    self.remote_bytes -= remote.cost();
                     remote.finish(&mut self.ready);
                 }
                 None => return,

@@ -463,8 +463,8 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
     if !command.subcommands.is_empty()
         && let Some(word) = args.get(1)
     {
-        let wanted =
-            |c: &&Command| c.name[command.name.len() + 1..].as_bytes().eq_ignore_ascii_case(word);
+        let behind = command.name.len() + 1;
+        let wanted = |c: &&Command| c.name.as_bytes()[behind..].eq_ignore_ascii_case(word);
         match command.subcommands.iter().find(wanted) {
             Some(sub) => command = sub,
             None => return Err(unknown_subcommand(command, word)),

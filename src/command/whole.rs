@@ -73,7 +73,9 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let mut dirty = 1;
     ctx.spaces.each(|space| {
         space.counters.dirty += std::mem::take(&mut dirty);
-        if first == second {
+        // Two that hold nothing stay as they are, and tell what emptied each: when that is all
+        // there is, no cut follows that replies could wait for.
+        if first == second || space.dbs[first].is_empty() && space.dbs[second].is_empty() {
             return;
         }
         let (one, other) = (&space.dbs[first], &space.dbs[second]);
@@ -92,6 +94,21 @@ mod tests {
 
     use crate::command::harness::World;
     use crate::keyspace::watch::WatchFlag;
+
+    #[test]
+    fn empty_databases_go_on_telling_what_emptied_them() {
+        let mut w = World::new();
+        w.run("SET a 1");
+        w.run("DEL a");
+        let stamps = |w: &World| {
+            let space = w.spaces.iter().flatten().find(|s| s.dbs[0].last_stamp() > 0);
+            space.map(|s| (s.dbs[0].last_stamp(), s.dbs[1].last_stamp()))
+        };
+        let before = stamps(&w);
+        assert!(before.is_some());
+        w.run("SWAPDB 0 1");
+        assert_eq!(stamps(&w), before);
+    }
 
     #[test]
     fn flush() {

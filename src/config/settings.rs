@@ -122,7 +122,15 @@ pub struct Settings {
     pub accept_unimplemented: bool,
 }
 
+/// A log is long when it has this many times `auto-aof-rewrite-min-size`.
+const LONG_LOG: u64 = 16;
+
 impl Settings {
+    /// Size from which on a log is called long, in bytes.
+    pub fn log_long(&self) -> u64 {
+        LONG_LOG.saturating_mul(self.auto_aof_rewrite_min_size)
+    }
+
     /// Reads the fields out of the texts of the table. Texts have been parsed before, so a field
     /// that does not fit its type is a bug of the table.
     pub(crate) fn from_texts<'a>(text: &dyn Fn(&str) -> &'a [u8]) -> Settings {

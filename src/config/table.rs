@@ -2,7 +2,7 @@
 //!
 //! Every directive of Redis 7.2 has a row, so that a stock `redis.conf` parses and `CONFIG GET`
 //! answers for it; a row says whether the directive has an effect here. Values are kept as text in
-//! the form `CONFIG GET` prints; [`Kind::parse`] makes that form out of what a user wrote.
+//! the form `CONFIG GET` prints; `Kind::parse` makes that form out of what a user wrote.
 
 use crate::config::value;
 

@@ -5,6 +5,11 @@
 
 use crate::base::number::write_i64;
 
+/// A command at least this long, in bytes, makes room for itself at once.
+const LONG: usize = 64 << 10;
+/// Room that is made behind a long command, in bytes: its frame's head will go in front, in place.
+const FRAME_ROOM: usize = 512;
+
 /// The payload that has been produced and not yet framed.
 #[derive(Debug)]
 pub struct Effects {
@@ -149,7 +154,15 @@ impl Effects {
         }
     }
 
+    /// Makes room for a long command at once: growing behind its bytes would copy them again.
+    fn make_room(&mut self, bytes: usize) {
+        if bytes > LONG {
+            self.buf.reserve(bytes + FRAME_ROOM);
+        }
+    }
+
     fn command(&mut self, parts: &[&[u8]]) {
+        self.make_room(parts.iter().map(|part| part.len() + 16).sum::<usize>() + 16);
         self.buf.push(b'*');
         write_i64(&mut self.buf, parts.len() as i64);
         self.buf.extend_from_slice(b"\r\n");
@@ -176,6 +189,7 @@ impl Effects {
         if self.enabled {
             self.put_preface();
             self.select(db);
+            self.make_room(resp.len());
             self.buf.extend_from_slice(resp);
         }
     }

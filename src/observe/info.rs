@@ -492,6 +492,7 @@ fn ringstone(v: &View<'_>, out: &mut String) {
             Flush::EverySecond => "everysec",
             Flush::No => "no",
         },
+        "log_is_long": u8::from(v.s.registry.log_size() > config.log_long()),
         "log_frames": t.log_frames,
         "log_bytes": t.log_bytes,
         "log_syncs": t.log_syncs,

@@ -1,7 +1,7 @@
 //! A histogram of durations that its writer fills without locks and anyone can read.
 //!
-//! Buckets are log-linear: [`SUB`] of equal width for each doubling, so a value is known within
-//! 1/[`SUB`] of itself. Longer values than the last bucket's count as the last.
+//! Buckets are log-linear: `SUB` of equal width for each doubling, so a value is known within
+//! 1/`SUB` of itself. Longer values than the last bucket's count as the last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

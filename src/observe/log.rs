@@ -4,7 +4,7 @@
 //!
 //! Process id, role, local time, weight (`.` debug, `-` verbose, `*` notice, `#` warning), text.
 //! Lines are written by a thread of their own, so that a shard never waits for a terminal or a
-//! disk; when more than [`QUEUE_MAX`] wait, further ones are dropped, and a
+//! disk; when more than `QUEUE_MAX` wait, further ones are dropped, and a
 //! later line says how many. Times are UTC unless another [`Zone`] is given.
 
 use std::io::{self, Write};

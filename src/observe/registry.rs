@@ -200,6 +200,11 @@ impl Registry {
         }
     }
 
+    /// Bytes of all log files that count.
+    pub fn log_size(&self) -> u64 {
+        self.log_base_size.load(Ordering::Relaxed) + self.totals().log_size
+    }
+
     /// Bytes in use: data, clients' buffers, log buffers, and what the start took.
     pub fn used_memory(&self, totals: &Totals) -> u64 {
         totals.data_memory

@@ -484,7 +484,7 @@ impl<'v> Inspection<'_, 'v> {
     /// up to the file's end, beyond where the frame should have ended: what a stock server leaves
     /// that has loaded a torn log and gone on in it. Nothing a crash leaves reads like that: behind
     /// a frame another one begins, and a lost block with that border in it reads as zeros, which
-    /// are no command. They may stand in a `#` line, though, which then goes on in a later frame.
+    /// are no command. They may stand inside a line, though, which then goes on in a later frame.
     fn continued(&self, line: &Line, scan: &Scan) -> Result<bool, RecoveryError> {
         let (file, start) = (&line.file, scan.end.offset);
         let mut bytes = [0; HEAD_MAX];
@@ -500,8 +500,8 @@ impl<'v> Inspection<'_, 'v> {
         if bytes[..got].starts_with(b"#R") {
             return Ok(false);
         }
-        let mut reader =
-            PlainReader::open(self.volume, file, payload, scan.len).map_err(self.log_error())?;
+        let reader = PlainReader::open(self.volume, file, payload, scan.len);
+        let mut reader = reader.map_err(self.log_error())?.strict();
         let mut selects = false;
         loop {
             let ended = match reader.next_command() {
@@ -514,7 +514,7 @@ impl<'v> Inspection<'_, 'v> {
                 Ok(None) => true,
                 Err(error) => matches!(error.fault, Fault::Truncated),
             };
-            return Ok(ended && selects && !reader.passed_zeros() && reader.whole() > should_end);
+            return Ok(ended && selects && reader.whole() > should_end);
         }
     }
 

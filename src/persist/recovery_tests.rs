@@ -257,24 +257,29 @@ fn a_frame_that_another_server_cut_and_continued_is_not_cut_again() {
 fn a_block_lost_over_a_border_is_no_other_servers_work() {
     let mut log = LogFile::new(1, 0);
     log.command(&["RPUSH", "k", "0"]).command(&["SELECT", "1"]);
-    let from = log.next();
-    log.entry(3, 1, &[]).command(&["RPUSH", "k", "1"]).frame(0, 0);
+    let mark = log.next() + 1;
+    log.entry(3, 1, &[]);
+    let length = log.next() + 7;
+    log.command(&["RPUSH", "k", "1"]).frame(0, 0);
     log.command(&["SELECT", "0"]);
-    let to = log.next();
+    let command = log.next();
     log.command(&["RPUSH", "k", "2"]).command(&["SELECT", "1"]).command(&["RPUSH", "k", "3"]);
     log.frame(0, 0);
-    // From behind the `#` of the mark to the line end of a command in the next frame.
     let offset = |pos: u64| {
         let (offset, start) = log.borders.iter().rfind(|b| b.1 <= pos).unwrap();
         let head = log.bytes[*offset as usize..].iter().position(|&b| b == b'\n').unwrap();
         *offset as usize + head + 1 + (pos - start) as usize
     };
-    let (from, to) = (offset(from) + 1, offset(to) - 3);
-    log.bytes[from..to].fill(0);
-    let (volume, _) = directory(&[log]);
-    let data = MemVolume::default();
-    let plan = look(&volume, &data, "new");
-    assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
+    // From behind the `#` of a mark, or the `$5\r` of a command, into the next frame: up to the line
+    // end in front of a command there, or to the `$5` in one.
+    for (from, to) in [(mark, command - 2), (length - 1, command - 2), (length, command + 4)] {
+        let mut torn = log.clone();
+        torn.bytes[offset(from)..offset(to)].fill(0);
+        let (volume, _) = directory(&[torn]);
+        let data = MemVolume::default();
+        let plan = look(&volume, &data, "new");
+        assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
+    }
 }
 
 #[test]

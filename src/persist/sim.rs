@@ -163,7 +163,7 @@ struct Reported {
     sync_failed: bool,
 }
 
-/// The medium; clones are handles on the same one. It is its own blocking [`Volume`].
+/// The medium; clones are handles on the same one. It is its own blocking `Volume`.
 #[derive(Clone, Debug)]
 pub struct SimMedium {
     state: Arc<Mutex<State>>,
@@ -670,7 +670,10 @@ impl State {
         }
         loss.names = total - kept;
         self.names.clone_from(&self.durable_names);
+        // Files on different parts of a medium fare differently.
+        let uneven = random.one_in(2);
         for file in self.inodes.values_mut() {
+            let keep = if uneven { [0, 4, 8][random.below(3) as usize] } else { keep };
             let lost = file.lose_power(keep, random);
             loss.blocks.kept += lost.kept;
             loss.blocks.lost += lost.lost;

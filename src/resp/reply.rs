@@ -40,6 +40,11 @@ impl Reply {
         self.buf.len() + self.shared_len
     }
 
+    /// Bytes of that which were copied, and are not shared with anybody.
+    pub fn copied_len(&self) -> usize {
+        self.buf.len()
+    }
+
     /// True when nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.buf.is_empty() && self.shared.is_empty()

@@ -15,6 +15,7 @@ use crate::observe::log::{self, Log, Zone};
 use crate::observe::process;
 use crate::observe::registry::{Facts, Listener, hex_id};
 use crate::persist::aof::manifest::Manifest;
+use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
@@ -89,8 +90,10 @@ impl Journal {
 /// How the process speaks and dies.
 fn voice(journal: &Arc<Journal>) -> Voice {
     let (say, die) = (Arc::clone(journal), Arc::clone(journal));
+    let levels = Arc::clone(journal);
     Voice {
         say: Box::new(move |level, text| say.say(level, text)),
+        level: Box::new(move |level| levels.log.set_level(level)),
         die: Box::new(move |text| {
             die.warn(text);
             die.flush();
@@ -136,6 +139,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let _lock = DirLock::take(&config.dir)
         .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
     let sockets = listen::open(config)?;
+    write_pid_file(config, journal);
     let shards = shard_count(config);
     let disks = Arc::new(open_disks(config)?);
     let mut random = Random::from_system();
@@ -159,8 +163,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let voice = voice(journal);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
-    let usage = process::usage().rss;
-    global.registry.startup_memory.store(usage, Ordering::Relaxed);
+    note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
     let clock = SystemClock::default();
     let start = |shard: usize| Start {
@@ -172,7 +175,10 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     };
     let running = threads.start(start, sockets)?;
     announce(config, journal);
-    let ends = stop::wait(&running, &global, &order, journal)?;
+    let ends = stop::wait(running, &global, &order, journal)?;
+    if let Some(path) = &config.pidfile {
+        let _ = std::fs::remove_file(path);
+    }
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
@@ -250,6 +256,23 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
         system_memory: process::system_memory(),
         log_sync_method: "growing".to_owned(),
     }
+}
+
+/// Scripts find the process by it; the server itself does not need it.
+fn write_pid_file(config: &Config, journal: &Journal) {
+    if let Some(path) = &config.pidfile
+        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        journal.warn(&format!("Failed to write PID file {}: {error}", path.display()));
+    }
+}
+
+/// What the log and the process take before the first client comes, for INFO.
+fn note_sizes(global: &Global, disks: &Disks) {
+    let files: Vec<String> = global.manifest().lines.iter().map(|l| l.file.clone()).collect();
+    let sizes = files.iter().filter_map(|file| disks.log.len(file).ok());
+    global.registry.log_base_size.store(sizes.sum(), Ordering::Relaxed);
+    global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
 }
 
 /// What is loaded when nothing is logged: a lone dump, if there is one.
@@ -332,7 +355,7 @@ mod tests {
             let log = log::open(None, LogLevel::Notice, 1, Zone::default()).expect("opens");
             end_at_panic(&Arc::new(Journal { log, clock: SystemClock::default() }));
             let named = std::thread::Builder::new().name("shard-7".into());
-            let secret: Result<(), &str> = Err("a client's bytes");
+            let secret = String::from_utf8(b"a client's \xff".to_vec());
             let thread = named.spawn(move || secret.expect("it holds")).expect("spawns");
             let _ = thread.join();
             return;
@@ -345,6 +368,6 @@ mod tests {
         let said = String::from_utf8_lossy(&run.stderr);
         assert!(!run.status.success(), "it went on: {said}");
         assert!(said.contains("thread shard-7 panicked at src/server/boot.rs"), "{said}");
-        assert!(said.contains("it holds") && !said.contains("client's bytes"), "{said}");
+        assert!(said.contains("it holds") && !said.contains("Utf8Error"), "{said}");
     }
 }

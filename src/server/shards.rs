@@ -72,7 +72,7 @@ pub struct Threads {
 /// Shard threads that serve.
 pub struct Running {
     /// Tells of each thread that has ended.
-    pub ends: std::cell::RefCell<tokio::sync::mpsc::UnboundedReceiver<End>>,
+    pub ends: tokio::sync::mpsc::UnboundedReceiver<End>,
     /// How many there are.
     pub shards: usize,
 }
@@ -88,6 +88,7 @@ pub fn pins(wanted: bool, shards: usize) -> Vec<Option<usize>> {
     cores.into_iter().take(shards).map(Some).collect()
 }
 
+#[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
 /// Starts the threads and waits until each has loaded its share of `steps`.
 pub fn spawn(
     config: &Config,
@@ -151,7 +152,7 @@ impl Threads {
             sent.map_err(|_| vec!["a shard thread has died".to_owned()])?;
         }
         self.wait_ready()?;
-        Ok(Running { shards: self.starts.len(), ends: self.ends.into() })
+        Ok(Running { shards: self.starts.len(), ends: self.ends })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::shard::order::Order;
 /// Waits until the process is told to stop and every shard has come to rest; gives where their
 /// logs ended. This is the control thread: a tokio-uring runtime that handles signals.
 pub fn wait(
-    running: &Running,
+    mut running: Running,
     global: &Global,
     order: &Order<Message>,
     journal: &Journal,
@@ -25,10 +25,9 @@ pub fn wait(
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut ends = Vec::new();
-        let mut channel = running.ends.borrow_mut();
         while ends.len() < running.shards {
             let name = tokio::select! {
-                end = channel.recv() => {
+                end = running.ends.recv() => {
                     match end {
                         Some(end) => ends.push(end),
                         None => return Err(io::Error::other("a shard thread has died")),

@@ -8,10 +8,20 @@ use crate::client::output::{Merged, Remote};
 use crate::command::{Args, Command, Merge, OwnedRequest};
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
-use crate::shard::message::{Call, Item, Job, Message, ReplyTo, Watched};
+use crate::shard::message::{Call, Item, Job, JobDone, Message, ReplyTo, Watched};
 
 /// Most commands of one batch; what follows goes into the next turn's.
 pub const BATCH_MAX: usize = 1024;
+
+/// The part of a split command for one shard: the shard, its words, the places of its keys.
+type Group<'a> = (usize, SmallVec<[&'a [u8]; 8]>, Vec<u32>);
+
+/// Arguments that may be with other shards at once, on behalf of one shard. Their replies are not
+/// known before they come back: this many times the longest value that is copied into a reply
+/// (16 KiB) is what they can take if nothing is known of them.
+const WORDS_MAX: usize = 4096;
+/// Most that a reply is presumed to take, in bytes: longer values are shared, not copied.
+const REPLY_MEAN_MAX: usize = crate::resp::reply::SHARE_MIN;
 
 /// A batch under construction.
 #[derive(Debug, Default)]
@@ -20,9 +30,18 @@ pub struct Batch {
     commands: Vec<Merged>,
     /// Shards where a command over several shards could write.
     participants: u64,
+    /// Parts of commands that other shards execute, their arguments, and bytes of these.
+    items: usize,
+    words: usize,
+    bytes: usize,
 }
 
 impl Batch {
+    /// True when it holds no command.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
     /// Number of commands.
     pub fn len(&self) -> usize {
         self.commands.len()
@@ -36,7 +55,21 @@ impl Batch {
         }
     }
 
+    /// Arguments of its requests.
+    pub fn words(&self) -> usize {
+        self.words
+    }
+
+    /// Bytes it will take until its replies are sent, if each takes `reply`.
+    pub fn estimate(&self, reply: usize) -> usize {
+        self.bytes + self.items * reply
+    }
+
     fn item(&mut self, shard: usize, item: Item) -> (usize, usize) {
+        let (words, bytes) = item.weight();
+        self.items += 1;
+        self.words += words;
+        self.bytes += bytes;
         let part = match self.parts.iter().position(|p| p.0 == shard) {
             Some(part) => part,
             None => {
@@ -77,7 +110,7 @@ impl Batch {
     ) {
         let step = key_step(command);
         let keys: Vec<usize> = command.key_positions(args.len()).collect();
-        let mut groups: Vec<(usize, SmallVec<[&[u8]; 8]>, Vec<u32>)> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for (place, &at) in keys.iter().enumerate() {
             let shard = shard_of(&args[at], shards);
             let group = match groups.iter().position(|g| g.0 == shard) {
@@ -143,6 +176,8 @@ impl Shard {
     /// stands behind every entry that an earlier batch of the connection stands behind.
     pub(super) fn dispatch(&mut self, conn: &mut Conn, batch: Batch) {
         let id = self.name();
+        let estimate = batch.estimate(self.reply_mean);
+        self.words_out += batch.words;
         let targets = batch.parts.iter().fold(0u64, |set, p| set | 1 << p.0);
         let plain = (conn.targets | targets).count_ones() == 1;
         conn.targets |= targets;
@@ -151,10 +186,11 @@ impl Shard {
                 1 => batch.participants,
                 _ => 0,
             };
+            let words = items.iter().map(|item| item.weight().0).sum();
             let job = Job {
                 entry: 0,
                 participants,
-                to: ReplyTo { shard: self.id, conn: conn.key, batch: id, part },
+                to: ReplyTo { shard: self.id, conn: conn.key, batch: id, part, words },
                 resp3: conn.session.resp3,
                 now: self.now,
                 items,
@@ -169,14 +205,55 @@ impl Shard {
             self.pushes.push(Push::Entry { writers: batch.participants, parts });
         }
         let parts = (0..missing).map(|_| None).collect();
-        conn.output.push_remote(Remote { id, missing, commands: batch.commands, parts });
+        let commands = batch.commands;
+        conn.output.push_remote(Remote { id, missing, commands, parts, estimate, bytes: 0 });
+        self.account(conn);
         self.mark_dirty(conn);
+    }
+
+    /// The replies of a part have come back.
+    pub(super) fn part_done(&mut self, done: JobDone) {
+        self.words_out -= done.to.words;
+        // A large reply counts at once and is forgotten slowly.
+        let mean = done.reply.copied_len() / done.ends.len().max(1);
+        self.reply_mean = mean.min(REPLY_MEAN_MAX).max(self.reply_mean - self.reply_mean / 16);
+        self.arrived(done.to, |remote| remote.arrive(done.to.part, done.reply, done.ends));
+    }
+
+    /// Whether a command for another shard has to wait because so much is with other shards. The
+    /// connection is then gone on with by [`Shard::run_again`], or when what it has out itself has
+    /// come back.
+    pub(super) fn is_crowded(&mut self, conn: &mut Conn, batch: &Option<Batch>) -> bool {
+        let words = self.words_out + batch.as_ref().map_or(0, Batch::words);
+        if words < WORDS_MAX {
+            return false;
+        }
+        if !self.is_out(conn, batch) && !conn.crowded {
+            conn.crowded = true;
+            self.crowded.push_back(conn.key);
+        }
+        true
+    }
+
+    /// Goes on with connections that waited until less is with other shards.
+    pub(super) fn run_crowded(&mut self) {
+        while self.words_out < WORDS_MAX
+            && let Some(key) = self.crowded.pop_front()
+        {
+            if let Some(mut conn) = self.take_conn(key) {
+                conn.crowded = false;
+                self.consume(&mut conn, b"");
+                self.put_conn(conn);
+            }
+        }
     }
 
     /// Something of batch `to` came back; `take` puts it in and says whether it was the last.
     pub(super) fn arrived(&mut self, to: ReplyTo, take: impl FnOnce(&mut Remote) -> bool) {
         let Some(mut conn) = self.take_conn(to.conn) else { return };
-        if conn.output.remote_mut(to.batch).is_some_and(take) {
+        let last = conn.output.change_remote(to.batch, take);
+        self.account(&mut conn);
+        if last == Some(true) {
             conn.output.completed();
             if !conn.output.has_remote() {
                 self.came_back(&mut conn);

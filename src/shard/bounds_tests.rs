@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
@@ -50,7 +51,11 @@ impl Bench {
     fn new(connections: usize, config: &[(&str, &str)]) -> Bench {
         let pairs: Vec<_> = config.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let config = Config::new(Path::new("/data")).changed(&pairs).expect("a good config");
-        let voice = Voice { say: Box::new(|_, _| {}), die: Box::new(|text| panic!("{text}")) };
+        let voice = Voice {
+            say: Box::new(|_, _| {}),
+            level: Box::new(|_| {}),
+            die: Box::new(|text| panic!("{text}")),
+        };
         let order: Arc<Order<Message>> = Arc::new(Order::new(SHARDS, 1));
         let flush = policy(config.appendfsync);
         let facts = Facts::default();
@@ -108,6 +113,24 @@ impl Bench {
         }
     }
 
+    /// Turns of all shards while flushes stall.
+    fn settle_without_flushes(&mut self) {
+        for _ in 0..10 {
+            for shard in 0..SHARDS {
+                self.turn(shard, &[], true);
+                let waiting = std::mem::take(&mut self.disks[shard].waiting);
+                let flushes = |op: &DiskOp| match op {
+                    DiskOp::Write { sync, .. } => *sync,
+                    op => matches!(op, DiskOp::Sync { .. }),
+                };
+                let (stay, go): (VecDeque<_>, _) = waiting.into_iter().partition(|w| flushes(&w.1));
+                self.disks[shard].waiting = go;
+                self.disk_goes_on(shard);
+                self.disks[shard].waiting.extend(stay);
+            }
+        }
+    }
+
     /// Turns of all shards, with disks that work, until nothing more happens.
     fn settle(&mut self) {
         for _ in 0..50 {
@@ -122,28 +145,29 @@ impl Bench {
 /// `k2` lives on the first of two shards, `k0` on the second.
 #[test]
 fn a_stalled_disk_stops_writes_and_not_reads() {
-    let mut bench = Bench::new(2, &[("appendfsync", "always")]);
+    const SETS: usize = 200;
+    let mut bench = Bench::new(SETS + 1, &[("appendfsync", "always")]);
     for name in ["k2", "k0"] {
         let value = "v".repeat(1 << 20);
         let set = format!("*3\r\n$3\r\nSET\r\n$2\r\n{name}\r\n${}\r\n{value}\r\n", value.len());
         let home = usize::from(name == "k0");
-        for _ in 0..200 {
-            bench.turn(0, &[(0, set.as_bytes())], true);
+        for client in 0..SETS {
+            bench.turn(0, &[(client, set.as_bytes())], true);
             bench.turn(1, &[], true);
         }
         let held: usize = bench.disks[home].waiting.iter().map(|(_, op)| op_len(op)).sum();
         let waiting = bench.shards[home].space.as_ref().unwrap().effects.pending().len();
         assert!((60 << 20..80 << 20).contains(&(held + waiting)), "{held} + {waiting}");
         // What nobody has written to is readable, here and there.
-        bench.turn(0, &[(1, b"SELECT 5\r\nGET k2\r\nGET k0\r\n")], true);
+        bench.turn(0, &[(SETS, b"SELECT 5\r\nGET k2\r\nGET k0\r\n")], true);
         bench.turn(1, &[], true);
         bench.turn(0, &[], true);
-        assert_eq!(bench.told[1], b"+OK\r\n$-1\r\n$-1\r\n");
-        bench.told[1].clear();
+        assert_eq!(bench.told[SETS], b"+OK\r\n$-1\r\n$-1\r\n");
+        bench.told[SETS].clear();
         bench.settle();
-        let answered = bench.told[0].split(|b| *b == b'\n').filter(|l| **l == *b"+OK\r").count();
-        assert_eq!(answered, 200, "all goes on when the disk does");
-        bench.told[0].clear();
+        let answered = bench.told.iter().filter(|told| **told == b"+OK\r\n").count();
+        assert_eq!(answered, SETS, "all goes on when the disk does");
+        bench.told.iter_mut().for_each(Vec::clear);
     }
 }
 
@@ -163,4 +187,154 @@ fn garbage_keeps_no_shard_awake_whose_data_is_elsewhere() {
     assert!(!bench.shards[0].is_busy());
     bench.shards[0].space = space;
     assert!(bench.shards[0].is_busy());
+}
+
+#[test]
+fn replies_from_elsewhere_are_bounded_before_they_are_here() {
+    const CLIENTS: usize = 100;
+    let mut bench = Bench::new(CLIENTS + 1, &[("appendfsync", "no")]);
+    let set = format!("SET k0 {}\r\n", "v".repeat(15_000));
+    bench.turn(0, &[(CLIENTS, set.as_bytes())], true);
+    bench.settle();
+    assert_eq!(bench.told[CLIENTS], b"+OK\r\n");
+    let gets = "GET k0\r\n".repeat(200);
+    let received: Vec<(usize, &[u8])> = (0..CLIENTS).map(|i| (i, gets.as_bytes())).collect();
+    bench.turn(0, &received, false);
+    for _ in 0..20 {
+        bench.turn(1, &[], false);
+        bench.turn(0, &[], false);
+    }
+    let held: usize = bench.shards[0].conns().map(|c| c.output.len()).sum();
+    let told: usize = bench.told.iter().map(Vec::len).sum();
+    assert!(held < 80 << 20 && told <= held, "{held}");
+    assert_eq!(held, bench.shards[0].output_bytes);
+    // Everybody reads: everybody gets all.
+    for index in 0..CLIENTS {
+        if bench.shards[0].conn(key(index)).unwrap().output.sending.is_some() {
+            bench.shards[0].sent(key(index), true);
+        }
+    }
+    (0..30).for_each(|_| bench.settle());
+    let all = 200 * (15_000 + 10);
+    let short = (0..CLIENTS).filter(|i| bench.told[*i].len() != all).count();
+    assert_eq!(short, 0);
+    assert_eq!((bench.shards[0].output_bytes, bench.shards[0].words_out), (0, 0));
+}
+
+#[test]
+fn always_is_promised_when_every_log_is_durable() {
+    for lines in ["CONFIG SET appendfsync always", "MULTI|CONFIG SET appendfsync always|EXEC"] {
+        for more in ["", "|GET k2", "|GET k0"] {
+            let mut bench = Bench::new(2, &[("appendfsync", "everysec")]);
+            bench.turn(0, &[(0, b"SET k2 1\r\nSET k0 1\r\n")], true);
+            bench.settle_without_flushes();
+            assert_eq!(bench.told[0], b"+OK\r\n+OK\r\n");
+            let lines = lines.replace("|EXEC", &format!("{more}|EXEC"));
+            let lines = format!("{}\r\n", lines.replace('|', "\r\n"));
+            bench.turn(0, &[(1, lines.as_bytes())], true);
+            bench.settle_without_flushes();
+            let last = |bench: &Bench| bench.told[1].len();
+            let queued = lines.matches("\r\n").count().saturating_sub(2);
+            let told = ["", "+OK\r\n"][usize::from(queued > 0)].len() + queued * 9;
+            assert_eq!(last(&bench), told, "{lines}: told too early");
+            let before = last(&bench);
+            bench.disk_goes_on(0);
+            bench.settle_without_flushes();
+            assert_eq!(last(&bench), before, "the other shard is not durable yet");
+            bench.settle();
+            assert!(last(&bench) > before, "{lines}");
+            for log in bench.shards.iter().map(|s| s.log.as_ref().unwrap()) {
+                assert_eq!(log.durable(), log.release());
+            }
+        }
+    }
+}
+
+/// The memory of a long value's frame is that of its effect: nothing as long again is asked for.
+#[test]
+fn a_long_write_is_copied_once_for_the_log() {
+    let mut bench = Bench::new(1, &[("appendfsync", "no")]);
+    let value = "v".repeat(8 << 20);
+    let set = format!("*3\r\n$3\r\nSET\r\n$2\r\nk2\r\n${}\r\n{value}\r\n", value.len());
+    let shard = &mut bench.shards[0];
+    shard.begin_turn(bench.now);
+    shard.input(key(0), set.as_bytes());
+    let effect = shard.space.as_ref().unwrap().effects.pending().as_ptr();
+    shard.end_turn(&mut bench.disks[0], &mut |_, _| {});
+    let Some((_, DiskOp::Write { data, .. })) = bench.disks[0].waiting.front() else {
+        panic!("nothing is written");
+    };
+    assert_eq!(data.as_ptr(), effect);
+    assert!(data.capacity() < value.len() + (1 << 20), "{}", data.capacity());
+    assert!(data.starts_with(b"#R1 ") && data.ends_with(b"vv\r\n"));
+}
+
+#[test]
+fn requests_that_never_end_are_bounded_and_a_long_value_gets_through() {
+    const CLIENTS: usize = 2_000;
+    const CHUNK: usize = 4_096;
+    let mut bench = Bench::new(CLIENTS + 1, &[]);
+    let shard = &mut bench.shards[0];
+    shard.global.connections[0].store(CLIENTS + 1, Ordering::Relaxed);
+    let mut now = bench.now;
+    let mut stopped = vec![false; CLIENTS + 1];
+    let step = |shard: &mut Shard, stopped: &mut [bool], from: usize, data: &[u8]| {
+        if !stopped[from] {
+            shard.input(key(from), data);
+            stopped[from] = shard.stop_if_piled(key(from), 64 << 10);
+        }
+        !stopped[from]
+    };
+    for _ in 0..15 {
+        (0..CLIENTS).for_each(|client| {
+            step(shard, &mut stopped, client, &[b'x'; CHUNK]);
+        });
+    }
+    let sum = |shard: &Shard| shard.conns().map(|c| c.input.len()).sum::<usize>();
+    assert_eq!(sum(shard), shard.input_bytes);
+    assert!(sum(shard) < (64 << 20) + CLIENTS * CHUNK + CHUNK, "{}", sum(shard));
+    // One that means well, while the others wait.
+    let mut value = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16777216\r\n".to_vec();
+    value.resize(value.len() + (16 << 20), b'v');
+    value.extend_from_slice(b"\r\n");
+    let mut chunks = value.chunks(16 << 10).peekable();
+    let mut turns = 0;
+    while chunks.peek().is_some() {
+        now.mono_us += 1_000;
+        shard.begin_turn(now);
+        if !stopped[CLIENTS] {
+            step(shard, &mut stopped, CLIENTS, chunks.next().unwrap());
+        }
+        shard.housekeep();
+        for key in shard.take_resumed() {
+            stopped[key.index as usize] = false;
+        }
+        turns += 1;
+        assert!(turns < 30_000, "it does not get through");
+    }
+    assert!(shard.conn(key(CLIENTS)).unwrap().input.is_empty());
+    (0..=CLIENTS).for_each(|client| shard.disconnect(key(client)));
+    assert_eq!(shard.input_bytes, 0);
+}
+
+/// What the kernel has received before a connection is stopped comes all the same.
+#[test]
+fn bursts_beyond_the_bound_end_the_oldest() {
+    const CLIENTS: usize = 4_000;
+    let mut bench = Bench::new(CLIENTS, &[]);
+    let shard = &mut bench.shards[0];
+    shard.global.connections[0].store(CLIENTS, Ordering::Relaxed);
+    let mut closed = Vec::new();
+    for client in 0..CLIENTS {
+        shard.input(key(client), &[b'x'; 60_000]);
+        shard.stop_if_piled(key(client), 64 << 10);
+        if client % 100 == 99 {
+            shard.housekeep();
+            closed.extend(shard.take_closing());
+        }
+    }
+    let held: usize = shard.conns().map(|c| c.input.len()).sum();
+    assert!(held <= 96 << 20, "{held}");
+    assert!(!closed.is_empty() && !closed.contains(&key(CLIENTS - 1)));
+    assert!(shard.conn(key(0)).unwrap().input.len() == 60_000, "it was within the bound");
 }

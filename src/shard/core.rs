@@ -41,9 +41,10 @@ use crate::shard::cut::{CutLead, CutPart};
 use crate::shard::execute::Meter;
 use crate::shard::gather::Gather;
 use crate::shard::global::Global;
+use crate::shard::intake::Favoured;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
-use crate::shard::message::Message;
+use crate::shard::message::{Message, ReplyTo};
 use crate::shard::order::Order;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
@@ -78,6 +79,10 @@ pub struct Shard {
     pub(super) replies: Vec<(usize, Message)>,
     /// Replies for other shards that wait for the release point.
     pub(super) held: Vec<(u64, usize, Message)>,
+    /// Words that wait until the log is durable, and released, to a position.
+    pub(super) following: Vec<(u64, ReplyTo)>,
+    /// The command that runs has made the flush policy stricter.
+    pub(super) tightened: bool,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -104,8 +109,26 @@ pub struct Shard {
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
     pub(super) output_bytes: usize,
+    /// Arguments of requests that are with other shards.
+    pub(super) words_out: usize,
+    /// What a reply of another shard takes, in bytes, as far as can be told.
+    pub(super) reply_mean: usize,
+    /// Connections that wait until less is with other shards.
+    pub(super) crowded: VecDeque<ConnKey>,
+    /// Most that `output_bytes` was since memory was given back.
+    pub(super) output_peak: usize,
+    /// Of the global count, how often memory was given back here.
+    pub(super) given_back: u64,
+    /// Bytes of input that is kept for all connections.
+    pub(super) input_bytes: usize,
+    /// Connections with too much of it, which are not received from.
+    pub(super) crammed: VecDeque<ConnKey>,
+    /// The one of them that is received from all the same.
+    pub(super) favoured: Option<Favoured>,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
+    /// Size of the log when its length was last complained of, in bytes.
+    pub(super) long_log_said: u64,
     /// When the next commit starts.
     pub(super) gather: Gather,
     /// Until when it waits for more, in monotonic microseconds.
@@ -178,6 +201,8 @@ impl Shard {
             pushes: Vec::new(),
             replies: Vec::new(),
             held: Vec::new(),
+            following: Vec::new(),
+            tightened: false,
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -190,7 +215,16 @@ impl Shard {
             leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
+            words_out: 0,
+            reply_mean: 64,
+            crowded: VecDeque::new(),
+            output_peak: 0,
+            given_back: 0,
+            input_bytes: 0,
+            crammed: VecDeque::new(),
+            favoured: None,
             next_round_us: 0,
+            long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
             meter: Meter::default(),
@@ -240,7 +274,7 @@ impl Shard {
     }
 
     /// A client has ended its stream, as `nc` does behind its last line: it is closed once all it
-    /// has asked for is answered, or [`LEAVING_US`] later.
+    /// has asked for is answered, or `LEAVING_US` later.
     pub fn leave(&mut self, key: ConnKey) {
         let Some(mut conn) = self.take_conn(key) else { return };
         conn.leaving = true;
@@ -262,6 +296,7 @@ impl Shard {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
             self.output_bytes -= conn.counted;
+            self.input_bytes -= conn.counted_input;
         }
     }
 
@@ -284,7 +319,9 @@ impl Shard {
     /// Puts it back.
     pub(super) fn put_conn(&mut self, mut conn: Box<Conn>) {
         let index = conn.key.index as usize;
-        if conn.stopped && !self.must_wait(&conn) {
+        self.input_bytes = self.input_bytes + conn.input.len() - conn.counted_input;
+        conn.counted_input = conn.input.len();
+        if conn.stopped && !conn.crammed && !self.must_wait(&conn) {
             conn.stopped = false;
             self.resumed.push(conn.key);
         }
@@ -350,7 +387,7 @@ impl Shard {
         match message {
             Message::Job(_) | Message::Lease(_) => unreachable!("entries go to the FIFO"),
             Message::Done(done) => {
-                self.arrived(done.to, |remote| remote.arrive(done.to.part, done.reply, done.ends));
+                self.part_done(*done);
             }
             Message::Grant { entry, lease, shard, space } => {
                 self.granted(entry, lease, shard, space);
@@ -360,6 +397,7 @@ impl Shard {
                 remote.missing -= 1;
                 remote.missing == 0
             }),
+            Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Cut(step) => self.cut_step(step),
             Message::Adopt(socket) => self.adoptions.push(socket),
@@ -390,6 +428,7 @@ impl Shard {
                 self.put_conn(conn);
             }
         }
+        self.run_crowded();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
                 if let Some(mut conn) = self.take_conn(key) {
@@ -445,6 +484,7 @@ impl Shard {
                 send(key, reply);
             }
             self.account(&mut conn);
+            self.enforce_output_limit(&mut conn);
             // A peer that has ended its stream still gets what it asked for.
             let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
             if leaves && conn.output.is_empty() && !conn.ended {
@@ -479,6 +519,31 @@ impl Shard {
         conn.blocked = false;
         if !conn.input.is_empty() {
             self.go_on(conn);
+        }
+    }
+
+    /// `client-output-buffer-limit`: a client that does not read what it asked for is sent away.
+    fn enforce_output_limit(&mut self, conn: &mut Conn) {
+        let limit = self.config.output_limit_normal;
+        let len = conn.output.len() as u64;
+        if limit.hard == 0 && limit.soft == 0 {
+            return;
+        }
+        let now = self.now.mono_us;
+        if limit.soft == 0 || len < limit.soft {
+            conn.over_soft_us = None;
+        }
+        let since = match limit.soft {
+            0 => None,
+            soft if len < soft => None,
+            _ => Some(*conn.over_soft_us.get_or_insert(now)),
+        };
+        let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
+        if !conn.ended && (limit.hard > 0 && len >= limit.hard || long) {
+            conn.ended = true;
+            self.stats().output_buffer_disconnections.add(1);
+            // Due at once, and so in front of all deadlines.
+            self.leaving.insert(0, (now, conn.key));
         }
     }
 

@@ -26,6 +26,8 @@
 //! A cut takes one position: the new generation begins one behind the old one's end, and what tells
 //! of the cut waits for that position.
 
+use std::sync::atomic::Ordering;
+
 use crate::base::random::Random;
 use crate::client::Conn;
 use crate::command::{Args, Command, OwnedRequest, Route};
@@ -212,6 +214,7 @@ impl Shard {
             coordinator,
             name: shard_file_name(name, first + shard as i64, shard),
             seed: random.next_u64(),
+            anew: empty,
         };
         let files: Vec<_> = (0..spaces.len()).map(|s| file(s, &mut self.random)).collect();
         assert!(self.cut_lead.is_none(), "one cut at a time");
@@ -329,7 +332,10 @@ impl Shard {
                 let log = self.log.as_mut().expect("a cut has a log");
                 let id = part.created.expect("its file was created");
                 let seed = part.file.seed;
-                let old = log.file().id;
+                let LogFile { id: old, offset: len, .. } = *log.file();
+                if !part.file.anew {
+                    self.global.registry.log_base_size.fetch_add(len, Ordering::Relaxed);
+                }
                 log.resume(LogFile { id, seed, sum: seed, offset: 0 }, part.start);
                 self.old_files.push(old);
                 self.move_release();
@@ -440,6 +446,9 @@ impl Shard {
             LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
         };
         if step == LeadStep::SyncDir {
+            if lead.empty {
+                self.global.registry.log_base_size.store(0, Ordering::Relaxed);
+            }
             let manifest = lead.manifest.take().expect("planned");
             self.global.set_manifest(manifest);
             for shard in 0..self.order.shards() {

@@ -73,8 +73,11 @@ impl Server for Shard {
     }
 
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        let before = self.global.config().appendfsync;
         self.global.change_config(pairs)?;
         self.refresh_settings();
+        let now = self.config.appendfsync;
+        self.tightened |= now == Flush::Always && before != now && self.log.is_some();
         Ok(())
     }
 

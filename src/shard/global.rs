@@ -9,10 +9,15 @@ use crate::observe::Registry;
 use crate::observe::registry::Facts;
 use crate::persist::aof::manifest::Manifest;
 
+/// Says a line of the given weight.
+pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+
 /// How the process speaks and dies; handed in, so that a simulation can listen.
 pub struct Voice {
     /// Says a line to the operator.
-    pub say: Box<dyn Fn(LogLevel, &str) + Send + Sync>,
+    pub say: Say,
+    /// Sets the least weight of a line that is written.
+    pub level: Box<dyn Fn(LogLevel) + Send + Sync>,
     /// Says the last line before the process ends.
     pub die: Box<dyn Fn(&str) + Send + Sync>,
 }
@@ -50,6 +55,8 @@ pub struct Global {
     pub connections: Vec<AtomicUsize>,
     /// The next client's id.
     pub next_client: AtomicU64,
+    /// Grows when shards are to give freed memory back to the system.
+    pub give_backs: AtomicU64,
     /// Counters for INFO.
     pub registry: Registry,
     /// Grows with every CONFIG RESETSTAT.
@@ -94,6 +101,7 @@ impl Global {
             clients: AtomicUsize::new(0),
             connections: zeros(),
             next_client: AtomicU64::new(1),
+            give_backs: AtomicU64::new(0),
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
             voice,
@@ -115,6 +123,7 @@ impl Global {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let next = config.changed(pairs)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
+        (self.voice.level)(next.loglevel);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
         Ok(())

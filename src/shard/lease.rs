@@ -68,11 +68,13 @@ impl Shard {
     /// Asks for the keyspaces of `targets`; the connection waits.
     pub(super) fn start_lease(&mut self, conn: &mut Conn, targets: u64, work: Work) {
         let lease = self.name();
-        let to = ReplyTo { shard: self.id, conn: conn.key, batch: lease, part: 0 };
+        let to = ReplyTo { shard: self.id, conn: conn.key, batch: lease, part: 0, words: 0 };
         let missing = targets.count_ones() as usize;
         conn.blocked = true;
         conn.targets |= targets;
-        conn.output.push_remote(Remote { id: lease, missing, commands: vec![], parts: vec![] });
+        let (commands, parts) = (vec![], vec![]);
+        let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0 };
+        conn.output.push_remote(remote);
         self.mark_dirty(conn);
         let spaces = (0..self.shards()).map(|_| None).collect();
         self.leases.insert(lease, Lease { to, work, spaces, missing });
@@ -127,10 +129,16 @@ impl Shard {
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         #[cfg(test)]
         crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
-        if let Some(conn) = &mut conn
-            && let Some(remote) = conn.output.remote_mut(lease.to.batch)
-        {
-            remote.commands = vec![Merged::Ready(out)];
+        let followers = if self.tightened { self.shards() } else { 0 };
+        if self.tightened {
+            self.spread_stricter(lease.to);
+        }
+        if let Some(conn) = &mut conn {
+            conn.output.change_remote(lease.to.batch, |remote| {
+                remote.missing += followers;
+                remote.bytes = out.len();
+                remote.commands = vec![Merged::Ready(out)];
+            });
         }
         if let Some(conn) = conn {
             self.put_conn(conn);

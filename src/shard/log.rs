@@ -192,6 +192,11 @@ impl LogWriter {
         self.appended
     }
 
+    /// Position behind everything gathered.
+    pub fn gathered(&self) -> u64 {
+        self.appended + (self.backlog.len() + self.behind.len()) as u64
+    }
+
     /// Whether writes fail at present.
     pub fn is_failing(&self) -> bool {
         self.failing
@@ -282,17 +287,28 @@ impl LogWriter {
             written: self.written,
             prev: self.file.sum,
         };
-        let mut data = Vec::with_capacity(HEAD_MAX + payload.len());
-        let sum = head.encode(&mut data, self.file.seed, &payload);
-        data.extend_from_slice(&payload);
         self.appended += payload.len() as u64;
-        if payload.capacity() <= 1 << 20 {
-            self.spare = payload;
-            self.spare.clear();
-        }
+        let (data, sum) = self.frame(&head, payload);
         let len = data.len();
         self.in_flight = Some(InFlight { end: self.appended, retry: None, len, sum, sync: false });
         self.submit(disk, data);
+    }
+
+    /// A frame's bytes and its checksum. A small payload's buffer is kept to be filled again; a
+    /// large one becomes the frame, since memory as large again would take long to come by.
+    fn frame(&mut self, head: &FrameHead, mut payload: Vec<u8>) -> (Vec<u8>, u64) {
+        if payload.capacity() > 1 << 20 {
+            let mut line = Vec::with_capacity(HEAD_MAX);
+            let sum = head.encode(&mut line, self.file.seed, &payload);
+            payload.splice(0..0, line);
+            return (payload, sum);
+        }
+        let mut data = Vec::with_capacity(HEAD_MAX + payload.len());
+        let sum = head.encode(&mut data, self.file.seed, &payload);
+        data.extend_from_slice(&payload);
+        self.spare = payload;
+        self.spare.clear();
+        (data, sum)
     }
 
     fn submit(&mut self, disk: &mut impl Disk, data: Vec<u8>) {

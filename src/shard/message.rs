@@ -33,9 +33,16 @@ pub enum Message {
     },
     /// A keyspace, home to its owner.
     Return(Box<Return>),
-    /// The owner has released everything a lease's reply tells of its data.
+    /// The owner has released everything a lease's reply tells of its data, or has followed a
+    /// stricter policy.
     LeaseReleased {
         /// Where the lease's reply goes.
+        to: ReplyTo,
+    },
+    /// The flush policy has become stricter: adopt it, and say so by [`Message::LeaseReleased`]
+    /// once everything executed before is durable and released.
+    Stricter {
+        /// Where the word goes.
         to: ReplyTo,
     },
     /// Entries have settled: look at the release point again.
@@ -57,6 +64,8 @@ pub struct ReplyTo {
     pub batch: u64,
     /// The part of the batch.
     pub part: usize,
+    /// Arguments of its requests: what it counts for among those with other shards.
+    pub words: usize,
 }
 
 /// Commands of one batch for one shard, in program order.
@@ -90,6 +99,23 @@ pub enum Item {
     },
     /// WATCH of these keys.
     Watch(Watched),
+}
+
+impl Item {
+    /// Its arguments and their bytes.
+    pub fn weight(&self) -> (usize, usize) {
+        let of = |request: &OwnedRequest| (request.len(), request.size());
+        match self {
+            Item::Run(call) => of(&call.request),
+            Item::Exec { calls, .. } => calls.iter().fold((1, 0), |(words, bytes), call| {
+                let (w, b) = of(&call.request);
+                (words + w, bytes + b)
+            }),
+            Item::Watch(watched) => {
+                (watched.keys.len(), watched.keys.iter().map(|(_, key)| key.len()).sum())
+            }
+        }
+    }
 }
 
 /// A command with its arguments.
@@ -160,6 +186,8 @@ pub struct CutFile {
     pub name: String,
     /// The seed of its checksums.
     pub seed: u64,
+    /// The manifest starts anew: no older file counts any more.
+    pub anew: bool,
 }
 
 /// Steps of a cut between its coordinator and the shards.

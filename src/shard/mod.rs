@@ -21,6 +21,7 @@ pub mod face;
 pub mod gather;
 pub mod global;
 pub mod inbox;
+pub mod intake;
 pub mod lease;
 pub mod log;
 pub mod message;

@@ -2,12 +2,14 @@
 //! marks that carry causality between logs.
 
 use crate::client::Conn;
+use crate::client::output::{Merged, Remote};
 use crate::persist::aof::format::write_seen_mark;
 use crate::persist::disk::{Disk, DiskDone};
+use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::log::Outcome;
-use crate::shard::message::Message;
+use crate::shard::message::{Message, ReplyTo};
 
 /// Bytes that may wait for a shard's log behind the frame in flight; one command may exceed it.
 /// A disk that stalls must not make the server take in what it cannot get rid of.
@@ -48,6 +50,57 @@ impl Shard {
         if moved {
             self.released();
         }
+        self.followed();
+    }
+
+    /// The policy has become `always`: what is executed from here on is told of when it is durable.
+    /// What was executed before may have been told of already, and has to be durable first.
+    pub(super) fn follow_stricter(&mut self, to: ReplyTo) {
+        self.refresh_settings();
+        let end = match (&self.space, &self.log) {
+            (_, None) => 0,
+            (Some(space), _) => space.effects.end(),
+            (None, Some(log)) => log.gathered(),
+        };
+        self.following.push((end, to));
+        self.followed();
+    }
+
+    fn followed(&mut self) {
+        let Some(log) = &self.log else { return };
+        let reached = log.durable().min(log.release());
+        let replies = &mut self.replies;
+        self.following.retain(|&(end, to)| {
+            if end <= reached {
+                replies.push((to.shard, Message::LeaseReleased { to }));
+            }
+            end > reached
+        });
+    }
+
+    /// Puts the reply of a command that made the policy stricter in its place: it leaves when every
+    /// shard has followed. The connection waits.
+    pub(super) fn tell_when_followed(&mut self, conn: &mut Conn, reply: Reply) {
+        let id = self.name();
+        let (missing, bytes) = (self.shards(), reply.len());
+        let commands = vec![Merged::Ready(reply)];
+        conn.blocked = true;
+        let parts = vec![];
+        conn.output.push_remote(Remote { id, missing, commands, parts, estimate: 0, bytes });
+        self.spread_stricter(ReplyTo {
+            shard: self.id,
+            conn: conn.key,
+            batch: id,
+            part: 0,
+            words: 0,
+        });
+        self.mark_dirty(conn);
+    }
+
+    /// Tells every shard that the policy has become stricter; each answers to `to`.
+    pub(super) fn spread_stricter(&mut self, to: ReplyTo) {
+        self.tightened = false;
+        self.replies.extend((0..self.order.shards()).map(|s| (s, Message::Stricter { to })));
     }
 
     fn released(&mut self) {

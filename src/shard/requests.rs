@@ -63,7 +63,7 @@ impl Shard {
         if conn.input.wants_big() {
             return;
         }
-        if conn.blocked || self.paused.is_some() || self.is_full(conn) {
+        if conn.blocked || self.paused.is_some() || self.is_full(conn, &None) {
             conn.input.buf.extend_from_slice(chunk);
             if self.paused.is_some() {
                 self.go_on(conn);
@@ -90,9 +90,10 @@ impl Shard {
     }
 
     /// Whether so much is outstanding that the connection must wait before it asks for more.
-    pub(super) fn is_full(&self, conn: &Conn) -> bool {
+    pub(super) fn is_full(&self, conn: &Conn, batch: &Option<Batch>) -> bool {
         let max = if self.output_bytes > OUTPUT_TOTAL { OUTPUT_MIN } else { OUTPUT_MAX };
-        conn.output.len() > max
+        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.reply_mean));
+        conn.output.len() + batch > max
     }
 
     fn check_input_limit(&mut self, conn: &mut Conn) {
@@ -117,7 +118,7 @@ impl Shard {
                 peeked = at + self.prefetch(conn.session.db, &bytes[at..]).max(1);
             }
             self.account(conn);
-            if conn.blocked || conn.session.closing || self.is_full(conn) {
+            if conn.blocked || conn.session.closing || self.is_full(conn, &batch) {
                 break;
             }
             if batch.as_ref().is_some_and(|b: &Batch| b.len() >= BATCH_MAX) {
@@ -270,6 +271,10 @@ impl Shard {
                 }
                 let mut out = Reply::new(conn.session.resp3);
                 self.run_session(&mut conn.session, command, code, args, &mut out);
+                if self.tightened {
+                    self.tell_when_followed(conn, out);
+                    return Taken::Yes;
+                }
                 self.tell(conn, batch, |to| to.append(out));
                 Taken::Yes
             }
@@ -354,9 +359,13 @@ impl Shard {
             return self.cut_command(conn, batch, command, args);
         }
         let targets = self.targets(command, route, args);
+        let direct = targets == 1 << self.id && !self.is_out(conn, batch);
+        if !direct && self.is_crowded(conn, batch) {
+            return Taken::NotYet;
+        }
         if targets.count_ones() == 1 {
             let shard = targets.trailing_zeros() as usize;
-            if shard == self.id && !self.is_out(conn, batch) {
+            if direct {
                 self.run_here(conn, |around, space, db, out| {
                     around.run_one(space, db, command, code, args, out)
                 });

@@ -30,6 +30,8 @@ pub struct Tick {
     /// Listeners, on the shard that accepts.
     listeners: Vec<u32>,
     stopping: bool,
+    /// When something last happened, in monotonic microseconds.
+    active_us: u64,
 }
 
 enum Received {
@@ -58,6 +60,7 @@ impl Tick {
             sends: Vec::new(),
             listeners,
             stopping: false,
+            active_us: 0,
         }
     }
 
@@ -144,6 +147,7 @@ impl Tick {
 
     fn reap(&mut self) {
         while let Some(event) = self.ring.next_event() {
+            self.active_us = self.shard.polling().0;
             match event {
                 Event::Accepted { conn, .. } => self.accepted(conn),
                 Event::AcceptFailed { error, .. } => {
@@ -198,8 +202,14 @@ impl Tick {
         }
     }
 
+    /// Whether to look again at once although nothing is there: `busy-poll-usec`.
+    fn polls(&self) -> bool {
+        let (now, poll) = self.shard.polling();
+        poll > 0 && now.saturating_sub(self.active_us) < poll
+    }
+
     fn wait(&mut self) -> Wait {
-        if self.shard.is_busy() {
+        if self.shard.is_busy() || self.polls() {
             return Wait::No;
         }
         if !self.shard.sleep() {

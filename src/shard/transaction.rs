@@ -148,7 +148,7 @@ impl Shard {
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
         let direct = here && !plan.cut && !self.is_out(conn, batch);
-        if !direct && !elsewhere && self.is_out(conn, batch) {
+        if !direct && (!elsewhere && self.is_out(conn, batch) || self.is_crowded(conn, batch)) {
             return false;
         }
         if plan.cut && !self.begin_cut(conn) {
@@ -231,6 +231,9 @@ impl Shard {
             }
         }
         self.space = Some(space);
+        if self.tightened {
+            return self.tell_when_followed(conn, out);
+        }
         self.run_here(conn, |_, _, _, to| {
             to.append(out);
             tag

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use crate::base::memory;
 use crate::client::{Conn, ConnKey};
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
@@ -16,6 +17,9 @@ const ROUND_US: u64 = 100_000;
 const EXPIRE_BUDGET: usize = 400;
 /// Entries freed per turn when there is garbage.
 const FREE_BUDGET: usize = 2_000;
+
+/// Output that, once it is gone, is worth giving its memory back to the system, in bytes.
+const GIVE_BACK_MIN: usize = 16 << 20;
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
@@ -97,6 +101,11 @@ impl Shard {
         self.global.clients.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Connections of this shard.
+    pub(super) fn connections(&self) -> usize {
+        self.global.connections[self.id].load(Ordering::Relaxed)
+    }
+
     /// Id of a new client, and whether it need not authenticate.
     pub fn new_client(&self) -> (u64, bool) {
         self.stats().connections_received.add(1);
@@ -108,10 +117,15 @@ impl Shard {
     pub fn stop_if_piled(&mut self, key: ConnKey, limit: usize) -> bool {
         let paused = self.paused.is_some();
         let Some(conn) = self.conn(key) else { return false };
-        let waits = paused || self.must_wait(conn);
-        let stop = waits && !conn.stopped && conn.input.len() > limit;
+        let waits = (paused || self.must_wait(conn)) && conn.input.len() > limit;
+        let crams = self.crams(conn);
+        let stop = (waits || crams) && !conn.stopped;
         if stop && let Some(conn) = self.conn_mut(key) {
             conn.stopped = true;
+            conn.crammed = crams;
+            if crams {
+                self.crammed.push_back(key);
+            }
         }
         stop
     }
@@ -119,7 +133,7 @@ impl Shard {
     /// Whether a connection's input has to wait. Whatever ends that takes the connection out and
     /// puts it back, which is where it is received from again.
     pub(super) fn must_wait(&self, conn: &Conn) -> bool {
-        conn.blocked || conn.again || conn.held || self.is_full(conn)
+        conn.blocked || conn.again || conn.held || self.is_full(conn, &None)
     }
 
     /// Connections that may be received from again.
@@ -139,16 +153,32 @@ impl Shard {
             }
             self.global.set_memory(self.id, space.memory());
         }
+        self.pick_favoured();
         if now >= self.next_round_us {
             // Many keys past their expiry are worth a round every few milliseconds.
             self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
             self.refresh_settings();
             self.refresh_stats();
             self.end_idle();
+            self.give_memory_back();
             self.publish();
             if self.id == 0 {
+                self.warn_of_long_log();
                 self.global.registry.sample(self.now);
             }
+        }
+    }
+
+    /// Says that the log has grown long, once for each doubling.
+    fn warn_of_long_log(&mut self) {
+        let size = self.global.registry.log_size();
+        if size > self.config.log_long() && size >= 2 * self.long_log_said {
+            self.long_log_said = size;
+            self.warn(&format!(
+                "The log has grown to {} MiB. This version cannot rewrite it: what is deleted or \
+                 written over stays in it and is replayed at the next start.",
+                size >> 20
+            ));
         }
     }
 
@@ -213,6 +243,22 @@ impl Shard {
         }
     }
 
+    /// What bursts of output took goes back to the system once they are over: on every shard,
+    /// since what one frees another may have allocated.
+    fn give_memory_back(&mut self) {
+        let asked = &self.global.give_backs;
+        self.output_peak = self.output_peak.max(self.output_bytes);
+        if self.output_peak > GIVE_BACK_MIN && self.output_bytes < self.output_peak / 4 {
+            self.output_peak = 0;
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+        let asked = asked.load(Ordering::Relaxed);
+        if asked != self.given_back {
+            self.given_back = asked;
+            memory::give_back();
+        }
+    }
+
     fn end_idle(&mut self) {
         let timeout = u64::from(self.config.timeout) * 1_000_000;
         if timeout == 0 {
@@ -240,7 +286,13 @@ impl Shard {
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
-        round.min(log).min(parked).min(gathering)
+        let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
+        round.min(log).min(parked).min(gathering).min(crammed)
+    }
+
+    /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.
+    pub fn polling(&self) -> (u64, u64) {
+        (self.now.mono_us, self.config.busy_poll_usec)
     }
 
     /// Says that this shard is about to block; false when something waits already.
@@ -311,7 +363,7 @@ impl Shard {
     }
 
     fn is_at_rest(&self) -> bool {
-        let effects = self.space.as_ref().is_none_or(|s: &Box<Keyspace>| !s.effects.is_empty());
+        let effects = self.space.as_ref().is_none_or(|s| !s.effects.is_empty());
         let log = self.log.as_ref().is_none_or(|l| l.is_clean() && l.durable() == l.appended());
         !effects
             && log
@@ -319,6 +371,7 @@ impl Shard {
             && self.paused.is_none()
             && self.leases.is_empty()
             && self.held.is_empty()
+            && self.following.is_empty()
             && self.cut.is_none()
             && self.cut_lead.is_none()
             && !self.is_busy()

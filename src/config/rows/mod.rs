@@ -4,7 +4,7 @@ pub mod accepted;
 
 use crate::base::limits::SHARDS_MAX;
 use crate::config::table::Kind::*;
-use crate::config::table::{Directive, row};
+use crate::config::table::{Directive, known, row};
 
 /// Greatest value of a C `int`, Redis' bound for many directives.
 pub const INT_MAX: i64 = i32::MAX as i64;
@@ -54,7 +54,7 @@ pub static EFFECTIVE: &[Directive] = &[
     row("dir", Dir, ".", "Working directory: data files live here and relative paths start here.")
         .protected()
         .fixed(),
-    row("hz", Hz, "10", "How often per second background work looks for something."),
+    known("hz", Hz, "10", "How often per second background work looks for something."),
     row(
         "loglevel",
         Enum(&["debug", "verbose", "notice", "warning", "nothing"]),
@@ -63,10 +63,10 @@ pub static EFFECTIVE: &[Directive] = &[
     ),
     row("logfile", Text, "", "File to log to; empty: standard output.").immutable(),
     row("pidfile", Text, "", "File to write the process id to.").immutable(),
-    row("shutdown-timeout", Int(0, INT_MAX), "10", "Seconds a stop waits for slow readers."),
+    known("shutdown-timeout", Int(0, INT_MAX), "10", "Seconds a stop waits for slow readers."),
     // Memory and expiry.
     row("maxmemory", Memory(0, u64::MAX), "0", "Bytes of data above which writes are refused."),
-    row("active-expire-effort", Int(1, 10), "1", "Effort spent on finding expired keys."),
+    known("active-expire-effort", Int(1, 10), "1", "Effort spent on finding expired keys."),
     // The log.
     row("appendonly", Bool, "yes", "Whether writes are logged. Redis' own default is `no`.")
         .fixed(),
@@ -90,7 +90,7 @@ pub static EFFECTIVE: &[Directive] = &[
     .protected()
     .fixed(),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
-    row("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
+    known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
     row(
         "auto-aof-rewrite-min-size",
         Memory(0, LONG_MAX),

@@ -361,8 +361,7 @@ pub struct PlainReader<'v> {
     multi: Option<u64>,
     /// End of the last command that stands outside of any open transaction.
     whole: u64,
-    /// A `#` line held a zero byte.
-    zeros: bool,
+    manner: Manner,
 }
 
 impl<'v> PlainReader<'v> {
@@ -372,7 +371,14 @@ impl<'v> PlainReader<'v> {
         let window = Window::open(volume, file, from)?;
         let end = end.min(window.len());
         let (args, pending, multi) = (Vec::new(), 0, None);
-        Ok(PlainReader { window, end, args, pending, multi, whole: from, zeros: false })
+        let manner = Manner::Lenient;
+        Ok(PlainReader { window, end, args, pending, multi, whole: from, manner })
+    }
+
+    /// Takes only what a server writes, not all that Redis' loader takes for it: zeros that a lost
+    /// block left inside a line are then a fault.
+    pub fn strict(self) -> Self {
+        PlainReader { manner: Manner::Strict, ..self }
     }
 
     /// The next command; `None` at the end. The end inside a command or an open transaction is
@@ -380,8 +386,9 @@ impl<'v> PlainReader<'v> {
     pub fn next_command(&mut self) -> Result<Option<PlainCommand<'_>>, LogError> {
         self.window.skip(self.pending as u64);
         self.pending = 0;
+        let strict = self.manner == Manner::Strict;
         loop {
-            let item = next_item(&mut self.window, self.end, Manner::Lenient, &mut self.args);
+            let item = next_item(&mut self.window, self.end, self.manner, &mut self.args);
             let item = match item {
                 // Redis reads a `#` line without its newline as the end, and so do we.
                 Err(LogError { fault: Fault::Truncated, .. })
@@ -399,7 +406,10 @@ impl<'v> PlainReader<'v> {
                     };
                 }
                 Some(Item::Note { len }) => {
-                    self.zeros |= self.window.peek(len)?.contains(&0);
+                    if strict && self.window.peek(len)?.contains(&0) {
+                        let fault = Fault::Format("a zero byte in a line");
+                        return Err(self.window.error(self.window.offset(), fault));
+                    }
                     self.window.skip(len as u64);
                 }
                 Some(Item::Command { len }) => {
@@ -419,12 +429,6 @@ impl<'v> PlainReader<'v> {
                 }
             }
         }
-    }
-
-    /// Whether a `#` line read so far held a zero byte: nobody writes such a line, but a block that
-    /// was lost may lie in it.
-    pub fn passed_zeros(&self) -> bool {
-        self.zeros
     }
 
     /// Offset behind the last command read that stands outside of any open transaction.

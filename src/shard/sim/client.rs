@@ -52,6 +52,8 @@ pub struct Client {
     pub received: Vec<u8>,
     db: usize,
     shards: usize,
+    /// What a WATCH looks at whose transaction comes with the next requests, and its shards.
+    watching: Option<(Vec<Look>, u64)>,
 }
 
 /// Bytes to send, with the requests in them.
@@ -60,6 +62,8 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// In order.
     pub requests: Vec<Request>,
+    /// The policy of flushing changes.
+    pub reconfigures: bool,
 }
 
 type Words = Vec<Vec<u8>>;
@@ -71,19 +75,37 @@ fn words(text: &str) -> Words {
 impl Client {
     /// A client that has just connected.
     pub fn new(home: usize, key: ConnKey, shards: usize) -> Self {
-        Client { home, key, waiting: VecDeque::new(), received: Vec::new(), db: 0, shards }
+        let (waiting, received, watching) = Default::default();
+        Client { home, key, waiting, received, db: 0, shards, watching }
     }
 
     /// Some requests, sent in one go.
     pub fn pipeline(&mut self, random: &mut Random, next_id: &mut u64) -> Batch {
-        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new() };
+        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new(), reconfigures: false };
+        if let Some((watched, shards)) = self.watching.take() {
+            self.transaction(random, next_id, &mut batch, watched, shards);
+        }
         for _ in 0..1 + random.below(4) {
             match random.below(20) {
-                0..=2 => self.transaction(random, next_id, &mut batch),
+                0 => self.transaction(random, next_id, &mut batch, Vec::new(), 0),
+                1..=2 => {
+                    let (watched, shards) = self.watch(random, next_id, &mut batch);
+                    if random.one_in(2) {
+                        self.watching = Some((watched, shards));
+                        break;
+                    }
+                    self.transaction(random, next_id, &mut batch, watched, shards);
+                }
                 3 => {
                     let db = random.below(DATABASES as u64) as usize;
                     self.push(&mut batch, &words(&format!("SELECT {db}")), next_id);
                     self.db = db;
+                }
+                4 if random.one_in(20) => {
+                    let policy = ["always", "everysec", "no"][random.below(3) as usize];
+                    let set = format!("CONFIG SET appendfsync {policy}");
+                    self.push(&mut batch, &words(&set), next_id);
+                    batch.reconfigures = true;
                 }
                 _ => {
                     let command = command(random, *next_id, self.shards);
@@ -94,24 +116,35 @@ impl Client {
         batch
     }
 
-    /// [WATCH] MULTI … EXEC, or DISCARD.
-    fn transaction(&mut self, random: &mut Random, next_id: &mut u64, batch: &mut Batch) {
-        let mut watched = Vec::new();
-        let mut shards = 0;
-        if random.one_in(2) {
-            let mut watch = words("WATCH");
-            let first = random.below(6);
-            for i in 0..1 + random.below(2) {
-                watch.push(format!("k{}", (first + 3 * i) % 8).into_bytes());
-            }
-            self.push(batch, &watch, next_id);
-            watched = self.looks(&watch);
-            shards = self.shards_of(&watch);
-            if random.one_in(2) {
-                let get = [b"GET".to_vec(), watch[1].clone()];
-                self.push(batch, &get, next_id);
-            }
+    /// WATCH, and perhaps a look at what is watched; gives what it looks at, and its shards.
+    fn watch(
+        &mut self,
+        random: &mut Random,
+        next_id: &mut u64,
+        batch: &mut Batch,
+    ) -> (Vec<Look>, u64) {
+        let mut watch = words("WATCH");
+        let first = random.below(6);
+        for i in 0..1 + random.below(2) {
+            watch.push(format!("k{}", (first + 3 * i) % 8).into_bytes());
         }
+        self.push(batch, &watch, next_id);
+        if random.one_in(2) {
+            let get = [b"GET".to_vec(), watch[1].clone()];
+            self.push(batch, &get, next_id);
+        }
+        (self.looks(&watch), self.shards_of(&watch))
+    }
+
+    /// MULTI … EXEC, or DISCARD, with what is watched.
+    fn transaction(
+        &mut self,
+        random: &mut Random,
+        next_id: &mut u64,
+        batch: &mut Batch,
+        watched: Vec<Look>,
+        mut shards: u64,
+    ) {
         self.push(batch, &words("MULTI"), next_id);
         let mut looks = Vec::new();
         let (mut cut, mut ping) = (false, false);
@@ -166,8 +199,8 @@ impl Client {
     fn shards_of(&self, command: &[Vec<u8>]) -> u64 {
         let own = |key: &Vec<u8>| 1 << shard_of(key, self.shards);
         match &command[0][..] {
-            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" => 0,
-            b"DBSIZE" => all_shards(self.shards),
+            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => 0,
+            b"DBSIZE" | b"KEYS" | b"RANDOMKEY" => all_shards(self.shards),
             b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
             _ if is_cut(command) => all_shards(self.shards),
             _ => keys(command).iter().map(own).fold(0, |set, s| set | s),
@@ -177,11 +210,15 @@ impl Client {
     fn looks(&self, command: &[Vec<u8>]) -> Vec<Look> {
         let shards = self.shards_of(command);
         match &command[0][..] {
-            b"DBSIZE" | b"SCAN" => vec![(self.db, None, shards)],
+            b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" => vec![(self.db, None, shards)],
             b"MOVE" if command[2] == self.db.to_string().into_bytes() => Vec::new(),
             b"COPY" if command[1] == command[2] => Vec::new(),
+            // Any key that is there is a reason to refuse.
+            b"MSETNX" => Vec::new(),
             // Without a source nobody looks for the other key; with one it is written.
-            b"RENAME" | b"COPY" | b"MOVE" => vec![(self.db, Some(command[1].clone()), shards)],
+            b"RENAME" | b"RENAMENX" | b"COPY" | b"MOVE" => {
+                vec![(self.db, Some(command[1].clone()), shards)]
+            }
             _ => keys(command).into_iter().map(|key| (self.db, Some(key), shards)).collect(),
         }
     }
@@ -203,15 +240,16 @@ fn is_cut(command: &[Vec<u8>]) -> bool {
 }
 
 fn is_leased(command: &[Vec<u8>]) -> bool {
-    matches!(&command[0][..], b"RENAME" | b"COPY" | b"MSETNX")
+    matches!(&command[0][..], b"RENAME" | b"RENAMENX" | b"COPY" | b"MSETNX")
 }
 
 fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
     match &command[0][..] {
-        b"DEL" | b"EXISTS" | b"MGET" | b"WATCH" => command[1..].to_vec(),
+        b"DEL" | b"UNLINK" | b"EXISTS" | b"TOUCH" | b"MGET" | b"WATCH" => command[1..].to_vec(),
         b"MSET" | b"MSETNX" => command[1..].iter().step_by(2).cloned().collect(),
-        b"RENAME" | b"COPY" => command[1..3].to_vec(),
-        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"DBSIZE" | b"SCAN" => Vec::new(),
+        b"RENAME" | b"RENAMENX" | b"COPY" => command[1..3].to_vec(),
+        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => Vec::new(),
+        b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" => Vec::new(),
         _ if is_cut(command) => Vec::new(),
         _ => command[1..2].to_vec(),
     }
@@ -219,47 +257,87 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 /// A random command; what it writes says `id`.
 fn command(random: &mut Random, id: u64, shards: usize) -> Words {
+    let mut command = words(&command_text(random, id, shards));
+    // Values that take several blocks, and some that imitate what stands around them.
+    if matches!(&command[0][..], b"SET" | b"APPEND" | b"MSET") && random.one_in(12) {
+        let piece: &[u8] = match random.below(4) {
+            0 => b"\0",
+            1 => b"\r\n#M 1 3\r\n*1\r\n$8\r\nFLUSHALL\r\n",
+            _ => b"x",
+        };
+        let times = random.below(1500) as usize / piece.len();
+        command[2].extend(piece.repeat(times));
+    }
+    command
+}
+
+fn command_text(random: &mut Random, id: u64, shards: usize) -> String {
     let key = |random: &mut Random| format!("k{}", random.below(8));
     let some = |random: &mut Random| {
         let first = random.below(8);
         (0..2 + random.below(3)).map(|i| format!("k{}", (first + i) % 8)).collect::<Vec<_>>()
     };
     let k = key(random);
-    let text = match random.below(100) {
-        0..=15 => format!("SET {k} r{id}."),
-        16..=17 => format!("SET {k} r{id}. PX {}", 1 + random.below(1500)),
-        18..=19 => format!("SET {k} r{id}. NX"),
-        20..=21 => format!("SET {k} r{id}. GET"),
-        22..=23 => format!("GETDEL {k}"),
-        24..=29 => format!("APPEND {k} r{id}."),
-        30..=35 => format!("INCR n{}", random.below(3)),
+    match random.below(100) {
+        0..=13 => format!("SET {k} r{id}."),
+        14..=24 => strings(random, id, &k),
+        25..=28 => format!("APPEND {k} r{id}."),
+        29..=34 => format!("INCR n{}", random.below(3)),
+        35 => format!("INCRBYFLOAT n{} 2", random.below(3)),
         36..=38 => format!("DEL n{}", random.below(3)),
         39..=53 => format!("GET {k}"),
-        54..=56 => format!("GET n{}", random.below(3)),
-        57..=62 => format!("DEL {}", some(random).join(" ")),
-        63..=70 => {
+        54..=55 => format!("GET n{}", random.below(3)),
+        56..=60 => format!("DEL {}", some(random).join(" ")),
+        61 => format!("UNLINK {}", some(random).join(" ")),
+        62..=69 => {
             let pairs: Vec<_> = some(random).iter().map(|k| format!("{k} r{id}.")).collect();
             format!("MSET {}", pairs.join(" "))
         }
-        71 => format!("MSETNX {k} r{id}. {} r{id}.", key(random)),
-        72..=77 => format!("MGET {}", some(random).join(" ")),
-        78..=80 => format!("EXISTS {}", some(random).join(" ")),
-        81..=86 => format!("RENAME {k} {}", key(random)),
-        87 => format!("COPY {k} {} REPLACE", key(random)),
-        88..=89 => format!("PEXPIRE {k} {}", 1 + random.below(2000)),
-        90 => format!("PERSIST {k}"),
-        91 => format!("STRLEN {k}"),
-        92..=93 => "DBSIZE".to_owned(),
+        70..=71 => format!("MSETNX {k} r{id}. {} r{id}.", key(random)),
+        72..=76 => format!("MGET {}", some(random).join(" ")),
+        77..=78 => format!("EXISTS {}", some(random).join(" ")),
+        79 => format!("TOUCH {}", some(random).join(" ")),
+        80..=84 => format!("RENAME {k} {}", key(random)),
+        85 => format!("RENAMENX {k} {}", key(random)),
+        86..=87 => format!("COPY {k} {} REPLACE", key(random)),
+        88..=89 => expiry(random, &k),
+        90 => format!("STRLEN {k}"),
+        91 => "DBSIZE".to_owned(),
+        92 => "KEYS *".to_owned(),
+        93 => "RANDOMKEY".to_owned(),
         94..=95 => format!("SCAN {} COUNT 100", random.below(shards as u64)),
         96 => format!("MOVE {k} {}", random.below(DATABASES as u64)),
-        97 => match random.below(3) {
-            0 => "FLUSHALL".to_owned(),
-            _ => "FLUSHDB".to_owned(),
-        },
+        97 => ["FLUSHALL", "FLUSHDB", "FLUSHDB"][random.below(3) as usize].to_owned(),
         98 => format!("SWAPDB {} {}", random.below(3), random.below(3)),
         _ => "PING".to_owned(),
-    };
-    words(&text)
+    }
+}
+
+/// Commands on one string whose effect is not the request itself.
+fn strings(random: &mut Random, id: u64, k: &str) -> String {
+    match random.below(11) {
+        0 => format!("SET {k} r{id}. PX {}", 1 + random.below(1500)),
+        1 => format!("SET {k} r{id}. NX"),
+        2 => format!("SET {k} r{id}. GET"),
+        3 => format!("SET {k} r{id}. XX KEEPTTL"),
+        4 => format!("GETDEL {k}"),
+        5 => format!("GETEX {k} PX {}", 1 + random.below(1500)),
+        6 => format!("GETEX {k} PERSIST"),
+        7 => format!("GETSET {k} r{id}."),
+        8 => format!("SETRANGE {k} {} r{id}.", random.below(6)),
+        9 => format!("SETEX {k} 1 r{id}."),
+        _ => format!("SETNX {k} r{id}."),
+    }
+}
+
+fn expiry(random: &mut Random, k: &str) -> String {
+    match random.below(5) {
+        0 => format!("PERSIST {k}"),
+        1 => format!("EXPIREAT {k} 1"),
+        2 => format!("EXPIRE {k} 1 NX"),
+        3 => format!("PTTL {k}"),
+        _ => format!("PEXPIRE {k} {}", 1 + random.below(2000)),
+    }
 }
 
 fn encode(out: &mut Vec<u8>, command: &[Vec<u8>]) {

@@ -36,10 +36,14 @@ struct Moment {
 pub struct Witness {
     told: Vec<Told>,
     moments: Vec<Moment>,
+    /// Some client has changed the policy of flushing.
+    pub reconfigured: bool,
     /// Number of steps by shard that anybody knows of.
     known: Vec<usize>,
     /// The same when a request was sent, by its id.
     known_by: HashMap<u64, Vec<usize>>,
+    /// Shard and number of a step, and the request that was answered with it.
+    causes: Vec<(usize, usize, u64)>,
 }
 
 /// How much of the past a crash must leave.
@@ -58,7 +62,8 @@ impl Witness {
     pub fn new(shards: usize) -> Self {
         let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
         let known = vec![0; shards];
-        Witness { told: Vec::new(), moments, known, known_by: HashMap::new() }
+        let (told, known_by, causes) = Default::default();
+        Witness { told, moments, known, known_by, causes, reconfigured: false }
     }
 
     /// A request is sent, by somebody who knows whatever anybody knows.
@@ -73,7 +78,11 @@ impl Witness {
 
     /// Raw and release points as they are now.
     pub fn moment(&mut self, points: impl Iterator<Item = (u64, u64)>) {
-        let points: Vec<(u64, u64)> = points.collect();
+        // A policy made stricter moves the raw point back; what was written stays written.
+        let before = self.moments.last().into_iter().flat_map(|m| &m.points);
+        let before = before.map(|(raw, _)| *raw).chain(std::iter::repeat(0));
+        let points: Vec<(u64, u64)> =
+            points.zip(before).map(|((raw, to), before)| (raw.max(before), to)).collect();
         let told = self.told.len();
         match self.moments.last_mut() {
             Some(last) if last.points == points => last.told = told,
@@ -105,7 +114,7 @@ impl Witness {
     }
 
     fn depends(
-        &self,
+        &mut self,
         tracker: &mut Tracker,
         origin: probe::Origin,
         request: &Request,
@@ -129,6 +138,9 @@ impl Witness {
         for at in taken.iter().flat_map(|e| &e.at) {
             if request.get {
                 check_value(tracker, at, request, reply);
+            }
+            if at.own && !request.blind {
+                self.causes.push((at.shard, at.upto, request.id));
             }
             // A transaction that ran tells nothing of what was watched, one that did not only that.
             let looks = if reply == b"*-1\r\n" { &request.watched } else { &request.looks };
@@ -292,22 +304,27 @@ impl Past {
         }
     }
 
-    /// Whoever wrote a value that is kept knew only of what is kept.
+    /// Whoever wrote what is kept knew only of what is kept.
     fn causes_are_kept(&self, kept: &[usize]) {
         for (shard, steps) in self.tracker.steps.iter().enumerate() {
             for (_, held) in steps[..kept[shard]].iter().flat_map(|s| &s.changes) {
                 let Some((value, _)) = held else { continue };
-                for id in writers(value) {
-                    let Some(known) = self.witness.known_by.get(&id) else { continue };
-                    let lost = known.iter().zip(kept).any(|(known, kept)| known > kept);
-                    assert!(
-                        !lost,
-                        "request {id} on shard {shard} is kept, and knew of what is lost: \
-                         knew {known:?}, kept {kept:?}"
-                    );
-                }
+                writers(value).into_iter().for_each(|id| self.cause_is_kept(id, shard, kept));
             }
         }
+        for &(shard, _, id) in self.witness.causes.iter().filter(|(s, n, _)| *n <= kept[*s]) {
+            self.cause_is_kept(id, shard, kept);
+        }
+    }
+
+    fn cause_is_kept(&self, id: u64, shard: usize, kept: &[usize]) {
+        let Some(known) = self.witness.known_by.get(&id) else { return };
+        let lost = known.iter().zip(kept).any(|(known, kept)| known > kept);
+        assert!(
+            !lost,
+            "request {id} on shard {shard} is kept, and knew of what is lost: knew {known:?}, \
+             kept {kept:?}"
+        );
     }
 }
 

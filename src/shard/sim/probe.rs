@@ -1,9 +1,9 @@
 //! Where the simulator looks on: what every shard executed, in order, and what was looked at.
 //!
-//! The shards' code calls in at four places (tests only): a request executed on the spot, an item of
-//! a job, a lease that has run, a keyspace that came home. Each call compares the keyspace with what
-//! it held before, so nothing here believes what the code says of its own effects: not the payload
-//! it logs, not the tags of its replies.
+//! The shards' code calls in at four places (tests only): a request executed on the spot, an item
+//! of a job, a lease that has run, a keyspace that came home. Each call compares the keyspace with
+//! what it held before, so nothing here believes what the code says of its own effects: not the
+//! payload it logs, not the tags of its replies.
 //!
 //! A *step* is one thing a shard executed that may not be torn: a command, a transaction, the part
 //! of an entry under a mark. It ends at a log position.

@@ -173,11 +173,8 @@ impl Schedule {
         for _ in 0..20 + self.random.below(600) {
             match self.random.below(100) {
                 0..=14 => world.client_acts(&mut self.random),
-                15..=69 => {
-                    if !world.some_phase(&mut self.random) {
-                        return End::FailedFlush;
-                    }
-                }
+                15..=69 if !world.some_phase(&mut self.random) => return End::FailedFlush,
+                15..=69 => {}
                 70..=93 => drop(self.medium.step()),
                 94 => drop(self.medium.complete_some(&mut self.random)),
                 95..=98 => self.pass(world),
@@ -185,7 +182,6 @@ impl Schedule {
                 _ => {}
             }
         }
-        self.medium.set_short_writes(0);
         match self.random.below(8) {
             0 => self.stop(world),
             1..=3 if self.flush_may_fail => End::FailedFlush,
@@ -207,6 +203,11 @@ impl Schedule {
     }
 
     fn fault(&mut self) {
+        if self.random.one_in(12) {
+            let room = self.random.one_in(2).then(|| self.random.below(6000) as usize);
+            tell(|| format!("room for {room:?}"));
+            return self.medium.set_capacity(room);
+        }
         let error = [Errno::IO, Errno::NOSPC][self.random.below(2) as usize];
         let on = match self.random.below(24) {
             0 => On::Sync,
@@ -224,6 +225,7 @@ impl Schedule {
 
     fn stop(&mut self, world: &mut World) -> End {
         self.medium.disarm();
+        self.medium.set_capacity(None);
         let Some(ends) = world.stop(&self.medium, &mut self.random) else {
             return End::FailedFlush;
         };
@@ -237,12 +239,15 @@ impl Schedule {
     }
 
     fn bury(&mut self, world: World) -> Past {
+        self.medium.set_short_writes(0);
+        self.medium.set_capacity(None);
         self.now = world.now;
         self.next_id = world.next_id();
         let durable = world.durable();
         let shards = world.shards();
-        let always = self.config.appendfsync == crate::config::Flush::Always;
         let (base, witness) = (world.base, world.witness);
+        let always = self.config.appendfsync == crate::config::Flush::Always;
+        let always = always && !witness.reconfigured;
         let tracker = probe::finish();
         self.totals.steps += tracker.steps.iter().map(Vec::len).sum::<usize>() as u64;
         self.totals.replies += witness.replies() as u64;
@@ -344,6 +349,7 @@ impl Schedule {
         }
     }
 
+    #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
     fn load(&mut self, plan: &Plan<'_>) -> Vec<Box<Keyspace>> {
         let seed = [self.random.next_u64(), self.random.next_u64()];
         let databases = self.config.databases;

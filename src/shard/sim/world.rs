@@ -69,6 +69,7 @@ fn die() -> ! {
 
 impl World {
     /// A process that has recovered: as [`crate::server`] starts one.
+    #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
     pub fn start(
         medium: &SimMedium,
         config: &Config,
@@ -79,7 +80,8 @@ impl World {
         random: &mut Random,
     ) -> World {
         let shards = spaces.len();
-        let voice = Voice { say: Box::new(|_, _| {}), die: Box::new(|_| die()) };
+        let voice =
+            Voice { say: Box::new(|_, _| {}), level: Box::new(|_| {}), die: Box::new(|_| die()) };
         let manifest = started.manifest.clone();
         let facts = Facts::default();
         let global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
@@ -151,6 +153,7 @@ impl World {
             self.witness.sends(request.id);
             tell(|| format!("client {} on {}: {}", client.key.index, client.home, request.text));
         }
+        self.witness.reconfigured |= batch.reconfigures;
         client.waiting.extend(batch.requests);
         let key = client.key;
         let mut bytes = batch.bytes;
