@@ -270,8 +270,8 @@ fn a_block_lost_over_a_border_is_no_other_servers_work() {
         let head = log.bytes[*offset as usize..].iter().position(|&b| b == b'\n').unwrap();
         *offset as usize + head + 1 + (pos - start) as usize
     };
-    // From behind the `#` of a mark, or the `$5\r` of a command, into the next frame: up to the line
-    // end in front of a command there, or to the `$5` in one.
+    // From behind the `#` of a mark, or the `$5\r` of a command, into the next frame: up to the
+    // line end in front of a command there, or to the `$5` in one.
     for (from, to) in [(mark, command - 2), (length - 1, command - 2), (length, command + 4)] {
         let mut torn = log.clone();
         torn.bytes[offset(from)..offset(to)].fill(0);

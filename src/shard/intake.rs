@@ -1,11 +1,11 @@
 //! The bound on input that is not complete: beginnings of requests, long values on their way.
 //!
-//! All connections of a shard together may hold [`INPUT_TOTAL`]. Beyond that, one that holds more
+//! All connections of a shard together may hold `INPUT_TOTAL`. Beyond that, one that holds more
 //! than its share is no longer received from, so many connections that begin and never end a
 //! request cost little more than the total. One of them at a time goes on all the same, so that a
 //! long value gets through whatever the others do: the one that was stopped first, as long as it
 //! makes progress. Whoever has nothing to say when it is its turn leaves the line, and beyond
-//! [`INPUT_MAX`] those that have stood in it longest are sent away.
+//! `INPUT_MAX` those that have stood in it longest are sent away.
 
 use crate::client::{Conn, ConnKey};
 use crate::shard::core::Shard;
