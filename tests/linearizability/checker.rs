@@ -22,6 +22,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use ringstone::base::random::Random;
+
 use super::model::{Answer, CLIENTS, Op, State, Text, Texts};
 
 /// One operation as it was seen: sent and answered at these times (any unit, one clock).
@@ -47,12 +49,16 @@ pub enum Verdict {
     Linearizable,
     /// There is none; at most so many operations could be placed.
     NotLinearizable(usize),
-    /// The search was given up after its bound of configurations.
-    Undecided,
+    /// Every search was given up after its bound of configurations; at most so many operations
+    /// could be placed.
+    Undecided(usize),
 }
 
-/// Most configurations one search may remember.
-const CONFIGURATIONS_MAX: usize = 4_000_000;
+/// Most configurations that each search in a row may remember. How long a search takes has a heavy
+/// tail (most histories need 20,000 configurations, one in a thousand needs millions), and a search
+/// that guesses otherwise is rarely unlucky at the same place.
+const CONFIGURATIONS_MAX: [usize; 6] =
+    [300_000, 300_000, 600_000, 1_000_000, 2_000_000, 16_000_000];
 
 type Placed = [u16; CLIENTS];
 
@@ -71,6 +77,8 @@ struct Search<'a> {
     /// For each operation of a client: whether the next EXEC from it on was carried out.
     will_run: Vec<Vec<bool>>,
     best: usize,
+    /// What the first search does not have: a guess is now and then left to chance.
+    luck: Option<Random>,
 }
 
 /// Searches for an order.
@@ -81,24 +89,39 @@ pub fn check(history: &History, texts: &mut Texts) -> Verdict {
         operations.iter().map(|seen| reads(&seen.answer, texts, &makers)).collect()
     });
     let (reads, will_run) = (reads.collect(), history.iter().map(|o| will_run(o)).collect());
-    let mut search = Search { history, texts, seen: HashSet::new(), reads, will_run, best: 0 };
-    let mut stack = vec![([0; CLIENTS], State::default(), CLIENTS)];
-    while let Some((placed, state, last)) = stack.pop() {
-        let Some((placed, state)) = search.settle(placed, state) else { continue };
-        let total: usize = placed.iter().map(|&n| usize::from(n)).sum();
-        search.best = search.best.max(total);
-        if total == history.iter().map(Vec::len).sum() {
-            return Verdict::Linearizable;
+    let (seen, best, luck) = (HashSet::new(), 0, None);
+    let mut search = Search { history, texts, seen, reads, will_run, best, luck };
+    for (attempt, most) in CONFIGURATIONS_MAX.into_iter().enumerate() {
+        search.luck = (attempt > 0).then(|| Random::new(attempt as u64));
+        if let Some(verdict) = search.run(most) {
+            return verdict;
         }
-        if !search.seen.insert((placed, state.clone())) {
-            continue;
-        }
-        if search.seen.len() > CONFIGURATIONS_MAX {
-            return Verdict::Undecided;
-        }
-        search.branch(&placed, &state, last, &mut stack);
     }
-    Verdict::NotLinearizable(search.best)
+    Verdict::Undecided(search.best)
+}
+
+impl Search<'_> {
+    /// One search; `None` when it was given up.
+    fn run(&mut self, most: usize) -> Option<Verdict> {
+        self.seen.clear();
+        let mut stack = vec![([0; CLIENTS], State::default(), CLIENTS)];
+        while let Some((placed, state, last)) = stack.pop() {
+            let Some((placed, state)) = self.settle(placed, state) else { continue };
+            let total: usize = placed.iter().map(|&n| usize::from(n)).sum();
+            self.best = self.best.max(total);
+            if total == self.history.iter().map(Vec::len).sum() {
+                return Some(Verdict::Linearizable);
+            }
+            if !self.seen.insert((placed, state.clone())) {
+                continue;
+            }
+            if self.seen.len() > most {
+                return None;
+            }
+            self.branch(&placed, &state, last, &mut stack);
+        }
+        Some(Verdict::NotLinearizable(self.best))
+    }
 }
 
 /// The tag at the end of a text, if it has one: everything from its last `v` on.
@@ -223,6 +246,12 @@ impl Search<'_> {
         let mut order = self.enabled(placed);
         if let Some(at) = order.iter().position(|&client| client == last) {
             order[..=at].rotate_right(1);
+        }
+        if let Some(luck) = &mut self.luck
+            && luck.below(8) == 0
+        {
+            let at = luck.below(order.len().max(1) as u64) as usize;
+            order.rotate_left(at);
         }
         // The last pushed is tried first.
         for client in order.into_iter().rev() {

@@ -243,7 +243,9 @@ fn linearizable(shards: usize) {
 
 /// The part of a history where the search came to its end.
 fn around(history: &History, verdict: Verdict) -> String {
-    let Verdict::NotLinearizable(best) = verdict else { return String::new() };
+    let (Verdict::NotLinearizable(best) | Verdict::Undecided(best)) = verdict else {
+        return String::new();
+    };
     let mut all: Vec<(usize, &Seen)> = history
         .iter()
         .enumerate()
