@@ -1,6 +1,6 @@
 //! The bound on input that is not complete: beginnings of requests, long values on their way.
 //!
-//! All connections together may hold [`INPUT_TOTAL`], a shard's its part of that; the one that is
+//! All connections together may hold `INPUT_TOTAL`, a shard's its part of that; the one that is
 //! favoured (below) does not count. Beyond that, one that holds more
 //! than its share is no longer received from, so many connections that begin and never end a
 //! request cost little more than the total. One of them at a time goes on all the same, so that a
