@@ -1,20 +1,21 @@
 //! The bound on input that is not complete: beginnings of requests, long values on their way.
 //!
-//! All connections of a shard together may hold `INPUT_TOTAL`. Beyond that, one that holds more
-//! than its share is no longer received from, so many connections that begin and never end a
-//! request cost little more than the total. One of them at a time goes on all the same, so that a
-//! long value gets through whatever the others do: the one that was stopped first, as long as it
-//! makes progress. Whoever has nothing to say when it is its turn leaves the line, and beyond
-//! `INPUT_MAX` those that have stood in it longest are sent away.
+//! All connections together may hold `INPUT_TOTAL`, a shard's its part of that; the one that is
+//! favoured (below) does not count. Beyond that, one that holds more than its share is no longer
+//! received from, so many connections that begin and never end a request cost little more than the
+//! total. One of them at a time goes on all the same, so that a long value gets through whatever
+//! the others do: the one that was stopped first, as long as it makes progress. Whoever has nothing
+//! to say when it is its turn leaves the line, and beyond one and a half times the bound those that
+//! have stood in it longest are sent away: what the kernel had received before a connection was
+//! stopped comes all the same.
 
 use crate::client::{Conn, ConnKey};
 use crate::shard::core::Shard;
 
-/// Bytes of incomplete input that all connections of a shard may hold.
+/// Bytes of incomplete input that all connections of all shards may hold.
 const INPUT_TOTAL: usize = 64 << 20;
-/// Where those that were stopped first are closed: what the kernel had received before a
-/// connection was stopped comes all the same.
-const INPUT_MAX: usize = INPUT_TOTAL + INPUT_TOTAL / 2;
+/// Least part of it that a shard has, however many there are.
+const INPUT_MIN: usize = 8 << 20;
 /// What each may hold however many there are, in bytes.
 const SHARE_MIN: usize = 4 << 10;
 /// How long the favoured connection may say nothing, in microseconds.
@@ -33,12 +34,23 @@ pub struct Favoured {
 }
 
 impl Shard {
+    /// What this shard's connections may hold together.
+    fn input_total(&self) -> usize {
+        (INPUT_TOTAL / self.shards()).max(INPUT_MIN)
+    }
+
     fn share(&self) -> usize {
-        (INPUT_TOTAL / self.connections().max(1)).max(SHARE_MIN)
+        (self.input_total() / self.connections().max(1)).max(SHARE_MIN)
+    }
+
+    /// What they do hold, the favoured one aside: a long value on its way takes nothing from others.
+    fn input_held(&self) -> usize {
+        let favoured = self.favoured.and_then(|favoured| self.conn(favoured.key));
+        self.input_bytes.saturating_sub(favoured.map_or(0, |conn| conn.input.len()))
     }
 
     fn is_over_input(&self) -> bool {
-        self.input_bytes > INPUT_TOTAL
+        self.input_held() > self.input_total()
     }
 
     /// Whether a connection holds so much input that it is to send no more of it for now.
@@ -50,7 +62,7 @@ impl Shard {
 
     /// Lets the next in line go on, or all when there is room again.
     pub(super) fn pick_favoured(&mut self) {
-        while self.input_bytes > INPUT_MAX
+        while self.input_held() > self.input_total() + self.input_total() / 2
             && let Some(key) = self.crammed.pop_front()
         {
             let Some(mut conn) = self.take_conn(key) else { continue };
@@ -77,7 +89,8 @@ impl Shard {
     fn still_favoured(&self, mut favoured: Favoured) -> Option<Favoured> {
         let held = self.conn(favoured.key)?.input.len();
         let elapsed = self.now.mono_us.saturating_sub(favoured.since_us);
-        if !self.is_over_input() || elapsed >= SILENT_US && held == favoured.held {
+        let room = self.input_bytes <= self.input_total();
+        if room || elapsed >= SILENT_US && held == favoured.held {
             return None;
         }
         if elapsed >= PROGRESS_US {

@@ -32,7 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use schedule::Totals;
 
 /// Schedules of a run that nobody asked to be longer.
-const SCHEDULES: u64 = 300;
+const SCHEDULES: u64 = 2_000;
 /// Where the seeds of such a run begin.
 const FIRST_SEED: u64 = 1;
 

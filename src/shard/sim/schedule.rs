@@ -172,9 +172,9 @@ impl Schedule {
         }
         for _ in 0..20 + self.random.below(600) {
             match self.random.below(100) {
-                0..=14 => world.client_acts(&mut self.random),
-                15..=69 if !world.some_phase(&mut self.random) => return End::FailedFlush,
-                15..=69 => {}
+                0..=17 => world.client_acts(&mut self.random),
+                18..=69 if !world.some_phases(&mut self.random) => return End::FailedFlush,
+                18..=69 => {}
                 70..=93 => drop(self.medium.step()),
                 94 => drop(self.medium.complete_some(&mut self.random)),
                 95..=98 => self.pass(world),

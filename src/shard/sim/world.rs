@@ -50,6 +50,8 @@ pub struct World {
     lanes: Vec<Lane>,
     global: Arc<Global>,
     clients: Vec<Client>,
+    /// A client that has just been told something.
+    heard: Option<ConnKey>,
     next_conn: u32,
     next_id: u64,
     /// The clocks.
@@ -107,8 +109,9 @@ impl World {
         }
         let witness = Witness::new(shards);
         let clients = Vec::new();
-        let (next_conn, next_id) = (0, 1);
-        let mut world = World { lanes, global, clients, next_conn, next_id, now, base, witness };
+        let (heard, next_conn, next_id) = (None, 0, 1);
+        let mut world =
+            World { lanes, global, clients, heard, next_conn, next_id, now, base, witness };
         for _ in 0..2 + random.below(6) {
             world.connect(random);
         }
@@ -136,9 +139,17 @@ impl World {
         self.clients.push(Client::new(home, key, self.lanes.len()));
     }
 
-    /// A client sends some requests, or goes.
+    /// Some client acts; mostly one that has just heard something, so that causes and what follows
+    /// from them stand close together.
     pub fn client_acts(&mut self, random: &mut Random) {
-        let chosen = random.below(self.clients.len() as u64) as usize;
+        let eager = self.heard.take().filter(|_| random.below(4) > 0);
+        let eager = eager.and_then(|key| self.clients.iter().position(|c| c.key == key));
+        let some = random.below(self.clients.len() as u64) as usize;
+        self.acts(eager.unwrap_or(some), random);
+    }
+
+    /// A client sends some requests, or goes.
+    fn acts(&mut self, chosen: usize, random: &mut Random) {
         if random.one_in(60) {
             let gone = self.clients.swap_remove(chosen);
             self.lanes[gone.home].arriving.push(Arrival::End(gone.key));
@@ -180,10 +191,18 @@ impl World {
         }
     }
 
-    /// One phase of some shard's turn; false when the process ended in it.
-    pub fn some_phase(&mut self, random: &mut Random) -> bool {
+    /// One phase of some shard's turn, or all that are left of it; false when the process ended.
+    pub fn some_phases(&mut self, random: &mut Random) -> bool {
         let shard = random.below(self.lanes.len() as u64) as usize;
-        self.phase(shard, random)
+        let whole = random.one_in(4);
+        loop {
+            if !self.phase(shard, random) {
+                return false;
+            }
+            if !whole || self.lanes[shard].phase == 0 {
+                return true;
+            }
+        }
     }
 
     fn step(&mut self, shard: usize, random: &mut Random) {
@@ -211,6 +230,7 @@ impl World {
             // A client that has gone is told nothing.
             if let Some(client) = found {
                 client.received.extend(reply.to_vec());
+                self.heard = Some(key);
                 self.witness.hears(client);
             }
         }
