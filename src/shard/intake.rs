@@ -43,7 +43,8 @@ impl Shard {
         (self.input_total() / self.connections().max(1)).max(SHARE_MIN)
     }
 
-    /// What they do hold, the favoured one aside: a long value on its way takes nothing from others.
+    /// What they do hold, the favoured one aside: a long value on its way takes nothing from
+    /// others.
     fn input_held(&self) -> usize {
         let favoured = self.favoured.and_then(|favoured| self.conn(favoured.key));
         self.input_bytes.saturating_sub(favoured.map_or(0, |conn| conn.input.len()))
