@@ -20,8 +20,8 @@ pub enum DiskOp {
         /// Its name.
         path: String,
     },
-    /// Writes `data` at `offset`; with `sync` the file is flushed (fdatasync) behind it, and the
-    /// completion tells of both. A short write is finished by the disk before it completes.
+    /// Writes `data` at `offset`, then flushes what `flush` says; the completion tells of both. A
+    /// short write is finished by the disk before it completes.
     Write {
         /// The file.
         file: FileId,
@@ -29,8 +29,8 @@ pub enum DiskOp {
         offset: u64,
         /// The bytes; given back in the completion.
         data: Vec<u8>,
-        /// Flush behind the write.
-        sync: bool,
+        /// What is made durable behind it.
+        flush: Flush,
     },
     /// Flushes a file (fdatasync).
     Sync {
@@ -58,6 +58,18 @@ pub enum DiskOp {
     },
 }
 
+/// What a write makes durable before it completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Nothing.
+    No,
+    /// Its own bytes, and what it takes to find them again. Bytes written to the file before may
+    /// stay in the page cache: this is for files in which there are none.
+    Own,
+    /// Every write to the file that has completed, this one included (fdatasync).
+    File,
+}
+
 /// How an operation ended.
 #[derive(Debug)]
 pub struct DiskDone {
@@ -67,7 +79,7 @@ pub struct DiskDone {
     pub result: io::Result<Option<FileId>>,
     /// The buffer of a `Write`, for reuse or another try.
     pub data: Vec<u8>,
-    /// For a `Write` with `sync`: true when the write succeeded and the flush failed.
+    /// For a `Write` that flushes: true when the write succeeded and the flush failed.
     pub sync_failed: bool,
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::base::random::Random;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
 use crate::persist::aof::repair::is_cut_off;
-use crate::persist::disk::{Disk, DiskOp, Volume};
+use crate::persist::disk::{Disk, DiskOp, Flush, Volume};
 use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
 use crate::persist::sim::SimMedium;
 use crate::persist::testing::*;
@@ -457,7 +457,7 @@ fn what_only_the_page_cache_held_is_durable_behind_the_commit() {
         medium.sync_dir().unwrap();
         let file = medium.open(name).unwrap();
         let data = log.bytes.clone();
-        medium.disk().submit(1, DiskOp::Write { file, offset: 0, data, sync: false });
+        medium.disk().submit(1, DiskOp::Write { file, offset: 0, data, flush: Flush::No });
         medium.settle();
         medium.crash_process();
         let data = MemVolume::default();

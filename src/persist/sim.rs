@@ -27,19 +27,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
 use crate::base::random::Random;
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 
 mod blocking;
 mod file;
 #[cfg(test)]
 mod tests;
 
-use file::Inode;
+use file::{ALL_BLOCKS, Inode};
 pub use file::{BLOCK, FileLoss};
 
 /// Operations that can be made to fail, and are counted.
@@ -457,16 +458,18 @@ impl State {
         };
         let result = match op {
             DiskOp::Create { path } => self.create(path).map(Some),
-            DiskOp::Write { file, offset, data, sync } => {
+            DiskOp::Write { file, offset, data, flush } => {
                 return match self.write_some(*file, *offset, data, written) {
                     Ok(n) if n < data.len() => Stage::Carrying { written: n },
-                    Ok(_) if *sync => Stage::Flushing,
-                    Ok(_) => Stage::Over { result: Ok(None), sync_failed: false },
+                    Ok(_) if *flush == Flush::No => {
+                        Stage::Over { result: Ok(None), sync_failed: false }
+                    }
+                    Ok(_) => Stage::Flushing,
                     Err(error) => Stage::Over { result: Err(error), sync_failed: false },
                 };
             }
             DiskOp::Sync { file } => {
-                self.inode_of(*file).and_then(|inode| self.sync(inode)).map(|()| None)
+                self.inode_of(*file).and_then(|inode| self.sync(inode, ALL_BLOCKS)).map(|()| None)
             }
             DiskOp::Rename { from, to } => self.rename(from, to).map(|()| None),
             DiskOp::SyncDir => self.sync_dir().map(|()| None),
@@ -480,10 +483,15 @@ impl State {
     }
 
     fn linked_flush(&mut self, op: &DiskOp) -> Stage {
-        let DiskOp::Write { file, .. } = op else {
+        let DiskOp::Write { file, offset, data, flush } = op else {
             unreachable!("only a write has a linked flush");
         };
-        let result = self.inode_of(*file).and_then(|inode| self.sync(inode));
+        let from = *offset as usize;
+        let blocks = match flush {
+            Flush::Own => from / BLOCK..(from + data.len()).div_ceil(BLOCK),
+            Flush::No | Flush::File => ALL_BLOCKS,
+        };
+        let result = self.inode_of(*file).and_then(|inode| self.sync(inode, blocks));
         Stage::Over { sync_failed: result.is_err(), result: result.map(|()| None) }
     }
 
@@ -571,12 +579,12 @@ impl State {
         self.capacity.map(|capacity| capacity.saturating_sub(used))
     }
 
-    fn sync(&mut self, inode: InodeId) -> Result<(), Errno> {
+    fn sync(&mut self, inode: InodeId, blocks: Range<usize>) -> Result<(), Errno> {
         let path = self.path_of(inode);
         let fault = self.strike(On::Sync, path.as_deref());
         let Some(file) = self.inodes.get_mut(&inode) else { return Err(Errno::BADF) };
         match fault {
-            None => file.sync(),
+            None => file.sync(blocks),
             Some(Fault::Lie) => {}
             Some(Fault::Error(error)) => {
                 file.sync_fails(&mut self.random);

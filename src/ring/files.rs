@@ -1,9 +1,14 @@
 //! The disk trait on the ring: files in slots, operations as small state machines.
 //!
-//! A write with flush is two linked submissions; the kernel starts the flush when the write is
-//! whole, and drops it when the write fails or falls short. The rest of a short write goes in
-//! again with a flush of its own. A flush counts only if the link was surely kept (see
+//! A write with a flush of the file is two linked submissions; the kernel starts the flush when the
+//! write is whole, and drops it when the write fails or falls short. The rest of a short write goes
+//! in again with a flush of its own. A flush counts only if the link was surely kept (see
 //! [`Kernel::partial_submits`]); otherwise it is repeated behind the finished write.
+//!
+//! A write that flushes its own bytes only is one submission (`RWF_DSYNC`), which takes a kernel
+//! worker once and not twice. Its error does not tell whether the write or the flush failed. So it
+//! is written once more, whole, as a linked pair: that puts every byte which a failed flush may
+//! have marked as clean into the page cache again, and its two results tell.
 //!
 //! Invariants:
 //!
@@ -20,9 +25,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::persist::disk::{DiskDone, DiskOp, FileId};
+use crate::persist::disk::{DiskDone, DiskOp, FileId, Flush};
 
-use super::kernel::{Completion, Kernel, Kind, Memory, Tag};
+use super::kernel::{Completion, Kernel, Kind, Memory, Tag, WriteFlush};
 
 /// Bits of a [`FileId`] that are the slot; the rest tell the files of one slot apart.
 const SLOT_BITS: u32 = 20;
@@ -57,12 +62,12 @@ struct WriteWork {
     data: Vec<u8>,
     len: usize,
     written: usize,
-    sync: bool,
+    flush: Flush,
     /// Submissions whose completion is awaited.
     awaited: u8,
     write_error: Option<io::Error>,
-    /// Outcome of the flush; `None` before it has come back.
-    flush: Option<io::Result<u32>>,
+    /// Outcome of the linked flush; `None` before it has come back.
+    flushed: Option<io::Result<u32>>,
     /// Partial submits counted when the linked pair was queued.
     partial_before: u64,
 }
@@ -161,8 +166,8 @@ impl Files {
 
     fn start(&mut self, kernel: &mut Kernel, token: u64, op: DiskOp) -> Result<(), Refused> {
         match op {
-            DiskOp::Write { file, offset, data, sync } => match self.slot(file) {
-                Ok(slot) => self.start_write(kernel, token, slot, offset, data, sync),
+            DiskOp::Write { file, offset, data, flush } => match self.slot(file) {
+                Ok(slot) => self.start_write(kernel, token, slot, offset, data, flush),
                 Err(error) => return Err(Refused { error, data }),
             },
             DiskOp::Create { path } => {
@@ -210,37 +215,41 @@ impl Files {
         slot: u32,
         offset: u64,
         data: Vec<u8>,
-        sync: bool,
+        flush: Flush,
     ) {
         let work = WriteWork {
             offset,
             len: data.len(),
             data,
             written: 0,
-            sync,
+            flush,
             awaited: 0,
             write_error: None,
-            flush: None,
+            flushed: None,
             partial_before: 0,
         };
         let job = self.add_job(token, Some(slot), Work::Write(work));
         self.go_on_writing(kernel, job);
     }
 
-    /// Queues what is left of a write, with its flush linked behind it.
+    /// Queues what is left of a write, with its flush.
     fn go_on_writing(&mut self, kernel: &mut Kernel, index: u32) {
         let job = self.jobs[index as usize].as_mut().expect("a job under way");
         let slot = job.file.expect("a write has a file");
         let fd = self.slots[slot as usize].fd.as_ref().expect("open while in use").as_fd();
         let Work::Write(work) = &mut job.work else { unreachable!("only writes go on") };
         assert_eq!(work.awaited, 0);
-        work.flush = None;
-        work.awaited = 1 + u8::from(work.sync);
+        work.flushed = None;
         work.partial_before = kernel.partial_submits();
         let data = std::mem::take(&mut work.data);
-        let sync = work.sync.then(|| Tag::new(Kind::Sync, index, 0));
+        let (flush, awaited) = match work.flush {
+            Flush::No => (WriteFlush::No, 1),
+            Flush::Own => (WriteFlush::Own, 1),
+            Flush::File => (WriteFlush::Linked(Tag::new(Kind::Sync, index, 0)), 2),
+        };
+        work.awaited = awaited;
         let offset = work.offset + work.written as u64;
-        kernel.write(Tag::new(Kind::Write, index, 0), fd, data, work.written, offset, sync);
+        kernel.write(Tag::new(Kind::Write, index, 0), fd, data, work.written, offset, flush);
     }
 
     /// Handles a completion of a disk operation.
@@ -268,7 +277,7 @@ impl Files {
         assert!(work.awaited > 0);
         work.awaited -= 1;
         if done.tag.kind == Kind::Sync {
-            work.flush = Some(done.result);
+            work.flushed = Some(done.result);
         } else {
             let Memory::Bytes(data) = done.memory else { unreachable!("a write holds bytes") };
             work.data = data;
@@ -285,6 +294,13 @@ impl Files {
         if work.awaited > 0 {
             return None;
         }
+        if work.flush == Flush::Own && work.write_error.is_some() {
+            work.write_error = None;
+            work.flush = Flush::File;
+            work.written = 0;
+            self.go_on_writing(kernel, index);
+            return None;
+        }
         if let Some(error) = work.write_error.take() {
             return Some(self.finish(kernel, index, Err(error)));
         }
@@ -292,12 +308,12 @@ impl Files {
             self.go_on_writing(kernel, index);
             return None;
         }
-        if !work.sync {
+        if work.flush != Flush::File {
             return Some(self.finish(kernel, index, Ok(None)));
         }
         // Behind a whole write: was the flush behind it too?
         let linked = work.partial_before == kernel.partial_submits();
-        match work.flush.take().expect("awaited") {
+        match work.flushed.take().expect("awaited") {
             Ok(_) if linked => Some(self.finish(kernel, index, Ok(None))),
             Err(error) if !cut_off(&error) && !again(&error) => {
                 let mut failed = self.finish(kernel, index, Err(error));

@@ -102,6 +102,16 @@ impl Tag {
     }
 }
 
+/// How a write is made durable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteFlush {
+    No,
+    /// The write itself does it, for its own bytes.
+    Own,
+    /// A flush of the file's data is linked behind it, under this tag.
+    Linked(Tag),
+}
+
 /// Memory an operation points to, and gives back when it completes.
 pub(super) enum Memory {
     None,
@@ -250,9 +260,9 @@ impl Kernel {
         self.queue_held(op.build(), tag, Memory::Word(word));
     }
 
-    /// Writes `data` from byte `from` on to `offset` of a file; with `sync` a flush of the file's
-    /// data is linked behind it under that tag, which the kernel drops (`ECANCELED`) when the
-    /// write fails or falls short.
+    /// Writes `data` from byte `from` on to `offset` of a file. With [`WriteFlush::Linked`] a flush
+    /// of the file's data is linked behind it under that tag, which the kernel drops (`ECANCELED`)
+    /// when the write fails or falls short.
     pub fn write(
         &mut self,
         tag: Tag,
@@ -260,13 +270,15 @@ impl Kernel {
         data: Vec<u8>,
         from: usize,
         offset: u64,
-        sync: Option<Tag>,
+        flush: WriteFlush,
     ) {
         let rest = &data[from..];
+        let own = if flush == WriteFlush::Own { libc::RWF_DSYNC } else { 0 };
         let op = opcode::Write::new(target(fd), rest.as_ptr(), rest.len().min(PIECE_MAX) as u32)
             .offset(offset)
+            .rw_flags(own)
             .build();
-        let Some(sync_tag) = sync else {
+        let WriteFlush::Linked(sync_tag) = flush else {
             return self.queue_held(op, tag, Memory::Bytes(data));
         };
         let user_data = self.hold(tag, Memory::Bytes(data));

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::registry::Facts;
 use crate::persist::aof::manifest::Manifest;
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::face::policy;
 use crate::shard::global::{Global, Voice};
 use crate::shard::log::{LogFile, LogWriter};
@@ -120,7 +120,7 @@ impl Bench {
                 self.turn(shard, &[], true);
                 let waiting = std::mem::take(&mut self.disks[shard].waiting);
                 let flushes = |op: &DiskOp| match op {
-                    DiskOp::Write { sync, .. } => *sync,
+                    DiskOp::Write { flush, .. } => *flush != Flush::No,
                     op => matches!(op, DiskOp::Sync { .. }),
                 };
                 let (stay, go): (VecDeque<_>, _) = waiting.into_iter().partition(|w| flushes(&w.1));

@@ -35,7 +35,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::aof::manifest::{
     Manifest, NewFile, PartKind, manifest_name, shard_file_name, temp_manifest_name,
 };
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::lease::Work;
@@ -379,7 +379,7 @@ impl Shard {
             file: file.expect("just created"),
             offset: 0,
             data,
-            sync: true,
+            flush: Flush::File,
         };
         let op = match lead.step {
             LeadStep::Gather => return,

@@ -3,49 +3,100 @@
 //! A commit that starts the moment the one before completes takes what has gathered meanwhile; the
 //! clients just answered come too late for it and go into the next. Fifty clients then fall into
 //! two groups that take turns, and each flush carries half of what it could. So the next commit
-//! waits until nearly as many replies wait for it as the last one set free, but not longer than a
-//! share of what a commit takes. A lone client, whose one reply is all there was, never waits.
+//! waits until as many replies wait for it as were waiting when the last one completed, the freed
+//! ones included. It stops waiting when nothing more comes, or after as long as a commit takes; and
+//! where waiting has brought next to nothing, it is tried again only after a growing number of
+//! commits. A lone client, whose one reply is all there was, never waits.
 
-/// Shortest window, in microseconds: about what a client takes to answer a reply.
-const WINDOW_MIN_US: u64 = 60;
-/// Longest window, in microseconds.
-const WINDOW_MAX_US: u64 = 500;
+/// Shortest pause in what arrives that ends the waiting, in microseconds: about what a client takes
+/// to answer a reply.
+const PAUSE_MIN_US: u64 = 60;
+/// Longest time a commit waits, in microseconds.
+const WINDOW_MAX_US: u64 = 1000;
+/// Commits that do not wait after waiting has failed often: two to this power.
+const PATIENCE_MAX: u32 = 6;
 
 /// The rule, fed with what commits set free.
 #[derive(Debug, Default)]
 pub struct Gather {
-    /// Replies that the last commit set free.
-    freed: usize,
-    /// When it did, in monotonic microseconds.
+    /// Replies that waited when some were last set free, those included.
+    in_play: usize,
+    /// When they were, in monotonic microseconds.
     since_us: u64,
     /// When the commit in flight started.
     started_us: u64,
     /// How long the last commit took.
     took_us: u64,
+    /// Replies seen waiting, and when their number last grew.
+    waiting: usize,
+    grew_us: u64,
+    /// Replies there were when waiting began for the commit that comes next.
+    began_with: Option<usize>,
+    /// Waits in a row that were of no use.
+    misses: u32,
+    /// Commits that do not wait for more.
+    skip: u32,
 }
 
 impl Gather {
-    /// A commit starts.
-    pub fn started(&mut self, now_us: u64) {
+    /// A commit starts, with `waiting` replies waiting for it.
+    pub fn started(&mut self, waiting: usize, now_us: u64) {
         self.started_us = now_us;
+        match self.began_with.take() {
+            None => self.skip = self.skip.saturating_sub(1),
+            Some(before)
+                if self.is_enough(waiting) || self.is_gain(waiting.saturating_sub(before)) =>
+            {
+                self.misses = 0;
+            }
+            Some(_) => {
+                self.skip = 1 << self.misses;
+                self.misses = (self.misses + 1).min(PATIENCE_MAX);
+            }
+        }
     }
 
-    /// A commit has completed and set `freed` replies free.
-    pub fn completed(&mut self, freed: usize, now_us: u64) {
-        self.freed = freed;
-        self.since_us = now_us;
+    /// The commit in flight has completed.
+    pub fn completed(&mut self, now_us: u64) {
         self.took_us = now_us.saturating_sub(self.started_us);
+    }
+
+    /// Replies have been set free; `in_play` were waiting until then, those included.
+    pub fn freed(&mut self, in_play: usize, now_us: u64) {
+        self.in_play = in_play;
+        self.since_us = now_us;
+        self.waiting = 0;
+        self.grew_us = now_us;
     }
 
     /// When the next commit starts at the latest, if it should wait for more than the `waiting`
     /// replies there are.
-    pub fn until(&self, waiting: usize, now_us: u64) -> Option<u64> {
-        if waiting * 10 >= self.freed * 9 {
+    pub fn until(&mut self, waiting: usize, now_us: u64) -> Option<u64> {
+        if self.is_enough(waiting) || self.skip > 0 {
             return None;
         }
-        let window = (self.took_us / 4).clamp(WINDOW_MIN_US, WINDOW_MAX_US);
-        let until = self.since_us + window;
-        (until > now_us).then_some(until)
+        if waiting > self.waiting {
+            self.waiting = waiting;
+            self.grew_us = now_us;
+        }
+        let window = self.took_us.clamp(PAUSE_MIN_US, WINDOW_MAX_US);
+        let pause = (self.took_us / 2).clamp(PAUSE_MIN_US, window);
+        let until = (self.since_us + window).min(self.grew_us + pause);
+        if until <= now_us {
+            return None;
+        }
+        self.began_with.get_or_insert(waiting);
+        Some(until)
+    }
+
+    /// Whether so many more were worth the wait.
+    fn is_gain(&self, more: usize) -> bool {
+        more >= (self.in_play / 8).max(2)
+    }
+
+    /// All that were in play, but for one in fifty.
+    fn is_enough(&self, waiting: usize) -> bool {
+        waiting + self.in_play / 50 >= self.in_play
     }
 }
 
@@ -53,17 +104,62 @@ impl Gather {
 mod tests {
     use super::*;
 
-    #[test]
-    fn waits_for_as_many_as_before_and_not_for_long() {
+    /// A rule whose last commit took 400 µs and ended at 1400 with `in_play` replies.
+    fn after(in_play: usize) -> Gather {
         let mut gather = Gather::default();
-        assert_eq!(gather.until(0, 0), None);
-        gather.started(1000);
-        gather.completed(50, 2000);
-        assert_eq!(gather.until(10, 2001), Some(2250));
-        assert_eq!(gather.until(45, 2001), None);
-        assert_eq!(gather.until(10, 2250), None);
-        gather.started(3000);
-        gather.completed(1, 3010);
-        assert_eq!(gather.until(1, 3011), None);
+        gather.started(0, 1000);
+        gather.completed(1400);
+        gather.freed(in_play, 1400);
+        gather
+    }
+
+    #[test]
+    fn waits_for_as_many_as_before() {
+        let mut gather = after(50);
+        assert_eq!(gather.until(10, 1401), Some(1601));
+        assert_eq!(gather.until(40, 1500), Some(1700));
+        assert_eq!(gather.until(49, 1510), None);
+        gather.started(49, 1510);
+        gather.completed(1910);
+        gather.freed(50, 1910);
+        assert!(gather.until(10, 1911).is_some(), "it helped, so it is done again");
+    }
+
+    #[test]
+    fn a_lone_client_never_waits() {
+        assert_eq!(after(1).until(1, 1410), None);
+        assert_eq!(Gather::default().until(1, 0), None);
+    }
+
+    #[test]
+    fn waits_neither_for_ever_nor_for_nothing() {
+        let mut gather = after(50);
+        for step in 0..10 {
+            let now = 1401 + step * 40;
+            assert!(gather.until(10 + step as usize, now).is_some_and(|t| t <= 1800));
+        }
+        assert_eq!(gather.until(30, 1800), None, "the window is over");
+        let mut gather = after(50);
+        assert!(gather.until(10, 1401).is_some());
+        assert_eq!(gather.until(10, 1601), None, "nothing more came");
+    }
+
+    #[test]
+    fn where_waiting_does_not_help_it_is_tried_rarely() {
+        let mut gather = after(50);
+        let (mut now, mut waits) = (1400, 0);
+        for _ in 0..1000 {
+            let mut waited = false;
+            while let Some(until) = gather.until(10, now) {
+                waited = true;
+                now = until;
+            }
+            waits += u32::from(waited);
+            gather.started(10, now);
+            now += 400;
+            gather.completed(now);
+            gather.freed(50, now);
+        }
+        assert!((8..30).contains(&waits), "{waits} of 1000 commits waited");
     }
 }

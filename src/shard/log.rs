@@ -24,7 +24,7 @@
 use std::collections::VecDeque;
 
 use crate::persist::aof::format::{FrameHead, HEAD_MAX};
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 
 /// When writes are flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ struct InFlight {
     retry: Option<(Vec<u8>, u64)>,
     len: usize,
     sum: u64,
-    /// Whether the write was submitted with a flush behind it.
+    /// Whether the write was submitted with a flush: when it completes, everything is durable.
     sync: bool,
 }
 
@@ -312,11 +312,16 @@ impl LogWriter {
     }
 
     fn submit(&mut self, disk: &mut impl Disk, data: Vec<u8>) {
-        let sync = self.policy == FsyncPolicy::Always;
+        let flush = match self.policy {
+            FsyncPolicy::EverySec | FsyncPolicy::No => Flush::No,
+            FsyncPolicy::Always if self.durable == self.written => Flush::Own,
+            // What an earlier policy has left in the page cache has to go with it.
+            FsyncPolicy::Always => Flush::File,
+        };
         if let Some(flight) = &mut self.in_flight {
-            flight.sync = sync;
+            flight.sync = flush != Flush::No;
         }
-        let op = DiskOp::Write { file: self.file.id, offset: self.file.offset, data, sync };
+        let op = DiskOp::Write { file: self.file.id, offset: self.file.offset, data, flush };
         disk.submit(token::WRITE, op);
     }
 

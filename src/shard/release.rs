@@ -8,7 +8,7 @@ use crate::persist::disk::{Disk, DiskDone};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
-use crate::shard::log::Outcome;
+use crate::shard::log::{Outcome, token};
 use crate::shard::message::{Message, ReplyTo};
 
 /// Bytes that may wait for a shard's log behind the frame in flight; one command may exceed it.
@@ -20,6 +20,9 @@ impl Shard {
     pub(super) fn log_done(&mut self, done: DiskDone) {
         let now = self.now.mono_us;
         let log = self.log.as_mut().expect("only a log writes");
+        if done.token == token::WRITE {
+            self.gather.completed(now);
+        }
         match log.done(done, now) {
             Outcome::Quiet => {}
             Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
@@ -105,7 +108,7 @@ impl Shard {
 
     fn released(&mut self) {
         let release = self.release();
-        let held = self.held.len();
+        let in_play = self.waiters.len() + self.held.len();
         self.order.set_released(self.id, release);
         let replies = &mut self.replies;
         self.held.retain_mut(|(position, shard, message)| {
@@ -115,8 +118,7 @@ impl Shard {
             }
             !free
         });
-        let freed = self.waiters.len() + held - self.held.len();
-        self.gather.completed(freed, self.now.mono_us);
+        self.gather.freed(in_play, self.now.mono_us);
         for key in std::mem::take(&mut self.waiters) {
             if let Some(mut conn) = self.take_conn(key) {
                 conn.waiting = false;
@@ -139,7 +141,7 @@ impl Shard {
             let waiting = self.waiters.len() + self.held.len();
             self.gathering = self.gather.until(waiting, now).filter(|_| !self.stopping);
             if self.gathering.is_none() {
-                self.gather.started(now);
+                self.gather.started(waiting, now);
                 let payload = space.effects.take(log.spare());
                 log.gather(payload);
             }

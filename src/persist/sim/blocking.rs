@@ -5,6 +5,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::file::ALL_BLOCKS;
 use super::{Fault, InodeId, On, SimMedium, State};
 use crate::persist::disk::{FileId, Volume};
 
@@ -32,11 +33,11 @@ impl State {
     fn sync_blocking(&mut self, inode: InodeId) -> io::Result<()> {
         if !self.effect() {
             if self.random.one_in(2) {
-                let _ = self.sync(inode);
+                let _ = self.sync(inode, ALL_BLOCKS);
             }
             return Err(gone());
         }
-        Ok(self.sync(inode)?)
+        Ok(self.sync(inode, ALL_BLOCKS)?)
     }
 }
 

@@ -11,11 +11,15 @@
 //! 3. The durable image may hold bytes beyond the durable length; they do not count.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::base::random::Random;
 
 /// Bytes that a medium writes as one, all or nothing (but for a torn block).
 pub const BLOCK: usize = 512;
+
+/// Every block of a file.
+pub(super) const ALL_BLOCKS: Range<usize> = 0..usize::MAX;
 
 /// Contents kept of one dirty block at most, the newest always among them: a writer that fills a
 /// block by a thousand small appends needs no thousand copies.
@@ -101,11 +105,16 @@ impl Inode {
     }
 
     /// A flush that succeeds: everything cached and dirty is durable.
-    pub(super) fn sync(&mut self) {
+    pub(super) fn sync(&mut self, blocks: Range<usize>) {
         self.make_length_durable();
-        for (block, _) in std::mem::take(&mut self.dirty) {
-            put_block(&mut self.durable, block, &block_of(&self.cached, block));
-        }
+        let (cached, durable) = (&self.cached, &mut self.durable);
+        self.dirty.retain(|&block, _| {
+            let flushed = blocks.contains(&block);
+            if flushed {
+                put_block(durable, block, &block_of(cached, block));
+            }
+            !flushed
+        });
         self.durable.truncate(self.cached.len());
     }
 

@@ -1,7 +1,7 @@
 //! That every fault of the simulated medium really happens, and that nothing else does.
 
 use super::*;
-use crate::persist::disk::Volume;
+use crate::persist::disk::{Flush, Volume};
 
 const EIO: Fault = Fault::Error(Errno::IO);
 
@@ -22,7 +22,8 @@ fn create(medium: &SimMedium, disk: &mut SimDisk, path: &str) -> FileId {
 }
 
 fn write(file: FileId, offset: u64, data: &[u8], sync: bool) -> DiskOp {
-    DiskOp::Write { file, offset, data: data.to_vec(), sync }
+    let flush = if sync { Flush::File } else { Flush::No };
+    DiskOp::Write { file, offset, data: data.to_vec(), flush }
 }
 
 /// A medium with one file `f`, its name durable.

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::{next, options, pattern};
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::ring::{Event, Ring, Wait};
 
 fn on(dir: &Path) -> Ring {
@@ -32,7 +32,8 @@ fn create(ring: &mut Ring, path: &str) -> FileId {
 }
 
 fn write(file: FileId, offset: u64, data: Vec<u8>, sync: bool) -> DiskOp {
-    DiskOp::Write { file, offset, data, sync }
+    let flush = if sync { Flush::File } else { Flush::No };
+    DiskOp::Write { file, offset, data, flush }
 }
 
 fn code(done: &DiskDone) -> Option<i32> {
@@ -120,6 +121,24 @@ fn a_full_disk_is_reported_and_the_data_given_back() {
         assert!(!back.sync_failed, "it was the write that failed");
         assert_eq!(back.data, pattern(100));
     }
+}
+
+#[test]
+fn a_write_that_flushes_itself_is_tried_as_a_pair_when_it_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ring = on(dir.path());
+    let own = |file, offset, data| DiskOp::Write { file, offset, data, flush: Flush::Own };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = ring.adopt_file(OwnedFd::from(full));
+    let back = run(&mut ring, own(full, 0, pattern(100)));
+    assert_eq!(code(&back), Some(libc::ENOSPC));
+    assert!(!back.sync_failed, "the pair told that it was the write");
+    assert_eq!(back.data, pattern(100));
+    let file = create(&mut ring, "log");
+    for n in 0..3 {
+        assert!(run(&mut ring, own(file, n * 100, pattern(100))).result.is_ok());
+    }
+    assert_eq!(std::fs::read(dir.path().join("log")).unwrap(), pattern(100).repeat(3));
 }
 
 #[test]

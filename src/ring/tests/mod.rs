@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::base::clock::SystemClock;
+use crate::persist::disk::Flush;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -222,7 +223,8 @@ fn dropping_a_ring_with_everything_in_flight_is_orderly() {
         ring.submit(1, DiskOp::Create { path: "f".into() });
         let file = std::fs::File::create(dir.path().join("g")).unwrap();
         let file = ring.adopt_file(file.into());
-        ring.submit(2, DiskOp::Write { file, offset: 0, data: pattern(1 << 20), sync: true });
+        let data = pattern(1 << 20);
+        ring.submit(2, DiskOp::Write { file, offset: 0, data, flush: Flush::File });
         if entered {
             ring.enter(Wait::No).unwrap();
         }
