@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "perf"))
@@ -59,9 +60,10 @@ WORKERS = 4
 COUNTERS = 100_000
 GIB = 1 << 30
 LEAST_FREE = 15 * GIB
-PLANTS = ("import", "memory", "forget", "counter", "end")
+PLANTS = ("import", "memory", "forget", "tail", "counter", "end")
 READY_SECONDS = 1800.0
 STOP_SECONDS = 120.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LIBC = ctypes.CDLL(None)
 
 
@@ -159,7 +161,7 @@ def redis_server(directory, log):
 
 
 class Benchmark(threading.Thread):
-    """redis-benchmark over and over, while `gate` is open and the log is not ahead of its budget."""
+    """redis-benchmark over and over, while `gate` is open and the log within its budget."""
 
     PER_RUN = {1: 4000, 16: 16_000}
     TESTS = 4
@@ -271,7 +273,7 @@ class Crew:
                 raise Failed(f"only workers {sorted(got)} answered")
         for who, message in got.items():
             if message[0] in ("lost", "paused"):
-                self.counts[who] = message[1:]
+                self.counts[who] = message[1:3]
             elif message[0] == "held":
                 self.resolved[who] = message[3]
         return got
@@ -413,6 +415,8 @@ class Soak:
         self.benchmark.close()
         self.crew.gather("lost")
         free, again = self.look_around(), None
+        if self.args.plant == "tail":
+            self.plant_tail()
         if self.kills and self.rng.random() < 0.4:
             # A crash while recovering from a crash must not lose anything either.
             again = self.rng.uniform(0.1, 0.8) * self.kills[-1]["recovery"]
@@ -424,9 +428,14 @@ class Soak:
         after = self.keys_now()
         started = time.monotonic()
         self.crew.tell("verify", self.server.port)
-        places = self.rng.sample(sorted(self.imported), min(5000, len(self.imported)))
-        keyspace.compare_some(self.server.port, "of the import", self.imported, places)
-        held = self.crew.gather("held")
+        wrong, held = [], {}
+        for look in (self.look_at_import, lambda: held.update(self.crew.gather("held"))):
+            try:
+                look()
+            except Differs as differs:
+                wrong.append(str(differs))
+        if wrong:
+            raise Differs("\n".join(wrong))
         self.kills.append({
             "at": time.monotonic() - self.began, "log": self.log_bytes, "recovery": recovery,
             "again": again, "free": free, "before": before, "after": after,
@@ -438,14 +447,28 @@ class Soak:
                  + ("" if again is None else f" (killed once more {again:.2f} s into recovery)")
                  + f", {self.kills[-1]['held']} places held to, {sum(after.values())} keys")
 
+    def look_at_import(self):
+        places = self.rng.sample(sorted(self.imported), min(5000, len(self.imported)))
+        keyspace.compare_some(self.server.port, "of the import", self.imported, places)
+
+    def plant_tail(self):
+        """The planted fault: the last bytes that reached one shard's log are gone.
+
+        The server refuses such a log, since other bytes tell that these were written; so it is
+        mended to what can be saved, and the workers have to find what is missing.
+        """
+        path = max(keyspace.log_files(self.data)[-self.args.shards:], key=os.path.getsize)
+        size = os.path.getsize(path)
+        os.truncate(path, size - min(size, 5000))
+        self.say(f"planted: the last {min(size, 5000)} bytes of {os.path.basename(path)} removed")
+        mended = self.check_aof("--fix")
+        self.say(f"check-aof --fix: {mended.returncode}")
+
     def plant(self):
         on = load.client(self.server.port)
         if self.args.plant == "forget":
-            while True:
-                _, some = on.execute_command("SCAN", "0", "MATCH", "w*:k*", "COUNT", 1_000_000)
-                if some:
-                    self.plant_in((0, self.rng.choice(sorted(some))))
-                break
+            _, some = on.execute_command("SCAN", "0", "MATCH", "w*:k*", "COUNT", 10_000_000)
+            self.plant_in((0, self.rng.choice(sorted(some))))
         elif self.args.plant == "counter":
             pipe = on.pipeline(transaction=False)
             for n in range(COUNTERS):
@@ -486,9 +509,7 @@ class Soak:
         self.crew.gather("held")
         self.look_around()
         stopped = self.server.stop()
-        checked = subprocess.run([self.binary, "check-aof", os.path.join(
-            self.data, "appendonlydir/appendonly.aof.manifest")], stdin=subprocess.DEVNULL,
-            capture_output=True, text=True)
+        checked = self.check_aof()
         if checked.returncode != 0:
             raise Differs(f"check-aof: {checked.stdout}{checked.stderr}")
         size, free = size_of(self.data), shutil.disk_usage(self.home).free
@@ -501,13 +522,15 @@ class Soak:
         keyspace.wait_for_sizes(self.server.port, ours, "ringstone at the end")
         keyspace.compare("the import at the end", self.imported,
                          {p: v for p, v in ours.items() if p in self.imported}, until)
+        self.no_strangers(ours)
         self.hold_to(self.server.port, "ringstone")
         self.server.stop()
         peer = self.peer = redis_server(copy, os.path.join(self.home, "redis-copy.log"))
         loaded = peer.start()
         if self.args.plant == "end":
             on = load.client(peer.port)
-            self.say(f"planted: {on.execute_command('APPEND', on.execute_command('RANDOMKEY'), '!')}")
+            key = on.execute_command("RANDOMKEY")
+            self.say(f"planted: APPEND {key} ! -> {on.execute_command('APPEND', key, '!')}")
             on.close()
         theirs, until = keyspace.take(peer.port)
         count = keyspace.compare("what redis-server loads", ours, theirs, until)
@@ -521,6 +544,21 @@ class Soak:
             f"s ({gib(rss)} GiB resident): {count} keys of all databases compared equal (value, "
             f"type, expiry, DBSIZE), the workers' models hold in both.")
         self.say(self.facts["end"])
+
+    def no_strangers(self, held):
+        """Every key is the import's, a worker's or redis-benchmark's."""
+        known = set(self.imported)
+        for number in range(WORKERS):
+            known.update(load.places_of(number))
+        strange = [(db, key) for db, key in held if (db, key) not in known and not (
+            db == 0 and key.startswith((b"key:", b"counter:")))]
+        if strange:
+            raise Differs(f"{len(strange)} keys that nobody made: {strange[:10]}")
+
+    def check_aof(self, *options):
+        manifest = os.path.join(self.data, "appendonlydir/appendonly.aof.manifest")
+        return subprocess.run([self.binary, "check-aof", *options, manifest],
+                              input="y\n", capture_output=True, text=True)
 
     def hold_to(self, port, what):
         try:
@@ -574,10 +612,11 @@ class Soak:
                 "without effect.", ""]
         if kills:
             times = sorted(kill["recovery"] for kill in kills)
-            lines += [f"Recovery: median {times[len(times) // 2]:.2f} s, longest {times[-1]:.2f} s.",
-                      "", "| kill | at, s | log, GiB | up after, s | killed again after, s | RSS then,"
-                      " MiB | keys before | keys after | places held to | in s |",
-                      "|---|---|---|---|---|---|---|---|---|---|"]
+            lines += [
+                f"Recovery: median {times[len(times) // 2]:.2f} s, longest {times[-1]:.2f} s.", "",
+                "| kill | at, s | log, GiB | up after, s | killed again after, s | RSS then, MiB | "
+                "keys before | keys after | places held to | in s |",
+                "|---|---|---|---|---|---|---|---|---|---|"]
         for number, kill in enumerate(kills, 1):
             again = "" if kill["again"] is None else f"{kill['again']:.2f}"
             lines.append(
@@ -632,12 +671,14 @@ def parse_args():
 
 
 def interrupted(number, _frame):
+    for each in SIGNALS:  # once is enough; what follows is the tidying up
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def main():
     args = parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupted)
     soak = Soak(args)
     soak.say(f"seed {args.seed}, in {soak.home}")
@@ -650,6 +691,8 @@ def main():
         outcome, differed = f"DIFFERS: {differs}", True
     except Failed as failed:
         outcome = f"could not be carried through: {failed}"
+    except Exception:  # a connection of the driver's own, say; the report is worth having
+        outcome = f"could not be carried through\n{traceback.format_exc()}{soak.server.last()}"
     except KeyboardInterrupt as how:
         outcome = f"interrupted by {how or 'SIGINT'}"
     finally:

@@ -1,8 +1,8 @@
 """The processes that load the server through redis-py and hold it to what it told them.
 
-A worker writes to keys of its own and knows what they must hold; the watcher reads the counters that
-redis-benchmark increments, which must never fall behind what a reply has told. The driver talks to
-both through a pipe: `run`, `sprint`, `pause`, `verify`, `stop`.
+A worker writes to keys of its own and knows what they must hold; the watcher reads the counters
+that redis-benchmark increments, which must never fall behind what a reply has told. The driver
+talks to both through a pipe: `adopt`, `run`, `sprint`, `pause`, `verify`, `stop`.
 """
 
 import collections
@@ -83,6 +83,13 @@ def show(value):
     return repr(value)
 
 
+def places_of(number):
+    """Every place that a worker may write to."""
+    lasting, brief = names_of(number)
+    shared, own = databases_of(number)
+    return [(db, key) for db in shared + own for key in lasting + brief]
+
+
 class Worker:
     """One connection per database, a model, and what was sent without having been answered."""
 
@@ -91,9 +98,7 @@ class Worker:
         self.protocol = 2 + number % 2
         self.model = {}
         self.plan = Plan(number, f"{seed}-worker-{number}", self.model)
-        lasting, brief = names_of(number)
-        shared, own = databases_of(number)
-        self.places = [(db, key) for db in shared + own for key in lasting + brief]
+        self.places = places_of(number)
         self.clients, self.wire = {}, None
         self.pending, self.sent_at, self.lost_at = [], 0, 0
         self.units = self.commands = 0
@@ -305,8 +310,8 @@ def serve(pipe, port, make):
                 held = getattr(worker, order)(where[0])
                 pipe.send(("held", held, time.monotonic() - started, dict(worker.resolved)))
             elif order == "run":
-                ended = work(pipe, worker, port)
-                pipe.send((ended, worker.units, worker.commands))
+                ended, why = work(pipe, worker, port)
+                pipe.send((ended, worker.units, worker.commands, why))
         except Differs as differs:
             pipe.send(("differs", str(differs)))
         except LOST as lost:
@@ -314,7 +319,7 @@ def serve(pipe, port, make):
 
 
 def work(pipe, worker, port):
-    """Runs until the connection is lost or the driver says so; returns which."""
+    """Runs until the connection is lost or the driver says so; returns which, and why."""
     pause, turn_at = 1.0 / worker.rate, time.monotonic()
     try:
         while True:
@@ -323,10 +328,10 @@ def work(pipe, worker, port):
                 if order == "sprint":
                     pause = 0.0
                 else:
-                    return "paused"
+                    return "paused", None
             worker.step(port)
             turn_at = max(turn_at + pause, time.monotonic() - 1.0)
             time.sleep(max(0.0, turn_at - time.monotonic()))
-    except LOST:
+    except LOST as lost:
         worker.lost_at = now_ms()
-        return "lost"
+        return "lost", repr(lost)
