@@ -97,6 +97,9 @@ pub trait Volume: Send + Sync {
     fn len(&self, path: &str) -> io::Result<u64>;
     /// Reads up to `buf.len()` bytes from `offset` on; 0 at the end.
     fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+    /// Asks that what is read of a file from now on comes from the medium: the page cache may show
+    /// pages that a failed flush has marked as clean and never written. Pages not yet written stay.
+    fn forget_cached(&self, _path: &str) {}
     /// Writes a whole new file, or over an old one, and flushes it.
     fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()>;
     /// Cuts a file to `len` bytes and flushes it.

@@ -335,6 +335,9 @@ impl<'v> Inspection<'_, 'v> {
             self.len_of(&line.file)?;
         }
         let one = |&(line, pairs): &(&Line, &ShardPairs)| {
+            if pairs.end.is_none() {
+                self.volume.forget_cached(&line.file);
+            }
             let options = ScanOptions {
                 seed: pairs.seed,
                 start: pairs.start,
