@@ -12,14 +12,21 @@ use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
 
+/// What a row of small commands may take beyond the usual before one of them is held to be the
+/// cause, in nanoseconds.
+const OUTLIER_NS: u64 = 10_000;
+
 /// Measures executions without a reading of the clock for each: small commands that ran in a row
 /// are told their average, which is what a histogram can tell of them anyway; a large one is
-/// measured by itself.
+/// measured by itself. A row that took much longer than usual was held up by one of its commands,
+/// which is told all of the excess: an average would hide the stalls a histogram is there to show.
 #[derive(Debug, Default)]
 pub struct Meter {
     watch: Stopwatch,
     /// Executions since the last reading: (command's number, how many, how many failed).
     run: SmallVec<[(usize, u64, u64); 4]>,
+    /// What one of a row takes as a rule, in nanoseconds; moves by a sixteenth of the difference.
+    usual: u64,
 }
 
 impl Meter {
@@ -43,9 +50,33 @@ impl Meter {
     pub fn settle(&mut self, stats: &ShardStats, track: bool) {
         let nanos = self.watch.lap();
         let total: u64 = self.run.iter().map(|r| r.1).sum();
-        for (number, n, failed) in self.run.drain(..) {
-            stats.executed_many(number, n, nanos / total, failed, track);
+        if total == 0 {
+            return;
         }
+        let (each, excess) = self.split(nanos, total);
+        for (index, (number, n, failed)) in self.run.drain(..).enumerate() {
+            if index > 0 || excess == 0 {
+                stats.executed_many(number, n, each, failed, track);
+                continue;
+            }
+            let rest_failed = failed.min(n - 1);
+            stats.executed_many(number, n - 1, each, rest_failed, track);
+            stats.executed_many(number, 1, each + excess, failed - rest_failed, track);
+        }
+    }
+
+    /// What each of `total` commands took of `nanos`, and what one of them took beyond that.
+    fn split(&mut self, nanos: u64, total: u64) -> (u64, u64) {
+        let average = nanos / total;
+        let excess = nanos.saturating_sub(self.usual * total);
+        if self.usual > 0 && total > 1 && excess > OUTLIER_NS {
+            // Drawn along slowly, so that rows of commands that all take long become usual.
+            self.usual += (average - self.usual) / 16;
+            return (self.usual, nanos - self.usual * total);
+        }
+        let moves = average.min(2 * self.usual + OUTLIER_NS);
+        self.usual = (self.usual * 15 + moves).div_ceil(16);
+        (average, 0)
     }
 }
 
@@ -242,5 +273,29 @@ impl Shard {
         } else {
             self.held.push((tag, shard, message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_told_of_one_command_and_no_time_is_lost() {
+        let mut meter = Meter::default();
+        for _ in 0..100 {
+            assert_eq!(meter.split(16 * 500, 16), (500, 0));
+        }
+        let (each, excess) = meter.split(16 * 500 + 900_000, 16);
+        assert!(each < 5000 && excess > 800_000, "{each} {excess}");
+        assert_eq!(each * 16 + excess, 16 * 500 + 900_000);
+        // Commands that all take long are no outliers for long.
+        let mut outliers = 0;
+        for _ in 0..200 {
+            outliers += u32::from(meter.split(16 * 20_000, 16).1 > 0);
+        }
+        assert!(outliers < 100, "{outliers}");
+        // One alone is measured as it is.
+        assert_eq!(meter.split(900_000, 1), (900_000, 0));
     }
 }

@@ -70,9 +70,14 @@ impl Gather {
     }
 
     /// When the next commit starts at the latest, if it should wait for more than the `waiting`
-    /// replies there are.
-    pub fn until(&mut self, waiting: usize, now_us: u64) -> Option<u64> {
+    /// replies there are. A commit that `flushes` is worth sleeping for. One that does not is over
+    /// sooner than a sleep: it waits only while every turn of the loop brings more, and the time
+    /// given is now.
+    pub fn until(&mut self, waiting: usize, now_us: u64, flushes: bool) -> Option<u64> {
         if self.is_enough(waiting) || self.skip > 0 {
+            return None;
+        }
+        if !flushes && self.began_with.is_some() && waiting <= self.waiting {
             return None;
         }
         if waiting > self.waiting {
@@ -86,7 +91,7 @@ impl Gather {
             return None;
         }
         self.began_with.get_or_insert(waiting);
-        Some(until)
+        Some(if flushes { until } else { now_us })
     }
 
     /// Whether so many more were worth the wait.
@@ -116,19 +121,27 @@ mod tests {
     #[test]
     fn waits_for_as_many_as_before() {
         let mut gather = after(50);
-        assert_eq!(gather.until(10, 1401), Some(1601));
-        assert_eq!(gather.until(40, 1500), Some(1700));
-        assert_eq!(gather.until(49, 1510), None);
+        assert_eq!(gather.until(10, 1401, true), Some(1601));
+        assert_eq!(gather.until(40, 1500, true), Some(1700));
+        assert_eq!(gather.until(49, 1510, true), None);
         gather.started(49, 1510);
         gather.completed(1910);
         gather.freed(50, 1910);
-        assert!(gather.until(10, 1911).is_some(), "it helped, so it is done again");
+        assert!(gather.until(10, 1911, true).is_some(), "it helped, so it is done again");
     }
 
     #[test]
     fn a_lone_client_never_waits() {
-        assert_eq!(after(1).until(1, 1410), None);
-        assert_eq!(Gather::default().until(1, 0), None);
+        assert_eq!(after(1).until(1, 1410, true), None);
+        assert_eq!(Gather::default().until(1, 0, true), None);
+    }
+
+    #[test]
+    fn a_commit_without_flush_waits_while_every_turn_brings_more() {
+        let mut gather = after(50);
+        assert_eq!(gather.until(10, 1401, false), Some(1401));
+        assert_eq!(gather.until(14, 1410, false), Some(1410));
+        assert_eq!(gather.until(14, 1411, false), None);
     }
 
     #[test]
@@ -136,12 +149,12 @@ mod tests {
         let mut gather = after(50);
         for step in 0..10 {
             let now = 1401 + step * 40;
-            assert!(gather.until(10 + step as usize, now).is_some_and(|t| t <= 1800));
+            assert!(gather.until(10 + step as usize, now, true).is_some_and(|t| t <= 1800));
         }
-        assert_eq!(gather.until(30, 1800), None, "the window is over");
+        assert_eq!(gather.until(30, 1800, true), None, "the window is over");
         let mut gather = after(50);
-        assert!(gather.until(10, 1401).is_some());
-        assert_eq!(gather.until(10, 1601), None, "nothing more came");
+        assert!(gather.until(10, 1401, true).is_some());
+        assert_eq!(gather.until(10, 1601, true), None, "nothing more came");
     }
 
     #[test]
@@ -150,7 +163,7 @@ mod tests {
         let (mut now, mut waits) = (1400, 0);
         for _ in 0..1000 {
             let mut waited = false;
-            while let Some(until) = gather.until(10, now) {
+            while let Some(until) = gather.until(10, now, true) {
                 waited = true;
                 now = until;
             }

@@ -212,6 +212,11 @@ impl LogWriter {
         self.syncing.is_some()
     }
 
+    /// Whether what is written is flushed before it counts.
+    pub fn flushes(&self) -> bool {
+        self.policy == FsyncPolicy::Always
+    }
+
     /// Changes the policy; what was acknowledged before keeps the promise it was given.
     pub fn set_policy(&mut self, policy: FsyncPolicy) {
         self.policy = policy;

@@ -139,7 +139,8 @@ impl Shard {
         {
             let now = self.now.mono_us;
             let waiting = self.waiters.len() + self.held.len();
-            self.gathering = self.gather.until(waiting, now).filter(|_| !self.stopping);
+            let until = self.gather.until(waiting, now, log.flushes());
+            self.gathering = until.filter(|_| !self.stopping);
             if self.gathering.is_none() {
                 self.gather.started(waiting, now);
                 let payload = space.effects.take(log.spare());

@@ -212,10 +212,10 @@ impl Tick {
         if self.shard.is_busy() || self.polls() {
             return Wait::No;
         }
-        if !self.shard.sleep() {
+        let due = self.shard.next_due_us().min(IDLE_US);
+        if due == 0 || !self.shard.sleep() {
             return Wait::No;
         }
-        let due = self.shard.next_due_us().min(IDLE_US);
-        Wait::Until(Duration::from_micros(due.max(1)))
+        Wait::Until(Duration::from_micros(due))
     }
 }

@@ -124,8 +124,8 @@ pub static OURS: &[Directive] = &[
         "log-sync-method",
         Enum(&["growing"]),
         "growing",
-        "How the log reaches the medium. `growing`: linked write and fdatasync on a file that \
-         grows.",
+        "How the log reaches the medium. `growing`: writes that flush themselves, at the end of a \
+         file that grows.",
     )
     .immutable()
     .ours(),
