@@ -7,14 +7,48 @@
 //! ones included. It stops waiting when nothing more comes, or after as long as a commit takes; and
 //! where waiting has brought next to nothing, it is tried again only after a growing number of
 //! commits. A lone client, whose one reply is all there was, never waits.
+//!
+//! A client that was just told its write is durable often writes again at once. To be woken for it
+//! takes the thread longer than the client needs, so after a commit that flushed the thread stays
+//! awake for a quarter of what the commit took; again only as a habit that has to pay.
 
 /// Shortest pause in what arrives that ends the waiting, in microseconds: about what a client takes
 /// to answer a reply.
 const PAUSE_MIN_US: u64 = 60;
 /// Longest time a commit waits, in microseconds.
 const WINDOW_MAX_US: u64 = 1000;
-/// Commits that do not wait after waiting has failed often: two to this power.
+/// Longest time a shard stays awake behind a commit, in microseconds.
+const AWAKE_MAX_US: u64 = 120;
+/// Times a habit is left out after it has failed often: two to this power.
 const PATIENCE_MAX: u32 = 6;
+
+/// Something that is done as long as it pays, and tried from time to time when it does not.
+#[derive(Debug, Default)]
+struct Habit {
+    /// Failures in a row.
+    misses: u32,
+    /// Occasions to be left out.
+    skip: u32,
+}
+
+impl Habit {
+    fn is_kept(&self) -> bool {
+        self.skip == 0
+    }
+
+    fn left_out(&mut self) {
+        self.skip = self.skip.saturating_sub(1);
+    }
+
+    fn paid(&mut self, paid: bool) {
+        if paid {
+            self.misses = 0;
+        } else {
+            self.skip = 1 << self.misses;
+            self.misses = (self.misses + 1).min(PATIENCE_MAX);
+        }
+    }
+}
 
 /// The rule, fed with what commits set free.
 #[derive(Debug, Default)]
@@ -32,10 +66,12 @@ pub struct Gather {
     grew_us: u64,
     /// Replies there were when waiting began for the commit that comes next.
     began_with: Option<usize>,
-    /// Waits in a row that were of no use.
-    misses: u32,
-    /// Commits that do not wait for more.
-    skip: u32,
+    /// Waiting for more.
+    waits: Habit,
+    /// Until when the shard stays awake for the next write.
+    awake_until_us: Option<u64>,
+    /// Staying awake.
+    wakes: Habit,
 }
 
 impl Gather {
@@ -43,15 +79,10 @@ impl Gather {
     pub fn started(&mut self, waiting: usize, now_us: u64) {
         self.started_us = now_us;
         match self.began_with.take() {
-            None => self.skip = self.skip.saturating_sub(1),
-            Some(before)
-                if self.is_enough(waiting) || self.is_gain(waiting.saturating_sub(before)) =>
-            {
-                self.misses = 0;
-            }
-            Some(_) => {
-                self.skip = 1 << self.misses;
-                self.misses = (self.misses + 1).min(PATIENCE_MAX);
+            None => self.waits.left_out(),
+            Some(before) => {
+                let gained = self.is_gain(waiting.saturating_sub(before));
+                self.waits.paid(gained || self.is_enough(waiting));
             }
         }
     }
@@ -61,12 +92,38 @@ impl Gather {
         self.took_us = now_us.saturating_sub(self.started_us);
     }
 
-    /// Replies have been set free; `in_play` were waiting until then, those included.
-    pub fn freed(&mut self, in_play: usize, now_us: u64) {
+    /// Replies have been set free; `in_play` were waiting until then, those included. `flushed`
+    /// when what set them free was a flush.
+    pub fn freed(&mut self, in_play: usize, now_us: u64, flushed: bool) {
+        if !self.wakes.is_kept() {
+            self.wakes.left_out();
+        } else if flushed {
+            self.awake_until_us = Some(now_us + (self.took_us / 4).min(AWAKE_MAX_US));
+        }
         self.in_play = in_play;
         self.since_us = now_us;
         self.waiting = 0;
         self.grew_us = now_us;
+    }
+
+    /// Something waits for a commit.
+    pub fn arrived(&mut self) {
+        if self.awake_until_us.take().is_some() {
+            self.wakes.paid(true);
+        }
+    }
+
+    /// Whether the shard should look again rather than sleep.
+    pub fn stays_awake(&mut self, now_us: u64) -> bool {
+        match self.awake_until_us {
+            Some(until) if now_us < until => true,
+            Some(_) => {
+                self.awake_until_us = None;
+                self.wakes.paid(false);
+                false
+            }
+            None => false,
+        }
     }
 
     /// When the next commit starts at the latest, if it should wait for more than the `waiting`
@@ -74,7 +131,7 @@ impl Gather {
     /// sooner than a sleep: it waits only while every turn of the loop brings more, and the time
     /// given is now.
     pub fn until(&mut self, waiting: usize, now_us: u64, flushes: bool) -> Option<u64> {
-        if self.is_enough(waiting) || self.skip > 0 {
+        if self.is_enough(waiting) || !self.waits.is_kept() {
             return None;
         }
         if !flushes && self.began_with.is_some() && waiting <= self.waiting {
@@ -114,7 +171,7 @@ mod tests {
         let mut gather = Gather::default();
         gather.started(0, 1000);
         gather.completed(1400);
-        gather.freed(in_play, 1400);
+        gather.freed(in_play, 1400, true);
         gather
     }
 
@@ -126,7 +183,7 @@ mod tests {
         assert_eq!(gather.until(49, 1510, true), None);
         gather.started(49, 1510);
         gather.completed(1910);
-        gather.freed(50, 1910);
+        gather.freed(50, 1910, true);
         assert!(gather.until(10, 1911, true).is_some(), "it helped, so it is done again");
     }
 
@@ -158,6 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn stays_awake_as_long_as_it_pays() {
+        let mut gather = after(1);
+        assert!(gather.stays_awake(1499) && !gather.stays_awake(1500), "a quarter of 400 us");
+        let mut spent = 0;
+        for _ in 0..1000 {
+            gather.freed(1, 2000, true);
+            spent += u32::from(gather.stays_awake(2001));
+            gather.stays_awake(3000);
+        }
+        assert!((8..30).contains(&spent), "{spent} of 1000 times");
+        for _ in 0..100 {
+            gather.freed(1, 2000, true);
+            gather.arrived();
+        }
+        gather.freed(1, 2000, true);
+        assert!(gather.stays_awake(2001), "it has begun to pay again");
+        gather.arrived();
+        gather.freed(1, 2000, false);
+        assert!(!gather.stays_awake(2001), "a write into the page cache is no commit");
+    }
+
+    #[test]
     fn where_waiting_does_not_help_it_is_tried_rarely() {
         let mut gather = after(50);
         let (mut now, mut waits) = (1400, 0);
@@ -171,7 +250,7 @@ mod tests {
             gather.started(10, now);
             now += 400;
             gather.completed(now);
-            gather.freed(50, now);
+            gather.freed(50, now, true);
         }
         assert!((8..30).contains(&waits), "{waits} of 1000 commits waited");
     }

@@ -8,7 +8,7 @@ use crate::persist::disk::{Disk, DiskDone};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
-use crate::shard::log::{Outcome, token};
+use crate::shard::log::{LogWriter, Outcome, token};
 use crate::shard::message::{Message, ReplyTo};
 
 /// Bytes that may wait for a shard's log behind the frame in flight; one command may exceed it.
@@ -118,7 +118,8 @@ impl Shard {
             }
             !free
         });
-        self.gather.freed(in_play, self.now.mono_us);
+        let flushed = self.log.as_ref().is_some_and(LogWriter::flushes);
+        self.gather.freed(in_play, self.now.mono_us, flushed);
         for key in std::mem::take(&mut self.waiters) {
             if let Some(mut conn) = self.take_conn(key) {
                 conn.waiting = false;
@@ -138,6 +139,7 @@ impl Shard {
             && !space.effects.is_empty()
         {
             let now = self.now.mono_us;
+            self.gather.arrived();
             let waiting = self.waiters.len() + self.held.len();
             let until = self.gather.until(waiting, now, log.flushes());
             self.gathering = until.filter(|_| !self.stopping);

@@ -209,7 +209,7 @@ impl Tick {
     }
 
     fn wait(&mut self) -> Wait {
-        if self.shard.is_busy() || self.polls() {
+        if self.shard.is_busy() || self.polls() || self.shard.stays_awake() {
             return Wait::No;
         }
         let due = self.shard.next_due_us().min(IDLE_US);

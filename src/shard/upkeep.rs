@@ -295,6 +295,11 @@ impl Shard {
         (self.now.mono_us, self.config.busy_poll_usec)
     }
 
+    /// Whether a commit has just ended and the next write is expected at once.
+    pub fn stays_awake(&mut self) -> bool {
+        self.gather.stays_awake(self.now.mono_us)
+    }
+
     /// Says that this shard is about to block; false when something waits already.
     pub fn sleep(&self) -> bool {
         self.order.inbox(self.id).sleep()
