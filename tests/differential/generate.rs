@@ -163,6 +163,7 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
     let long = long_key();
     KEYS.iter()
         .chain(&BIG_KEYS)
+        .chain(&super::bits::SKETCHES)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))
@@ -319,7 +320,8 @@ impl Gen {
     /// From `least` up to `most` keys.
     pub fn keys(&mut self, least: u64, most: u64) -> Args {
         let n = least + self.below(most - least + 1);
-        (0..n).map(|_| self.key()).collect()
+        let key = |_| if self.chance(6) { self.sketch() } else { self.key() };
+        (0..n).map(key).collect()
     }
 
     /// A value for a string.
