@@ -23,6 +23,7 @@
 mod clients;
 mod crash;
 mod differential;
+mod documents;
 mod hostile;
 mod interop;
 mod linearizability;

@@ -5,6 +5,7 @@ pub mod args;
 pub mod connection;
 pub mod context;
 pub mod counter;
+pub mod docs;
 pub mod expire;
 pub mod fault;
 pub mod introspect;
