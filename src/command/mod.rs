@@ -2,6 +2,8 @@
 //! serving, replay and transactions run the same code.
 
 pub mod args;
+pub mod ask;
+pub mod client;
 pub mod connection;
 pub mod context;
 pub mod counter;
@@ -11,6 +13,7 @@ pub mod fault;
 pub mod introspect;
 pub mod key;
 pub mod lcs;
+pub mod monitor;
 pub mod object;
 pub mod range;
 pub mod scan;
@@ -26,6 +29,7 @@ mod harness;
 mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
+pub use ask::{Answer, Ask, Asked};
 pub use context::{Ctx, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};

@@ -7,7 +7,8 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    connection, counter, expire, introspect, key, lcs, object, range, scan, server, string, whole,
+    client, connection, counter, expire, introspect, key, lcs, object, range, scan, server, string,
+    whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -47,6 +48,9 @@ impl Flags {
     pub const MOVABLE_KEYS: u32 = 1 << 14;
     /// Runs only once everything the connection sent before has been executed everywhere (INFO…).
     pub const SETTLE: u32 = 1 << 15;
+
+    /// Leaves a question to all shards; inside a transaction it needs the connection to wait.
+    pub const ASKS: u32 = 1 << 28;
 
     /// Publishes or subscribes.
     pub const PUBSUB: u32 = 1 << 16;
@@ -204,7 +208,7 @@ impl Acl {
     pub const TRANSACTION: u32 = 1 << 11;
 
     /// The categories in the order in which COMMAND INFO lists them.
-    const NAMES: &[(u32, &str)] = &[
+    pub const NAMES: &[(u32, &str)] = &[
         (Self::KEYSPACE, "@keyspace"),
         (Self::READ, "@read"),
         (Self::WRITE, "@write"),
@@ -391,6 +395,7 @@ static GROUPS: &[&[Command]] = &[
     scan::ROWS,
     whole::ROWS,
     connection::ROWS,
+    client::ROWS,
     server::ROWS,
     introspect::ROWS,
     CONTROL,
