@@ -21,8 +21,10 @@
 //! tests that need it say `SKIPPED` on stderr and once more at the end; with `CI=true` they fail.
 
 mod clients;
+mod connections;
 mod crash;
 mod differential;
+mod documents;
 mod hostile;
 mod interop;
 mod linearizability;

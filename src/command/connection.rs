@@ -166,7 +166,7 @@ impl<'a> Greeting<'a> {
 }
 
 /// Client names are printable and hold no space, so that lists of clients can be split.
-fn is_client_name(name: &[u8]) -> bool {
+pub(super) fn is_client_name(name: &[u8]) -> bool {
     name.iter().all(u8::is_ascii_graphic)
 }
 

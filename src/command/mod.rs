@@ -2,17 +2,21 @@
 //! serving, replay and transactions run the same code.
 
 pub mod args;
+pub mod ask;
 pub mod bitfield;
 pub mod bitmap;
+pub mod client;
 pub mod connection;
 pub mod context;
 pub mod counter;
+pub mod docs;
 pub mod expire;
 pub mod fault;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod key;
 pub mod lcs;
+pub mod monitor;
 pub mod object;
 pub mod range;
 pub mod scan;
@@ -28,6 +32,7 @@ mod harness;
 mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
+pub use ask::{Answer, Ask, Asked};
 pub use context::{Ctx, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};

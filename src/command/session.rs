@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
+use crate::command::ask::Ask;
 use crate::command::table::Command;
 use crate::keyspace::watch::WatchFlag;
 use crate::resp::Reply;
@@ -29,6 +30,58 @@ pub struct Session {
     pub watch: Option<Box<Watch>>,
     /// Set by QUIT and fatal errors: close once everything before is sent.
     pub closing: bool,
+    /// The two ends of its connection; `None` where there is no socket.
+    pub place: Option<Box<Place>>,
+    /// What CLIENT SETINFO was told.
+    pub library: Option<Box<Library>>,
+    /// The last command it has asked for.
+    pub last: Option<&'static Command>,
+    /// Whether it is told replies.
+    pub replies: Replies,
+    /// It listens to what is executed (MONITOR).
+    pub monitor: bool,
+    /// Asked not to be sent away for the memory it takes.
+    pub no_evict: bool,
+    /// What it reads is not to count as used.
+    pub no_touch: bool,
+    /// Its transaction is being executed.
+    pub in_exec: bool,
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The peer's address, as CLIENT LIST shows it.
+    pub addr: String,
+    /// Our own.
+    pub local: String,
+    /// The descriptor.
+    pub fd: i32,
+    /// A Unix socket.
+    pub unix: bool,
+}
+
+/// The library that speaks for a client, in its own words.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    /// LIB-NAME
+    pub name: Vec<u8>,
+    /// LIB-VER
+    pub version: Vec<u8>,
+}
+
+/// Whether a client is told replies (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// All of them.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not that of the command that comes next.
+    SkipNext,
+    /// Not that of this command.
+    Skip,
 }
 
 /// A transaction being queued.
@@ -70,7 +123,20 @@ impl Session {
             multi: None,
             watch: None,
             closing: false,
+            place: None,
+            library: None,
+            last: None,
+            replies: Replies::On,
+            monitor: false,
+            no_evict: false,
+            no_touch: false,
+            in_exec: false,
         }
+    }
+
+    /// Whether the reply of the command at hand is kept from it.
+    pub fn is_muted(&self) -> bool {
+        self.replies != Replies::On
     }
 }
 
@@ -88,6 +154,10 @@ pub trait Server {
     fn reset_stats(&mut self);
     /// INFO's text for these sections.
     fn info(&mut self, sections: &[&[u8]]) -> String;
+    /// Asks the shards something; their answers become the command's reply.
+    fn ask(&mut self, ask: Ask);
+    /// MONITOR: the client listens from here on.
+    fn monitor(&mut self);
     /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
     fn shutdown(
         &mut self,
@@ -124,6 +194,8 @@ pub(crate) mod fake {
         /// What CONFIG SET and SHUTDOWN answer.
         pub(crate) refusal: Option<String>,
         pub(crate) config: crate::config::Config,
+        /// What was asked of all shards, in order.
+        pub(crate) asked: Vec<Ask>,
     }
 
     impl Default for Fake {
@@ -134,6 +206,7 @@ pub(crate) mod fake {
                 calls: Vec::new(),
                 refusal: None,
                 config: crate::config::Config::new(std::path::Path::new("/data")),
+                asked: Vec::new(),
             }
         }
     }
@@ -186,6 +259,14 @@ pub(crate) mod fake {
 
         fn info(&mut self, sections: &[&[u8]]) -> String {
             format!("sections: {}", String::from_utf8_lossy(&sections.join(&b',')))
+        }
+
+        fn ask(&mut self, ask: Ask) {
+            self.asked.push(ask);
+        }
+
+        fn monitor(&mut self) {
+            self.calls.push("monitor".into());
         }
 
         fn shutdown(

@@ -7,8 +7,8 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    bitfield, bitmap, connection, counter, expire, hyperloglog, introspect, key, lcs, object,
-    range, scan, server, string, whole,
+    bitfield, bitmap, client, connection, counter, expire, hyperloglog, introspect, key, lcs,
+    object, range, scan, server, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -48,6 +48,9 @@ impl Flags {
     pub const MOVABLE_KEYS: u32 = 1 << 14;
     /// Runs only once everything the connection sent before has been executed everywhere (INFO…).
     pub const SETTLE: u32 = 1 << 15;
+
+    /// Leaves a question to all shards; inside a transaction it needs the connection to wait.
+    pub const ASKS: u32 = 1 << 28;
 
     /// Publishes or subscribes.
     pub const PUBSUB: u32 = 1 << 16;
@@ -209,7 +212,7 @@ impl Acl {
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
     /// The categories in the order in which COMMAND INFO lists them.
-    const NAMES: &[(u32, &str)] = &[
+    pub const NAMES: &[(u32, &str)] = &[
         (Self::KEYSPACE, "@keyspace"),
         (Self::READ, "@read"),
         (Self::WRITE, "@write"),
@@ -401,6 +404,7 @@ static GROUPS: &[&[Command]] = &[
     scan::ROWS,
     whole::ROWS,
     connection::ROWS,
+    client::ROWS,
     server::ROWS,
     introspect::ROWS,
     CONTROL,

@@ -55,6 +55,13 @@ impl Batch {
         }
     }
 
+    /// The reply of the last command is kept from the client.
+    pub fn mute_last(&mut self) {
+        if let Some(last) = self.commands.last_mut() {
+            *last = Merged::Nothing;
+        }
+    }
+
     /// Arguments of its requests.
     pub fn words(&self) -> usize {
         self.words
@@ -206,7 +213,9 @@ impl Shard {
         }
         let parts = (0..missing).map(|_| None).collect();
         let commands = batch.commands;
-        conn.output.push_remote(Remote { id, missing, commands, parts, estimate, bytes: 0 });
+        let (bytes, quiet) = (0, false);
+        let remote = Remote { id, missing, commands, parts, estimate, bytes, quiet };
+        conn.output.push_remote(remote);
         self.account(conn);
         self.mark_dirty(conn);
     }

@@ -37,6 +37,7 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
+use crate::shard::clients::Clients;
 use crate::shard::cut::{CutLead, CutPart};
 use crate::shard::execute::Meter;
 use crate::shard::gather::Gather;
@@ -104,7 +105,7 @@ pub struct Shard {
     /// Log files that have ended and are to be closed.
     pub(super) old_files: Vec<FileId>,
     /// Connections whose peer has ended its stream, with the time to wait for them at most.
-    leaving: Vec<(u64, ConnKey)>,
+    pub(super) leaving: Vec<(u64, ConnKey)>,
     /// Connections that wait for a cut to end or for the logs to catch up.
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
@@ -150,6 +151,8 @@ pub struct Shard {
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
     pub(super) expiring: bool,
+    /// What its connections are asked, postponed and told beyond their replies.
+    pub(super) clients: Clients,
     /// The process is stopping: no further request is looked at.
     pub(super) stopping: bool,
 }
@@ -236,6 +239,7 @@ impl Shard {
             log_pressed: false,
             freeing: false,
             expiring: false,
+            clients: Clients::default(),
             stopping: false,
         }
     }
@@ -297,14 +301,23 @@ impl Shard {
             self.unload();
             self.output_bytes -= conn.counted;
             self.input_bytes -= conn.counted_input;
+            if conn.postponed {
+                self.clients.postponed.retain(|k| *k != key);
+            }
+            if conn.session.monitor {
+                self.clients.listeners.retain(|k| *k != key);
+                self.tell_if_deaf();
+            }
         }
     }
 
     /// Counts a connection's output as it is now in the sum over all connections.
     pub(super) fn account(&mut self, conn: &mut Conn) {
         let now = conn.output.len();
+        self.clients.recent.output(now);
         self.output_bytes = self.output_bytes + now - conn.counted;
         conn.counted = now;
+        conn.output_peak = conn.output_peak.max(now);
     }
 
     /// Takes a connection out while it is worked on.
@@ -319,6 +332,7 @@ impl Shard {
     /// Puts it back.
     pub(super) fn put_conn(&mut self, mut conn: Box<Conn>) {
         let index = conn.key.index as usize;
+        self.clients.recent.input(conn.input.len());
         self.input_bytes = self.input_bytes + conn.input.len() - conn.counted_input;
         conn.counted_input = conn.input.len();
         if conn.stopped && !conn.crammed && !self.must_wait(&conn) {
@@ -401,6 +415,15 @@ impl Shard {
             Message::Settled => self.move_release(),
             Message::Cut(step) => self.cut_step(step),
             Message::Adopt(socket) => self.adoptions.push(socket),
+            Message::Asked { to, ask } => {
+                let answer = self.answer_to(&ask, to);
+                self.replies.push((to.shard, Message::Told { to, answer }));
+            }
+            Message::Told { to, answer } => {
+                self.arrived(to, |remote| remote.answered(to.part, answer));
+            }
+            Message::Shown(lines) => self.hear(&lines),
+            Message::Deaf(shard) => self.clients.listening.retain(|s| *s != shard),
         }
     }
 
@@ -446,6 +469,7 @@ impl Shard {
             // Before anything of this turn is shown: INFO on another shard tells of it.
             self.publish();
         }
+        self.send_shown();
         for push in std::mem::take(&mut self.pushes) {
             match push {
                 Push::Plain(shard, message) => self.order.push(shard, message),
@@ -540,10 +564,8 @@ impl Shard {
         };
         let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
         if !conn.ended && (limit.hard > 0 && len >= limit.hard || long) {
-            conn.ended = true;
             self.stats().output_buffer_disconnections.add(1);
-            // Due at once, and so in front of all deadlines.
-            self.leaving.insert(0, (now, conn.key));
+            self.send_away(conn);
         }
     }
 

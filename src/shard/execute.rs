@@ -162,6 +162,7 @@ impl Surroundings<'_> {
         out: &mut Reply,
     ) -> u64 {
         space.read_tag = space.floor;
+        space.hold_expired(command.writes());
         let before = space.effects.end();
         let ok = self.run(Spaces::One(space), db, code, args, out);
         self.count(command, ok, is_small(args));

@@ -1,7 +1,7 @@
 //! The server as commands see it.
 
 use crate::command::session::{Server, SessionCtx};
-use crate::command::{Args, Command, Fault, Session};
+use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::Flush;
 use crate::observe::info::{self, Snapshot};
 use crate::observe::process;
@@ -37,6 +37,10 @@ impl Shard {
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };
         let result = code(&mut ctx, args);
+        let behind = out.checkpoint();
+        if let Some(ask) = self.clients.asks.take() {
+            self.clients.asked.push((behind, ask));
+        }
         if let Err(fault) = &result {
             self.stats().error(&fault.0);
             out.cut_back(at);
@@ -95,6 +99,14 @@ impl Server for Shard {
             usage: process::usage(),
         };
         info::render(&snapshot, sections)
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.clients.asks = Some(ask);
+    }
+
+    fn monitor(&mut self) {
+        self.clients.asks = Some(Ask::Monitor { shard: self.id });
     }
 
     fn shutdown(

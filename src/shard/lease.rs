@@ -12,7 +12,7 @@
 
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
-use crate::command::{Args, Route, Run, Session, Spaces, scan};
+use crate::command::{Args, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::resp::Reply;
@@ -74,7 +74,8 @@ impl Shard {
         conn.blocked = true;
         conn.targets |= targets;
         let (commands, parts) = (vec![], vec![]);
-        let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0 };
+        let quiet = conn.session.is_muted();
+        let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0, quiet };
         conn.output.push_remote(remote);
         self.mark_dirty(conn);
         let spaces = (0..self.shards()).map(|_| None).collect();
@@ -128,17 +129,23 @@ impl Shard {
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         self.meter.start();
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
+        if lease.work.exec
+            && let Some(command) = table::find(b"EXEC")
+        {
+            self.show(session, session.db, command, &Args::new(&[b"EXEC"]));
+        }
         #[cfg(test)]
         crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
         let followers = if self.tightened { self.shards() } else { 0 };
         if self.tightened {
             self.spread_stricter(lease.to);
         }
+        let (commands, answers) = self.take_asked(out, lease.to);
         if let Some(conn) = &mut conn {
             conn.output.change_remote(lease.to.batch, |remote| {
-                remote.missing += followers;
-                remote.bytes = out.len();
-                remote.commands = vec![Merged::Ready(out)];
+                remote.missing += followers + answers;
+                remote.bytes = commands.iter().map(Merged::len).sum();
+                remote.commands = commands;
             });
         }
         if let Some(conn) = conn {
@@ -173,6 +180,7 @@ impl Shard {
         if lease.work.exec {
             out.array(lease.work.calls.len());
         }
+        session.in_exec = lease.work.exec;
         for call in &lease.work.calls {
             call.request.with(|args| match call.command.run {
                 Run::Session(code) => {
@@ -193,7 +201,11 @@ impl Shard {
                 }
                 Run::Control(control) => queued_control(control, out),
             });
+            if lease.work.exec {
+                call.request.with(|args| self.show(session, session.db, call.command, args));
+            }
         }
+        session.in_exec = false;
         false
     }
 
@@ -263,6 +275,7 @@ impl Shard {
         }
         #[cfg(test)]
         crate::shard::sim::probe::came_home(&space);
+        space.expiry_paused = self.clients.pause.is_some();
         self.space = Some(space);
         self.answer(tag, home.to.shard, Message::LeaseReleased { to: home.to });
     }
@@ -279,6 +292,7 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {
+        spaces.iter_mut().flatten().for_each(|space| space.hold_expired(call.command.writes()));
         if call.command.route != Route::Cursor {
             return self.run(Spaces::Many(spaces), db, code, args, out);
         }

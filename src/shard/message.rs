@@ -2,9 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
+use bytes::Bytes;
+
 use crate::base::clock::Now;
 use crate::client::ConnKey;
-use crate::command::{Command, OwnedRequest};
+use crate::command::{Answer, Ask, Command, OwnedRequest};
 use crate::keyspace::Keyspace;
 use crate::keyspace::watch::WatchFlag;
 use crate::persist::aof::format::At;
@@ -45,6 +47,24 @@ pub enum Message {
         /// Where the word goes.
         to: ReplyTo,
     },
+    /// Something is asked of this shard; it says so by [`Message::Told`].
+    Asked {
+        /// Where the answer goes; `part` is the command of the batch it belongs to.
+        to: ReplyTo,
+        /// The question.
+        ask: Box<Ask>,
+    },
+    /// What a shard answers.
+    Told {
+        /// Where it goes.
+        to: ReplyTo,
+        /// The answer.
+        answer: Answer,
+    },
+    /// What another shard's clients have executed, for those who listen here.
+    Shown(Bytes),
+    /// Nobody on that shard listens any more.
+    Deaf(usize),
     /// Entries have settled: look at the release point again.
     Settled,
     /// Progress of a cut; see [`super::cut`].

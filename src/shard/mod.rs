@@ -11,9 +11,11 @@
 //! | cut | `cut` | a whole-keyspace change, between two generations of log files |
 //! | release point | `log` | log position up to which replies may leave |
 
+pub mod ask;
 pub mod batch;
 #[cfg(test)]
 mod bounds_tests;
+pub mod clients;
 pub mod core;
 pub mod cut;
 pub mod execute;
@@ -25,7 +27,9 @@ pub mod intake;
 pub mod lease;
 pub mod log;
 pub mod message;
+pub mod monitor;
 pub mod order;
+pub mod pause;
 pub mod release;
 pub mod requests;
 pub mod tick;

@@ -89,7 +89,9 @@ impl Shard {
         let commands = vec![Merged::Ready(reply)];
         conn.blocked = true;
         let parts = vec![];
-        conn.output.push_remote(Remote { id, missing, commands, parts, estimate: 0, bytes });
+        let quiet = conn.session.is_muted();
+        let remote = Remote { id, missing, commands, parts, estimate: 0, bytes, quiet };
+        conn.output.push_remote(remote);
         self.spread_stricter(ReplyTo {
             shard: self.id,
             conn: conn.key,

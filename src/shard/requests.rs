@@ -7,6 +7,8 @@ use smallvec::SmallVec;
 use crate::base::crc::shard_of;
 use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
+use crate::command::session::Replies;
+use crate::command::table::Control;
 use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
@@ -222,7 +224,22 @@ impl Shard {
         if let Some((at, bytes)) = big {
             args = args.sharing(at, bytes);
         }
-        self.request(conn, batch, &args)
+        let muted = conn.session.is_muted();
+        let before = batch.as_ref().map_or(0, Batch::len);
+        let taken = self.request(conn, batch, &args);
+        if taken == Taken::Yes && (muted || conn.session.is_muted()) {
+            if let Some(batch) = batch
+                && batch.len() > before
+            {
+                batch.mute_last();
+            }
+            conn.session.replies = match conn.session.replies {
+                Replies::SkipNext => Replies::Skip,
+                Replies::Skip => Replies::On,
+                other => other,
+            };
+        }
+        taken
     }
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
@@ -236,6 +253,7 @@ impl Shard {
             Err(fault) => return self.refuse(conn, batch, args, &fault.0),
         };
         let flags = command.flags;
+        conn.session.last = Some(command);
         if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
             return self.refuse(conn, batch, args, NO_AUTH);
         }
@@ -252,6 +270,9 @@ impl Shard {
         {
             return self.refuse(conn, batch, args, text.as_bytes());
         }
+        if self.clients.pause.is_some() && self.is_postponed(conn, batch, command) {
+            return Taken::NotYet;
+        }
         if flags.has(Flags::WRITE) && !queueing && self.waits_for_log(conn, batch) {
             return Taken::NotYet;
         }
@@ -263,19 +284,38 @@ impl Shard {
             self.tell(conn, batch, |out| out.simple("QUEUED"));
             return Taken::Yes;
         }
+        let taken = self.run(conn, batch, command, args);
+        // A transaction on lease is shown when it runs.
+        let later = conn.blocked && matches!(command.run, Run::Control(Control::Exec));
+        if taken == Taken::Yes && !self.clients.listening.is_empty() && !later {
+            self.show(&conn.session, conn.session.db, command, args);
+        }
+        taken
+    }
+
+    /// Routes or runs a request that nothing forbids.
+    fn run(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
         match command.run {
             Run::Data(code) => self.data(conn, batch, command, code, args),
             Run::Session(code) => {
-                if flags.has(Flags::SETTLE) && self.is_out(conn, batch) {
+                if command.flags.has(Flags::SETTLE) && self.is_out(conn, batch) {
                     return Taken::NotYet;
                 }
                 let mut out = Reply::new(conn.session.resp3);
                 self.run_session(&mut conn.session, command, code, args, &mut out);
                 if self.tightened {
                     self.tell_when_followed(conn, out);
-                    return Taken::Yes;
+                } else if !self.clients.asked.is_empty() {
+                    self.tell_when_answered(conn, out);
+                } else {
+                    self.tell(conn, batch, |to| to.append(out));
                 }
-                self.tell(conn, batch, |to| to.append(out));
                 Taken::Yes
             }
             Run::Control(control) => match self.control(conn, batch, control, args) {
@@ -326,6 +366,9 @@ impl Shard {
         batch: &mut Option<Batch>,
         write: impl FnOnce(&mut Reply),
     ) {
+        if conn.session.is_muted() {
+            return;
+        }
         if self.is_out(conn, batch) {
             let mut reply = Reply::new(conn.session.resp3);
             write(&mut reply);
@@ -444,6 +487,10 @@ impl Shard {
             hll_sparse_max: self.config.hll_sparse_max_bytes,
         };
         let db = conn.session.db;
+        if conn.session.is_muted() {
+            run(&mut around, space, db, &mut Reply::new(resp3));
+            return;
+        }
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;
             out.resp3 = resp3;

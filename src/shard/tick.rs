@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::clock::SystemClock;
 use crate::client::ConnKey;
 use crate::command::Session;
+use crate::command::session::Place;
 use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
@@ -191,8 +192,21 @@ impl Tick {
 
     fn begin(&mut self, conn: ConnId) {
         let (id, authenticated) = self.shard.new_client();
-        self.shard.connect(key(conn), Session::new(id, authenticated));
+        let mut session = Session::new(id, authenticated);
+        session.place = Some(Box::new(self.place(conn)));
+        self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);
+    }
+
+    fn place(&self, conn: ConnId) -> Place {
+        let (addr, local) = (self.ring.peer(conn), self.ring.local(conn));
+        let fd = self.ring.descriptor(conn);
+        // A Unix socket's peer mostly has no name; both ends go by the path.
+        let unix = addr.is_empty() || addr.starts_with('/');
+        match unix {
+            true => Place { addr: format!("{local}:0"), local: format!("{local}:0"), fd, unix },
+            false => Place { addr, local, fd, unix },
+        }
     }
 
     /// Stops receiving from a connection whose input piles up because it must wait.

@@ -1,10 +1,11 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH and RESET: commands that steer their connection.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::crc::shard_of;
 use crate::client::Conn;
-use crate::command::session::{Multi, Watch};
+use crate::command::session::{Multi, Replies, Watch};
 use crate::command::table::Control;
 use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run};
 use crate::resp::Reply;
@@ -86,7 +87,13 @@ impl Shard {
         session.db = 0;
         session.resp3 = false;
         session.name.clear();
+        session.replies = Replies::On;
+        session.no_evict = false;
+        session.no_touch = false;
         session.authenticated = self.config.requirepass.is_none();
+        if session.monitor {
+            self.stop_listening(conn);
+        }
     }
 
     fn watch(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) {
@@ -147,7 +154,7 @@ impl Shard {
         }
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
-        let direct = here && !plan.cut && !self.is_out(conn, batch);
+        let direct = here && !plan.cut && !plan.asks && !self.is_out(conn, batch);
         if !direct && (!elsewhere && self.is_out(conn, batch) || self.is_crowded(conn, batch)) {
             return false;
         }
@@ -159,6 +166,12 @@ impl Shard {
             self.exec_here(conn, &calls, watched.as_ref());
         } else if elsewhere {
             let shard = plan.targets.trailing_zeros() as usize;
+            if !self.clients.listening.is_empty() && !is_raised(watched.as_ref()) {
+                let db = conn.session.db;
+                calls.iter().for_each(|call| {
+                    call.request.with(|args| self.show(&conn.session, db, call.command, args));
+                });
+            }
             let item = Item::Exec { calls, watch: watched };
             batch.get_or_insert_default().one(shard, item);
         } else {
@@ -178,8 +191,9 @@ impl Shard {
 
     fn plan_exec(&self, multi: &Multi, watch: Option<&Watch>) -> Plan {
         let shards = self.shards();
-        let mut plan = Plan { targets: 0, session: false, cut: false };
+        let mut plan = Plan { targets: 0, session: false, cut: false, asks: false };
         for (command, request) in &multi.queue {
+            plan.asks |= command.flags.has(Flags::ASKS);
             match command.run {
                 Run::Data(_) => {
                     let set = request
@@ -226,9 +240,11 @@ impl Shard {
             tag = space.effects.end();
         } else {
             out.array(calls.len());
+            conn.session.in_exec = true;
             for call in calls {
                 tag = tag.max(self.exec_call(conn, &mut space, call, &mut out));
             }
+            conn.session.in_exec = false;
         }
         self.space = Some(space);
         if self.tightened {
@@ -247,22 +263,31 @@ impl Shard {
         call: &Call,
         out: &mut Reply,
     ) -> u64 {
-        call.request.with(|args| match call.command.run {
-            Run::Session(code) => {
-                self.publish_space(space);
-                self.run_session(&mut conn.session, call.command, code, args, out);
-                0
-            }
-            Run::Data(code) => {
-                let db = conn.session.db;
-                self.around().run_one(space, db, call.command, code, args, out)
-            }
-            Run::Control(control) => {
-                queued_control(control, out);
-                0
-            }
+        call.request.with(|args| {
+            let tag = match call.command.run {
+                Run::Session(code) => {
+                    self.publish_space(space);
+                    self.run_session(&mut conn.session, call.command, code, args, out);
+                    0
+                }
+                Run::Data(code) => {
+                    let db = conn.session.db;
+                    self.around().run_one(space, db, call.command, code, args, out)
+                }
+                Run::Control(control) => {
+                    queued_control(control, out);
+                    0
+                }
+            };
+            self.show(&conn.session, conn.session.db, call.command, args);
+            tag
         })
     }
+}
+
+/// Whether a watched key is known to have changed; another shard may know more.
+fn is_raised(watched: Option<&Watched>) -> bool {
+    watched.is_some_and(|w| w.flag.load(Ordering::Relaxed))
 }
 
 /// A steering command inside a transaction: only UNWATCH is queued, and EXEC has done its work.
@@ -278,4 +303,6 @@ struct Plan {
     targets: u64,
     session: bool,
     cut: bool,
+    /// A command leaves a question: the connection has to wait for the answers.
+    asks: bool,
 }

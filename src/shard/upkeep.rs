@@ -144,6 +144,7 @@ impl Shard {
     /// The rounds that are due: expiry, freeing, idle clients, figures for INFO.
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
+        self.end_pause();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
             if now >= self.next_round_us {
@@ -159,6 +160,7 @@ impl Shard {
             self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
             self.refresh_settings();
             self.refresh_stats();
+            self.clients.recent.advance(now);
             self.end_idle();
             self.give_memory_back();
             self.publish();
@@ -225,6 +227,9 @@ impl Shard {
         stats
             .connected_clients
             .set(self.global.connections[self.id].load(Ordering::Relaxed) as u64);
+        stats.blocked_clients.set(self.clients.postponed.len() as u64);
+        stats.recent_max_input_buffer.set(self.clients.recent.max_input());
+        stats.recent_max_output_buffer.set(self.clients.recent.max_output());
         stats.client_memory.set(self.output_bytes as u64);
         stats.held_replies.set((self.held.len() + self.waiters.len()) as u64);
         if let Some(log) = &self.log {
@@ -287,7 +292,8 @@ impl Shard {
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
         let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
-        round.min(log).min(parked).min(gathering).min(crammed)
+        let pause = self.clients.pause.map_or(u64::MAX, |pause| pause.left_us(now));
+        round.min(log).min(parked).min(pause).min(gathering).min(crammed)
     }
 
     /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.
