@@ -7,7 +7,8 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    connection, counter, expire, introspect, key, lcs, object, range, scan, server, string, whole,
+    connection, counter, expire, introspect, key, latency, lcs, object, range, scan, server,
+    slowlog, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -393,6 +394,8 @@ static GROUPS: &[&[Command]] = &[
     connection::ROWS,
     server::ROWS,
     introspect::ROWS,
+    slowlog::ROWS,
+    latency::ROWS,
     CONTROL,
 ];
 
@@ -509,6 +512,16 @@ fn unknown_subcommand(command: &Command, word: &[u8]) -> Fault {
     text.extend_from_slice(printable(word, ECHO_MAX));
     text.extend_from_slice(b"'. Try ");
     text.extend_from_slice(command.name.to_ascii_uppercase().as_bytes());
+    text.extend_from_slice(b" HELP.");
+    Fault(text.into())
+}
+
+/// What a subcommand answers that was given arguments it cannot have, though its arity allows them.
+pub fn wrong_subcommand(container: &str, word: &[u8]) -> Fault {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(printable(word, ECHO_MAX));
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
     text.extend_from_slice(b" HELP.");
     Fault(text.into())
 }

@@ -108,6 +108,8 @@ pub struct Settings {
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
     pub slowlog_max_len: u64,
+    /// `latency-monitor-threshold`, in milliseconds; 0: nothing is an event.
+    pub latency_monitor_threshold: u64,
     /// `latency-tracking`
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`
@@ -190,6 +192,7 @@ impl Settings {
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
             slowlog_max_len: number(word("slowlog-max-len")),
+            latency_monitor_threshold: number(word("latency-monitor-threshold")),
             latency_tracking: word("latency-tracking") == "yes",
             latency_percentiles: word("latency-tracking-info-percentiles")
                 .split_ascii_whitespace()

@@ -191,7 +191,9 @@ impl Tick {
 
     fn begin(&mut self, conn: ConnId) {
         let (id, authenticated) = self.shard.new_client();
-        self.shard.connect(key(conn), Session::new(id, authenticated));
+        let mut session = Session::new(id, authenticated);
+        session.peer = self.ring.peer(conn);
+        self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);
     }
 
