@@ -20,6 +20,7 @@
 //! The peer is an installed redis-server. Where there is none, and it cannot be installed, the
 //! tests that need it say `SKIPPED` on stderr and once more at the end; with `CI=true` they fail.
 
+mod admin;
 mod clients;
 mod connections;
 mod crash;

@@ -112,7 +112,7 @@ fn command_list(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> 
 }
 
 /// Finds a command by name, or a subcommand by `container|subcommand`.
-fn find_full(name: &[u8]) -> Option<&'static Command> {
+pub fn find_full(name: &[u8]) -> Option<&'static Command> {
     let Some(bar) = memchr::memchr(b'|', name) else { return table::find(name) };
     let container = table::find(&name[..bar])?;
     container.subcommands.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(name))
@@ -126,6 +126,21 @@ fn counted() -> impl Iterator<Item = &'static Command> {
 /// Full names of all commands and subcommands, for `observe::Registry`.
 pub fn names_counted() -> Vec<&'static str> {
     counted().map(|c| c.name).collect()
+}
+
+/// The row of a number that [`number`] gave.
+pub fn by_number(number: usize) -> &'static Command {
+    static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| counted().collect());
+    ROWS[number]
+}
+
+/// Whether a command with small arguments takes about a microsecond, whatever it meets.
+pub fn is_brief(command: &Command) -> bool {
+    if command.flags.has(Flags::FAST) {
+        // What it appends to may have to move.
+        return command.name != "append";
+    }
+    matches!(command.name, "set" | "setex" | "psetex" | "mget" | "mset" | "del")
 }
 
 /// Slots of the numbering: a power of two, several times the number of rows.

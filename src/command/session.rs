@@ -2,13 +2,16 @@
 //! on the client or the server and not on keys.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
 use crate::command::table::Command;
+use crate::config::Config;
 use crate::keyspace::watch::WatchFlag;
+use crate::observe::Registry;
 use crate::resp::Reply;
 
 /// One client, as far as commands know it.
@@ -16,6 +19,8 @@ use crate::resp::Reply;
 pub struct Session {
     /// Unique among all clients since the start.
     pub id: u64,
+    /// Address it comes from, as text.
+    pub peer: String,
     /// Selected database.
     pub db: usize,
     /// Whether the client asked for RESP3.
@@ -116,6 +121,7 @@ impl Session {
     pub fn new(id: u64, authenticated: bool) -> Self {
         Session {
             id,
+            peer: String::new(),
             db: 0,
             resp3: false,
             authenticated,
@@ -150,6 +156,10 @@ pub trait Server {
     fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)>;
     /// CONFIG SET: all pairs or none; the error is the reply's text.
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+    /// The configuration in force.
+    fn config(&self) -> Arc<Config>;
+    /// Counters and records of the whole process.
+    fn registry(&self) -> &Registry;
     /// CONFIG RESETSTAT.
     fn reset_stats(&mut self);
     /// INFO's text for these sections.
@@ -196,6 +206,7 @@ pub(crate) mod fake {
         pub(crate) config: crate::config::Config,
         /// What was asked of all shards, in order.
         pub(crate) asked: Vec<Ask>,
+        pub(crate) registry: Registry,
     }
 
     impl Default for Fake {
@@ -207,6 +218,12 @@ pub(crate) mod fake {
                 refusal: None,
                 config: crate::config::Config::new(std::path::Path::new("/data")),
                 asked: Vec::new(),
+                registry: Registry::new(
+                    crate::observe::registry::Facts::default(),
+                    2,
+                    16,
+                    crate::command::introspect::names_counted(),
+                ),
             }
         }
     }
@@ -251,6 +268,14 @@ pub(crate) mod fake {
         fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
             self.config = self.config.changed(pairs)?;
             Ok(())
+        }
+
+        fn config(&self) -> Arc<Config> {
+            Arc::new(self.config.clone())
+        }
+
+        fn registry(&self) -> &Registry {
+            &self.registry
         }
 
         fn reset_stats(&mut self) {

@@ -7,8 +7,8 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    bitfield, bitmap, client, connection, counter, expire, hyperloglog, introspect, key, lcs,
-    object, range, scan, server, string, whole,
+    bitfield, bitmap, client, connection, counter, expire, hyperloglog, introspect, key, latency,
+    lcs, object, range, scan, server, slowlog, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -407,6 +407,8 @@ static GROUPS: &[&[Command]] = &[
     client::ROWS,
     server::ROWS,
     introspect::ROWS,
+    slowlog::ROWS,
+    latency::ROWS,
     CONTROL,
 ];
 
@@ -523,6 +525,16 @@ fn unknown_subcommand(command: &Command, word: &[u8]) -> Fault {
     text.extend_from_slice(printable(word, ECHO_MAX));
     text.extend_from_slice(b"'. Try ");
     text.extend_from_slice(command.name.to_ascii_uppercase().as_bytes());
+    text.extend_from_slice(b" HELP.");
+    Fault(text.into())
+}
+
+/// What a subcommand answers that was given arguments it cannot have, though its arity allows them.
+pub fn wrong_subcommand(container: &str, word: &[u8]) -> Fault {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(printable(word, ECHO_MAX));
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
     text.extend_from_slice(b" HELP.");
     Fault(text.into())
 }

@@ -110,6 +110,8 @@ pub struct Settings {
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
     pub slowlog_max_len: u64,
+    /// `latency-monitor-threshold`, in milliseconds; 0: nothing is an event.
+    pub latency_monitor_threshold: u64,
     /// `latency-tracking`
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`
@@ -193,6 +195,7 @@ impl Settings {
             hll_sparse_max_bytes: number(word("hll-sparse-max-bytes")),
             slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
             slowlog_max_len: number(word("slowlog-max-len")),
+            latency_monitor_threshold: number(word("latency-monitor-threshold")),
             latency_tracking: word("latency-tracking") == "yes",
             latency_percentiles: word("latency-tracking-info-percentiles")
                 .split_ascii_whitespace()

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::base::clock::Now;
 use crate::base::version;
 use crate::config::{Config, Flush};
-use crate::observe::latency::Merged;
 use crate::observe::metrics::Totals;
 use crate::observe::process::Usage;
 use crate::observe::registry::{Rates, Registry};
@@ -442,12 +441,7 @@ fn latencystats(v: &View<'_>, out: &mut String) {
         return;
     }
     for (index, name) in v.s.registry.command_names.iter().enumerate() {
-        let mut merged = Merged::default();
-        for shard in &v.s.registry.shards {
-            if let Some(latency) = shard.commands.get(index).and_then(|c| c.latency.get()) {
-                merged.add(latency);
-            }
-        }
+        let merged = v.s.registry.latency_of(index);
         if merged.is_empty() {
             continue;
         }

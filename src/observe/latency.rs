@@ -83,6 +83,11 @@ impl Merged {
         }
     }
 
+    /// Number of durations shorter than `ns`, which is a power of two: a bucket begins there.
+    pub fn below(&self, ns: u64) -> u64 {
+        self.counts[..bucket(ns)].iter().sum()
+    }
+
     /// Number of durations counted.
     pub fn len(&self) -> u64 {
         self.total

@@ -5,7 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
+use crate::observe::events::Events;
+use crate::observe::latency::Merged;
 use crate::observe::metrics::{ShardStats, Totals};
+use crate::observe::slowlog::SlowLog;
 
 /// What is known once the process has started and never changes.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +136,10 @@ pub struct Registry {
     pub log_base_size: AtomicU64,
     /// Bytes in use before anything was stored.
     pub startup_memory: AtomicU64,
+    /// See [`SlowLog`].
+    pub slowlog: SlowLog,
+    /// See [`Events`].
+    pub events: Events,
     sampler: Mutex<Sampler>,
 }
 
@@ -153,6 +160,8 @@ impl Registry {
             loading: Loading::default(),
             log_base_size: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
+            slowlog: SlowLog::new(shards),
+            events: Events::default(),
             sampler: Mutex::default(),
         }
     }
@@ -198,6 +207,17 @@ impl Registry {
             turn_usec: s.turn_usec.per_second() / turns.max(1),
             peak_memory: s.peak_memory,
         }
+    }
+
+    /// The durations of a command, in the numbering of [`Registry::command_names`].
+    pub fn latency_of(&self, command: usize) -> Merged {
+        let mut merged = Merged::default();
+        for shard in &self.shards {
+            if let Some(latency) = shard.commands.get(command).and_then(|c| c.latency.get()) {
+                merged.add(latency);
+            }
+        }
+        merged
     }
 
     /// Bytes of all log files that count.

@@ -39,13 +39,14 @@ use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::clients::Clients;
 use crate::shard::cut::{CutLead, CutPart};
-use crate::shard::execute::Meter;
 use crate::shard::gather::Gather;
 use crate::shard::global::Global;
 use crate::shard::intake::Favoured;
+use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
 use crate::shard::message::{Message, ReplyTo};
+use crate::shard::meter::Meter;
 use crate::shard::order::Order;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
@@ -185,6 +186,8 @@ impl Shard {
         let config_version = global.config_version();
         let config = global.config();
         let global_resets = global.resets();
+        let mut meter = Meter::default();
+        meter.set_bounds(Bounds::of(&config));
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
@@ -230,7 +233,7 @@ impl Shard {
             long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
-            meter: Meter::default(),
+            meter,
             resets: global_resets,
             config,
             config_version,
@@ -407,6 +410,7 @@ impl Shard {
                 self.granted(entry, lease, shard, space);
             }
             Message::Return(home) => self.come_home(*home),
+            Message::Slow { conn, call } => self.keep_slow(conn, *call),
             Message::LeaseReleased { to } => self.arrived(to, |remote| {
                 remote.missing -= 1;
                 remote.missing == 0

@@ -1,12 +1,15 @@
 //! The server as commands see it.
 
+use std::sync::Arc;
+
 use crate::command::session::{Server, SessionCtx};
 use crate::command::{Args, Ask, Command, Fault, Session};
-use crate::config::Flush;
+use crate::config::{Config, Flush};
 use crate::observe::info::{self, Snapshot};
-use crate::observe::process;
+use crate::observe::{Registry, process};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::late::Bounds;
 use crate::shard::log::FsyncPolicy;
 
 /// The code of a session command.
@@ -31,8 +34,7 @@ impl Shard {
         args: &Args<'_>,
         out: &mut Reply,
     ) {
-        let stats = &self.global.registry.shards[self.id];
-        self.meter.settle(stats, self.config.latency_tracking);
+        self.settle_meter(session);
         let at = out.checkpoint();
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };
@@ -46,7 +48,7 @@ impl Shard {
             out.cut_back(at);
             out.error(&fault.0);
         }
-        self.around().count(command, result.is_ok(), false);
+        self.around().count(command, args, result.is_ok(), true);
         out.resp3 = session.resp3;
     }
 
@@ -59,6 +61,7 @@ impl Shard {
             if let Some(log) = &mut self.log {
                 log.set_policy(policy(self.config.appendfsync));
             }
+            self.meter.set_bounds(Bounds::of(&self.config));
         }
     }
 }
@@ -83,6 +86,14 @@ impl Server for Shard {
         let now = self.config.appendfsync;
         self.tightened |= now == Flush::Always && before != now && self.log.is_some();
         Ok(())
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.global.config()
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.global.registry
     }
 
     fn reset_stats(&mut self) {

@@ -127,13 +127,14 @@ impl Shard {
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
-        self.meter.start();
+        self.meter.begin(true);
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         if lease.work.exec
             && let Some(command) = table::find(b"EXEC")
         {
             self.show(session, session.db, command, &Args::new(&[b"EXEC"]));
         }
+        self.settle_meter(session);
         #[cfg(test)]
         crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
         let followers = if self.tightened { self.shards() } else { 0 };
@@ -193,7 +194,7 @@ impl Shard {
                     let at = out.checkpoint();
                     let mut around = self.around();
                     let ok = around.run_leased(&mut lease.spaces, db, call, code, args, out);
-                    around.count(call.command, ok, false);
+                    around.count(call.command, args, ok, true);
                     if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
                         let failed = out.bytes_from(at).first() == Some(&b'-');
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);

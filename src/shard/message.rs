@@ -9,6 +9,7 @@ use crate::client::ConnKey;
 use crate::command::{Answer, Ask, Command, OwnedRequest};
 use crate::keyspace::Keyspace;
 use crate::keyspace::watch::WatchFlag;
+use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::resp::{Checkpoint, Reply};
 
@@ -67,6 +68,13 @@ pub enum Message {
     Deaf(usize),
     /// Entries have settled: look at the release point again.
     Settled,
+    /// A call executed for a client of the shard addressed was slow.
+    Slow {
+        /// The connection.
+        conn: ConnKey,
+        /// What is known of it; who its client is follows from `conn`.
+        call: Box<SlowCall>,
+    },
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
     /// A connection that another shard has accepted.

@@ -19,10 +19,11 @@ impl Shard {
     /// A write or flush of the log has completed.
     pub(super) fn log_done(&mut self, done: DiskDone) {
         let now = self.now.mono_us;
-        let log = self.log.as_mut().expect("only a log writes");
         if done.token == token::WRITE {
             self.gather.completed(now);
+            self.note_write(now);
         }
+        let log = self.log.as_mut().expect("only a log writes");
         match log.done(done, now) {
             Outcome::Quiet => {}
             Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
@@ -30,6 +31,18 @@ impl Shard {
             Outcome::Fatal(error) => self.global.fatal(&error),
         }
         self.move_release();
+    }
+
+    /// Tells the latency monitor of a write that has just ended.
+    fn note_write(&self, now: u64) {
+        let Some(log) = &self.log else { return };
+        let usec = now.saturating_sub(log.began_us());
+        if log.flushes() {
+            return self.note_event("aof-fsync-always", usec);
+        }
+        self.note_event("aof-write", usec);
+        let event = if log.is_syncing() { "aof-write-pending-fsync" } else { "aof-write-alone" };
+        self.note_event(event, usec);
     }
 
     /// Moves the release point as far as it goes and frees what waited for it.

@@ -111,7 +111,8 @@ impl Shard {
     fn requests(&mut self, conn: &mut Conn, input: &mut Input, bytes: &[u8]) -> Rest {
         let mut batch = None;
         let mut at = 0;
-        self.meter.start();
+        // What comes alone may as well be timed alone: it costs no further look at the clock.
+        self.meter.begin(bytes.len() <= PEEK_MIN);
         conn.held = false;
         let mut keep = None;
         let mut peeked = 0;
@@ -160,8 +161,7 @@ impl Shard {
                 }
             }
         }
-        let stats = &self.global.registry.shards[self.id];
-        self.meter.settle(stats, self.config.latency_tracking);
+        self.settle_meter(&conn.session);
         if let Some(batch) = batch {
             self.dispatch(conn, batch);
         }

@@ -145,6 +145,7 @@ impl Shard {
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
         self.end_pause();
+        let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
             if now >= self.next_round_us {
@@ -153,6 +154,9 @@ impl Shard {
                 space.watched.sweep();
             }
             self.global.set_memory(self.id, space.memory());
+        }
+        if let Some(watch) = &mut expiry {
+            self.note_event("expire-cycle", watch.lap() / 1000);
         }
         self.pick_favoured();
         if now >= self.next_round_us {

@@ -136,6 +136,8 @@ pub static ROWS: &[Row] = &[
     row!("config", 8, X, config),
     row!("command", 8, X, command),
     row!("shutdown", 2, X, shutdown),
+    row!("slowlog", 3, X, slowlog),
+    row!("latency", 3, X, latency),
     // No command at all.
     row!("nosuchcommand", 4, R, |g| g.keys(0, 4)),
 ];
@@ -517,6 +519,33 @@ fn command(g: &mut Gen) -> Args {
     ])
 }
 
+fn slowlog(g: &mut Gen) -> Args {
+    g.form(&[
+        "GET", "GET 0", "GET -1", "GET -2", "GET x", "GET 1 2", "LEN", "LEN x", "RESET", "HELP",
+        "FOO", "",
+    ])
+}
+
+fn latency(g: &mut Gen) -> Args {
+    g.form(&[
+        "LATEST",
+        "LATEST x",
+        "HISTORY command",
+        "HISTORY",
+        "GRAPH command",
+        "GRAPH",
+        "RESET",
+        "RESET command fast-command",
+        "DOCTOR",
+        "HELP",
+        "HISTOGRAM",
+        "HISTOGRAM get config",
+        "HISTOGRAM nosuch",
+        "FOO",
+        "",
+    ])
+}
+
 fn shutdown(g: &mut Gen) -> Args {
     // Only such forms as do not stop it; the real one ends the test.
     g.form(&["FOO", "SAVE NOSAVE", "ABORT", "ABORT NOW", "NOSAVE SAVE NOW", "NOW FOO"])
@@ -601,6 +630,8 @@ pub const REQUIRED: &[&str] = &[
     "config",
     "command",
     "shutdown",
+    "slowlog",
+    "latency",
 ];
 
 #[test]

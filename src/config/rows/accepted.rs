@@ -229,7 +229,7 @@ pub static ROWS: &[Directive] = &[
     known("cluster-replica-validity-factor", NAT, "10", "How stale a replica may be.")
         .alias("cluster-slave-validity-factor"),
     known("cluster-require-full-coverage", Bool, "yes", "Serve only when all slots are."),
-    // Data types, scripts, events, observation.
+    // Data types, scripts, events.
     known("hash-max-listpack-entries", COUNT, "512", "Fields of a compact hash.")
         .alias("hash-max-ziplist-entries"),
     known("hash-max-listpack-value", BYTES, "64", "Bytes of a field or value in one.")
@@ -249,9 +249,4 @@ pub static ROWS: &[Directive] = &[
     known("busy-reply-threshold", COUNT, "5000", "Milliseconds until a script counts as busy.")
         .alias("lua-time-limit"),
     known("notify-keyspace-events", Events, "", "Events that are published."),
-    known("slowlog-log-slower-than", Int(-1, i64::MAX), "10000", "Microseconds of a slow command."),
-    known("slowlog-max-len", COUNT, "128", "Length of SLOWLOG."),
-    known("latency-monitor-threshold", COUNT, "0", "Milliseconds of a latency event."),
-    known("latency-tracking", Bool, "yes", "Keep latency histograms."),
-    known("latency-tracking-info-percentiles", Percentiles, "50 99 99.9", "Shown by INFO."),
 ];

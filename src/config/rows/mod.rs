@@ -104,6 +104,28 @@ pub static EFFECTIVE: &[Directive] = &[
         "Size under which the log is never worth a rewrite; above 16 times this size a warning \
          is given.",
     ),
+    // Observation.
+    row(
+        "slowlog-log-slower-than",
+        Int(-1, i64::MAX),
+        "10000",
+        "Microseconds from which on a command stands in SLOWLOG; negative: none does. Under 1000 \
+         every command is timed by itself.",
+    ),
+    row("slowlog-max-len", Int(0, i64::MAX), "128", "Commands that SLOWLOG keeps."),
+    row(
+        "latency-monitor-threshold",
+        Int(0, i64::MAX),
+        "0",
+        "Milliseconds from which on something is an event for LATENCY; 0: nothing is.",
+    ),
+    row("latency-tracking", Bool, "yes", "Whether durations go into histograms, by command."),
+    row(
+        "latency-tracking-info-percentiles",
+        Percentiles,
+        "50 99 99.9",
+        "Percentiles of these that INFO shows.",
+    ),
 ];
 
 /// Directives that Redis does not have.

@@ -1,0 +1,3 @@
+//! Administration: what operators ask a running server, and what it tells them.
+
+mod observe;
