@@ -21,6 +21,7 @@
 //! tests that need it say `SKIPPED` on stderr and once more at the end; with `CI=true` they fail.
 
 mod clients;
+mod config;
 mod crash;
 mod differential;
 mod hostile;

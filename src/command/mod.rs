@@ -10,6 +10,7 @@ pub mod fault;
 pub mod introspect;
 pub mod key;
 pub mod lcs;
+pub mod names;
 pub mod object;
 pub mod range;
 pub mod scan;

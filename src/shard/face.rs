@@ -1,5 +1,7 @@
 //! The server as commands see it.
 
+use std::sync::Arc;
+
 use crate::command::session::{Server, SessionCtx};
 use crate::command::{Args, Command, Fault, Session};
 use crate::config::Flush;
@@ -72,12 +74,22 @@ impl Server for Shard {
         self.global.config().get(patterns)
     }
 
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let before = self.global.config().appendfsync;
-        self.global.change_config(pairs)?;
+        self.global.change_config(pairs, local)?;
         self.refresh_settings();
         let now = self.config.appendfsync;
         self.tightened |= now == Flush::Always && before != now && self.log.is_some();
+        Ok(())
+    }
+
+    fn config_rewrite(&mut self) -> Result<(), String> {
+        if self.space.is_none() {
+            // Inside a transaction, whose replies are one.
+            return self.global.rewrite_config();
+        }
+        let global = Arc::clone(&self.global);
+        self.aside = Some(Box::new(move || global.rewrite_config()));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ pub mod batch;
 mod bounds_tests;
 pub mod core;
 pub mod cut;
+pub mod errand;
 pub mod execute;
 pub mod face;
 pub mod gather;

@@ -1,6 +1,8 @@
 //! From bytes to execution: parsing a connection's input, checking each request as Redis does, and
 //! routing it to whoever owns its keys.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -8,6 +10,7 @@ use crate::base::crc::shard_of;
 use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
+use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
@@ -222,7 +225,24 @@ impl Shard {
         if let Some((at, bytes)) = big {
             args = args.sharing(at, bytes);
         }
-        self.request(conn, batch, &args)
+        if self.config.renames.is_empty() {
+            return self.request(conn, batch, &args);
+        }
+        self.renamed(conn, batch, &args)
+    }
+
+    /// A request where `rename-command` has changed names: it goes on under the command's own.
+    fn renamed(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
+        let config = Arc::clone(&self.config);
+        match config.renames.resolve(args.get(0).unwrap_or_default()) {
+            Named::Itself => self.request(conn, batch, args),
+            Named::Nothing => self.refuse(conn, batch, args, &table::unknown_command(args).0),
+            Named::Command(own) => {
+                let mut items: SmallVec<[&[u8]; 8]> = args.items().into();
+                items[0] = own.as_bytes();
+                self.request(conn, batch, &args.renamed(&items))
+            }
+        }
     }
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
@@ -273,6 +293,10 @@ impl Shard {
                 self.run_session(&mut conn.session, command, code, args, &mut out);
                 if self.tightened {
                     self.tell_when_followed(conn, out);
+                    return Taken::Yes;
+                }
+                if let Some(work) = self.aside.take() {
+                    self.tell_when_done(conn, work);
                     return Taken::Yes;
                 }
                 self.tell(conn, batch, |to| to.append(out));

@@ -13,6 +13,7 @@ use crate::command::Session;
 use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
+use crate::shard::upkeep::is_local;
 
 /// Longest time a shard blocks when nothing is due, in microseconds.
 const IDLE_US: u64 = 1_000_000;
@@ -191,7 +192,9 @@ impl Tick {
 
     fn begin(&mut self, conn: ConnId) {
         let (id, authenticated) = self.shard.new_client();
-        self.shard.connect(key(conn), Session::new(id, authenticated));
+        let mut session = Session::new(id, authenticated);
+        session.local = is_local(&self.ring.peer(conn));
+        self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);
     }
 
