@@ -22,6 +22,7 @@
 
 mod admin;
 mod clients;
+mod config;
 mod connections;
 mod crash;
 mod differential;

@@ -18,6 +18,7 @@ pub mod key;
 pub mod latency;
 pub mod lcs;
 pub mod monitor;
+pub mod names;
 pub mod object;
 pub mod range;
 pub mod redact;

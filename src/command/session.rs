@@ -27,6 +27,8 @@ pub struct Session {
     pub resp3: bool,
     /// Whether it may run commands (always, when no password is set).
     pub authenticated: bool,
+    /// Whether it is on this machine: a loopback address or a Unix socket.
+    pub local: bool,
     /// Name given by CLIENT SETNAME or HELLO SETNAME.
     pub name: Vec<u8>,
     /// MULTI's queue; `None` outside of a transaction.
@@ -125,6 +127,7 @@ impl Session {
             db: 0,
             resp3: false,
             authenticated,
+            local: false,
             name: Vec::new(),
             multi: None,
             watch: None,
@@ -154,12 +157,16 @@ pub trait Server {
     fn password(&self) -> Option<Vec<u8>>;
     /// CONFIG GET: matching (name, value) pairs for glob patterns, sorted as Redis answers.
     fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)>;
-    /// CONFIG SET: all pairs or none; the error is the reply's text.
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
     /// The configuration in force.
     fn config(&self) -> Arc<Config>;
     /// Counters and records of the whole process.
     fn registry(&self) -> &Registry;
+    /// CONFIG SET: all pairs or none; the error is the reply's text. `local`: the client is on this
+    /// machine.
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String>;
+    /// CONFIG REWRITE. A shard only begins it: its outcome is the reply then, in place of what is
+    /// written behind an `Ok`.
+    fn config_rewrite(&mut self) -> Result<(), String>;
     /// CONFIG RESETSTAT.
     fn reset_stats(&mut self);
     /// INFO's text for these sections.
@@ -265,8 +272,8 @@ pub(crate) mod fake {
             self.config.get(patterns)
         }
 
-        fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
-            self.config = self.config.changed(pairs)?;
+        fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+            self.config = self.config.changed(pairs, local)?;
             Ok(())
         }
 
@@ -276,6 +283,11 @@ pub(crate) mod fake {
 
         fn registry(&self) -> &Registry {
             &self.registry
+        }
+
+        fn config_rewrite(&mut self) -> Result<(), String> {
+            self.calls.push("rewrite".into());
+            self.refusal.clone().map_or(Ok(()), Err)
         }
 
         fn reset_stats(&mut self) {

@@ -146,7 +146,7 @@ mod tests {
         assert!(fake.run("SLOWLOG GET").starts_with("*3\r\n*6\r\n:2\r\n"));
         assert!(fake.run("SLOWLOG GET -1").starts_with("*3\r\n"));
         assert_eq!(fake.run("SLOWLOG GET 0"), "*0\r\n");
-        fake.config.changed(&[(b"slowlog-max-len", b"2")]).map(|c| fake.config = c).unwrap();
+        fake.config.changed(&[(b"slowlog-max-len", b"2")], false).map(|c| fake.config = c).unwrap();
         assert!(fake.run("SLOWLOG GET -1").starts_with("*2\r\n"));
         assert_eq!(fake.run("SLOWLOG RESET"), "+OK\r\n");
         assert_eq!(fake.run("SLOWLOG LEN"), ":0\r\n");

@@ -503,7 +503,8 @@ pub fn printable(bytes: &[u8], max: usize) -> &[u8] {
     &bytes[..end.min(max)]
 }
 
-fn unknown_command(args: &Args<'_>) -> Fault {
+/// The error for a name that no command answers to.
+pub fn unknown_command(args: &Args<'_>) -> Fault {
     let mut text = b"ERR unknown command '".to_vec();
     text.extend_from_slice(printable(args.get(0).unwrap_or_default(), ECHO_MAX));
     text.extend_from_slice(b"', with args beginning with: ");

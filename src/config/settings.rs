@@ -33,6 +33,52 @@ pub enum LogLevel {
     Nothing,
 }
 
+/// Who may do what can harm the machine: the `enable-…` directives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permit {
+    /// Nobody.
+    #[default]
+    No,
+    /// Every client.
+    Yes,
+    /// Clients of this machine.
+    Local,
+}
+
+impl Permit {
+    /// Whether a client may, which is `local` or not.
+    pub fn allows(self, local: bool) -> bool {
+        match self {
+            Permit::No => false,
+            Permit::Yes => true,
+            Permit::Local => local,
+        }
+    }
+}
+
+/// Who is told of readiness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Supervised {
+    /// Nobody.
+    #[default]
+    No,
+    /// Whoever the environment names.
+    Auto,
+    /// systemd
+    Systemd,
+    /// upstart
+    Upstart,
+}
+
+/// How eagerly the kernel ends the process when memory runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OomScore {
+    /// Added to what the process began with.
+    Relative(i32),
+    /// As it is.
+    Absolute(i32),
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -124,6 +170,20 @@ pub struct Settings {
     pub busy_poll_usec: u64,
     /// `accept-unimplemented`
     pub accept_unimplemented: bool,
+    /// `enable-protected-configs`
+    pub enable_protected_configs: Permit,
+    /// `daemonize`
+    pub daemonize: bool,
+    /// `supervised`
+    pub supervised: Supervised,
+    /// `always-show-logo`
+    pub always_show_logo: bool,
+    /// `disable-thp`
+    pub disable_thp: bool,
+    /// `crash-log-enabled`
+    pub crash_log_enabled: bool,
+    /// What is written to the kernel's `oom_score_adj`; `None` leaves it alone.
+    pub oom_score_adj: Option<OomScore>,
 }
 
 /// A log is long when it has this many times `auto-aof-rewrite-min-size`.
@@ -205,6 +265,31 @@ impl Settings {
             pin_threads: word("pin-threads") == "yes",
             busy_poll_usec: number(word("busy-poll-usec")),
             accept_unimplemented: word("accept-unimplemented") == "yes",
+            daemonize: word("daemonize") == "yes",
+            supervised: match word("supervised") {
+                "auto" => Supervised::Auto,
+                "systemd" => Supervised::Systemd,
+                "upstart" => Supervised::Upstart,
+                _ => Supervised::No,
+            },
+            always_show_logo: word("always-show-logo") == "yes",
+            disable_thp: word("disable-thp") == "yes",
+            crash_log_enabled: word("crash-log-enabled") == "yes",
+            oom_score_adj: {
+                // The first of the three is that of a server that follows nobody.
+                let values = word("oom-score-adj-values");
+                let value = number(values.split(' ').next().unwrap_or_default());
+                match word("oom-score-adj") {
+                    "yes" | "relative" => Some(OomScore::Relative(value)),
+                    "absolute" => Some(OomScore::Absolute(value)),
+                    _ => None,
+                }
+            },
+            enable_protected_configs: match word("enable-protected-configs") {
+                "yes" => Permit::Yes,
+                "local" => Permit::Local,
+                _ => Permit::No,
+            },
             dir,
         }
     }

@@ -5,7 +5,8 @@
 //! Process id, role, local time, weight (`.` debug, `-` verbose, `*` notice, `#` warning), text.
 //! Lines are written by a thread of their own, so that a shard never waits for a terminal or a
 //! disk; when more than `QUEUE_MAX` wait, further ones are dropped, and a
-//! later line says how many. Times are UTC unless another [`Zone`] is given.
+//! later line says how many. A file that was moved away is left to who moved it, and another one is
+//! begun under its name, as log rotation expects. Times are UTC unless another [`Zone`] is given.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use crate::config::LogLevel;
-use crate::config::files::append_to;
+use crate::config::files::Appending;
 
 /// Most lines waiting to be written.
 const QUEUE_MAX: usize = 4096;
@@ -51,7 +52,7 @@ pub struct Zone {
 pub fn open(file: Option<&Path>, level: LogLevel, pid: u32, zone: Zone) -> io::Result<Log> {
     let sink: Box<dyn Write + Send> = match file {
         None => Box::new(io::stdout()),
-        Some(path) => Box::new(append_to(path)?),
+        Some(path) => Box::new(Appending::open(path)?),
     };
     let (queue, lines) = sync_channel(QUEUE_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -216,6 +217,28 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("reads");
         let ends: Vec<_> = text.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(ends, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
+        let log = open(Some(&path), LogLevel::Notice, 1, UTC).expect("opens");
+        let say = |text: &str| {
+            log.line(0, LogLevel::Notice, text);
+            log.flush();
+        };
+        say("one");
+        std::fs::rename(&path, &moved).expect("moves");
+        say("two");
+        say("three");
+        std::fs::remove_file(&path).expect("removes");
+        say("four");
+        let count = |path: &Path| std::fs::read_to_string(path).expect("reads").lines().count();
+        assert_eq!((count(&moved), count(&path)), (1, 1));
+        // Where no file can be made the old one is written on.
+        std::fs::remove_dir_all(dir.path()).expect("removes");
+        say("five");
     }
 
     #[test]

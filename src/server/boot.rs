@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
 
 use crate::base::clock::SystemClock;
 use crate::base::random::Random;
@@ -23,6 +24,7 @@ use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::shards::{self, Disks, Start};
 use crate::server::{listen, stop};
+use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::order::Order;
 
@@ -87,8 +89,16 @@ impl Journal {
     }
 }
 
-/// How the process speaks and dies.
-fn voice(journal: &Arc<Journal>) -> Voice {
+/// Starts the thread that does what no shard may wait for, in order.
+fn errands() -> std::io::Result<Sender<Errand>> {
+    let (errands, todo) = channel::<Errand>();
+    let named = std::thread::Builder::new().name("errands".into());
+    named.spawn(move || todo.into_iter().for_each(|errand| errand()))?;
+    Ok(errands)
+}
+
+/// How the process speaks and dies, and has things done aside.
+fn voice(journal: &Arc<Journal>, errands: Sender<Errand>) -> Voice {
     let (say, die) = (Arc::clone(journal), Arc::clone(journal));
     let levels = Arc::clone(journal);
     Voice {
@@ -97,6 +107,10 @@ fn voice(journal: &Arc<Journal>) -> Voice {
         die: Box::new(move |text| {
             die.warn(text);
             die.flush();
+        }),
+        errand: Box::new(move |errand| {
+            // The thread lives as long as the process.
+            let _ = errands.send(errand);
         }),
     }
 }
@@ -160,7 +174,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
     let facts = facts(loaded, &sockets, &mut random);
-    let voice = voice(journal);
+    let voice = voice(journal, errands().map_err(line)?);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
     note_sizes(&global, &disks);

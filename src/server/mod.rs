@@ -1,6 +1,7 @@
 //! Start and stop: command line, topology, listeners, loading, signals.
 
 pub mod boot;
+mod check;
 mod listen;
 mod shards;
 mod stop;
@@ -9,29 +10,47 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::base::version;
+use crate::command::names;
 use crate::config::args;
 use crate::config::files::Files;
 use crate::config::load::load;
 
 const HELP: &str = "\
-Usage: ringstone [/path/to/redis.conf] [--directive value]... [-]
+Usage: ringstone [/path/to/redis.conf] [options] [-]
+       ringstone - (read config from stdin)
        ringstone check-aof [--fix] <manifest|directory|file>
-       ringstone --version | --help
+       ringstone -v or --version
+       ringstone -h or --help
+       ringstone --check-system
 
-A lone - reads further configuration from standard input.
+Every directive of a redis.conf is an option; file, stdin and options are read in this order.
+
+Examples:
+       ringstone (run the server with default conf)
+       echo 'maxmemory 128mb' | ringstone -
+       ringstone /etc/redis/6379.conf
+       ringstone --port 7777
+       ringstone --port 7777 --appendfsync always --shards 2
+       ringstone /etc/myredis.conf --loglevel verbose -
 ";
 
 /// Runs what the command line asks for and returns the process's exit code.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     match args.first().and_then(|a| a.to_str()) {
         Some("-v" | "--version") => {
-            println!("Redis server v={} ringstone={}", version::REDIS, version::RINGSTONE);
+            println!(
+                "Redis server v={} sha=00000000:0 malloc=mimalloc bits={} ringstone={}",
+                version::REDIS,
+                usize::BITS,
+                version::RINGSTONE
+            );
             return ExitCode::SUCCESS;
         }
         Some("-h" | "--help") => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
+        Some("--check-system") => return check::main(),
         Some("check-aof") => return crate::tools::check_aof::main(args[1..].to_vec()),
         _ => {}
     }
@@ -43,7 +62,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(cwd) => cwd,
         Err(error) => return refuse(&format!("the current directory is not readable: {error}")),
     };
-    match load(&invocation, &cwd, &mut Files) {
+    match load(&invocation, &cwd, &mut Files, &names::is_known) {
         Ok(loaded) => boot::run(loaded),
         Err(error) => refuse(&error.to_string()),
     }

@@ -50,11 +50,12 @@ impl Bench {
     /// Shards with `connections` connections on the first.
     fn new(connections: usize, config: &[(&str, &str)]) -> Bench {
         let pairs: Vec<_> = config.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-        let config = Config::new(Path::new("/data")).changed(&pairs).expect("a good config");
+        let config = Config::new(Path::new("/data")).changed(&pairs, true).expect("a good config");
         let voice = Voice {
             say: Box::new(|_, _| {}),
             level: Box::new(|_| {}),
             die: Box::new(|text| panic!("{text}")),
+            errand: Box::new(|errand| errand()),
         };
         let order: Arc<Order<Message>> = Arc::new(Order::new(SHARDS, 1));
         let flush = policy(config.appendfsync);

@@ -39,6 +39,7 @@ use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::clients::Clients;
 use crate::shard::cut::{CutLead, CutPart};
+use crate::shard::errand::Work;
 use crate::shard::gather::Gather;
 use crate::shard::global::Global;
 use crate::shard::intake::Favoured;
@@ -85,6 +86,8 @@ pub struct Shard {
     pub(super) following: Vec<(u64, ReplyTo)>,
     /// The command that runs has made the flush policy stricter.
     pub(super) tightened: bool,
+    /// What the command that runs leaves to be done aside; its outcome is the reply.
+    pub(super) aside: Option<Work>,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -209,6 +212,7 @@ impl Shard {
             held: Vec::new(),
             following: Vec::new(),
             tightened: false,
+            aside: None,
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),

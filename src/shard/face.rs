@@ -79,9 +79,9 @@ impl Server for Shard {
         self.global.config().get(patterns)
     }
 
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let before = self.global.config().appendfsync;
-        self.global.change_config(pairs)?;
+        self.global.change_config(pairs, local)?;
         self.refresh_settings();
         let now = self.config.appendfsync;
         self.tightened |= now == Flush::Always && before != now && self.log.is_some();
@@ -94,6 +94,16 @@ impl Server for Shard {
 
     fn registry(&self) -> &Registry {
         &self.global.registry
+    }
+
+    fn config_rewrite(&mut self) -> Result<(), String> {
+        if self.space.is_none() {
+            // Inside a transaction, whose replies are one.
+            return self.global.rewrite_config();
+        }
+        let global = Arc::clone(&self.global);
+        self.aside = Some(Box::new(move || global.rewrite_config()));
+        Ok(())
     }
 
     fn reset_stats(&mut self) {

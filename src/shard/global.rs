@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::command::introspect;
-use crate::config::{Config, LogLevel};
+use crate::config::rewrite::rewrite;
+use crate::config::{Config, LogLevel, files};
 use crate::observe::Registry;
 use crate::observe::registry::Facts;
 use crate::persist::aof::manifest::Manifest;
+use crate::shard::errand::Errand;
 
 /// Says a line of the given weight.
 pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
@@ -20,6 +22,8 @@ pub struct Voice {
     pub level: Box<dyn Fn(LogLevel) + Send + Sync>,
     /// Says the last line before the process ends.
     pub die: Box<dyn Fn(&str) + Send + Sync>,
+    /// Runs what may wait for a disk.
+    pub errand: Box<dyn Fn(Errand) + Send + Sync>,
 }
 
 /// Shared by every shard of the process.
@@ -118,15 +122,39 @@ impl Global {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Changes the configuration: all pairs or none; the error is the reply's text.
-    pub fn change_config(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+    /// Changes the configuration: all pairs or none; the error is the reply's text. `local`: a
+    /// client of this machine asks for it.
+    pub fn change_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let next = config.changed(pairs)?;
+        let next = config.changed(pairs, local)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
         (self.voice.level)(next.loglevel);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Runs what may wait for a disk, on a thread for that.
+    pub fn run_errand(&self, errand: Errand) {
+        (self.voice.errand)(errand);
+    }
+
+    /// CONFIG REWRITE. It waits for the disk.
+    pub fn rewrite_config(&self) -> Result<(), String> {
+        let config = self.config();
+        let Some(path) = &config.file else {
+            return Err("ERR The server is running without a config file".to_owned());
+        };
+        match files::replace(path, |old| rewrite(&config, old)) {
+            Ok(()) => {
+                self.notice("CONFIG REWRITE executed with success.");
+                Ok(())
+            }
+            Err(error) => {
+                self.warn(&format!("CONFIG REWRITE failed: {error}"));
+                Err(format!("ERR Rewriting config file: {error}"))
+            }
+        }
     }
 
     /// Whether `maxmemory` is set.

@@ -18,6 +18,7 @@ mod bounds_tests;
 pub mod clients;
 pub mod core;
 pub mod cut;
+pub mod errand;
 pub mod execute;
 pub mod face;
 pub mod gather;

@@ -1,6 +1,8 @@
 //! From bytes to execution: parsing a connection's input, checking each request as Redis does, and
 //! routing it to whoever owns its keys.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -10,6 +12,7 @@ use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
 use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
+use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
@@ -226,7 +229,10 @@ impl Shard {
         }
         let muted = conn.session.is_muted();
         let before = batch.as_ref().map_or(0, Batch::len);
-        let taken = self.request(conn, batch, &args);
+        let taken = match self.config.renames.is_empty() {
+            true => self.request(conn, batch, &args),
+            false => self.renamed(conn, batch, &args),
+        };
         if taken == Taken::Yes && (muted || conn.session.is_muted()) {
             if let Some(batch) = batch
                 && batch.len() > before
@@ -240,6 +246,20 @@ impl Shard {
             };
         }
         taken
+    }
+
+    /// A request where `rename-command` has changed names: it goes on under the command's own.
+    fn renamed(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
+        let config = Arc::clone(&self.config);
+        match config.renames.resolve(args.get(0).unwrap_or_default()) {
+            Named::Itself => self.request(conn, batch, args),
+            Named::Nothing => self.refuse(conn, batch, args, &table::unknown_command(args).0),
+            Named::Command(own) => {
+                let mut items: SmallVec<[&[u8]; 8]> = args.items().into();
+                items[0] = own.as_bytes();
+                self.request(conn, batch, &args.renamed(&items))
+            }
+        }
     }
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
@@ -311,6 +331,8 @@ impl Shard {
                 self.run_session(&mut conn.session, command, code, args, &mut out);
                 if self.tightened {
                     self.tell_when_followed(conn, out);
+                } else if let Some(work) = self.aside.take() {
+                    self.tell_when_done(conn, work);
                 } else if !self.clients.asked.is_empty() {
                     self.tell_when_answered(conn, out);
                 } else {

@@ -14,6 +14,7 @@ use crate::command::session::Place;
 use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
+use crate::shard::upkeep::is_local;
 
 /// Longest time a shard blocks when nothing is due, in microseconds.
 const IDLE_US: u64 = 1_000_000;
@@ -195,6 +196,7 @@ impl Tick {
         let mut session = Session::new(id, authenticated);
         session.place = Some(Box::new(self.place(conn)));
         session.peer = self.ring.peer(conn);
+        session.local = is_local(&self.ring.peer(conn));
         self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);
     }

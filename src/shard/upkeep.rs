@@ -35,13 +35,17 @@ restart it with the '--protected-mode no' option. 4) Setup a an authentication p
 default user. NOTE: You only need to do one of the above things in order for the server to start \
 accepting connections from the outside.\r\n";
 
+/// Whether a peer is on this machine: a loopback address or a Unix socket.
+pub fn is_local(peer: &str) -> bool {
+    ["127.", "[::1]", "/", "[::ffff:127."].iter().any(|start| peer.starts_with(start))
+        || peer.is_empty()
+}
+
 impl Shard {
     /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
     pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
         let settings = &self.config;
-        let local = peer.starts_with("127.") || peer.starts_with("[::1]") || peer.starts_with('/');
-        let local = local || peer.is_empty() || peer.starts_with("[::ffff:127.");
-        if settings.protected_mode && settings.requirepass.is_none() && !local {
+        if settings.protected_mode && settings.requirepass.is_none() && !is_local(peer) {
             return Err(PROTECTED);
         }
         let clients = &self.global.clients;

@@ -1,6 +1,7 @@
 //! The rows: directives with an effect here, and Ringstone's own.
 
 pub mod accepted;
+pub mod reasons;
 
 use crate::base::limits::SHARDS_MAX;
 use crate::config::table::Kind::*;
@@ -93,8 +94,7 @@ pub static EFFECTIVE: &[Directive] = &[
         "dump.rdb",
         "RDB file loaded when there is no log.",
     )
-    .protected()
-    .fixed(),
+    .protected(),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
     row(

@@ -130,7 +130,7 @@ pub fn run(seed: u64) -> Totals {
 fn config(policy: &str) -> Config {
     let given = ["--databases", "3", "--save", "", "--appendfsync", policy].map(OsString::from);
     let invocation = args::parse(&given).expect("options");
-    let loaded = load::load(&invocation, Path::new("/"), &mut files::Files);
+    let loaded = load::load(&invocation, Path::new("/"), &mut files::Files, &|_| false);
     loaded.expect("a configuration").config
 }
 
