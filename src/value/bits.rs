@@ -25,14 +25,16 @@ pub fn set(bytes: &mut [u8], at: u64, on: bool) {
 }
 
 /// Makes `bytes` at least `len` bytes long, with zeros behind what is there; true when it was
-/// shorter. Costs what was there, not what is added.
+/// shorter. Costs what was there at most, not what is added.
 pub fn grow(bytes: &mut BytesMut, len: usize) -> bool {
     if bytes.len() >= len {
         return false;
     }
     if len > bytes.capacity() && len - bytes.len() >= FRESH {
-        let mut fresh = BytesMut::zeroed(len);
+        // Room for as much again, so that growing step by step is not copying at every step.
+        let mut fresh = BytesMut::zeroed(len.max(2 * bytes.len()));
         fresh[..bytes.len()].copy_from_slice(bytes);
+        fresh.truncate(len);
         *bytes = fresh;
     } else {
         bytes.resize(len, 0);
