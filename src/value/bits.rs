@@ -42,9 +42,12 @@ pub fn grow(bytes: &mut BytesMut, len: usize) -> bool {
     true
 }
 
+/// A byte that a range takes in part, and the bits of it that are meant.
+type Edge = Option<(u8, u8)>;
+
 /// The bytes of a range of bits: its first and its last byte, each with the bits of it that are
 /// meant, and the whole bytes between. One byte alone is the first.
-fn parts(bytes: &[u8], range: &Range<u64>) -> (Option<(u8, u8)>, Range<usize>, Option<(u8, u8)>) {
+fn parts(bytes: &[u8], range: &Range<u64>) -> (Edge, Range<usize>, Edge) {
     let end = range.end.min(bytes.len() as u64 * 8);
     if range.start >= end {
         return (None, 0..0, None);
@@ -61,7 +64,7 @@ fn parts(bytes: &[u8], range: &Range<u64>) -> (Option<(u8, u8)>, Range<usize>, O
 /// Number of ones among the bits of `range`.
 pub fn count(bytes: &[u8], range: Range<u64>) -> u64 {
     let (first, middle, last) = parts(bytes, &range);
-    let edge = |part: Option<(u8, u8)>| part.map_or(0, |(byte, mask)| (byte & mask).count_ones());
+    let edge = |part: Edge| part.map_or(0, |(byte, mask)| (byte & mask).count_ones());
     u64::from(edge(first)) + count_all(&bytes[middle]) + u64::from(edge(last))
 }
 
