@@ -116,10 +116,11 @@ class Writer(threading.Thread):
         self.random = random.Random(seed)
         self.client = Client(port)
         self.batch_of = []  # by n
-        self.acked_at = []  # by n; None: never acknowledged
-        self.observed = []  # (other writer, its n) as told by a reply
+        # Who was told is a pair: when the reply came, when its request had been sent.
+        self.acked = []  # by n, told or None: never acknowledged
+        self.observed = []  # (told, other writer, its n) as a reply said
         self.notes = []  # (key, other writer, its n), acknowledged or not
-        self.transactions = []  # (when, value) of those acknowledged
+        self.transactions = []  # (told, value) of those acknowledged
         self.refusal = None
         self.stop = threading.Event()
 
@@ -143,7 +144,7 @@ class Writer(threading.Thread):
         for _ in range(self.random.randint(1, 16)):
             n = len(self.batch_of)
             self.batch_of.append(batch)
-            self.acked_at.append(None)
+            self.acked.append(None)
             add(("write", n), "SET", self.key("n", n), n)
         if self.random.random() < 0.2:
             value = (self.transactions[-1][1] if self.transactions else 0) + 1
@@ -162,6 +163,7 @@ class Writer(threading.Thread):
         with contextlib.suppress(OSError, ConnectionError):
             while not self.stop.is_set():
                 requests, meanings = self.build(batch)
+                sent = time.monotonic()
                 self.client.socket.sendall(b"".join(requests))
                 for meaning in meanings:
                     reply = self.client.receive()
@@ -169,20 +171,20 @@ class Writer(threading.Thread):
                         # Refused (MISCONF after the cut): what the batch did is unknown.
                         self.refusal = str(reply)
                         return
-                    self.note(meaning, reply)
+                    self.note(meaning, reply, sent)
                 batch += 1
 
-    def note(self, meaning, reply):
+    def note(self, meaning, reply, sent):
         if meaning is None:
             return
         kind, what = meaning
-        now = time.monotonic()
+        told = time.monotonic(), sent
         if kind == "write":
-            self.acked_at[what] = now
+            self.acked[what] = told
         elif kind == "transaction" and reply is not None:
-            self.transactions.append((now, what))
+            self.transactions.append((told, what))
         elif kind == "look" and reply is not None:
-            self.observed.append((now, what, int(reply)))
+            self.observed.append((told, what, int(reply)))
 
 
 def fetch(client, keys):
@@ -202,10 +204,10 @@ def fetch(client, keys):
 def verify(client, writers, policy, cut, window):
     """Compares what is there with what was promised; the age of the oldest lost write in seconds.
 
-    `cut` is when the shutdown began and when it had ended. Replies that arrived in between count for
-    nothing under `always`: a machine without power sends none, and a kernel that is just giving up
-    its journal was seen to confirm a flush that is lost with it (fdatasync said 0). Replies after
-    the shutdown count again: from then on every flush has to fail.
+    `cut` is when the shutdown began and when it had ended. Under `always` what counts are replies
+    that came before it, and replies to what was sent behind it. The others count for nothing: a
+    machine without power sends none, and ext4, giving up its journal, confirms a flush that is lost
+    with it (`flush_truth.py` shows it without any server).
 
     Held against the server: an acknowledged write missing (`always`), or one acknowledged longer
     than `window` before the cut (`everysec`); under `always` anything a reply told of; under every
@@ -214,8 +216,9 @@ def verify(client, writers, policy, cut, window):
     """
     cut_at, cut_over = cut
 
-    def counts(at):
-        return not cut_at <= at <= cut_over
+    def counts(told):
+        came, sent = told
+        return came < cut_at or sent > cut_over
 
     have = []
     for writer in writers:
@@ -228,16 +231,17 @@ def verify(client, writers, policy, cut, window):
     for writer, there in zip(writers, have):
         first_missing = next((n for n, present in enumerate(there) if not present), len(there))
         kept += sum(there)
-        acked += sum(at is not None for at in writer.acked_at)
+        acked += sum(told is not None for told in writer.acked)
         for n, present in enumerate(there):
             if present and first_missing < n and (
                     writer.batch_of[n] > writer.batch_of[first_missing]):
                 raise Broken(f"{writer.key('n', n)} is there, the earlier {first_missing} is not")
-            at = writer.acked_at[n]
-            if present or at is None:
+            told = writer.acked[n]
+            if present or told is None:
                 continue
+            at = told[0]
             lost_age = max(lost_age, cut_at - at)
-            if policy == "always" and counts(at):
+            if policy == "always" and counts(told):
                 raise Broken(f"{writer.key('n', n)} was acknowledged {cut_at - at:.3f} s before "
                              "the cut and is missing")
             if policy == "everysec" and cut_at - at > window:
@@ -246,12 +250,12 @@ def verify(client, writers, policy, cut, window):
         left, right = fetch(client, [writer.key("left"), writer.key("right")])
         if left != right:
             raise Broken(f"transaction torn: {writer.key('left')} {left!r}, right {right!r}")
-        promised = max((what for at, what in writer.transactions if counts(at)), default=0)
+        promised = max((what for told, what in writer.transactions if counts(told)), default=0)
         if policy == "always" and int(left or 0) < promised:
             raise Broken(f"transaction {promised} was acknowledged, {left!r} is there")
         if policy == "always":
-            for at, other, seen in writer.observed:
-                if counts(at) and not have[other][seen]:
+            for told, other, seen in writer.observed:
+                if counts(told) and not have[other][seen]:
                     raise Broken(f"a reply told of {writers[other].key('n', seen)}, it is missing")
         notes = fetch(client, [note for note, _, _ in writer.notes])
         for value, (note, other, seen) in zip(notes, writer.notes):

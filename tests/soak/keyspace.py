@@ -69,7 +69,7 @@ class Fill:
         """Mostly far away, some within the soak, some at once."""
         kind = self.rng.random()
         days = self.rng.randint(model.DAY_MS, 400 * model.DAY_MS)
-        minutes = self.rng.randint(60_000, 3_000_000)
+        minutes = self.rng.randint(600_000, 3_000_000)
         return self.now + (days if kind < 0.8 else minutes if kind < 0.97 else 10)
 
     def set(self):
