@@ -226,8 +226,15 @@ impl Field {
     /// What is written for a number that a client gave: without a sign, a negative one stands for
     /// the great one with the same bits.
     pub fn fit_given(self, value: i64, overflow: Overflow) -> Option<i64> {
-        let wide = if self.signed { i128::from(value) } else { i128::from(value as u64) };
-        self.fit(wide, overflow)
+        if !self.signed {
+            return self.fit(i128::from(value as u64), overflow);
+        }
+        // One so small that Redis' distance to it overflows is the greatest number to it.
+        let most = i64::MAX >> (64 - self.bits);
+        if overflow == Overflow::Saturate && most.checked_sub(value).is_none() && self.bits < 64 {
+            return Some(most);
+        }
+        self.fit(i128::from(value), overflow)
     }
 
     /// What is written for the sum of `old`, a number of the field, and `by`.
@@ -370,11 +377,13 @@ mod tests {
                 (wide, fit(wrap), fit(clamp), fit(fail)),
                 (signed + i128::from(by), fit_sum(wrap), fit_sum(clamp), fit_sum(fail)),
             ];
-            for (wide, wrapped, saturated, failing) in cases {
+            let far = field.signed && width < 64 && i128::from(given) < most - i128::from(i64::MAX);
+            for (case, (wide, wrapped, saturated, failing)) in cases.into_iter().enumerate() {
                 let fits = (least..=most).contains(&wide);
                 let wrap = (wide - least).rem_euclid(modulus) + least;
                 prop_assert_eq!(wrapped.map(i128::from), Some(wrap));
-                prop_assert_eq!(saturated.map(i128::from), Some(wide.clamp(least, most)));
+                let nearest = if case == 0 && far { most } else { wide.clamp(least, most) };
+                prop_assert_eq!(saturated.map(i128::from), Some(nearest));
                 prop_assert_eq!(failing.map(i128::from), fits.then_some(wide));
             }
 
