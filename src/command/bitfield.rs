@@ -275,6 +275,8 @@ mod tests {
             ),
             ("BITFIELD b OVERFLOW SAT INCRBY i64 0 -1", "*1 :-9223372036854775808"),
             ("BITFIELD b SET u63 1 -1 GET i64 0", "*2 :0 :-1"),
+            ("BITFIELD d OVERFLOW SAT SET i8 0 -9223372036854775680 GET i8 0", "*2 :0 :-128"),
+            ("BITFIELD d OVERFLOW SAT SET i8 0 -9223372036854775681 GET i8 0", "*2 :-128 :127"),
         ] {
             assert_eq!(w.run(request), reply, "{request}");
         }

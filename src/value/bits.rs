@@ -25,14 +25,16 @@ pub fn set(bytes: &mut [u8], at: u64, on: bool) {
 }
 
 /// Makes `bytes` at least `len` bytes long, with zeros behind what is there; true when it was
-/// shorter. Costs what was there, not what is added.
+/// shorter. Costs what was there at most, not what is added.
 pub fn grow(bytes: &mut BytesMut, len: usize) -> bool {
     if bytes.len() >= len {
         return false;
     }
     if len > bytes.capacity() && len - bytes.len() >= FRESH {
-        let mut fresh = BytesMut::zeroed(len);
+        // Room for as much again, so that growing step by step is not copying at every step.
+        let mut fresh = BytesMut::zeroed(len.max(2 * bytes.len()));
         fresh[..bytes.len()].copy_from_slice(bytes);
+        fresh.truncate(len);
         *bytes = fresh;
     } else {
         bytes.resize(len, 0);
@@ -40,9 +42,12 @@ pub fn grow(bytes: &mut BytesMut, len: usize) -> bool {
     true
 }
 
+/// A byte that a range takes in part, and the bits of it that are meant.
+type Edge = Option<(u8, u8)>;
+
 /// The bytes of a range of bits: its first and its last byte, each with the bits of it that are
 /// meant, and the whole bytes between. One byte alone is the first.
-fn parts(bytes: &[u8], range: &Range<u64>) -> (Option<(u8, u8)>, Range<usize>, Option<(u8, u8)>) {
+fn parts(bytes: &[u8], range: &Range<u64>) -> (Edge, Range<usize>, Edge) {
     let end = range.end.min(bytes.len() as u64 * 8);
     if range.start >= end {
         return (None, 0..0, None);
@@ -59,7 +64,7 @@ fn parts(bytes: &[u8], range: &Range<u64>) -> (Option<(u8, u8)>, Range<usize>, O
 /// Number of ones among the bits of `range`.
 pub fn count(bytes: &[u8], range: Range<u64>) -> u64 {
     let (first, middle, last) = parts(bytes, &range);
-    let edge = |part: Option<(u8, u8)>| part.map_or(0, |(byte, mask)| (byte & mask).count_ones());
+    let edge = |part: Edge| part.map_or(0, |(byte, mask)| (byte & mask).count_ones());
     u64::from(edge(first)) + count_all(&bytes[middle]) + u64::from(edge(last))
 }
 
@@ -221,8 +226,15 @@ impl Field {
     /// What is written for a number that a client gave: without a sign, a negative one stands for
     /// the great one with the same bits.
     pub fn fit_given(self, value: i64, overflow: Overflow) -> Option<i64> {
-        let wide = if self.signed { i128::from(value) } else { i128::from(value as u64) };
-        self.fit(wide, overflow)
+        if !self.signed {
+            return self.fit(i128::from(value as u64), overflow);
+        }
+        // One so small that Redis' distance to it overflows is the greatest number to it.
+        let most = i64::MAX >> (64 - self.bits);
+        if overflow == Overflow::Saturate && most.checked_sub(value).is_none() && self.bits < 64 {
+            return Some(most);
+        }
+        self.fit(i128::from(value), overflow)
     }
 
     /// What is written for the sum of `old`, a number of the field, and `by`.
@@ -365,11 +377,13 @@ mod tests {
                 (wide, fit(wrap), fit(clamp), fit(fail)),
                 (signed + i128::from(by), fit_sum(wrap), fit_sum(clamp), fit_sum(fail)),
             ];
-            for (wide, wrapped, saturated, failing) in cases {
+            let far = field.signed && width < 64 && i128::from(given) < most - i128::from(i64::MAX);
+            for (case, (wide, wrapped, saturated, failing)) in cases.into_iter().enumerate() {
                 let fits = (least..=most).contains(&wide);
                 let wrap = (wide - least).rem_euclid(modulus) + least;
                 prop_assert_eq!(wrapped.map(i128::from), Some(wrap));
-                prop_assert_eq!(saturated.map(i128::from), Some(wide.clamp(least, most)));
+                let nearest = if case == 0 && far { most } else { wide.clamp(least, most) };
+                prop_assert_eq!(saturated.map(i128::from), Some(nearest));
                 prop_assert_eq!(failing.map(i128::from), fits.then_some(wide));
             }
 

@@ -9,12 +9,12 @@ use super::generate::{Args, Gen};
 /// Keys that mostly hold HyperLogLogs.
 pub const SKETCHES: [&[u8]; 5] = [b"pf1", b"pf2", b"{t}pf", b"{u}pf", b"pf3"];
 
-/// Bodies behind a header that says sparse: what makes sense and what does not.
+/// Bodies behind a header that says sparse: first what makes sense, then what does not.
 const BODIES: [&[u8]; 12] = [
     b"\x7f\xff",
     b"\x7f\xff",
     b"\x5c\xb3\x90\x63\x4a",
-    b"\x8f\x8b\x8b\x87\x80\x40\x10\x3f\x3f\x00\x7e\xff\xac\x6b",
+    b"\x8f\x8b\x8b\x87\x80\x40\x10\x3f\x3f\x00\x7e\xff\xac\x3f\x1b",
     b"\x7f\xef\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84\x84",
     b"",
     b"\x7f\xfe",
@@ -24,6 +24,9 @@ const BODIES: [&[u8]; 12] = [
     b"\x5c\xb4",
     b"\x40\x00\x80\x40\x00\x7f\xff",
 ];
+
+/// Those that make sense.
+const SOUND: usize = 5;
 
 impl Gen {
     /// A key that mostly holds a HyperLogLog.
@@ -145,6 +148,10 @@ pub fn bitfield(g: &mut Gen, reads: bool) -> Args {
                 let what = g.word(&["SET", "INCRBY"]);
                 args.extend([what, g.field_type(), g.field_offset(), g.integer()]);
             }
+            // Redis lengthens the string for what then fails, and does not log it.
+            16..19 if g.is_for_the_log() => {
+                args.extend([g.word(&["OVERFLOW"]), g.word(&["WRAP", "SAT", "FOO"])]);
+            }
             16..19 => args.extend([
                 g.word(&["OVERFLOW"]),
                 g.word(&["WRAP", "WRAP", "SAT", "SAT", "FAIL", "FAIL", "FOO"]),
@@ -199,6 +206,8 @@ pub fn foreign(g: &mut Gen) -> Vec<u8> {
     match (encoding, g.below(6)) {
         (0, 0..3) => value.resize(12_304, g.pick(&[0, 0, 0x41, 0xff])),
         (0, _) => value.resize(12_303, 0),
+        // Redis keeps what it added to a broken one before it noticed, and does not log it.
+        _ if g.is_for_the_log() => value.extend(g.pick(&BODIES[..SOUND])),
         _ => value.extend(g.pick(&BODIES)),
     }
     if g.chance(4) { b"HYLL".to_vec() } else { value }

@@ -263,6 +263,12 @@ impl Gen {
         }
     }
 
+    /// Whether the stream is for what is logged: requests that Redis itself does not log rightly
+    /// have no place in it.
+    pub fn is_for_the_log(&self) -> bool {
+        self.profile == Profile::Writes
+    }
+
     /// Leaves these subcommands (`command|subcommand`) out of the stream.
     pub fn leave_out(&mut self, subcommands: Vec<&'static str>) {
         self.left_out = subcommands;
