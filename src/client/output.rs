@@ -74,7 +74,7 @@ pub enum Merged {
 
 impl Merged {
     /// Bytes of the reply, as far as it is here.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         match self {
             Merged::Ready(reply) => reply.len(),
             Merged::Asked(asked) => asked.answers.iter().map(Answer::size).sum(),

@@ -198,7 +198,16 @@ fn kill_option(filter: &mut Filter, pair: &[&[u8]; 2], own: u64) -> Result<(), F
     Ok(())
 }
 
+/// More arguments than a subcommand has that takes some or others.
+fn wrong_form(args: &Args<'_>) -> Fault {
+    let text = "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.";
+    about(text, printable(&args[1], 128))
+}
+
 fn pause(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    if args.len() > 4 {
+        return Err(wrong_form(args));
+    }
     let all = match () {
         () if args.len() != 4 || args.is(3, "all") => true,
         () if args.is(3, "write") => false,
@@ -260,6 +269,9 @@ fn no_touch(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 /// No command blocks yet, so nobody is found who could be woken.
 fn unblock(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    if args.len() > 4 {
+        return Err(wrong_form(args));
+    }
     if args.len() == 4 && !args.is(3, "timeout") && !args.is(3, "error") {
         return Err(Fault::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     }

@@ -94,7 +94,7 @@ fn command_list(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> 
                 // There are no modules.
                 () if by("module") => Vec::new(),
                 () if by("aclcat") => {
-                    let is = |name: &str| name[1..].as_bytes().eq_ignore_ascii_case(value);
+                    let is = |name: &str| name.as_bytes()[1..].eq_ignore_ascii_case(value);
                     counted().filter(|c| c.acl_names().any(is)).map(|c| c.name).collect()
                 }
                 () if by("pattern") => {

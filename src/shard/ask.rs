@@ -18,7 +18,7 @@ impl Shard {
         let to = ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 };
         let (commands, missing) = self.take_asked(reply, to);
         let (estimate, quiet) = (0, conn.session.is_muted());
-        let bytes = commands.iter().map(Merged::len).sum();
+        let bytes = commands.iter().map(Merged::size).sum();
         let parts = vec![];
         conn.blocked = true;
         conn.output.push_remote(Remote { id, missing, commands, parts, estimate, bytes, quiet });

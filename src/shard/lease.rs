@@ -145,7 +145,7 @@ impl Shard {
         if let Some(conn) = &mut conn {
             conn.output.change_remote(lease.to.batch, |remote| {
                 remote.missing += followers + answers;
-                remote.bytes = commands.iter().map(Merged::len).sum();
+                remote.bytes = commands.iter().map(Merged::size).sum();
                 remote.commands = commands;
             });
         }

@@ -1,5 +1,7 @@
 //! Clients other people wrote, unchanged: redis-py, the redis crate, redis-cli, redis-benchmark.
 
+mod cli;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 

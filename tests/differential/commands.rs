@@ -417,6 +417,7 @@ fn client(g: &mut Gen) -> Args {
         "UNBLOCK 999999999 timeout",
         "UNBLOCK 999999999 ERROR",
         "UNBLOCK 1 FOO",
+        "UNBLOCK 1 ERROR x",
         "REPLY x",
         "REPLY",
     ])
