@@ -1,16 +1,20 @@
 //! What each command means. Commands see keyspaces, arguments and time, never ring, client or disk:
 //! serving, replay and transactions run the same code.
 
+pub mod acl;
 pub mod args;
 pub mod connection;
 pub mod context;
 pub mod counter;
+pub mod debug;
 pub mod expire;
 pub mod fault;
 pub mod introspect;
 pub mod key;
 pub mod latency;
 pub mod lcs;
+pub mod lolwut;
+pub mod memory;
 pub mod object;
 pub mod range;
 pub mod redact;
@@ -19,6 +23,7 @@ pub mod server;
 pub mod session;
 pub mod slowlog;
 pub mod sparkline;
+pub mod standalone;
 pub mod string;
 pub mod table;
 pub mod whole;

@@ -7,8 +7,8 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    connection, counter, expire, introspect, key, latency, lcs, object, range, scan, server,
-    slowlog, string, whole,
+    acl, connection, counter, debug, expire, introspect, key, latency, lcs, lolwut, memory, object,
+    range, scan, server, slowlog, standalone, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -48,6 +48,9 @@ impl Flags {
     pub const MOVABLE_KEYS: u32 = 1 << 14;
     /// Runs only once everything the connection sent before has been executed everywhere (INFO…).
     pub const SETTLE: u32 = 1 << 15;
+
+    /// Only where a directive allows it (`enable-debug-command`, `enable-module-command`).
+    pub const PROTECTED: u32 = 1 << 21;
 
     /// Publishes or subscribes.
     pub const PUBSUB: u32 = 1 << 16;
@@ -140,6 +143,8 @@ pub enum Route {
     Every(Merge),
     /// SCAN: the shard that the cursor names.
     Cursor,
+    /// Looks at everything at one moment: all keyspaces on lease.
+    Whole,
     /// Whole-keyspace change: all keyspaces on lease, and a cut in the log.
     Cut,
 }
@@ -203,6 +208,31 @@ impl Acl {
     pub const CONNECTION: u32 = 1 << 10;
     /// `@transaction`
     pub const TRANSACTION: u32 = 1 << 11;
+
+    /// Every category there is, in the order in which ACL CAT lists them.
+    pub const CATEGORIES: &[&str] = &[
+        "keyspace",
+        "read",
+        "write",
+        "set",
+        "sortedset",
+        "list",
+        "hash",
+        "string",
+        "bitmap",
+        "hyperloglog",
+        "geo",
+        "stream",
+        "pubsub",
+        "admin",
+        "fast",
+        "slow",
+        "blocking",
+        "dangerous",
+        "connection",
+        "transaction",
+        "scripting",
+    ];
 
     /// The categories in the order in which COMMAND INFO lists them.
     const NAMES: &[(u32, &str)] = &[
@@ -396,6 +426,11 @@ static GROUPS: &[&[Command]] = &[
     introspect::ROWS,
     slowlog::ROWS,
     latency::ROWS,
+    memory::ROWS,
+    standalone::ROWS,
+    acl::ROWS,
+    lolwut::ROWS,
+    debug::ROWS,
     CONTROL,
 ];
 

@@ -42,6 +42,8 @@ pub struct Keyspace {
     pub watched: WatchTable,
     /// Values and databases waiting to be freed in slices.
     pub garbage: Vec<Garbage>,
+    /// Whether keys past their expiry are looked for.
+    pub expires_actively: bool,
     /// The database that active expiry looks at next.
     pub(super) expiry_db: usize,
 }
@@ -68,6 +70,7 @@ impl Keyspace {
             counters: Counters::default(),
             watched: WatchTable::default(),
             garbage: Vec::new(),
+            expires_actively: true,
             expiry_db: 0,
         }
     }

@@ -33,6 +33,7 @@ pub mod requests;
 pub mod tick;
 pub mod transaction;
 pub mod upkeep;
+pub mod wait;
 
 #[cfg(test)]
 mod sim;

@@ -236,6 +236,11 @@ impl Shard {
             Err(fault) => return self.refuse(conn, batch, args, &fault.0),
         };
         let flags = command.flags;
+        if flags.has(Flags::PROTECTED)
+            && let Some(text) = self.protected(command, &conn.session.peer)
+        {
+            return self.refuse(conn, batch, args, text.as_bytes());
+        }
         if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
             return self.refuse(conn, batch, args, NO_AUTH);
         }
@@ -275,6 +280,10 @@ impl Shard {
                     self.tell_when_followed(conn, out);
                     return Taken::Yes;
                 }
+                if let Some(wait) = self.wish.take() {
+                    self.block(conn, wait);
+                    return Taken::Yes;
+                }
                 self.tell(conn, batch, |to| to.append(out));
                 Taken::Yes
             }
@@ -283,6 +292,25 @@ impl Shard {
                 false => Taken::NotYet,
             },
         }
+    }
+
+    /// Why a command that a directive guards is refused to a client, if it is.
+    fn protected(&self, command: &Command, peer: &str) -> Option<String> {
+        let container = command.name.split('|').next().unwrap_or_default();
+        let directive = format!("enable-{container}-command");
+        let allowed = match self.config.text(&directive) {
+            Some(b"yes") => true,
+            Some(b"local") => is_local(peer),
+            _ => false,
+        };
+        let name = container.to_ascii_uppercase();
+        (!allowed).then(|| {
+            format!(
+                "ERR {name} command not allowed. If the {directive} option is set to \"local\", you \
+                 can run it from a local connection, otherwise you need to set this option in the \
+                 configuration file, and then restart the server."
+            )
+        })
     }
 
     /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends
@@ -412,7 +440,7 @@ impl Shard {
             Route::Here => here,
             Route::Key => of_keys(1),
             Route::Split(_) | Route::Lease => of_keys(usize::MAX),
-            Route::Every(_) | Route::Cut => all_shards(shards),
+            Route::Every(_) | Route::Whole | Route::Cut => all_shards(shards),
             Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }
     }
@@ -482,6 +510,12 @@ impl Shard {
         let here = self.space.as_ref().map_or(0, |s| s.memory());
         self.global.is_over_memory(self.id, here)
     }
+}
+
+/// Whether a client comes from this machine.
+pub(super) fn is_local(peer: &str) -> bool {
+    const LOCAL: [&str; 4] = ["127.", "[::1]", "[::ffff:127.", "/"];
+    peer.is_empty() || LOCAL.iter().any(|beginning| peer.starts_with(beginning))
 }
 
 /// What a browser that was talked into connecting here sends among its first lines.

@@ -10,6 +10,7 @@ use crate::observe::ShardStats;
 use crate::shard::core::Shard;
 use crate::shard::log::LogWriter;
 use crate::shard::message::Message;
+use crate::shard::requests::is_local;
 
 /// Interval of expiry and other small rounds, in microseconds.
 const ROUND_US: u64 = 100_000;
@@ -39,8 +40,7 @@ impl Shard {
     /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
     pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
         let settings = &self.config;
-        let local = peer.starts_with("127.") || peer.starts_with("[::1]") || peer.starts_with('/');
-        let local = local || peer.is_empty() || peer.starts_with("[::ffff:127.");
+        let local = is_local(peer);
         if settings.protected_mode && settings.requirepass.is_none() && !local {
             return Err(PROTECTED);
         }
@@ -147,7 +147,7 @@ impl Shard {
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
-            if now >= self.next_round_us {
+            if now >= self.next_round_us && space.expires_actively {
                 let done = space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
                 self.expiring = done.backlog;
                 space.watched.sweep();
@@ -230,6 +230,7 @@ impl Shard {
             .connected_clients
             .set(self.global.connections[self.id].load(Ordering::Relaxed) as u64);
         stats.client_memory.set(self.output_bytes as u64);
+        stats.blocked_clients.set(self.blocked.len() as u64);
         stats.held_replies.set((self.held.len() + self.waiters.len()) as u64);
         if let Some(log) = &self.log {
             let figures = log.stats();
@@ -290,8 +291,9 @@ impl Shard {
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
+        let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));
         let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
-        round.min(log).min(parked).min(gathering).min(crammed)
+        round.min(log).min(parked).min(gathering).min(crammed).min(waits)
     }
 
     /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.
