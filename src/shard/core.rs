@@ -372,6 +372,8 @@ impl Shard {
 
     /// Step 2: takes the inbox.
     pub fn take_inbox(&mut self) {
+        // Whoever has the reply of a CONFIG SET finds it in force, on every shard.
+        self.refresh_settings();
         let published = self.order.published();
         let mut taken = std::mem::take(&mut self.waiting);
         self.order.inbox(self.id).take(&mut taken);

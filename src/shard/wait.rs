@@ -79,7 +79,9 @@ impl Shard {
     /// Whether all that any shard is known to have executed is durable.
     pub(super) fn all_durable(&self) -> bool {
         let Some(log) = &self.log else { return false };
-        let end = self.space.as_ref().map_or_else(|| log.gathered(), |s| s.effects.end());
+        // While the data is with a transaction, what it had before was made known in front of it.
+        let known = self.stats().log_position.get();
+        let end = self.space.as_ref().map_or(known.max(log.gathered()), |s| s.effects.end());
         let stats = self.global.registry.shards.iter().enumerate();
         let others = stats.filter(|(shard, _)| *shard != self.id);
         log.durable() >= end
