@@ -1,6 +1,7 @@
 //! What each command means. Commands see keyspaces, arguments and time, never ring, client or disk:
 //! serving, replay and transactions run the same code.
 
+pub mod acl;
 pub mod args;
 pub mod ask;
 pub mod bitfield;
@@ -9,6 +10,7 @@ pub mod client;
 pub mod connection;
 pub mod context;
 pub mod counter;
+pub mod debug;
 pub mod docs;
 pub mod expire;
 pub mod fault;
@@ -17,6 +19,8 @@ pub mod introspect;
 pub mod key;
 pub mod latency;
 pub mod lcs;
+pub mod lolwut;
+pub mod memory;
 pub mod monitor;
 pub mod names;
 pub mod object;
@@ -27,6 +31,7 @@ pub mod server;
 pub mod session;
 pub mod slowlog;
 pub mod sparkline;
+pub mod standalone;
 pub mod string;
 pub mod table;
 pub mod whole;

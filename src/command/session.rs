@@ -149,6 +149,19 @@ impl Session {
     }
 }
 
+/// What a client waits for, in a command that does not answer at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// That everything executed so far is durable.
+    pub durable: bool,
+    /// Replicas: there are none, so that only the deadline ends it.
+    pub replicas: bool,
+    /// Whether the answer is a pair (local, replicas) or the number of replicas alone.
+    pub pair: bool,
+    /// Until when at most, in monotonic microseconds.
+    pub deadline: Option<u64>,
+}
+
 /// What a command that acts on the server needs from it; implemented by the shard.
 pub trait Server {
     /// Number of databases.
@@ -167,6 +180,15 @@ pub trait Server {
     /// CONFIG REWRITE. A shard only begins it: its outcome is the reply then, in place of what is
     /// written behind an `Ok`.
     fn config_rewrite(&mut self) -> Result<(), String>;
+    /// Makes the figures of this shard known to everybody.
+    fn publish(&self);
+    /// Gives memory that is free back to the system, everywhere.
+    fn give_memory_back(&self);
+    /// Whether everything executed so far is known to be durable.
+    fn is_durable(&self) -> bool;
+    /// Answers when this has come about, unless the client is not to wait (in a transaction): then
+    /// the reply that has been written counts.
+    fn wait(&mut self, wait: Wait);
     /// CONFIG RESETSTAT.
     fn reset_stats(&mut self);
     /// INFO's text for these sections.
@@ -288,6 +310,18 @@ pub(crate) mod fake {
         fn config_rewrite(&mut self) -> Result<(), String> {
             self.calls.push("rewrite".into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn publish(&self) {}
+
+        fn give_memory_back(&self) {}
+
+        fn is_durable(&self) -> bool {
+            self.refusal.is_none()
+        }
+
+        fn wait(&mut self, wait: Wait) {
+            self.calls.push(format!("{wait:?}"));
         }
 
         fn reset_stats(&mut self) {

@@ -7,8 +7,9 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    bitfield, bitmap, client, connection, counter, expire, hyperloglog, introspect, key, latency,
-    lcs, object, range, scan, server, slowlog, string, whole,
+    acl, bitfield, bitmap, client, connection, counter, debug, expire, hyperloglog, introspect,
+    key, latency, lcs, lolwut, memory, object, range, scan, server, slowlog, standalone, string,
+    whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -51,6 +52,8 @@ impl Flags {
 
     /// Leaves a question to all shards; inside a transaction it needs the connection to wait.
     pub const ASKS: u32 = 1 << 28;
+    /// Only where a directive allows it (`enable-debug-command`, `enable-module-command`).
+    pub const PROTECTED: u32 = 1 << 21;
 
     /// Publishes or subscribes.
     pub const PUBSUB: u32 = 1 << 16;
@@ -143,6 +146,8 @@ pub enum Route {
     Every(Merge),
     /// SCAN: the shard that the cursor names.
     Cursor,
+    /// Looks at everything at one moment: all keyspaces on lease.
+    Whole,
     /// Whole-keyspace change: all keyspaces on lease, and a cut in the log.
     Cut,
 }
@@ -210,6 +215,31 @@ impl Acl {
     pub const BITMAP: u32 = 1 << 12;
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
+
+    /// Every category there is, in the order in which ACL CAT lists them.
+    pub const CATEGORIES: &[&str] = &[
+        "keyspace",
+        "read",
+        "write",
+        "set",
+        "sortedset",
+        "list",
+        "hash",
+        "string",
+        "bitmap",
+        "hyperloglog",
+        "geo",
+        "stream",
+        "pubsub",
+        "admin",
+        "fast",
+        "slow",
+        "blocking",
+        "dangerous",
+        "connection",
+        "transaction",
+        "scripting",
+    ];
 
     /// The categories in the order in which COMMAND INFO lists them.
     pub const NAMES: &[(u32, &str)] = &[
@@ -409,6 +439,11 @@ static GROUPS: &[&[Command]] = &[
     introspect::ROWS,
     slowlog::ROWS,
     latency::ROWS,
+    memory::ROWS,
+    standalone::ROWS,
+    acl::ROWS,
+    lolwut::ROWS,
+    debug::ROWS,
     CONTROL,
 ];
 

@@ -46,6 +46,8 @@ pub struct Keyspace {
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
     expired_held: bool,
+    /// Whether keys past their expiry are looked for.
+    pub expires_actively: bool,
     /// The database that active expiry looks at next.
     pub(super) expiry_db: usize,
 }
@@ -74,6 +76,7 @@ impl Keyspace {
             garbage: Vec::new(),
             expiry_paused: false,
             expired_held: false,
+            expires_actively: true,
             expiry_db: 0,
         }
     }

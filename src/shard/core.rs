@@ -33,6 +33,7 @@ use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
+use crate::command::session::Wait;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
@@ -49,6 +50,7 @@ use crate::shard::log::{LogWriter, token};
 use crate::shard::message::{Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::order::Order;
+use crate::shard::wait::Blocked;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
 const LEAVING_US: u64 = 10_000_000;
@@ -84,6 +86,10 @@ pub struct Shard {
     pub(super) held: Vec<(u64, usize, Message)>,
     /// Words that wait until the log is durable, and released, to a position.
     pub(super) following: Vec<(u64, ReplyTo)>,
+    /// What the command that has just run wants its client to wait for.
+    pub(super) wish: Option<Wait>,
+    /// Clients that wait in a command.
+    pub(super) blocked: Vec<Blocked>,
     /// The command that runs has made the flush policy stricter.
     pub(super) tightened: bool,
     /// What the command that runs leaves to be done aside; its outcome is the reply.
@@ -211,6 +217,8 @@ impl Shard {
             replies: Vec::new(),
             held: Vec::new(),
             following: Vec::new(),
+            wish: None,
+            blocked: Vec::new(),
             tightened: false,
             aside: None,
             dirty: Vec::new(),
@@ -382,6 +390,8 @@ impl Shard {
 
     /// Step 2: takes the inbox.
     pub fn take_inbox(&mut self) {
+        // Whoever has the reply of a CONFIG SET finds it in force, on every shard.
+        self.refresh_settings();
         let published = self.order.published();
         let mut taken = std::mem::take(&mut self.waiting);
         self.order.inbox(self.id).take(&mut taken);
@@ -416,8 +426,10 @@ impl Shard {
             Message::Return(home) => self.come_home(*home),
             Message::Slow { conn, call } => self.keep_slow(conn, *call),
             Message::LeaseReleased { to } => self.arrived(to, |remote| {
-                remote.missing -= 1;
-                remote.missing == 0
+                // One that waited too long has been answered.
+                let last = remote.missing == 1;
+                remote.missing = remote.missing.saturating_sub(1);
+                last
             }),
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
@@ -459,6 +471,7 @@ impl Shard {
                 self.put_conn(conn);
             }
         }
+        self.end_waits();
         self.run_crowded();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {

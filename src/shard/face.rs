@@ -1,8 +1,9 @@
 //! The server as commands see it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::command::session::{Server, SessionCtx};
+use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::{Config, Flush};
 use crate::observe::info::{self, Snapshot};
@@ -104,6 +105,22 @@ impl Server for Shard {
         let global = Arc::clone(&self.global);
         self.aside = Some(Box::new(move || global.rewrite_config()));
         Ok(())
+    }
+
+    fn publish(&self) {
+        Shard::publish(self);
+    }
+
+    fn give_memory_back(&self) {
+        self.global.give_backs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_durable(&self) -> bool {
+        self.all_durable()
+    }
+
+    fn wait(&mut self, wait: Wait) {
+        self.wish = Some(wait);
     }
 
     fn reset_stats(&mut self) {

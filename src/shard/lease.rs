@@ -187,6 +187,7 @@ impl Shard {
                 Run::Session(code) => {
                     lease.spaces.iter().flatten().for_each(|s| self.publish_space(s));
                     self.run_session(session, call.command, code, args, out);
+                    self.wish = None;
                 }
                 Run::Data(code) => {
                     let db = if lease.work.exec { session.db } else { call.db };

@@ -38,6 +38,7 @@ pub mod requests;
 pub mod tick;
 pub mod transaction;
 pub mod upkeep;
+pub mod wait;
 
 #[cfg(test)]
 mod sim;

@@ -165,7 +165,7 @@ impl Shard {
             }
         }
         log.pump(disk, self.now.mono_us);
-        if self.stopping {
+        if self.stopping || !self.following.is_empty() {
             log.start_sync(disk, self.now.mono_us, true);
         }
         self.note_pressure();

@@ -274,6 +274,11 @@ impl Shard {
         };
         let flags = command.flags;
         conn.session.last = Some(command);
+        if flags.has(Flags::PROTECTED)
+            && let Some(text) = self.protected(command, &conn.session.peer)
+        {
+            return self.refuse(conn, batch, args, text.as_bytes());
+        }
         if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
             return self.refuse(conn, batch, args, NO_AUTH);
         }
@@ -333,6 +338,8 @@ impl Shard {
                     self.tell_when_followed(conn, out);
                 } else if let Some(work) = self.aside.take() {
                     self.tell_when_done(conn, work);
+                } else if let Some(wait) = self.wish.take() {
+                    self.block(conn, wait);
                 } else if !self.clients.asked.is_empty() {
                     self.tell_when_answered(conn, out);
                 } else {
@@ -345,6 +352,25 @@ impl Shard {
                 false => Taken::NotYet,
             },
         }
+    }
+
+    /// Why a command that a directive guards is refused to a client, if it is.
+    fn protected(&self, command: &Command, peer: &str) -> Option<String> {
+        let container = command.name.split('|').next().unwrap_or_default();
+        let directive = format!("enable-{container}-command");
+        let allowed = match self.config.text(&directive) {
+            Some(b"yes") => true,
+            Some(b"local") => is_local(peer),
+            _ => false,
+        };
+        let name = container.to_ascii_uppercase();
+        (!allowed).then(|| {
+            format!(
+                "ERR {name} command not allowed. If the {directive} option is set to \"local\", you \
+                 can run it from a local connection, otherwise you need to set this option in the \
+                 configuration file, and then restart the server."
+            )
+        })
     }
 
     /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends
@@ -477,7 +503,7 @@ impl Shard {
             Route::Here => here,
             Route::Key => of_keys(1),
             Route::Split(_) | Route::Lease => of_keys(usize::MAX),
-            Route::Every(_) | Route::Cut => all_shards(shards),
+            Route::Every(_) | Route::Whole | Route::Cut => all_shards(shards),
             Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }
     }
@@ -553,6 +579,7 @@ impl Shard {
         self.global.is_over_memory(self.id, here)
     }
 }
+
 
 /// What a browser that was talked into connecting here sends among its first lines.
 fn is_http(args: &Args<'_>) -> bool {

@@ -268,6 +268,8 @@ impl Shard {
                 Run::Session(code) => {
                     self.publish_space(space);
                     self.run_session(&mut conn.session, call.command, code, args, out);
+                    // In a transaction nobody waits.
+                    self.wish = None;
                     0
                 }
                 Run::Data(code) => {

@@ -45,7 +45,8 @@ impl Shard {
     /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
     pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
         let settings = &self.config;
-        if settings.protected_mode && settings.requirepass.is_none() && !is_local(peer) {
+        let local = is_local(peer);
+        if settings.protected_mode && settings.requirepass.is_none() && !local {
             return Err(PROTECTED);
         }
         let clients = &self.global.clients;
@@ -152,7 +153,7 @@ impl Shard {
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
-            if now >= self.next_round_us {
+            if now >= self.next_round_us && space.expires_actively {
                 let done = space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
                 self.expiring = done.backlog;
                 space.watched.sweep();
@@ -235,10 +236,11 @@ impl Shard {
         stats
             .connected_clients
             .set(self.global.connections[self.id].load(Ordering::Relaxed) as u64);
-        stats.blocked_clients.set(self.clients.postponed.len() as u64);
         stats.recent_max_input_buffer.set(self.clients.recent.max_input());
         stats.recent_max_output_buffer.set(self.clients.recent.max_output());
         stats.client_memory.set(self.output_bytes as u64);
+        let blocked = self.clients.postponed.len() + self.blocked.len();
+        stats.blocked_clients.set(blocked as u64);
         stats.held_replies.set((self.held.len() + self.waiters.len()) as u64);
         if let Some(log) = &self.log {
             let figures = log.stats();
@@ -299,9 +301,10 @@ impl Shard {
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
+        let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));
         let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
         let pause = self.clients.pause.map_or(u64::MAX, |pause| pause.left_us(now));
-        round.min(log).min(parked).min(pause).min(gathering).min(crammed)
+        round.min(log).min(parked).min(pause).min(gathering).min(crammed).min(waits)
     }
 
     /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.

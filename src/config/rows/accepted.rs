@@ -29,7 +29,6 @@ pub static ROWS: &[Directive] = &[
     known("acllog-max-len", COUNT, "128", "Length of ACL LOG."),
     row("enable-protected-configs", ACTION, "no", "Who may CONFIG SET protected directives.")
         .immutable(),
-    known("enable-debug-command", ACTION, "no", "Who may use DEBUG.").immutable(),
     known("enable-module-command", ACTION, "no", "Who may use MODULE.").immutable(),
     known("tls-port", PORT, "0", "TCP port for TLS.").guarded(NO_TLS),
     known("tls-cluster", Bool, "no", "TLS on the cluster bus.").guarded(NO_TLS),

@@ -50,6 +50,13 @@ pub static EFFECTIVE: &[Directive] = &[
         "Bytes of unread replies at which a client is closed: class, hard limit, soft limit, \
          seconds over the soft limit.",
     ),
+    row(
+        "enable-debug-command",
+        Enum(&["no", "yes", "local"]),
+        "no",
+        "Who may use DEBUG: nobody, everybody, or clients on this machine.",
+    )
+    .immutable(),
     // The process.
     row("databases", Int(1, INT_MAX), "16", "Number of databases.").immutable(),
     row("dir", Dir, ".", "Working directory: data files live here and relative paths start here.")
