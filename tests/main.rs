@@ -27,6 +27,7 @@ mod differential;
 mod hostile;
 mod interop;
 mod linearizability;
+mod process;
 mod schedules;
 mod stalls;
 mod support;

@@ -6,7 +6,7 @@ use crate::base::clock::{Now, Stopwatch};
 use crate::base::random::Random;
 use crate::command::{Args, Command, Ctx, Fault, Merge, Route, Run, Spaces, introspect, scan};
 use crate::keyspace::Keyspace;
-use crate::observe::ShardStats;
+use crate::observe::{ShardStats, crash};
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -158,6 +158,7 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
+        crash::note(command.name);
         space.read_tag = space.floor;
         let before = space.effects.end();
         let ok = self.run(Spaces::One(space), db, code, args, out);

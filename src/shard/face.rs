@@ -6,7 +6,7 @@ use crate::command::session::{Server, SessionCtx};
 use crate::command::{Args, Command, Fault, Session};
 use crate::config::Flush;
 use crate::observe::info::{self, Snapshot};
-use crate::observe::process;
+use crate::observe::{crash, process};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::log::FsyncPolicy;
@@ -35,6 +35,7 @@ impl Shard {
     ) {
         let stats = &self.global.registry.shards[self.id];
         self.meter.settle(stats, self.config.latency_tracking);
+        crash::note(command.name);
         let at = out.checkpoint();
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };
