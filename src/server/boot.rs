@@ -216,7 +216,11 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         journal: Arc::clone(journal),
         supervisor: supervisor.another(),
     };
-    let doorman = Doorman::start(desk, &sockets).map_err(line)?;
+    // With nothing to load nobody is kept waiting for long, however slow the machine is.
+    let doorman = match steps.is_empty() {
+        true => None,
+        false => Some(Doorman::start(desk, &sockets).map_err(line)?),
+    };
     let began = SystemClock::default();
     let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
     if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
@@ -225,7 +229,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let pins = shards::pins(config.pin_threads, shards);
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
     // Before anything is written: until here the doorman may end the process.
-    let guests = doorman.leave();
+    let guests = doorman.map_or_else(Vec::new, Doorman::leave);
     let started = match plan {
         Some(plan) => Some(recovery::commit(plan, &disks.log, &mut random).map_err(line)?),
         None => None,

@@ -69,7 +69,7 @@ mod tests {
         assert!(!run.status.success(), "it went on: {said}");
         assert!(said.contains("thread shard-7 panicked at src/server/report.rs"), "{said}");
         assert!(said.contains("The last command it began: set"), "{said}");
-        assert!(said.contains("Backtrace:") && said.contains("end_at_panic"), "{said}");
+        assert!(said.contains("Backtrace:") && said.contains("unwrap_failed"), "{said}");
         assert!(said.contains("it holds") && !said.contains("Utf8Error"), "{said}");
         assert!(!said.contains("client's"), "{said}");
     }
