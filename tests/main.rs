@@ -32,6 +32,7 @@ mod documents;
 mod hostile;
 mod interop;
 mod linearizability;
+mod process;
 mod schedules;
 mod stalls;
 mod support;

@@ -25,13 +25,13 @@ is so anyway), and so are save points together with `appendonly no`, since there
 yet. Directives without an effect that have another value than their default are named once, in the
 log, at the start.
 
-`rename-command` renames a command or, with an empty name, takes it away. The log and all statistics go on
-with its own name.
+`rename-command` renames a command or, with an empty name, takes it away. The log and all statistics
+go on with its own name.
 
 `CONFIG REWRITE` writes the values in force into the file the server was started with: remarks and
 order stay, lines are replaced where they stand, what differs from its default and has no line is
-added at the end. redis-server can read the result unless the file has directives of Ringstone's own
-in it; those that were only given on the command line are left there.
+added at the end. redis-server can read the result unless the file has directives of Ringstone's
+own in it; those that were only given on the command line are left there.
 
 `CONFIG SET` changes what the tables call *live*. *restart*: only a restart changes it, though
 Redis could change it live. *fixed*: Redis cannot change it either. *protected*: only where

@@ -227,13 +227,7 @@ impl Settings {
             output_limit_pubsub: pubsub,
             databases: number(word("databases")),
             hz: number(word("hz")),
-            loglevel: match word("loglevel") {
-                "debug" => LogLevel::Debug,
-                "verbose" => LogLevel::Verbose,
-                "warning" => LogLevel::Warning,
-                "nothing" => LogLevel::Nothing,
-                _ => LogLevel::Notice,
-            },
+            loglevel: log_level(word("loglevel")),
             logfile: path("logfile"),
             pidfile: path("pidfile"),
             shutdown_timeout: number(word("shutdown-timeout")),
@@ -266,32 +260,51 @@ impl Settings {
             busy_poll_usec: number(word("busy-poll-usec")),
             accept_unimplemented: word("accept-unimplemented") == "yes",
             daemonize: word("daemonize") == "yes",
-            supervised: match word("supervised") {
-                "auto" => Supervised::Auto,
-                "systemd" => Supervised::Systemd,
-                "upstart" => Supervised::Upstart,
-                _ => Supervised::No,
-            },
+            supervised: supervised(word("supervised")),
             always_show_logo: word("always-show-logo") == "yes",
             disable_thp: word("disable-thp") == "yes",
             crash_log_enabled: word("crash-log-enabled") == "yes",
-            oom_score_adj: {
-                // The first of the three is that of a server that follows nobody.
-                let values = word("oom-score-adj-values");
-                let value = number(values.split(' ').next().unwrap_or_default());
-                match word("oom-score-adj") {
-                    "yes" | "relative" => Some(OomScore::Relative(value)),
-                    "absolute" => Some(OomScore::Absolute(value)),
-                    _ => None,
-                }
-            },
-            enable_protected_configs: match word("enable-protected-configs") {
-                "yes" => Permit::Yes,
-                "local" => Permit::Local,
-                _ => Permit::No,
-            },
+            oom_score_adj: oom_score(word("oom-score-adj"), word("oom-score-adj-values")),
+            enable_protected_configs: permit(word("enable-protected-configs")),
             dir,
         }
+    }
+}
+
+fn log_level(word: &str) -> LogLevel {
+    match word {
+        "debug" => LogLevel::Debug,
+        "verbose" => LogLevel::Verbose,
+        "warning" => LogLevel::Warning,
+        "nothing" => LogLevel::Nothing,
+        _ => LogLevel::Notice,
+    }
+}
+
+fn supervised(word: &str) -> Supervised {
+    match word {
+        "auto" => Supervised::Auto,
+        "systemd" => Supervised::Systemd,
+        "upstart" => Supervised::Upstart,
+        _ => Supervised::No,
+    }
+}
+
+fn permit(word: &str) -> Permit {
+    match word {
+        "yes" => Permit::Yes,
+        "local" => Permit::Local,
+        _ => Permit::No,
+    }
+}
+
+fn oom_score(how: &str, values: &str) -> Option<OomScore> {
+    // The first of the three is that of a server that follows nobody.
+    let value = number(values.split(' ').next().unwrap_or_default());
+    match how {
+        "yes" | "relative" => Some(OomScore::Relative(value)),
+        "absolute" => Some(OomScore::Absolute(value)),
+        _ => None,
     }
 }
 

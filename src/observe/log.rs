@@ -9,7 +9,7 @@
 //! begun under its name, as log rotation expects. Times are UTC unless another [`Zone`] is given.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -27,6 +27,8 @@ const TEXT_MAX: usize = 4096;
 pub struct Log {
     pid: u32,
     zone: Zone,
+    /// The file; `None` is standard output.
+    file: Option<PathBuf>,
     level: AtomicU8,
     queue: SyncSender<Line>,
     dropped: Arc<AtomicU64>,
@@ -60,7 +62,14 @@ pub fn open(file: Option<&Path>, level: LogLevel, pid: u32, zone: Zone) -> io::R
         let dropped = Arc::clone(&dropped);
         move || write_lines(&lines, sink, pid, zone, &dropped)
     })?;
-    Ok(Log { pid, zone, level: AtomicU8::new(level as u8), queue, dropped })
+    Ok(Log {
+        pid,
+        zone,
+        file: file.map(Path::to_owned),
+        level: AtomicU8::new(level as u8),
+        queue,
+        dropped,
+    })
 }
 
 fn write_lines(
@@ -121,10 +130,17 @@ impl Log {
         }
     }
 
-    /// Writes a line to standard error at once, for a process that is about to end.
+    /// Writes lines to standard error and the log's file at once, for a process that is about to
+    /// end. Where they cannot be written there is nowhere to say so.
     pub fn last_words(&self, unix_us: i64, text: &str) {
-        let line = render(self.pid, 'M', unix_us, self.zone, LogLevel::Warning, text);
-        let _ = io::stderr().write_all(line.as_bytes());
+        let line = |text| render(self.pid, 'M', unix_us, self.zone, LogLevel::Warning, text);
+        let lines: String = text.lines().map(line).collect();
+        let _ = io::stderr().write_all(lines.as_bytes());
+        if let Some(path) = &self.file
+            && let Ok(mut file) = Appending::open(path)
+        {
+            let _ = file.write_all(lines.as_bytes());
+        }
     }
 }
 

@@ -2,18 +2,23 @@
 
 pub mod boot;
 mod check;
+mod doorman;
 mod listen;
+mod report;
 mod shards;
 mod stop;
+mod supervise;
 
 use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::base::version;
 use crate::command::names;
 use crate::config::args;
 use crate::config::files::Files;
-use crate::config::load::load;
+use crate::config::load::{Sources, load};
 
 const HELP: &str = "\
 Usage: ringstone [/path/to/redis.conf] [options] [-]
@@ -62,9 +67,40 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(cwd) => cwd,
         Err(error) => return refuse(&format!("the current directory is not readable: {error}")),
     };
-    match load(&invocation, &cwd, &mut Files, &names::is_known) {
+    let mut sources = Recorder::default();
+    match load(&invocation, &cwd, &mut sources, &names::is_known) {
+        Ok(loaded) if supervise::wants_background(&loaded.config) => {
+            supervise::start_in_background(&args, sources.stdin.as_deref())
+        }
         Ok(loaded) => boot::run(loaded),
         Err(error) => refuse(&error.to_string()),
+    }
+}
+
+/// Real files; what came from standard input is kept, since it can be read only once.
+#[derive(Default)]
+struct Recorder {
+    files: Files,
+    stdin: Option<Vec<u8>>,
+}
+
+impl Sources for Recorder {
+    fn read(&mut self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        self.files.read(path, limit)
+    }
+
+    fn read_stdin(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        let text = self.files.read_stdin(limit)?;
+        self.stdin = Some(text.clone());
+        Ok(text)
+    }
+
+    fn list(&mut self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        self.files.list(dir)
+    }
+
+    fn enter(&mut self, dir: &Path) -> io::Result<()> {
+        self.files.enter(dir)
     }
 }
 

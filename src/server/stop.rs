@@ -9,6 +9,7 @@ use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::server::boot::Journal;
 use crate::server::shards::{End, Running};
+use crate::server::supervise::Supervisor;
 use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
@@ -20,6 +21,7 @@ pub fn wait(
     global: &Global,
     order: &Order<Message>,
     journal: &Journal,
+    supervisor: &Supervisor,
 ) -> Result<Vec<End>, Vec<String>> {
     let outcome: io::Result<Vec<End>> = tokio_uring::start(async {
         let mut term = signal(SignalKind::terminate())?;
@@ -43,6 +45,7 @@ pub fn wait(
             }
             journal.warn(&format!("Received {name} scheduling shutdown..."));
             journal.warn("User requested shutdown...");
+            supervisor.tell("STOPPING=1\n");
             global.stop();
             order.wake_all();
         }

@@ -4,7 +4,7 @@ use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::command::{Args, Command, Ctx, Fault, Merge, Route, Run, Spaces, introspect, scan};
 use crate::keyspace::Keyspace;
-use crate::observe::ShardStats;
+use crate::observe::{ShardStats, crash};
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -89,6 +89,7 @@ impl Surroundings<'_> {
         if alone {
             self.meter.settle(self.stats, self.track);
         }
+        crash::note(command.name);
         space.read_tag = space.floor;
         space.hold_expired(command.writes());
         let before = space.effects.end();

@@ -7,7 +7,7 @@ use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::{Config, Flush};
 use crate::observe::info::{self, Snapshot};
-use crate::observe::{Registry, process};
+use crate::observe::{Registry, crash, process};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::late::Bounds;
@@ -36,6 +36,7 @@ impl Shard {
         out: &mut Reply,
     ) {
         self.settle_meter(session);
+        crash::note(command.name);
         let at = out.checkpoint();
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };

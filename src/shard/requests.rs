@@ -253,7 +253,8 @@ impl Shard {
         let config = Arc::clone(&self.config);
         match config.renames.resolve(args.get(0).unwrap_or_default()) {
             Named::Itself => self.request(conn, batch, args),
-            Named::Nothing => self.refuse(conn, batch, args, &table::unknown_command(args).0),
+            // Not by way of `refuse`: what calls itself EXEC is none then.
+            Named::Nothing => self.fail(conn, batch, &table::unknown_command(args).0),
             Named::Command(own) => {
                 let mut items: SmallVec<[&[u8]; 8]> = args.items().into();
                 items[0] = own.as_bytes();
@@ -394,6 +395,11 @@ impl Shard {
             }
             false => text,
         };
+        self.fail(conn, batch, text)
+    }
+
+    /// Answers with an error that makes an open transaction fail.
+    fn fail(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, text: &[u8]) -> Taken {
         if let Some(multi) = &mut conn.session.multi {
             multi.failed = true;
         }
@@ -579,7 +585,6 @@ impl Shard {
         self.global.is_over_memory(self.id, here)
     }
 }
-
 
 /// What a browser that was talked into connecting here sends among its first lines.
 fn is_http(args: &Args<'_>) -> bool {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::memory;
 use crate::client::{Conn, ConnKey};
+use crate::config::Settings;
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
 use crate::shard::core::Shard;
@@ -21,7 +22,8 @@ const FREE_BUDGET: usize = 2_000;
 /// Output that, once it is gone, is worth giving its memory back to the system, in bytes.
 const GIVE_BACK_MIN: usize = 16 << 20;
 
-const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+/// What a client beyond `maxclients` hears.
+pub const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
 enabled and no password is set for the default user. In this mode connections are only accepted \
 from the loopback interface. If you want to connect from external computers to Redis you may adopt \
@@ -41,13 +43,18 @@ pub fn is_local(peer: &str) -> bool {
         || peer.is_empty()
 }
 
+/// `protected-mode`: what a client from `peer` hears where it may not come in.
+pub fn stranger(settings: &Settings, peer: &str) -> Option<&'static [u8]> {
+    let open = !settings.protected_mode || settings.requirepass.is_some() || is_local(peer);
+    if open { None } else { Some(PROTECTED) }
+}
+
 impl Shard {
     /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
     pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
         let settings = &self.config;
-        let local = is_local(peer);
-        if settings.protected_mode && settings.requirepass.is_none() && !local {
-            return Err(PROTECTED);
+        if let Some(refusal) = stranger(settings, peer) {
+            return Err(refusal);
         }
         let clients = &self.global.clients;
         if clients.fetch_add(1, Ordering::Relaxed) >= settings.maxclients as usize {

@@ -69,7 +69,7 @@ enum Kind {
 }
 
 /// A directory that is removed with the last server on it.
-type Home = Arc<TempDir>;
+pub type Home = Arc<TempDir>;
 
 /// A running server; dropping it kills it.
 pub struct Server {
@@ -96,7 +96,8 @@ pub fn subject() -> PathBuf {
     std::env::var_os("RINGSTONE_TEST_BINARY").map_or_else(built, PathBuf::from)
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 20_000) as u16;
     let _ = NEXT.compare_exchange(0, 12_000 + spread, Ordering::Relaxed, Ordering::Relaxed);

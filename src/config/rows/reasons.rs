@@ -144,7 +144,7 @@ const REASONS: &[(&str, &[&str])] = &[
     ("there are no channels yet", &["notify-keyspace-events"]),
     ("nothing compares by locale yet", &["locale-collate"]),
     (
-        "a stop is always the same: what was executed is made durable, and nothing is saved besides",
+        "a stop is always the same: what was executed is made durable, and nothing else saved",
         &["shutdown-on-sigint", "shutdown-on-sigterm"],
     ),
     ("Linux marks no sockets for us", &["socket-mark-id"]),
