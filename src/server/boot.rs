@@ -174,8 +174,8 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         seed: Random::from_system().next_u64(),
     };
     let running = threads.start(start, sockets)?;
-    announce(config, journal);
-    let ends = stop::wait(running, &global, &order, journal)?;
+    let ready = || announce(config, journal);
+    let ends = stop::wait(running, &global, &order, journal, ready)?;
     if let Some(path) = &config.pidfile {
         let _ = std::fs::remove_file(path);
     }
