@@ -88,6 +88,8 @@ pub struct Ctx<'a> {
     /// Longest string a command may make, in bytes (`proto-max-bulk-len`; in replay the highest
     /// bound that a file may make us allocate).
     pub string_max: u64,
+    /// Longest sparse HyperLogLog, in bytes (`hll-sparse-max-bytes`).
+    pub hll_sparse_max: u64,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
 }
@@ -168,6 +170,36 @@ impl Ctx<'_> {
         space.watched.touch(db, key);
         space.counters.dirty += 1;
         result
+    }
+
+    /// [`Ctx::edit`] whose `edit` also says whether it has changed the bytes. If it has not, there
+    /// is no effect to log: at most `OBJECT ENCODING` says `raw` now, as after any edit in Redis.
+    pub fn edit_if<R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
+        let db = self.db;
+        let (result, changed) = self.recode_if(key, edit);
+        if changed {
+            self.spaces.of(key).watched.touch(db, key);
+        }
+        (result, changed)
+    }
+
+    /// [`Ctx::edit_if`] of bytes that mean the same afterwards: clients that watch the key are not
+    /// told.
+    pub fn recode_if<R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let (result, changed) = space.dbs[db].edit_if(key, stamp, edit);
+        space.counters.dirty += u64::from(changed);
+        (result, changed)
     }
 
     /// Removes a key; true when it was there. The caller logs the effect.

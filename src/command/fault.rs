@@ -25,5 +25,7 @@ pub const WRONG_TYPE: Fault =
 pub const SYNTAX: Fault = Fault::new("ERR syntax error");
 /// `ERR value is not an integer or out of range`
 pub const NOT_AN_INTEGER: Fault = Fault::new("ERR value is not an integer or out of range");
+/// `ERR bit offset is not an integer or out of range`
+pub const BAD_BIT_OFFSET: Fault = Fault::new("ERR bit offset is not an integer or out of range");
 /// `ERR no such key`
 pub const NO_SUCH_KEY: Fault = Fault::new("ERR no such key");

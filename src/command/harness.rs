@@ -26,6 +26,7 @@ pub struct World {
     pub replay: bool,
     pub resp3: bool,
     pub string_max: u64,
+    pub hll_sparse_max: u64,
     random: Random,
 }
 
@@ -43,6 +44,7 @@ impl World {
             replay: false,
             resp3: false,
             string_max: 512 << 20,
+            hll_sparse_max: 3000,
             random: Random::new(7),
         }
     }
@@ -111,6 +113,7 @@ impl World {
                 random: &mut self.random,
                 shards,
                 string_max: self.string_max,
+                hll_sparse_max: self.hll_sparse_max,
                 replay: self.replay,
             };
             run(&mut ctx, args)

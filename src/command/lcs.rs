@@ -1,14 +1,11 @@
 //! LCS: the longest common subsequence of two strings.
 
-use bytes::Bytes;
-
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
-use crate::command::string::text;
+use crate::command::string::bytes_of;
 use crate::command::table::{Acl, Command, Flags, KeySpec, Keys, READS, ROW, Route, Run};
-use crate::keyspace::{Entry, ValueRef};
 use crate::value::lcs;
 
 /// The commands of this file.
@@ -60,15 +57,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-/// The bytes at `key`, shared when they stand in a buffer of their own.
-fn bytes_of(ctx: &mut Ctx<'_>, key: &[u8]) -> Bytes {
-    ctx.read_to(key, |_, entry| match entry.map(Entry::value) {
-        None => Bytes::new(),
-        Some(ValueRef::Shared(bytes)) => bytes.clone(),
-        Some(value) => Bytes::copy_from_slice(text(value, &mut itoa::Buffer::new())),
-    })
 }
 
 /// Refuses what Redis would refuse, which keeps a table of lengths, four bytes each.

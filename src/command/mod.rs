@@ -2,11 +2,14 @@
 //! serving, replay and transactions run the same code.
 
 pub mod args;
+pub mod bitfield;
+pub mod bitmap;
 pub mod connection;
 pub mod context;
 pub mod counter;
 pub mod expire;
 pub mod fault;
+pub mod hyperloglog;
 pub mod introspect;
 pub mod key;
 pub mod lcs;

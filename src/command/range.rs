@@ -12,6 +12,7 @@ use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, READS_FIRST, ROW, Route, Run, UPDATES_FIRST,
 };
 use crate::keyspace::{Entry, NewValue, ValueRef};
+use crate::value::bits;
 
 type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -135,9 +136,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let offset = offset as usize;
     let end = offset + patch.len();
     let overlay = |bytes: &mut BytesMut| {
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
+        bits::grow(bytes, end);
         bytes[offset..end].copy_from_slice(patch);
         bytes.len()
     };

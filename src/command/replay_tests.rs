@@ -20,6 +20,13 @@ fn request() -> impl Strategy<Value = String> {
     let at = || (-20i64..60).prop_map(|d| crate::command::harness::START_MS + d);
     let option = prop::sample::select(vec!["", " NX", " XX", " GET", " XX GET", " KEEPTTL"]);
     let condition = prop::sample::select(vec!["", " NX", " XX", " GT", " LT"]);
+    let operation = prop::sample::select(vec!["AND", "OR", "XOR"]);
+    let field = || {
+        (1..64, 0..9000, -300i64..300)
+            .prop_map(|(w, at, by)| format!("SET i{w} {at} {by} INCRBY u{w} #{at} {by}"))
+    };
+    let sketch = || prop::sample::select(vec!["f", "g", "h"]);
+    let dense = prop::sample::select(vec!["PFCOUNT", "PFCOUNT", "PFCOUNT f", "PFDEBUG TODENSE"]);
     prop_oneof![
         (key(), value(), option).prop_map(|(k, v, o)| format!("SET {k} {v}{o}")),
         (key(), value(), ms()).prop_map(|(k, v, t)| format!("SET {k} {v} PX {t}")),
@@ -32,6 +39,14 @@ fn request() -> impl Strategy<Value = String> {
         (key(), value()).prop_map(|(k, v)| format!("APPEND {k} {v}")),
         (key(), 0..2000, value()).prop_map(|(k, o, v)| format!("SETRANGE {k} {o} {v}")),
         (key(), value()).prop_map(|(k, v)| format!("GETSET {k} {v}")),
+        (key(), 0..20_000, 0..2).prop_map(|(k, o, b)| format!("SETBIT {k} {o} {b}")),
+        (key(), field(), field())
+            .prop_map(|(k, f, g)| format!("BITFIELD {k} {f} OVERFLOW FAIL {g}")),
+        (key(), key(), key(), operation).prop_map(|(k, l, m, o)| format!("BITOP {o} {k} {l} {m}")),
+        (sketch(), value()).prop_map(|(k, v)| format!("PFADD {k} {v}")),
+        (sketch(), 0..100).prop_map(|(k, n)| format!("PFADD {k} {n} {}", n + 1)),
+        (sketch(), sketch()).prop_map(|(k, l)| format!("PFMERGE {k} {l}")),
+        (sketch(), dense).prop_map(|(k, d)| format!("{d} {k}")),
         (key(), value()).prop_map(|(k, v)| format!("SETNX {k} {v}")),
         (key(), value()).prop_map(|(k, v)| format!("INCRBYFLOAT {k} {v}")),
         (key(), -9i64..9).prop_map(|(k, n)| format!("INCRBY {k} {n}")),

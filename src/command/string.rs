@@ -3,6 +3,8 @@
 //! The log gets absolute expiries only, one key per command: `SETEX k 10 v` becomes
 //! `SET k v PXAT ms`, `MSET a 1 b 2` two SETs.
 
+use bytes::Bytes;
+
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
@@ -108,6 +110,15 @@ pub fn text<'a>(value: ValueRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
 /// Length of a value's text, in bytes.
 pub fn text_len(value: ValueRef<'_>) -> usize {
     text(value, &mut itoa::Buffer::new()).len()
+}
+
+/// Reads the bytes at `key`, shared when they stand in a buffer of their own.
+pub fn bytes_of(ctx: &mut Ctx<'_>, key: &[u8]) -> Bytes {
+    ctx.read_to(key, |_, entry| match entry.map(Entry::value) {
+        None => Bytes::new(),
+        Some(ValueRef::Shared(bytes)) => bytes.clone(),
+        Some(value) => Bytes::copy_from_slice(text(value, &mut itoa::Buffer::new())),
+    })
 }
 
 /// Answers with a value, or with null when there is none.

@@ -7,7 +7,8 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    connection, counter, expire, introspect, key, lcs, object, range, scan, server, string, whole,
+    bitfield, bitmap, connection, counter, expire, hyperloglog, introspect, key, lcs, object,
+    range, scan, server, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -202,6 +203,10 @@ impl Acl {
     pub const CONNECTION: u32 = 1 << 10;
     /// `@transaction`
     pub const TRANSACTION: u32 = 1 << 11;
+    /// `@bitmap`
+    pub const BITMAP: u32 = 1 << 12;
+    /// `@hyperloglog`
+    pub const HYPERLOGLOG: u32 = 1 << 13;
 
     /// The categories in the order in which COMMAND INFO lists them.
     const NAMES: &[(u32, &str)] = &[
@@ -209,6 +214,8 @@ impl Acl {
         (Self::READ, "@read"),
         (Self::WRITE, "@write"),
         (Self::STRING, "@string"),
+        (Self::BITMAP, "@bitmap"),
+        (Self::HYPERLOGLOG, "@hyperloglog"),
         (Self::PUBSUB, "@pubsub"),
         (Self::ADMIN, "@admin"),
         (Self::FAST, "@fast"),
@@ -385,6 +392,9 @@ static GROUPS: &[&[Command]] = &[
     range::ROWS,
     counter::ROWS,
     lcs::ROWS,
+    bitmap::ROWS,
+    bitfield::ROWS,
+    hyperloglog::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

@@ -104,6 +104,8 @@ pub struct Settings {
     pub auto_aof_rewrite_min_size: u64,
     /// `auto-aof-rewrite-percentage`
     pub auto_aof_rewrite_percentage: u32,
+    /// `hll-sparse-max-bytes`
+    pub hll_sparse_max_bytes: u64,
     /// `slowlog-log-slower-than`, in microseconds; negative: nothing is slow.
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
@@ -188,6 +190,7 @@ impl Settings {
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
+            hll_sparse_max_bytes: number(word("hll-sparse-max-bytes")),
             slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
             slowlog_max_len: number(word("slowlog-max-len")),
             latency_tracking: word("latency-tracking") == "yes",

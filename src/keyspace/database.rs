@@ -233,6 +233,18 @@ impl Database {
     /// An absent key starts empty and, if `edit` leaves it empty, is not created. A long string is
     /// edited in its own buffer unless that is shared, so appending costs amortised constant time.
     pub fn edit<R>(&mut self, key: &[u8], stamp: u64, edit: impl FnOnce(&mut BytesMut) -> R) -> R {
+        self.edit_if(key, stamp, |bytes| (edit(bytes), true)).0
+    }
+
+    /// [`Database::edit`] whose `edit` also says whether it has changed the bytes. If it has not,
+    /// nothing is stamped: at most the mark `raw` is new then. It must not leave an absent key
+    /// unchanged with bytes in it.
+    pub fn edit_if<R>(
+        &mut self,
+        key: &[u8],
+        stamp: u64,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
         let hash = self.table.hash(key);
         let spot = self.table.locate(hash, key).ok();
         let mut bytes = std::mem::take(&mut self.scratch);
@@ -240,7 +252,7 @@ impl Database {
         let mut expire_ms = None;
         let mut long = None;
         if let Some(spot) = spot {
-            (expire_ms, long) = self.change(spot, stamp, |entry| {
+            (expire_ms, long) = self.change(spot, 0, |entry| {
                 match entry.value() {
                     ValueRef::Int(n) => {
                         bytes.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
@@ -255,13 +267,15 @@ impl Database {
             self.scratch = std::mem::take(&mut bytes);
             bytes = long.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         }
-        let result = edit(&mut bytes);
+        let (result, changed) = edit(&mut bytes);
         if spot.is_none() && bytes.is_empty() {
             self.keep_scratch(bytes);
-            return result;
+            return (result, changed);
         }
+        debug_assert!(changed || spot.is_some(), "a key that comes to be is a change");
+        let stamp = if changed { stamp } else { 0 };
         self.store_edited(hash, spot, key, bytes, expire_ms, stamp);
-        result
+        (result, changed)
     }
 
     fn store_edited(

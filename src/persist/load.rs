@@ -72,6 +72,8 @@ pub struct Loading<'a> {
     pub now: Now,
     /// Longest string, in bytes.
     pub string_max: u64,
+    /// Longest sparse HyperLogLog, in bytes.
+    pub hll_sparse_max: u64,
     /// Raised by the bytes read or passed over.
     pub progress: &'a AtomicU64,
 }
@@ -529,6 +531,7 @@ impl<'a, 's> Replay<'a, 's> {
                     random: &mut self.random,
                     shards: self.loading.shards,
                     string_max: self.loading.string_max,
+                    hll_sparse_max: self.loading.hll_sparse_max,
                     replay: true,
                 };
                 let result = run(&mut ctx, &Args::new(items));

@@ -306,6 +306,7 @@ fn load_first(
         shards,
         now: SystemClock::default().now(),
         string_max: config.proto_max_bulk_len,
+        hll_sparse_max: config.hll_sparse_max_bytes,
         progress: &disks.progress,
     };
     let first = together_until(&loading, steps).map_err(line)?;

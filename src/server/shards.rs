@@ -112,6 +112,7 @@ pub fn spawn(
             disks: Arc::clone(disks),
             steps: Arc::clone(&steps),
             string_max: config.proto_max_bulk_len,
+            hll_sparse_max: config.hll_sparse_max_bytes,
             connections: config.maxclients as usize + 64,
             flush: policy(config.appendfsync),
             ready: ready_to.clone(),
@@ -163,6 +164,7 @@ struct Body {
     disks: Arc<Disks>,
     steps: Arc<Vec<Step>>,
     string_max: u64,
+    hll_sparse_max: u64,
     connections: usize,
     flush: crate::shard::log::FsyncPolicy,
     ready: Sender<Result<(), String>>,
@@ -221,6 +223,7 @@ impl Body {
             shards: self.shards,
             now: SystemClock::default().now(),
             string_max: self.string_max,
+            hll_sparse_max: self.hll_sparse_max,
             progress: &self.disks.progress,
         };
         let report = load_shard(&loading, &self.steps, &mut self.space);

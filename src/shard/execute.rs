@@ -104,6 +104,8 @@ pub struct Surroundings<'a> {
     pub shards: usize,
     /// Longest string a command may make, in bytes.
     pub string_max: u64,
+    /// Longest sparse HyperLogLog, in bytes.
+    pub hll_sparse_max: u64,
 }
 
 impl Surroundings<'_> {
@@ -128,6 +130,7 @@ impl Surroundings<'_> {
             random: self.random,
             shards: self.shards,
             string_max: self.string_max,
+            hll_sparse_max: self.hll_sparse_max,
             replay: false,
         };
         let result = code(&mut ctx, args);

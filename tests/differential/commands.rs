@@ -1,6 +1,7 @@
 //! One row per command of the table: how often it is drawn and how its arguments are made, valid
 //! and invalid. A command that the server knows and that has no row here fails a test.
 
+use super::bits;
 use super::generate::{Args, Gen};
 
 /// What the generator must know of a command.
@@ -71,10 +72,20 @@ pub static ROWS: &[Row] = &[
     row!("substr", 5, R, |g| vec![g.any_key(), g.index(), g.index()]),
     row!("setrange", 20, W, setrange),
     row!("lcs", 12, R, lcs),
-    // Bits, where the server has them.
-    row!("setbit", 8, W, |g| vec![g.key(), g.bit_offset(), g.word(&["0", "1", "1", "2", "x"])]),
-    row!("getbit", 6, R, |g| vec![g.key(), g.bit_offset()]),
-    row!("bitcount", 6, R, bitcount),
+    // Bits and HyperLogLogs.
+    row!("setbit", 20, W, bits::setbit),
+    row!("getbit", 8, R, bits::getbit),
+    row!("bitcount", 15, R, bits::bitcount),
+    row!("bitpos", 15, R, bits::bitpos),
+    row!("bitop", 15, W, bits::bitop),
+    row!("bitfield", 25, W, |g| bits::bitfield(g, false)),
+    row!("bitfield_ro", 8, R, |g| bits::bitfield(g, true)),
+    row!("pfadd", 40, W, bits::pfadd),
+    row!("pfcount", 20, W, bits::pfcount),
+    row!("pfmerge", 15, W, bits::pfmerge),
+    row!("pfdebug", 10, W, bits::pfdebug),
+    // Redis' own takes a second: only a refused form is compared.
+    row!("pfselftest", 1, X, |_| vec![b"x".into()]),
     // Keys of any type.
     row!("del", 20, W, |g| g.keys(1, 5)),
     row!("unlink", 15, W, |g| g.keys(1, 5)),
@@ -130,15 +141,15 @@ pub static ROWS: &[Row] = &[
 
 impl Gen {
     fn any_key(&mut self) -> Vec<u8> {
-        if self.chance(6) { self.big_key() } else { self.key() }
+        match self.below(100) {
+            0..6 => self.big_key(),
+            6..12 => self.sketch(),
+            _ => self.key(),
+        }
     }
 
     fn maybe_value(&mut self) -> Args {
         if self.chance(50) { vec![] } else { vec![self.value()] }
-    }
-
-    fn bit_offset(&mut self) -> Vec<u8> {
-        if self.chance(90) { self.below(600).to_string().into() } else { self.garbage() }
     }
 
     fn form(&mut self, forms: &[&str]) -> Args {
@@ -163,6 +174,9 @@ fn expiry_option(g: &mut Gen, args: &mut Args, past: bool) {
 fn set(g: &mut Gen) -> Args {
     if g.chance(4) {
         return vec![g.big_key(), g.big_value()];
+    }
+    if g.chance(4) {
+        return vec![g.sketch(), bits::foreign(g)];
     }
     let mut args = vec![g.key(), g.value()];
     if g.chance(55) {
@@ -237,7 +251,7 @@ fn setrange(g: &mut Gen) -> Args {
 }
 
 fn lcs(g: &mut Gen) -> Args {
-    let mut args = g.keys(2, 2);
+    let mut args = vec![g.key(), g.key()];
     for option in ["LEN", "IDX", "WITHMATCHLEN"] {
         if g.chance(35) {
             args.push(g.word(&[option]));
@@ -249,17 +263,6 @@ fn lcs(g: &mut Gen) -> Args {
     }
     if g.chance(3) {
         args.push(g.word(&["FOO", "MINMATCHLEN"]));
-    }
-    args
-}
-
-fn bitcount(g: &mut Gen) -> Args {
-    let mut args = vec![g.key()];
-    if g.chance(60) {
-        args.extend([g.index(), g.index()]);
-        if g.chance(30) {
-            args.push(g.word(&["BIT", "BYTE", "FOO"]));
-        }
     }
     args
 }
@@ -480,6 +483,18 @@ pub const REQUIRED: &[&str] = &[
     "substr",
     "setrange",
     "lcs",
+    "setbit",
+    "getbit",
+    "bitcount",
+    "bitpos",
+    "bitop",
+    "bitfield",
+    "bitfield_ro",
+    "pfadd",
+    "pfcount",
+    "pfmerge",
+    "pfdebug",
+    "pfselftest",
     "del",
     "unlink",
     "exists",

@@ -163,6 +163,7 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
     let long = long_key();
     KEYS.iter()
         .chain(&BIG_KEYS)
+        .chain(&super::bits::SKETCHES)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))
@@ -262,6 +263,12 @@ impl Gen {
         }
     }
 
+    /// Whether the stream is for what is logged: requests that Redis itself does not log rightly
+    /// have no place in it.
+    pub fn is_for_the_log(&self) -> bool {
+        self.profile == Profile::Writes
+    }
+
     /// Leaves these subcommands (`command|subcommand`) out of the stream.
     pub fn leave_out(&mut self, subcommands: Vec<&'static str>) {
         self.left_out = subcommands;
@@ -319,7 +326,8 @@ impl Gen {
     /// From `least` up to `most` keys.
     pub fn keys(&mut self, least: u64, most: u64) -> Args {
         let n = least + self.below(most - least + 1);
-        (0..n).map(|_| self.key()).collect()
+        let key = |_| if self.chance(6) { self.sketch() } else { self.key() };
+        (0..n).map(key).collect()
     }
 
     /// A value for a string.

@@ -66,6 +66,12 @@ pub static EFFECTIVE: &[Directive] = &[
     known("shutdown-timeout", Int(0, INT_MAX), "10", "Seconds a stop waits for slow readers."),
     // Memory and expiry.
     row("maxmemory", Memory(0, u64::MAX), "0", "Bytes of data above which writes are refused."),
+    row(
+        "hll-sparse-max-bytes",
+        Memory(0, LONG_MAX),
+        "3000",
+        "Bytes above which a HyperLogLog is kept densely.",
+    ),
     known("active-expire-effort", Int(1, 10), "1", "Effort spent on finding expired keys."),
     // The log.
     row("appendonly", Bool, "yes", "Whether writes are logged. Redis' own default is `no`.")

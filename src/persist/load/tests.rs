@@ -112,6 +112,7 @@ fn load(
         shards,
         now: Now { unix_us: 1_700_000_000_000_000, mono_us: 0 },
         string_max: 1 << 29,
+        hll_sparse_max: 3000,
         progress: &progress,
     };
     let space = |shard| {
@@ -291,6 +292,7 @@ fn an_rdb_with_commands_behind_it() {
         shards: 1,
         now: Now::default(),
         string_max: 1 << 20,
+        hll_sparse_max: 3000,
         progress: &progress,
     };
     let space = Keyspace::new(0, DATABASES, [1, 2], Effects::new(0, true));
@@ -312,6 +314,7 @@ fn what_must_be_loaded_together() {
         shards: 2,
         now: Now::default(),
         string_max: 1 << 20,
+        hll_sparse_max: 3000,
         progress: &progress,
     };
     let pure = Build::new(10).set(b"a", b"1").end();
