@@ -252,9 +252,11 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     };
     let running = threads.start(start, sockets)?;
     seat(guests, &global, &order);
-    announce(config, journal);
-    supervisor.tell("READY=1\nSTATUS=Ready to accept connections\n");
-    let ends = stop::wait(running, &global, &order, journal, &supervisor)?;
+    let ready = || {
+        announce(config, journal);
+        supervisor.tell("READY=1\nSTATUS=Ready to accept connections\n");
+    };
+    let ends = stop::wait(running, &global, &order, journal, &supervisor, ready)?;
     remove_pid_file(config);
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;

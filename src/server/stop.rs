@@ -22,10 +22,13 @@ pub fn wait(
     order: &Order<Message>,
     journal: &Journal,
     supervisor: &Supervisor,
+    ready: impl FnOnce(),
 ) -> Result<Vec<End>, Vec<String>> {
     let outcome: io::Result<Vec<End>> = tokio_uring::start(async {
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Whoever has read that the server is ready may stop it in good order.
+        ready();
         let mut ends = Vec::new();
         while ends.len() < running.shards {
             let name = tokio::select! {
