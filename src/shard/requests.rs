@@ -18,6 +18,7 @@ use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
 use crate::shard::execute::{DataFn, Surroundings};
 use crate::shard::message::{Call, Item};
+use crate::shard::upkeep::is_local;
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
