@@ -8,7 +8,9 @@
 //! ```
 //!
 //! * `written`: end of the gap-free prefix in the page cache; `durable`: on the medium.
-//! * `raw`: `durable` under `always`, `written` under `everysec` and `no`.
+//! * `raw`: `durable` under `always`, `written` under `no`. Under `everysec` `written` as well, but
+//!   when a flush is slow it stands still two seconds behind the oldest write that is not durable:
+//!   so a loss of power never takes more than two seconds' acknowledged writes, however slow.
 //! * `release`: `raw`, stopped in front of the first mark whose entry has not settled. Replies
 //!   leave up to here.
 //!
@@ -41,6 +43,9 @@ pub enum FsyncPolicy {
 pub const SECOND_US: u64 = 1_000_000;
 /// Flush interval under `no`, in microseconds.
 pub const LAZY_FLUSH_US: u64 = 30_000_000;
+/// How long writes are acknowledged under `everysec` past the oldest one that is not durable, in
+/// microseconds.
+pub const EXPOSED_MAX_US: u64 = 2_000_000;
 /// How long a failed write waits before it is tried again, in microseconds.
 const RETRY_US: u64 = 100_000;
 
@@ -101,6 +106,12 @@ pub struct LogWriter {
     appended: u64,
     written: u64,
     durable: u64,
+    /// The raw point under `everysec`.
+    counted: u64,
+    /// When the oldest write that is not durable was written.
+    exposed_us: Option<u64>,
+    /// The same for those that the flush in flight leaves out.
+    exposed_next_us: Option<u64>,
     /// Frame in flight or waiting for another try, with its end position.
     in_flight: Option<InFlight>,
     /// Position a flush in flight will make durable.
@@ -156,6 +167,9 @@ impl LogWriter {
             appended: position,
             written: position,
             durable: position,
+            counted: position,
+            exposed_us: None,
+            exposed_next_us: None,
             in_flight: None,
             syncing: None,
             last_sync_us: now_us,
@@ -369,6 +383,7 @@ impl LogWriter {
             return true;
         }
         self.syncing = Some(self.written);
+        self.exposed_next_us = None;
         self.last_sync_us = now_us;
         disk.submit(token::SYNC, DiskOp::Sync { file: self.file.id });
         true
@@ -393,7 +408,7 @@ impl LogWriter {
     pub fn done(&mut self, done: DiskDone, now_us: u64) -> Outcome {
         match done.token {
             token::WRITE => self.write_done(done, now_us),
-            token::SYNC => self.sync_done(&done),
+            token::SYNC => self.sync_done(&done, now_us),
             other => unreachable!("token {other} is not the writer's"),
         }
     }
@@ -417,17 +432,35 @@ impl LogWriter {
         if flight.sync {
             self.durable = self.written;
             self.stats.syncs += 1;
+            self.exposed_us = None;
+            self.exposed_next_us = None;
+        } else {
+            self.exposed_us.get_or_insert(now_us);
+            self.exposed_next_us.get_or_insert(now_us);
         }
+        self.count(now_us);
         if std::mem::replace(&mut self.failing, false) { Outcome::Mended } else { Outcome::Quiet }
     }
 
-    fn sync_done(&mut self, done: &DiskDone) -> Outcome {
+    /// Moves the raw point of `everysec`, unless too long has passed without a flush.
+    fn count(&mut self, now_us: u64) {
+        let slow = self.exposed_us.is_some_and(|since| now_us >= since + EXPOSED_MAX_US);
+        if slow && self.policy == FsyncPolicy::EverySec {
+            self.stats.delayed += 1;
+        } else {
+            self.counted = self.written;
+        }
+    }
+
+    fn sync_done(&mut self, done: &DiskDone, now_us: u64) -> Outcome {
         let upto = self.syncing.take().expect("a flush was in flight");
         if let Err(error) = &done.result {
             return Outcome::Fatal(format!("flushing the log failed: {error}"));
         }
         self.durable = self.durable.max(upto);
         self.stats.syncs += 1;
+        self.exposed_us = self.exposed_next_us;
+        self.count(now_us);
         Outcome::Quiet
     }
 
@@ -435,7 +468,8 @@ impl LogWriter {
     pub fn raw(&self) -> u64 {
         match self.policy {
             FsyncPolicy::Always => self.durable,
-            FsyncPolicy::EverySec | FsyncPolicy::No => self.written,
+            FsyncPolicy::EverySec => self.counted,
+            FsyncPolicy::No => self.written,
         }
     }
 
@@ -489,6 +523,9 @@ impl LogWriter {
     /// The flush in front of a cut has made everything durable.
     pub fn all_durable(&mut self) {
         self.durable = self.written;
+        self.counted = self.written;
+        self.exposed_us = None;
+        self.exposed_next_us = None;
     }
 
     /// The cut is committed: the log goes on in `file`, at `position`.
@@ -499,8 +536,62 @@ impl LogWriter {
         self.appended = position;
         self.written = position;
         self.durable = position;
+        self.counted = position;
         self.held = false;
         self.cutting = false;
         self.backlog = std::mem::take(&mut self.behind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that only remembers what it was asked for.
+    #[derive(Default)]
+    struct Asked(Vec<u64>);
+
+    impl Disk for Asked {
+        fn submit(&mut self, token: u64, _op: DiskOp) {
+            self.0.push(token);
+        }
+    }
+
+    fn done(token: u64) -> DiskDone {
+        DiskDone { token, result: Ok(None), data: Vec::new(), sync_failed: false }
+    }
+
+    fn write(log: &mut LogWriter, disk: &mut Asked, now_us: u64) -> u64 {
+        log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
+        log.pump(disk, now_us);
+        assert_eq!(log.done(done(token::WRITE), now_us), Outcome::Quiet);
+        log.advance(u64::MAX);
+        log.gathered()
+    }
+
+    #[test]
+    fn a_slow_flush_lets_two_seconds_be_acknowledged_and_no_more() {
+        let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
+        let mut log = LogWriter::new(FsyncPolicy::EverySec, file, 0, 0);
+        let mut disk = Asked::default();
+        let covered = write(&mut log, &mut disk, 0);
+        assert_eq!(log.release(), covered);
+        log.pump(&mut disk, SECOND_US);
+        assert!(log.is_syncing());
+        let first = write(&mut log, &mut disk, SECOND_US + 1);
+        let last = write(&mut log, &mut disk, EXPOSED_MAX_US - 1);
+        assert_eq!(log.release(), last, "less than two seconds behind the oldest");
+        let late = write(&mut log, &mut disk, EXPOSED_MAX_US);
+        assert_eq!(log.release(), last);
+        // The flush ends and leaves the later ones out, the oldest of which is a second old.
+        assert_eq!(log.done(done(token::SYNC), EXPOSED_MAX_US + 1), Outcome::Quiet);
+        log.advance(u64::MAX);
+        assert_eq!((log.durable(), log.release()), (covered, late));
+        let held = write(&mut log, &mut disk, SECOND_US + 1 + EXPOSED_MAX_US);
+        assert!(log.release() == late && first < late && held > late);
+        assert!(log.is_syncing(), "the next flush began as soon as it could");
+        assert_eq!(log.done(done(token::SYNC), 4 * SECOND_US), Outcome::Quiet);
+        log.advance(u64::MAX);
+        assert_eq!(log.release(), held);
     }
 }
