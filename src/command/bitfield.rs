@@ -7,40 +7,20 @@ use smallvec::SmallVec;
 
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
+use crate::command::bitmap::row;
 use crate::command::context::Ctx;
 use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::string::text;
-use crate::command::table::{Acl, Command, FIRST, Flags, KeySpec, READS_FIRST, ROW, Route, Run};
+use crate::command::table::{Command, Flags, KeySpec, READS_FIRST};
 use crate::keyspace::Entry;
 use crate::resp::Reply;
 use crate::value::bits::{self, Field, Overflow};
-
-const fn row(
-    name: &'static str,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity: -2,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "bitmap",
-        since,
-        acl: Acl(Acl::BITMAP),
-        specs,
-        ..ROW
-    }
-}
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
     row(
         "bitfield",
+        -2,
         Flags::WRITE | Flags::DENYOOM,
         "3.2.0",
         &[KeySpec {
@@ -49,7 +29,7 @@ pub static ROWS: &[Command] = &[
         }],
         bitfield,
     ),
-    row("bitfield_ro", Flags::READONLY | Flags::FAST, "6.0.0", READS_FIRST, bitfield_ro),
+    row("bitfield_ro", -2, Flags::READONLY | Flags::FAST, "6.0.0", READS_FIRST, bitfield_ro),
 ];
 
 /// What is done with one field.

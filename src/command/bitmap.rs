@@ -19,7 +19,8 @@ use crate::command::table::{
 use crate::keyspace::{Entry, NewValue, ValueRef};
 use crate::value::bits::{self, Op};
 
-const fn row(
+/// A row of this group: one key, answered by the shard that has it.
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: u32,
