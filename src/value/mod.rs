@@ -2,4 +2,6 @@
 
 pub mod bits;
 pub mod hll;
+pub mod intset;
 pub mod lcs;
+pub mod listpack;
