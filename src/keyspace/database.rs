@@ -9,8 +9,8 @@
 use bytes::BytesMut;
 
 use crate::base::random::Random;
-use crate::keyspace::entry::{Entry, NewValue, Stored, ValueRef};
-use crate::keyspace::table::{CURSOR_BITS, Spot, Table};
+use crate::value::entry::{Entry, NewValue, Stored, ValueRef};
+use crate::value::table::{CURSOR_BITS, Spot, Table};
 
 /// What a look-up found.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
-use crate::keyspace::entry::Entry;
 use crate::keyspace::watch::WatchTable;
+use crate::value::entry::Entry;
 
 /// What happened in a keyspace since the start, for INFO.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,7 +1,11 @@
 //! Data types as plain structures: they know nothing of keys, clients or disk.
 
+pub mod account;
 pub mod bits;
+pub mod entry;
 pub mod hll;
 pub mod intset;
 pub mod lcs;
 pub mod listpack;
+mod segment;
+pub(crate) mod table;

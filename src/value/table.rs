@@ -24,26 +24,26 @@
 use siphasher::sip::SipHasher13;
 
 use crate::base::random::Random;
-use crate::keyspace::account::usable;
-use crate::keyspace::entry::{Entry, TAG_BITS, prefetch_slot};
-use crate::keyspace::segment::{DEPTH_MAX, ENTRIES_MAX, GROUP_BITS, Segment};
+use crate::value::account::usable;
+use crate::value::entry::{Entry, TAG_BITS, prefetch_slot};
+use crate::value::segment::{DEPTH_MAX, ENTRIES_MAX, GROUP_BITS, Segment};
 
 /// Segments per block of the slab: blocks after the first are allocated whole and never move.
 const BLOCK: usize = 1024;
 
 /// Bits of a SCAN cursor.
-pub(super) const CURSOR_BITS: u32 = DEPTH_MAX as u32 + GROUP_BITS;
+pub(crate) const CURSOR_BITS: u32 = DEPTH_MAX as u32 + GROUP_BITS;
 
 /// Where an entry is; good until the next insert, remove or clear.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
+pub(crate) struct Spot {
     segment: u32,
     slot: u32,
 }
 
 /// See the head of this file.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     hasher: SipHasher13,
     directory: Vec<u32>,
     /// The directory has 2^bits slots.
@@ -55,7 +55,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(seed: [u64; 2], stamp: u64) -> Self {
+    pub(crate) fn new(seed: [u64; 2], stamp: u64) -> Self {
         Table::with_hasher(SipHasher13::new_with_keys(seed[0], seed[1]), stamp)
     }
 
@@ -71,12 +71,12 @@ impl Table {
     }
 
     /// An empty table with the same hash key.
-    pub(super) fn fresh(&self, stamp: u64) -> Self {
+    pub(crate) fn fresh(&self, stamp: u64) -> Self {
         Table::with_hasher(self.hasher, stamp)
     }
 
     #[inline]
-    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
     }
 
@@ -98,12 +98,12 @@ impl Table {
     }
 
     /// Number of segments.
-    pub(super) fn segments(&self) -> usize {
+    pub(crate) fn segments(&self) -> usize {
         self.segments
     }
 
     /// Bytes of memory of directory, segments and their slots; the entries' own not included.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let blocks = self.blocks.len().saturating_sub(1) * usable(BLOCK * size_of::<Segment>())
             + self.blocks.first().map_or(0, |b| usable(b.capacity() * size_of::<Segment>()));
         self.slot_bytes
@@ -114,7 +114,7 @@ impl Table {
 
     /// Looks a key up; `Err` names the segment that would hold it.
     #[inline]
-    pub(super) fn locate(&self, hash: u64, key: &[u8]) -> Result<Spot, u32> {
+    pub(crate) fn locate(&self, hash: u64, key: &[u8]) -> Result<Spot, u32> {
         let index = self.index_of(hash);
         let segment = self.segment(index);
         match segment.find(segment.tag(hash), key) {
@@ -125,22 +125,22 @@ impl Table {
 
     /// The entry at a spot.
     #[inline]
-    pub(super) fn at(&self, spot: Spot) -> Option<&Entry> {
+    pub(crate) fn at(&self, spot: Spot) -> Option<&Entry> {
         self.segment(spot.segment).get(spot.slot as usize)
     }
 
     /// Stamp of a spot's segment.
-    pub(super) fn stamp_at(&self, spot: Spot) -> u64 {
+    pub(crate) fn stamp_at(&self, spot: Spot) -> u64 {
         self.segment(spot.segment).stamp
     }
 
     /// Stamp of a segment.
-    pub(super) fn stamp_of(&self, segment: u32) -> u64 {
+    pub(crate) fn stamp_of(&self, segment: u32) -> u64 {
         self.segment(segment).stamp
     }
 
     /// Lets `edit` change an entry, all but its key, and stamps its segment.
-    pub(super) fn change<R>(
+    pub(crate) fn change<R>(
         &mut self,
         spot: Spot,
         stamp: u64,
@@ -152,7 +152,7 @@ impl Table {
     }
 
     /// Adds an entry whose key is not in the table, and stamps its segment.
-    pub(super) fn insert(&mut self, hash: u64, mut entry: Entry, stamp: u64) {
+    pub(crate) fn insert(&mut self, hash: u64, mut entry: Entry, stamp: u64) {
         let mut index = self.index_of(hash);
         loop {
             let segment = self.segment(index);
@@ -172,7 +172,7 @@ impl Table {
     }
 
     /// Takes an entry out, and stamps its segment.
-    pub(super) fn remove(&mut self, spot: Spot, stamp: u64) -> Entry {
+    pub(crate) fn remove(&mut self, spot: Spot, stamp: u64) -> Entry {
         let many = self.segments > 1;
         let segment = self.segment_mut(spot.segment);
         segment.stamp = segment.stamp.max(stamp);
@@ -221,7 +221,7 @@ impl Table {
     /// `visit` has said false or `work_max` slots and segments have been passed, then goes on to
     /// where the next position begins (entries that a position cannot tell apart are visited
     /// together) and returns that; `None` at the end of the table.
-    pub(super) fn walk<'a>(
+    pub(crate) fn walk<'a>(
         &'a self,
         mut position: u64,
         work_max: usize,
@@ -261,7 +261,7 @@ impl Table {
     }
 
     /// Some entry: a uniform place in the hash space, then a uniform entry of its segment.
-    pub(super) fn random(&self, random: &mut Random) -> Option<&Entry> {
+    pub(crate) fn random(&self, random: &mut Random) -> Option<&Entry> {
         // Slots are 7/8 to 1/4 full: one try in two to four succeeds unless most keys are gone.
         for _ in 0..64 {
             let slots = self.segment(self.index_of(random.next_u64())).slots();
@@ -287,13 +287,13 @@ impl Table {
     }
 
     /// Every entry.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.blocks.iter().flatten().flat_map(|s| s.slots().iter().flatten())
     }
 
     /// Frees up to `budget` entries and segments of a table that will not be used again; returns
     /// how many entries, and the bytes they counted for. [`Table::is_freed`] tells the end.
-    pub(super) fn free(&mut self, budget: usize) -> (usize, usize) {
+    pub(crate) fn free(&mut self, budget: usize) -> (usize, usize) {
         self.directory = Vec::new();
         let (mut work, mut count, mut bytes) = (0, 0, 0);
         while work < budget
@@ -317,13 +317,13 @@ impl Table {
     }
 
     /// Whether [`Table::free`] has freed everything.
-    pub(super) fn is_freed(&self) -> bool {
+    pub(crate) fn is_freed(&self) -> bool {
         self.blocks.is_empty()
     }
 
     /// Asks the processor to fetch what look-ups of `hashes` will read: first the slots of all of
     /// them, then their entries.
-    pub(super) fn prefetch(&self, hashes: &[u64]) {
+    pub(crate) fn prefetch(&self, hashes: &[u64]) {
         let start = |&hash: &u64| {
             let segment = self.segment(self.index_of(hash));
             let tag = segment.tag(hash);
@@ -341,7 +341,7 @@ impl Table {
 
     /// Panics unless the invariants hold; returns the segments' stamps.
     #[cfg(test)]
-    pub(super) fn check(&self) -> Vec<u64> {
+    pub(crate) fn check(&self) -> Vec<u64> {
         assert_eq!(self.directory.len(), 1 << self.bits);
         let mut stamps = Vec::new();
         let mut at = 0;
@@ -368,7 +368,7 @@ impl Table {
 
     /// The stamp a look-up of `hash` is told.
     #[cfg(test)]
-    pub(super) fn stamp_for(&self, hash: u64) -> u64 {
+    pub(crate) fn stamp_for(&self, hash: u64) -> u64 {
         self.segment(self.index_of(hash)).stamp
     }
 }

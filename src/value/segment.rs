@@ -17,22 +17,22 @@
 //! Growth moves words and touches no entry. A split halves the sorted array and shifts one bit out
 //! of every tag; only when 16 known bits are left (every fourth time) it reads keys to learn more.
 
-use crate::keyspace::account::usable;
-use crate::keyspace::entry::{Entry, TAG_BITS};
+use crate::value::account::usable;
+use crate::value::entry::{Entry, TAG_BITS};
 
 /// Most entries of a segment; one more makes it split (unless its prefix is as long as can be).
-pub(super) const ENTRIES_MAX: usize = 896;
+pub(crate) const ENTRIES_MAX: usize = 896;
 /// Longest prefix, in bits.
-pub(super) const DEPTH_MAX: u8 = 30;
+pub(crate) const DEPTH_MAX: u8 = 30;
 /// Fewest known bits of a tag: what a SCAN cursor tells apart within a segment.
-pub(super) const GROUP_BITS: u32 = 16;
+pub(crate) const GROUP_BITS: u32 = 16;
 
 const SLOT: usize = size_of::<Option<Entry>>();
 const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     slots: Vec<Option<Entry>>,
     homes: u32,
     len: u32,
@@ -41,9 +41,9 @@ pub(super) struct Segment {
     depth: u8,
     known: u8,
     /// Log position of the last write to any of its keys, deletions included.
-    pub(super) stamp: u64,
+    pub(crate) stamp: u64,
     /// Which cut has this segment's content already; for snapshots.
-    pub(super) epoch: u64,
+    pub(crate) epoch: u64,
 }
 
 /// Fewest slots, filling their allocation, that hold `len` entries.
@@ -69,47 +69,47 @@ fn fits(sorted: &[Entry], slots: usize) -> bool {
 
 impl Segment {
     /// An empty segment that stands for the whole hash space.
-    pub(super) fn root(stamp: u64) -> Self {
+    pub(crate) fn root(stamp: u64) -> Self {
         Segment { known: TAG_BITS as u8, stamp, ..Segment::default() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
 
-    pub(super) fn volatile(&self) -> usize {
+    pub(crate) fn volatile(&self) -> usize {
         self.volatile as usize
     }
 
-    pub(super) fn depth(&self) -> u8 {
+    pub(crate) fn depth(&self) -> u8 {
         self.depth
     }
 
     /// Bytes of the slots' allocation.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         usable(self.slots.capacity() * SLOT)
     }
 
-    pub(super) fn slots(&self) -> &[Option<Entry>] {
+    pub(crate) fn slots(&self) -> &[Option<Entry>] {
         &self.slots
     }
 
     /// The tag that a key of this hash has here.
     #[inline]
-    pub(super) fn tag(&self, hash: u64) -> u32 {
+    pub(crate) fn tag(&self, hash: u64) -> u32 {
         let tag = (hash << self.depth >> (64 - TAG_BITS)) as u32;
         tag & (TAG_MASK << (TAG_BITS - u32::from(self.known)))
     }
 
     /// The slot at which a search for `tag` begins.
     #[inline]
-    pub(super) fn home(&self, tag: u32) -> usize {
+    pub(crate) fn home(&self, tag: u32) -> usize {
         home(tag, self.homes)
     }
 
     /// The slot of a key.
     #[inline]
-    pub(super) fn find(&self, tag: u32, key: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, tag: u32, key: &[u8]) -> Option<usize> {
         let home = self.home(tag);
         for (i, slot) in self.slots.get(home..)?.iter().enumerate() {
             let entry = slot.as_ref()?;
@@ -125,12 +125,12 @@ impl Segment {
         None
     }
 
-    pub(super) fn get(&self, slot: usize) -> Option<&Entry> {
+    pub(crate) fn get(&self, slot: usize) -> Option<&Entry> {
         self.slots.get(slot)?.as_ref()
     }
 
     /// Lets `edit` change the entry of a slot, all but its key and hash.
-    pub(super) fn change<R>(&mut self, slot: usize, edit: impl FnOnce(&mut Entry) -> R) -> R {
+    pub(crate) fn change<R>(&mut self, slot: usize, edit: impl FnOnce(&mut Entry) -> R) -> R {
         let entry = self.slots[slot].as_mut().expect("a slot that was found holds an entry");
         let tag = entry.tag();
         let before = entry.expires();
@@ -142,7 +142,7 @@ impl Segment {
     }
 
     /// Adds an entry whose key is not here; its tag is set.
-    pub(super) fn insert(&mut self, mut entry: Entry) {
+    pub(crate) fn insert(&mut self, mut entry: Entry) {
         self.volatile += u32::from(entry.expires());
         let mut least = 0;
         if (self.len() + 1) * 8 > self.slots.len() * 7 {
@@ -175,7 +175,7 @@ impl Segment {
     }
 
     /// Takes the entry of a slot out and closes the gap.
-    pub(super) fn remove(&mut self, slot: usize) -> Entry {
+    pub(crate) fn remove(&mut self, slot: usize) -> Entry {
         let entry = self.slots[slot].take().expect("a slot that was found holds an entry");
         let homes = self.homes;
         let mut end = slot + 1;
@@ -195,7 +195,7 @@ impl Segment {
     }
 
     /// Frees the slots of an empty segment.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         debug_assert!(self.len == 0);
         self.slots = Vec::new();
         self.homes = 0;
@@ -203,7 +203,7 @@ impl Segment {
 
     /// Frees up to `budget` entries, the last first, without keeping order; returns how many and
     /// the bytes they counted for. For segments that are on their way out.
-    pub(super) fn free(&mut self, budget: usize) -> (usize, usize) {
+    pub(crate) fn free(&mut self, budget: usize) -> (usize, usize) {
         let (mut count, mut bytes) = (0, 0);
         while count < budget
             && let Some(slot) = self.slots.pop()
@@ -244,7 +244,7 @@ impl Segment {
 
     /// Cuts the segment in two by the next bit of the hash: what has it 0 stays, what has it 1 is
     /// returned. Both inherit stamp and epoch. `hash` is asked only when known bits run out.
-    pub(super) fn split(&mut self, hash: impl Fn(&[u8]) -> u64) -> Segment {
+    pub(crate) fn split(&mut self, hash: impl Fn(&[u8]) -> u64) -> Segment {
         assert!(self.depth < DEPTH_MAX, "a segment of the longest prefix does not split");
         let mut low = Vec::with_capacity(self.len());
         low.extend(std::mem::take(&mut self.slots).into_iter().flatten());
@@ -289,7 +289,7 @@ impl Segment {
 
     /// Panics unless the invariants hold.
     #[cfg(test)]
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let taken = self.slots.iter().flatten().count();
         assert_eq!(taken, self.len());
         assert_eq!(self.slots.iter().flatten().filter(|e| e.expires()).count(), self.volatile());
@@ -312,7 +312,7 @@ impl Segment {
 mod tests {
     use super::*;
     use crate::base::random::Random;
-    use crate::keyspace::entry::NewValue;
+    use crate::value::entry::NewValue;
 
     fn entry(tag: u32) -> Entry {
         let mut entry =

@@ -37,10 +37,10 @@ use std::ptr::{self, NonNull};
 use bytes::Bytes;
 
 use crate::base::limits::{INLINE_VALUE_MAX, LARGE_ENTRY};
-use crate::keyspace::account::usable;
+use crate::value::account::usable;
 
 /// Bits of the tag that the table may keep in an entry's pointer.
-pub(super) const TAG_BITS: u32 = 19;
+pub(crate) const TAG_BITS: u32 = 19;
 
 const EXPIRES: usize = 1;
 const LOW_TAG: usize = 0b1110;
@@ -93,14 +93,14 @@ pub enum ValueRef<'a> {
 
 /// A string in a buffer of its own.
 #[derive(Debug, Default)]
-pub(super) struct Long {
-    pub(super) bytes: Bytes,
+pub(crate) struct Long {
+    pub(crate) bytes: Bytes,
     /// Bytes of memory the buffer counts for; its capacity cannot be asked of a `Bytes`.
-    pub(super) charge: usize,
+    pub(crate) charge: usize,
 }
 
 /// A value in the form in which it will be kept, its size known.
-pub(super) enum Stored<'a> {
+pub(crate) enum Stored<'a> {
     Int(i64),
     Inline { bytes: &'a [u8], raw: bool },
     Short { bytes: Bytes, raw: bool },
@@ -110,7 +110,7 @@ pub(super) enum Stored<'a> {
 impl<'a> Stored<'a> {
     /// `bytes`, whose buffer is of `capacity` bytes; inline when they are few, so that a small
     /// value never pins a large buffer.
-    pub(super) fn buffer(bytes: Bytes, capacity: usize, raw: bool) -> Self {
+    pub(crate) fn buffer(bytes: Bytes, capacity: usize, raw: bool) -> Self {
         if bytes.len() <= INLINE_VALUE_MAX {
             return Stored::Short { bytes, raw };
         }
@@ -118,7 +118,7 @@ impl<'a> Stored<'a> {
     }
 
     /// The kept form of `value`.
-    pub(super) fn new(value: NewValue<'a>) -> Self {
+    pub(crate) fn new(value: NewValue<'a>) -> Self {
         match value {
             NewValue::Int(n) => Stored::Int(n),
             NewValue::Str { bytes, raw } if bytes.len() <= INLINE_VALUE_MAX => {
@@ -228,7 +228,7 @@ impl Entry {
     }
 
     /// [`Entry::new`] of a value in its kept form.
-    pub(super) fn store(key: &[u8], value: Stored<'_>, expire_ms: Option<i64>) -> Self {
+    pub(crate) fn store(key: &[u8], value: Stored<'_>, expire_ms: Option<i64>) -> Self {
         let shape = Shape {
             kind: value.kind(),
             expires: expire_ms.is_some(),
@@ -352,7 +352,7 @@ impl Entry {
     }
 
     /// The long string, when the value is one, to be edited; it must stay a long string.
-    pub(super) fn long_mut(&mut self) -> Option<&mut Long> {
+    pub(crate) fn long_mut(&mut self) -> Option<&mut Long> {
         let shape = self.shape();
         (shape.kind & KIND == SHARED).then(|| {
             // SAFETY: (2, 3) the kind says that a `Long` is there; borrowed mutably with the entry.
@@ -382,20 +382,20 @@ impl Entry {
 
     /// Whether there is an expiry; does not touch the entry's memory.
     #[inline]
-    pub(super) fn expires(&self) -> bool {
+    pub(crate) fn expires(&self) -> bool {
         self.bits() & EXPIRES != 0
     }
 
     /// The table's tag.
     #[inline]
-    pub(super) fn tag(&self) -> u32 {
+    pub(crate) fn tag(&self) -> u32 {
         let bits = self.bits();
         ((bits >> 48 << 3) | ((bits & LOW_TAG) >> 1)) as u32
     }
 
     /// Sets the table's tag, of [`TAG_BITS`] bits.
     #[inline]
-    pub(super) fn set_tag(&mut self, tag: u32) {
+    pub(crate) fn set_tag(&mut self, tag: u32) {
         debug_assert!(tag >> TAG_BITS == 0);
         let tag = tag as usize;
         self.set_bits(HIGH_TAG | LOW_TAG, (tag >> 3 << 48) | ((tag & 7) << 1));
@@ -413,13 +413,13 @@ impl Entry {
     }
 
     /// Whether freeing it is left to the background.
-    pub(super) fn is_large(&self) -> bool {
+    pub(crate) fn is_large(&self) -> bool {
         self.memory() > LARGE_ENTRY
     }
 
     /// Replaces value and expiry without allocating, if the result is of the allocation's class;
     /// otherwise gives the value back.
-    pub(super) fn overwrite<'v>(
+    pub(crate) fn overwrite<'v>(
         &mut self,
         value: Stored<'v>,
         expire_ms: Option<i64>,
@@ -447,7 +447,7 @@ impl Entry {
 
     /// Sets or clears the expiry; moves the entry to another allocation only when its class
     /// changes.
-    pub(super) fn set_expire(&mut self, expire_ms: Option<i64>) {
+    pub(crate) fn set_expire(&mut self, expire_ms: Option<i64>) {
         let old = self.shape();
         let new = Shape { expires: expire_ms.is_some(), ..old };
         self.move_tail(old, new);
@@ -515,14 +515,14 @@ impl Entry {
 
     /// Asks the processor to fetch the entry's first cache line.
     #[inline]
-    pub(super) fn prefetch(&self) {
+    pub(crate) fn prefetch(&self) {
         prefetch(self.base());
     }
 }
 
 /// Asks the processor to fetch the cache line of `slot`.
 #[inline]
-pub(super) fn prefetch_slot(slot: &Option<Entry>) {
+pub(crate) fn prefetch_slot(slot: &Option<Entry>) {
     prefetch(ptr::from_ref(slot).cast());
 }
 
