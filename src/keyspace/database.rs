@@ -8,8 +8,10 @@
 
 use bytes::BytesMut;
 
+use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
-use crate::value::entry::{Entry, NewValue, Stored, ValueRef};
+use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
+use crate::value::object::Object;
 use crate::value::table::{CURSOR_BITS, Spot, Table};
 
 /// What a look-up found.
@@ -245,6 +247,46 @@ impl Database {
         stamp: u64,
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
+        self.edit_as(key, Look::string(true), stamp, edit)
+    }
+
+    /// Edits the bytes of a collection that is packed, in place; they are of `form` then. An absent
+    /// key starts empty and, if `edit` leaves it so, is not created. `edit` also says whether it has
+    /// changed anything; it must not leave an absent key unchanged with bytes in it.
+    pub fn edit_packed<R>(
+        &mut self,
+        key: &[u8],
+        form: Form,
+        stamp: u64,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
+        self.edit_as(key, Look::packed(form), stamp, edit)
+    }
+
+    /// Changes the structure of a collection; `None` when the key has none. `change` also says
+    /// whether it has changed anything.
+    pub fn change_object<R>(
+        &mut self,
+        key: &[u8],
+        stamp: u64,
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        // Stamped afterwards: nothing that was not changed may be.
+        let result = self.change(spot, 0, |entry| entry.object_mut().map(|object| change(object)));
+        if let Some((_, true)) = result {
+            self.change(spot, stamp, |_| {});
+        }
+        result
+    }
+
+    fn edit_as<R>(
+        &mut self,
+        key: &[u8],
+        look: Look,
+        stamp: u64,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
         let hash = self.table.hash(key);
         let spot = self.table.locate(hash, key).ok();
         let mut bytes = std::mem::take(&mut self.scratch);
@@ -258,7 +300,10 @@ impl Database {
                         bytes.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
                     }
                     ValueRef::Str(s) => bytes.extend_from_slice(s),
-                    ValueRef::Shared(_) => {}
+                    ValueRef::Packed(_, s) if s.len() <= INLINE_VALUE_MAX => {
+                        bytes.extend_from_slice(s);
+                    }
+                    ValueRef::Shared(_) | ValueRef::Packed(..) | ValueRef::Object(_) => {}
                 }
                 (entry.expire_ms(), entry.long_mut().map(std::mem::take))
             });
@@ -274,16 +319,15 @@ impl Database {
         }
         debug_assert!(changed || spot.is_some(), "a key that comes to be is a change");
         let stamp = if changed { stamp } else { 0 };
-        self.store_edited(hash, spot, key, bytes, expire_ms, stamp);
+        self.store_edited((hash, spot), key, (bytes, look), expire_ms, stamp);
         (result, changed)
     }
 
     fn store_edited(
         &mut self,
-        hash: u64,
-        spot: Option<Spot>,
+        (hash, spot): (u64, Option<Spot>),
         key: &[u8],
-        bytes: BytesMut,
+        (bytes, look): (BytesMut, Look),
         expire_ms: Option<i64>,
         stamp: u64,
     ) {
@@ -291,12 +335,12 @@ impl Database {
             Some(spot) => drop(self.store_at(spot, key, value, expire_ms, stamp)),
             None => self.insert_new(hash, Entry::store(key, value, expire_ms), stamp),
         };
-        if bytes.len() <= crate::base::limits::INLINE_VALUE_MAX {
-            put(Stored::Inline { bytes: &bytes, raw: true });
+        if bytes.len() <= INLINE_VALUE_MAX {
+            put(Stored::Inline { bytes: &bytes, look });
             self.keep_scratch(bytes);
         } else {
             let capacity = bytes.capacity();
-            put(Stored::buffer(bytes.freeze(), capacity, true));
+            put(Stored::buffer(bytes.freeze(), capacity, look));
         }
     }
 

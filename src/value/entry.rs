@@ -7,13 +7,14 @@
 //! 0   kind u8 | reserved 3 bytes | value length u16 | key length u16
 //! 8   expiry i64             only with the EXPIRES bit; Unix milliseconds
 //! +   key length u64         only when the short key length says LONG_KEY
-//! +   fixed part             INT: i64; SHARED: a `Long`; INLINE: nothing
+//! +   fixed part             INT: i64; SHARED: a `Long`; BOXED: a `Box<Object>`; INLINE: nothing
 //! +   key bytes
 //! +   value bytes            INLINE only
 //! ```
 //! Aligned to 16; its size is the allocator's class of what is needed (`account::usable`). The
-//! three reserved bytes are for recency or frequency of use; kinds 3 to 7 are free for boxed
-//! values.
+//! three reserved bytes are for recency or frequency of use. The kind's low 3 bits say where the
+//! value is, the next 3 what INLINE and SHARED bytes are: a string, or a collection that is packed
+//! into a listpack or an intset.
 //!
 //! # The pointer
 //! Bits 4 to 47 are the address (16-aligned, and user space ends below 2^48). Bits 48 to 63 and
@@ -38,6 +39,7 @@ use bytes::Bytes;
 
 use crate::base::limits::{INLINE_VALUE_MAX, LARGE_ENTRY};
 use crate::value::account::usable;
+use crate::value::object::Object;
 
 /// Bits of the tag that the table may keep in an entry's pointer.
 pub(crate) const TAG_BITS: u32 = 19;
@@ -53,11 +55,60 @@ const LONG_KEY: u16 = u16::MAX;
 const INLINE: u8 = 0;
 const INT: u8 = 1;
 const SHARED: u8 = 2;
+const BOXED: u8 = 3;
 const KIND: u8 = 0b111;
+const FORM_SHIFT: u32 = 3;
 const RAW: u8 = 0x80;
 
 const _: () = assert!(usize::BITS == 64 && HEADER == 8 && size_of::<Option<Entry>>() == 8);
 const _: () = assert!(INLINE_VALUE_MAX <= u16::MAX as usize && size_of::<Long>().is_multiple_of(8));
+
+/// What the bytes of a collection are that is kept as one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// A list: a listpack of its elements.
+    List = 1,
+    /// A set of integers: an intset.
+    IntSet,
+    /// A set: a listpack of its members.
+    Set,
+    /// A hash: a listpack of fields and values in turn.
+    Hash,
+    /// A sorted set: a listpack of members and scores in turn, by score.
+    Zset,
+}
+
+/// What bytes are, and how they are shown: the kind's bits above where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look(u8);
+
+impl Look {
+    /// A string; see [`Entry::is_raw`].
+    pub(crate) fn string(raw: bool) -> Self {
+        Look(if raw { RAW } else { 0 })
+    }
+
+    /// A packed collection.
+    pub(crate) fn packed(form: Form) -> Self {
+        Look((form as u8) << FORM_SHIFT)
+    }
+
+    fn of(kind: u8) -> Self {
+        Look(kind & !KIND)
+    }
+
+    fn form(self) -> Option<Form> {
+        match (self.0 & !RAW) >> FORM_SHIFT {
+            1 => Some(Form::List),
+            2 => Some(Form::IntSet),
+            3 => Some(Form::Set),
+            4 => Some(Form::Hash),
+            5 => Some(Form::Zset),
+            _ => None,
+        }
+    }
+}
 
 /// A value to be stored.
 #[derive(Clone, Debug)]
@@ -78,6 +129,15 @@ pub enum NewValue<'a> {
         /// See [`Entry::is_raw`].
         raw: bool,
     },
+    /// A small collection.
+    Packed {
+        /// What the bytes are.
+        form: Form,
+        /// A listpack or intset.
+        bytes: &'a [u8],
+    },
+    /// A collection with a structure of its own.
+    Object(Box<Object>),
 }
 
 /// A value as it is stored.
@@ -89,6 +149,10 @@ pub enum ValueRef<'a> {
     Str(&'a [u8]),
     /// A long string in a buffer of its own.
     Shared(&'a Bytes),
+    /// A small collection.
+    Packed(Form, &'a [u8]),
+    /// A collection with a structure of its own.
+    Object(&'a Object),
 }
 
 /// A string in a buffer of its own.
@@ -102,34 +166,40 @@ pub(crate) struct Long {
 /// A value in the form in which it will be kept, its size known.
 pub(crate) enum Stored<'a> {
     Int(i64),
-    Inline { bytes: &'a [u8], raw: bool },
-    Short { bytes: Bytes, raw: bool },
-    Shared { long: Long, raw: bool },
+    Inline { bytes: &'a [u8], look: Look },
+    Short { bytes: Bytes, look: Look },
+    Shared { long: Long, look: Look },
+    Boxed(Box<Object>),
 }
 
 impl<'a> Stored<'a> {
     /// `bytes`, whose buffer is of `capacity` bytes; inline when they are few, so that a small
     /// value never pins a large buffer.
-    pub(crate) fn buffer(bytes: Bytes, capacity: usize, raw: bool) -> Self {
+    pub(crate) fn buffer(bytes: Bytes, capacity: usize, look: Look) -> Self {
         if bytes.len() <= INLINE_VALUE_MAX {
-            return Stored::Short { bytes, raw };
+            return Stored::Short { bytes, look };
         }
-        Stored::Shared { long: Long { bytes, charge: usable(capacity) }, raw }
+        Stored::Shared { long: Long { bytes, charge: usable(capacity) }, look }
+    }
+
+    /// `bytes`, copied.
+    fn copy(bytes: &'a [u8], look: Look) -> Self {
+        if bytes.len() <= INLINE_VALUE_MAX {
+            return Stored::Inline { bytes, look };
+        }
+        Stored::buffer(Bytes::copy_from_slice(bytes), bytes.len(), look)
     }
 
     /// The kept form of `value`.
     pub(crate) fn new(value: NewValue<'a>) -> Self {
         match value {
             NewValue::Int(n) => Stored::Int(n),
-            NewValue::Str { bytes, raw } if bytes.len() <= INLINE_VALUE_MAX => {
-                Stored::Inline { bytes, raw }
-            }
-            NewValue::Str { bytes, raw } => {
-                Stored::buffer(Bytes::copy_from_slice(bytes), bytes.len(), raw)
-            }
+            NewValue::Str { bytes, raw } => Stored::copy(bytes, Look::string(raw)),
+            NewValue::Packed { form, bytes } => Stored::copy(bytes, Look::packed(form)),
+            NewValue::Object(object) => Stored::Boxed(object),
             NewValue::Shared { bytes, raw } => {
                 let len = bytes.len();
-                Stored::buffer(bytes, len, raw)
+                Stored::buffer(bytes, len, Look::string(raw))
             }
         }
     }
@@ -139,17 +209,16 @@ impl<'a> Stored<'a> {
         match self {
             Stored::Inline { bytes, .. } => bytes,
             Stored::Short { bytes, .. } => bytes,
-            Stored::Int(_) | Stored::Shared { .. } => &[],
+            Stored::Int(_) | Stored::Shared { .. } | Stored::Boxed(_) => &[],
         }
     }
 
     fn kind(&self) -> u8 {
         match self {
             Stored::Int(_) => INT,
-            Stored::Inline { raw, .. } | Stored::Short { raw, .. } => {
-                INLINE | if *raw { RAW } else { 0 }
-            }
-            Stored::Shared { raw, .. } => SHARED | if *raw { RAW } else { 0 },
+            Stored::Boxed(_) => BOXED,
+            Stored::Inline { look, .. } | Stored::Short { look, .. } => INLINE | look.0,
+            Stored::Shared { look, .. } => SHARED | look.0,
         }
     }
 }
@@ -186,7 +255,7 @@ impl Shape {
     #[inline]
     fn key_at(self) -> usize {
         let fixed = match self.kind & KIND {
-            INT => 8,
+            INT | BOXED => 8,
             SHARED => size_of::<Long>(),
             _ => 0,
         };
@@ -275,6 +344,7 @@ impl Entry {
             match value {
                 Stored::Int(n) => fixed.cast::<i64>().write(n),
                 Stored::Shared { long, .. } => fixed.cast::<Long>().write(long),
+                Stored::Boxed(object) => fixed.cast::<Box<Object>>().write(object),
                 Stored::Inline { .. } | Stored::Short { .. } => {
                     let bytes = value.inline();
                     let to = base.add(shape.value_at());
@@ -340,15 +410,50 @@ impl Entry {
         unsafe {
             match shape.kind & KIND {
                 INT => ValueRef::Int(base.add(shape.fixed_at()).cast::<i64>().read()),
-                SHARED => ValueRef::Shared(
-                    &(*base.add(shape.fixed_at()).cast::<Long>().cast_const()).bytes,
+                SHARED => {
+                    let long = &*base.add(shape.fixed_at()).cast::<Long>().cast_const();
+                    match Look::of(shape.kind).form() {
+                        Some(form) => ValueRef::Packed(form, &long.bytes),
+                        None => ValueRef::Shared(&long.bytes),
+                    }
+                }
+                BOXED => ValueRef::Object(
+                    &*base.add(shape.fixed_at()).cast::<Box<Object>>().cast_const(),
                 ),
                 _ => {
                     let from = base.add(shape.value_at());
-                    ValueRef::Str(std::slice::from_raw_parts(from, shape.value_len))
+                    let bytes = std::slice::from_raw_parts(from, shape.value_len);
+                    match Look::of(shape.kind).form() {
+                        Some(form) => ValueRef::Packed(form, bytes),
+                        None => ValueRef::Str(bytes),
+                    }
                 }
             }
         }
+    }
+
+    /// The structure, when the value has one of its own.
+    pub(crate) fn object_mut(&mut self) -> Option<&mut Box<Object>> {
+        let shape = self.shape();
+        (shape.kind & KIND == BOXED).then(|| {
+            // SAFETY: (2, 3) the kind says that it is there; borrowed mutably with the entry.
+            unsafe { &mut *self.base().add(shape.fixed_at()).cast::<Box<Object>>() }
+        })
+    }
+
+    /// Drops what the value has beside the entry. The entry must not be looked into afterwards.
+    fn drop_fixed(&mut self) {
+        if let Some(long) = self.long_mut() {
+            // SAFETY: (2) nobody sees the dropped value, as promised.
+            unsafe { ptr::drop_in_place(long) };
+        } else if let Some(object) = self.object_mut() {
+            // SAFETY: (2) as above.
+            unsafe { ptr::drop_in_place(object) };
+        }
+    }
+
+    fn look(&self) -> Look {
+        Look::of(self.shape().kind)
     }
 
     /// The long string, when the value is one, to be edited; it must stay a long string.
@@ -408,6 +513,8 @@ impl Entry {
         if shape.kind & KIND == SHARED {
             // SAFETY: (2, 3) the kind says that a `Long` is there; only read.
             total += unsafe { (*self.base().add(shape.fixed_at()).cast::<Long>()).charge };
+        } else if let ValueRef::Object(object) = self.value() {
+            total += object.memory();
         }
         total
     }
@@ -434,10 +541,8 @@ impl Entry {
         if usable(new.size()) != usable(old.size()) {
             return Err(value);
         }
-        if let Some(long) = self.long_mut() {
-            // SAFETY: (2) `write` below overwrites the kind, so nobody sees the dropped value.
-            unsafe { ptr::drop_in_place(long) };
-        }
+        // `write` below overwrites the kind, so nobody sees the dropped value.
+        self.drop_fixed();
         let base = self.base();
         // SAFETY: (1) both places of the key lie inside the allocation, whose class is unchanged.
         unsafe { ptr::copy(base.add(old.key_at()), base.add(new.key_at()), new.key_len) };
@@ -486,10 +591,14 @@ impl Entry {
 
     /// The same value and expiry under another key.
     pub fn rename(mut self, key: &[u8]) -> Self {
-        let (expire_ms, raw) = (self.expire_ms(), self.is_raw());
+        let (expire_ms, look) = (self.expire_ms(), self.look());
         if let Some(long) = self.long_mut() {
             let long = std::mem::take(long);
-            return Entry::store(key, Stored::Shared { long, raw }, expire_ms);
+            return Entry::store(key, Stored::Shared { long, look }, expire_ms);
+        }
+        if let Some(object) = self.object_mut() {
+            let object = std::mem::take(object);
+            return Entry::store(key, Stored::Boxed(object), expire_ms);
         }
         Entry::store(key, self.stored(), expire_ms)
     }
@@ -500,15 +609,17 @@ impl Entry {
         self
     }
 
-    /// The value, to be stored again; a long string's buffer is shared.
+    /// The value, to be stored again; a long buffer is shared, an object copied.
     fn stored(&self) -> Stored<'_> {
-        let raw = self.is_raw();
+        let look = self.look();
         match self.value() {
             ValueRef::Int(n) => Stored::Int(n),
-            ValueRef::Str(bytes) => Stored::Inline { bytes, raw },
+            ValueRef::Object(object) => Stored::Boxed(Box::new(object.clone())),
+            ValueRef::Str(bytes) => Stored::Inline { bytes, look },
+            ValueRef::Packed(_, bytes) => Stored::copy(bytes, look),
             ValueRef::Shared(bytes) => {
                 let long = Long { bytes: bytes.clone(), charge: usable(bytes.len()) };
-                Stored::Shared { long, raw }
+                Stored::Shared { long, look }
             }
         }
     }
@@ -541,10 +652,7 @@ fn prefetch(at: *const u8) {
 impl Drop for Entry {
     fn drop(&mut self) {
         let layout = self.shape().layout();
-        if let Some(long) = self.long_mut() {
-            // SAFETY: (2) the kind says that a `Long` is there; nobody sees it afterwards.
-            unsafe { ptr::drop_in_place(long) };
-        }
+        self.drop_fixed();
         // SAFETY: (1) allocated with this layout, freed once.
         unsafe { dealloc(self.base(), layout) };
     }
@@ -574,8 +682,9 @@ mod tests {
     fn bytes_of(entry: &Entry) -> Vec<u8> {
         match entry.value() {
             ValueRef::Int(n) => n.to_string().into_bytes(),
-            ValueRef::Str(s) => s.to_vec(),
+            ValueRef::Str(s) | ValueRef::Packed(_, s) => s.to_vec(),
             ValueRef::Shared(b) => b.to_vec(),
+            ValueRef::Object(_) => unreachable!("no object here"),
         }
     }
 

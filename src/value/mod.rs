@@ -2,10 +2,12 @@
 
 pub mod account;
 pub mod bits;
+pub mod dict;
 pub mod entry;
 pub mod hll;
 pub mod intset;
 pub mod lcs;
 pub mod listpack;
+pub mod object;
 mod segment;
 pub(crate) mod table;

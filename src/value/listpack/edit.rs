@@ -46,7 +46,7 @@ impl Buffer for BytesMut {
 }
 
 /// An element as it is kept, with the length behind it. Short ones stay off the heap.
-type Encoded = SmallVec<[u8; 80]>;
+type Encoded = SmallVec<[u8; 96]>;
 
 /// `text` in its encoding: an integer where it is the decimal form of one.
 fn encode(text: &[u8]) -> Encoded {
