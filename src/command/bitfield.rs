@@ -172,11 +172,11 @@ fn reply(out: &mut Reply, answer: Option<i64>) {
 fn get_all(ctx: &mut Ctx<'_>, args: &Args<'_>, steps: &Steps) -> Result<(), Fault> {
     ctx.read_to(&args[1], |out, entry| {
         let mut digits = itoa::Buffer::new();
-        let bytes = entry.map(Entry::value).map_or(&b""[..], |value| text(value, &mut digits));
+        let bytes = entry.map_or(Ok(&b""[..]), |entry| text(entry.value(), &mut digits))?;
         out.array(steps.len());
         steps.iter().for_each(|step| out.int(step.field.read(bytes, step.at)));
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 fn bitfield_ro(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
-use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX};
+use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::string::{bytes_of, log_set, text};
 use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, REPLACES_FIRST, ROW,
@@ -84,11 +84,12 @@ fn setbit(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let len = (at / 8) as usize + 1;
     // Looked up first: a key past its expiry goes, and a long value that some reply still shares
     // is not copied when there is nothing to change.
-    let is_so = ctx.peek(key).is_some_and(|entry| match entry.value() {
-        ValueRef::Shared(bytes) => bytes.len() >= len && bits::get(bytes, at) == on,
-        ValueRef::Int(_) | ValueRef::Str(_) => false,
+    let is_so = ctx.peek(key).map_or(Ok(false), |entry| match entry.value() {
+        ValueRef::Shared(bytes) => Ok(bytes.len() >= len && bits::get(bytes, at) == on),
+        ValueRef::Int(_) | ValueRef::Str(_) => Ok(false),
+        ValueRef::Packed(..) | ValueRef::Object(_) => Err(WRONG_TYPE),
     });
-    if is_so {
+    if is_so? {
         ctx.out.int(i64::from(on));
         return Ok(());
     }
@@ -113,7 +114,8 @@ fn answer(
 ) -> Result<(), Fault> {
     ctx.read_to(key, |out, entry| {
         let mut digits = itoa::Buffer::new();
-        let number = ask(entry.map(Entry::value).map(|value| text(value, &mut digits)))?;
+        let bytes = entry.map(|entry| text(entry.value(), &mut digits)).transpose()?;
+        let number = ask(bytes)?;
         out.int(number);
         Ok(())
     })
@@ -200,7 +202,8 @@ fn bitop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         return Err(Fault::new("ERR BITOP NOT must be called with a single source key."));
     }
     let target = &args[2];
-    let sources: Vec<Bytes> = args.items()[3..].iter().map(|key| bytes_of(ctx, key)).collect();
+    let sources: Vec<Bytes> =
+        args.items()[3..].iter().map(|key| bytes_of(ctx, key)).collect::<Result<_, _>>()?;
     let slices: Vec<&[u8]> = sources.iter().map(|source| &source[..]).collect();
     let result = Bytes::from(bits::combine(op, &slices));
     drop(sources);

@@ -7,7 +7,7 @@ use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
-use crate::command::fault::{Fault, NOT_AN_INTEGER};
+use crate::command::fault::{Fault, NOT_AN_INTEGER, WRONG_TYPE};
 use crate::command::string::log_set;
 use crate::command::table::{Acl, Command, FIRST, Flags, REPLACES_FIRST, ROW, Route, Run};
 use crate::keyspace::{Entry, NewValue, ValueRef};
@@ -72,6 +72,7 @@ fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64) -> Result<(), Fault> {
         Some(ValueRef::Int(n)) => Some(n),
         Some(ValueRef::Str(bytes)) => parse_i64(bytes),
         Some(ValueRef::Shared(bytes)) => parse_i64(bytes),
+        Some(ValueRef::Packed(..) | ValueRef::Object(_)) => return Err(WRONG_TYPE),
     };
     let expiry = kept(entry);
     let old = old.ok_or(NOT_AN_INTEGER)?;
@@ -92,6 +93,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Some(ValueRef::Int(n)) => Some(LongDouble::from(n)),
         Some(ValueRef::Str(bytes)) => LongDouble::parse(bytes),
         Some(ValueRef::Shared(bytes)) => LongDouble::parse(bytes),
+        Some(ValueRef::Packed(..) | ValueRef::Object(_)) => return Err(WRONG_TYPE),
     };
     let (old, by) = (old.ok_or(NOT_A_FLOAT)?, LongDouble::parse(&args[2]).ok_or(NOT_A_FLOAT)?);
     let sum = old.plus(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;

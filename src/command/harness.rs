@@ -180,7 +180,9 @@ impl World {
             for (db, data) in space.dbs.iter().enumerate() {
                 for entry in data.iter() {
                     let mut digits = itoa::Buffer::new();
-                    let value = super::string::text(entry.value(), &mut digits).to_vec();
+                    let value = super::string::text(entry.value(), &mut digits)
+                        .unwrap_or_default()
+                        .to_vec();
                     all.push((db, entry.key().to_vec(), value, entry.expire_ms()));
                 }
             }

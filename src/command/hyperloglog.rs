@@ -92,7 +92,7 @@ fn look<R>(
     ask: impl FnOnce(&[u8], Encoding) -> Result<R, Fault>,
 ) -> Result<R, Fault> {
     let mut digits = itoa::Buffer::new();
-    let bytes = text(entry.value(), &mut digits);
+    let bytes = text(entry.value(), &mut digits)?;
     ask(bytes, hll::check(bytes)?)
 }
 

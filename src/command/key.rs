@@ -100,7 +100,9 @@ fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn type_of(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.read_to(&args[1], |out, entry| out.simple(entry.map_or("none", |_| "string")));
+    ctx.read_to(&args[1], |out, entry| {
+        out.simple(entry.map_or("none", |entry| entry.kind().name()))
+    });
     Ok(())
 }
 

@@ -75,8 +75,9 @@ fn check_size(ctx: &Ctx<'_>, a: usize, b: usize) -> Result<(), Fault> {
 }
 
 fn run(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let a = bytes_of(ctx, &args[1]);
-    let b = bytes_of(ctx, &args[2]);
+    const NOT_STRINGS: Fault = Fault::new("ERR The specified keys must contain string values");
+    let (a, b) = (bytes_of(ctx, &args[1]), bytes_of(ctx, &args[2]));
+    let (Ok(a), Ok(b)) = (a, b) else { return Err(NOT_STRINGS) };
     let options = Options::parse(args)?;
     check_size(ctx, a.len(), b.len())?;
     if options.len {

@@ -4,9 +4,8 @@ use crate::base::limits::EMBSTR_MAX;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::Fault;
-use crate::command::string::text_len;
 use crate::command::table::{Acl, Command, Flags, KeySpec, Keys, LOOKS, ROW, Route, Run};
-use crate::keyspace::{Entry, ValueRef};
+use crate::keyspace::{Entry, Form, ValueRef};
 
 type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -58,8 +57,12 @@ const SHARED_INTEGERS: i64 = 10_000;
 pub fn encoding_of(entry: &Entry) -> &'static str {
     match entry.value() {
         ValueRef::Int(_) => "int",
-        value if entry.is_raw() || text_len(value) > EMBSTR_MAX => "raw",
-        _ => "embstr",
+        ValueRef::Packed(Form::IntSet, _) => "intset",
+        ValueRef::Packed(..) => "listpack",
+        ValueRef::Object(object) => object.encoding(),
+        ValueRef::Shared(_) => "raw",
+        ValueRef::Str(bytes) if entry.is_raw() || bytes.len() > EMBSTR_MAX => "raw",
+        ValueRef::Str(_) => "embstr",
     }
 }
 

@@ -61,13 +61,13 @@ fn check_length(ctx: &Ctx<'_>, have: u64, more: u64) -> Result<(), Fault> {
 }
 
 /// Length of the string at `key`, if there is one.
-fn length(ctx: &mut Ctx<'_>, key: &[u8]) -> Option<usize> {
-    ctx.peek(key).map(|entry| text_len(entry.value()))
+fn length(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<usize>, Fault> {
+    ctx.peek(key).map(|entry| text_len(entry.value())).transpose()
 }
 
 fn append(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, more) = (&args[1], &args[2]);
-    let total = match length(ctx, key) {
+    let total = match length(ctx, key)? {
         None => {
             ctx.put(key, stored(args, 2), Expiry::Clear);
             more.len()
@@ -87,9 +87,9 @@ fn append(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn strlen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.read_to(&args[1], |out, entry| {
-        out.int(entry.map_or(0, |e| text_len(e.value())) as i64);
-    });
-    Ok(())
+        out.int(entry.map_or(Ok(0), |e| text_len(e.value()))? as i64);
+        Ok(())
+    })
 }
 
 /// The bytes that GETRANGE's bounds, which may count from the end, mean in a string of `len`.
@@ -106,19 +106,21 @@ fn bounds(start: i64, end: i64, len: usize) -> Option<std::ops::Range<usize>> {
 fn getrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let start = parse_i64(&args[2]).ok_or(NOT_AN_INTEGER)?;
     let end = parse_i64(&args[3]).ok_or(NOT_AN_INTEGER)?;
-    ctx.read_to(&args[1], |out, entry| match entry.map(Entry::value) {
-        None => out.bulk(b""),
-        Some(ValueRef::Shared(bytes)) => match bounds(start, end, bytes.len()) {
+    ctx.read_to(&args[1], |out, entry| {
+        match entry.map(Entry::value) {
             None => out.bulk(b""),
-            Some(range) => out.bulk_shared(&bytes.slice(range)),
-        },
-        Some(value) => {
-            let mut digits = itoa::Buffer::new();
-            let text = text(value, &mut digits);
-            out.bulk(bounds(start, end, text.len()).map_or(b"", |range| &text[range]));
+            Some(ValueRef::Shared(bytes)) => match bounds(start, end, bytes.len()) {
+                None => out.bulk(b""),
+                Some(range) => out.bulk_shared(&bytes.slice(range)),
+            },
+            Some(value) => {
+                let mut digits = itoa::Buffer::new();
+                let text = text(value, &mut digits)?;
+                out.bulk(bounds(start, end, text.len()).map_or(b"", |range| &text[range]));
+            }
         }
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -127,7 +129,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let Ok(offset) = u64::try_from(offset) else {
         return Err(Fault::new("ERR offset is out of range"));
     };
-    let have = length(ctx, key);
+    let have = length(ctx, key)?;
     if patch.is_empty() {
         ctx.out.int(have.unwrap_or(0) as i64);
         return Ok(());

@@ -9,7 +9,7 @@ use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::expire::{self, Unit};
-use crate::command::fault::{Fault, SYNTAX};
+use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
     ALL, Acl, Command, FIRST, Flags, INSERTS, KeySpec, Keys, Merge, OVERWRITES, PAIRS, READS,
     READS_FIRST, REPLACES, REPLACES_FIRST, ROW, Route, Run, TAKES, wrong_arity,
@@ -100,36 +100,39 @@ pub static ROWS: &[Command] = &[
 ];
 
 /// A value as text; `digits` holds it when it is kept as an integer.
-pub fn text<'a>(value: ValueRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
+pub fn text<'a>(value: ValueRef<'a>, digits: &'a mut itoa::Buffer) -> Result<&'a [u8], Fault> {
     match value {
-        ValueRef::Int(n) => digits.format(n).as_bytes(),
-        ValueRef::Str(bytes) => bytes,
-        ValueRef::Shared(bytes) => bytes,
+        ValueRef::Int(n) => Ok(digits.format(n).as_bytes()),
+        ValueRef::Str(bytes) => Ok(bytes),
+        ValueRef::Shared(bytes) => Ok(bytes),
+        ValueRef::Packed(..) | ValueRef::Object(_) => Err(WRONG_TYPE),
     }
 }
 
 /// Length of a value's text, in bytes.
-pub fn text_len(value: ValueRef<'_>) -> usize {
-    text(value, &mut itoa::Buffer::new()).len()
+pub fn text_len(value: ValueRef<'_>) -> Result<usize, Fault> {
+    Ok(text(value, &mut itoa::Buffer::new())?.len())
 }
 
 /// Reads the bytes at `key`, shared when they stand in a buffer of their own.
-pub fn bytes_of(ctx: &mut Ctx<'_>, key: &[u8]) -> Bytes {
+pub fn bytes_of(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Bytes, Fault> {
     ctx.read_to(key, |_, entry| match entry.map(Entry::value) {
-        None => Bytes::new(),
-        Some(ValueRef::Shared(bytes)) => bytes.clone(),
-        Some(value) => Bytes::copy_from_slice(text(value, &mut itoa::Buffer::new())),
+        None => Ok(Bytes::new()),
+        Some(ValueRef::Shared(bytes)) => Ok(bytes.clone()),
+        Some(value) => Ok(Bytes::copy_from_slice(text(value, &mut itoa::Buffer::new())?)),
     })
 }
 
 /// Answers with a value, or with null when there is none.
-pub fn reply_value(out: &mut Reply, entry: Option<&Entry>) {
+pub fn reply_value(out: &mut Reply, entry: Option<&Entry>) -> Result<(), Fault> {
     match entry.map(Entry::value) {
         None => out.null(),
         Some(ValueRef::Int(n)) => out.bulk_int(n),
         Some(ValueRef::Str(bytes)) => out.bulk(bytes),
         Some(ValueRef::Shared(bytes)) => out.bulk_shared(bytes),
+        Some(ValueRef::Packed(..) | ValueRef::Object(_)) => return Err(WRONG_TYPE),
     }
+    Ok(())
 }
 
 /// The argument as a value to store: an integer when it is one in canonical form.
@@ -141,14 +144,16 @@ pub fn stored<'v>(args: &'v Args<'v>, index: usize) -> NewValue<'v> {
 }
 
 fn get(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.read_to(&args[1], reply_value);
-    Ok(())
+    ctx.read_to(&args[1], reply_value)
 }
 
 fn mget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.out.array(args.len() - 1);
     for key in &args.items()[1..] {
-        ctx.read_to(key, reply_value);
+        // What is no string is told as if it were not there.
+        if ctx.read_to(key, reply_value).is_err() {
+            ctx.out.null();
+        }
     }
     Ok(())
 }
@@ -251,7 +256,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let options = Options::parse(args, 3, false)?;
     let expire = options.expire_ms(ctx, "set")?;
     if options.get {
-        ctx.read_to(key, reply_value);
+        ctx.read_to(key, reply_value)?;
     }
     if options.nx || options.xx {
         let found = ctx.peek(key).is_some();
@@ -317,21 +322,21 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, name: &str) -> Result
 
 fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
-    ctx.read_to(key, reply_value);
+    ctx.read_to(key, reply_value)?;
     ctx.put(key, stored(args, 2), Expiry::Clear);
     log_set(ctx, key, &args[2], Expiry::Clear);
     Ok(())
 }
 
 /// Answers with the value; true when there was one.
-fn reply_found(out: &mut Reply, entry: Option<&Entry>) -> bool {
-    reply_value(out, entry);
-    entry.is_some()
+fn reply_found(out: &mut Reply, entry: Option<&Entry>) -> Result<bool, Fault> {
+    reply_value(out, entry)?;
+    Ok(entry.is_some())
 }
 
 fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
-    if ctx.read_to(key, reply_found) {
+    if ctx.read_to(key, reply_found)? {
         ctx.delete(key);
         ctx.log(key, &[b"DEL", key]);
     }
@@ -342,7 +347,7 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
     let options = Options::parse(args, 2, true)?;
     let before = ctx.out.checkpoint();
-    if !ctx.read_to(key, reply_found) {
+    if !ctx.read_to(key, reply_found)? {
         return Ok(());
     }
     // Redis looks at the time only once there is a value, yet says nothing of it if that is bad.

@@ -10,7 +10,8 @@ pub mod space;
 pub mod watch;
 
 pub use crate::value::account::usable;
-pub use crate::value::entry::{Entry, NewValue, ValueRef};
+pub use crate::value::entry::{Entry, Form, NewValue, ValueRef};
+pub use crate::value::object::{Object, Type};
 pub use database::{Database, Found};
 pub use effects::Effects;
 pub use expire::Expired;

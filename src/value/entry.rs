@@ -39,7 +39,7 @@ use bytes::Bytes;
 
 use crate::base::limits::{INLINE_VALUE_MAX, LARGE_ENTRY};
 use crate::value::account::usable;
-use crate::value::object::Object;
+use crate::value::object::{Object, Type};
 
 /// Bits of the tag that the table may keep in an entry's pointer.
 pub(crate) const TAG_BITS: u32 = 19;
@@ -77,6 +77,18 @@ pub enum Form {
     Hash,
     /// A sorted set: a listpack of members and scores in turn, by score.
     Zset,
+}
+
+impl Form {
+    /// What it is to TYPE.
+    pub fn kind(self) -> Type {
+        match self {
+            Form::List => Type::List,
+            Form::IntSet | Form::Set => Type::Set,
+            Form::Hash => Type::Hash,
+            Form::Zset => Type::Zset,
+        }
+    }
 }
 
 /// What bytes are, and how they are shown: the kind's bits above where they are.
@@ -429,6 +441,15 @@ impl Entry {
                     }
                 }
             }
+        }
+    }
+
+    /// What the value is to TYPE.
+    pub fn kind(&self) -> Type {
+        match self.value() {
+            ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => Type::String,
+            ValueRef::Packed(form, _) => form.kind(),
+            ValueRef::Object(object) => object.kind(),
         }
     }
 
