@@ -10,9 +10,8 @@ use crate::command::args::Args;
 use crate::command::bitmap::row;
 use crate::command::context::Ctx;
 use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX};
-use crate::command::string::text;
+use crate::command::string::{text, text_len};
 use crate::command::table::{Command, Flags, KeySpec, READS_FIRST};
-use crate::keyspace::Entry;
 use crate::resp::Reply;
 use crate::value::bits::{self, Field, Overflow};
 
@@ -142,7 +141,9 @@ fn bitfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         return get_all(ctx, args, &steps);
     };
     let key = &args[1];
-    ctx.peek(key); // A key past its expiry goes.
+    if let Some(entry) = ctx.peek(key) {
+        text_len(entry.value())?;
+    }
     let (answers, changed) = ctx.edit_if(key, |bytes: &mut BytesMut| {
         let mut changed = bits::grow(bytes, reach);
         let mut answers = SmallVec::<[Option<i64>; 4]>::new();

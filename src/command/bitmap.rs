@@ -16,7 +16,7 @@ use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, REPLACES_FIRST, ROW,
     Route, Run,
 };
-use crate::keyspace::{Entry, NewValue, ValueRef};
+use crate::keyspace::{NewValue, ValueRef};
 use crate::value::bits::{self, Op};
 
 /// A row of this group: one key, answered by the shard that has it.

@@ -8,7 +8,7 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::keyspace::space::Garbage;
-use crate::keyspace::{Entry, Keyspace, NewValue, ValueRef};
+use crate::keyspace::{Entry, Keyspace, NewValue, Type, rebuild};
 use crate::resp::Reply;
 
 /// The keyspaces at hand.
@@ -277,20 +277,11 @@ impl Ctx<'_> {
     pub fn log_entry(&mut self, db: usize, key: &[u8]) {
         let space = self.spaces.of(key);
         let Some(entry) = space.dbs[db].find(key).entry else { return };
-        let mut digits = itoa::Buffer::new();
-        let value = match entry.value() {
-            ValueRef::Int(n) => digits.format(n).as_bytes(),
-            ValueRef::Str(bytes) => bytes,
-            ValueRef::Shared(bytes) => bytes,
-        };
-        match entry.expire_ms() {
-            None => space.effects.log(db, &[b"SET", key, value]),
-            Some(at) => {
-                let mut digits = itoa::Buffer::new();
-                let at = digits.format(at).as_bytes();
-                space.effects.log(db, &[b"SET", key, value, b"PXAT", at]);
-            }
+        if entry.kind() != Type::String {
+            // What stood there before would be added to.
+            space.effects.log(db, &[b"DEL", key]);
         }
+        rebuild(&mut space.effects, db, entry);
     }
 
     /// Swaps out a whole database of every keyspace at hand, to be freed in slices. Logs nothing:

@@ -6,6 +6,7 @@ pub mod effects;
 pub mod expire;
 #[cfg(test)]
 mod model;
+mod rebuild;
 pub mod space;
 pub mod watch;
 
@@ -15,4 +16,5 @@ pub use crate::value::object::{Object, Type};
 pub use database::{Database, Found};
 pub use effects::Effects;
 pub use expire::Expired;
+pub use rebuild::rebuild;
 pub use space::{Counters, Keyspace};

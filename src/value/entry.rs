@@ -444,6 +444,16 @@ impl Entry {
         }
     }
 
+    /// The value as text, when it is a string; `digits` holds it when it is kept as an integer.
+    pub fn text<'a>(&'a self, digits: &'a mut itoa::Buffer) -> Option<&'a [u8]> {
+        match self.value() {
+            ValueRef::Int(n) => Some(digits.format(n).as_bytes()),
+            ValueRef::Str(bytes) => Some(bytes),
+            ValueRef::Shared(bytes) => Some(bytes),
+            ValueRef::Packed(..) | ValueRef::Object(_) => None,
+        }
+    }
+
     /// What the value is to TYPE.
     pub fn kind(&self) -> Type {
         match self.value() {
