@@ -40,6 +40,7 @@ static SUBCOMMANDS: &[Sub] = &[
     Sub("help", 2..=2, help),
     Sub("htstats", 3..=3, htstats),
     Sub("object", 3..=4, object),
+    Sub("oom", 2..=ANY, |_, _| crash::out_of_memory()),
     Sub("panic", 2..=ANY, |_, _| panic!("DEBUG PANIC was called")),
     Sub("pause-cron", 3..=3, |ctx, args| rounds(ctx, !truth(&args[2]))),
     Sub("populate", 3..=5, populate),

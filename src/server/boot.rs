@@ -18,7 +18,7 @@ use crate::config::{Config, LogLevel};
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::log::{self, Log, Zone};
 use crate::observe::registry::{Facts, Listener, hex_id};
-use crate::observe::{Registry, process};
+use crate::observe::{Registry, crash, process};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
@@ -29,7 +29,7 @@ use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman};
 use crate::server::shards::{self, Disks, Start};
 use crate::server::supervise::Supervisor;
-use crate::server::{listen, report, stop, supervise};
+use crate::server::{fatal, listen, report, stop, supervise};
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::Message;
@@ -47,7 +47,11 @@ pub fn run(loaded: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    report::end_at_panic(&journal, config.crash_log_enabled);
+    crash::set_reported(config.crash_log_enabled);
+    report::end_at_panic(&journal);
+    if let Err(error) = fatal::report_signals(config.logfile.as_deref()) {
+        journal.warn(&format!("crashes will not be reported: {error}"));
+    }
     settle_in(config, &journal);
     introduce(&loaded, &journal);
     loaded.warnings.iter().for_each(|w| journal.warn(w));
@@ -164,7 +168,10 @@ impl Journal {
 fn errands() -> std::io::Result<Sender<Errand>> {
     let (errands, todo) = channel::<Errand>();
     let named = std::thread::Builder::new().name("errands".into());
-    named.spawn(move || todo.into_iter().for_each(|errand| errand()))?;
+    named.spawn(move || {
+        fatal::give_stack();
+        todo.into_iter().for_each(|errand| errand())
+    })?;
     Ok(errands)
 }
 

@@ -26,6 +26,7 @@ use crate::observe::{Registry, process};
 use crate::resp::{Limits, Reply, RequestParser, Status};
 use crate::ring::net;
 use crate::server::boot::Journal;
+use crate::server::fatal;
 use crate::server::shards::Disks;
 use crate::server::supervise::Supervisor;
 use crate::shard::upkeep::{TOO_MANY, stranger};
@@ -107,6 +108,7 @@ struct Body {
 
 impl Body {
     fn run(mut self) -> Vec<OwnedFd> {
+        fatal::give_stack();
         if self.wait_for_end(GRACE_MS) {
             return Vec::new();
         }

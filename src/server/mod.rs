@@ -3,6 +3,7 @@
 pub mod boot;
 mod check;
 mod doorman;
+mod fatal;
 mod listen;
 mod report;
 mod shards;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
 use crate::config::{Config, LogLevel, files};
-use crate::observe::Registry;
 use crate::observe::registry::Facts;
+use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
 use crate::shard::errand::Errand;
 
@@ -129,6 +129,7 @@ impl Global {
         let next = config.changed(pairs, local)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
         (self.voice.level)(next.loglevel);
+        crash::set_reported(next.crash_log_enabled);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
         Ok(())

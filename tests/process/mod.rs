@@ -1,5 +1,7 @@
 //! The process from outside: its arguments, its first lines, the background, supervisors, the log
-//! file, and what clients hear while it loads.
+//! file, what clients hear while it loads, and what is told of a crash.
+
+mod crash;
 
 use std::fs;
 use std::io::Write;
