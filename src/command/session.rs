@@ -9,7 +9,7 @@ use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
 use crate::command::table::Command;
-use crate::config::Config;
+use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::Registry;
 use crate::resp::Reply;
@@ -177,9 +177,11 @@ pub trait Server {
     /// CONFIG SET: all pairs or none; the error is the reply's text. `local`: the client is on this
     /// machine.
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String>;
-    /// CONFIG REWRITE. A shard only begins it: its outcome is the reply then, in place of what is
-    /// written behind an `Ok`.
-    fn config_rewrite(&mut self) -> Result<(), String>;
+    /// CONFIG REWRITE; `all`: of every directive. A shard only begins it: its outcome is the reply
+    /// then, in place of what is written behind an `Ok`.
+    fn config_rewrite(&mut self, all: bool) -> Result<(), String>;
+    /// Says a line in the server's log.
+    fn say(&self, level: LogLevel, text: &str);
     /// Makes the figures of this shard known to everybody.
     fn publish(&self);
     /// Gives memory that is free back to the system, everywhere.
@@ -236,6 +238,8 @@ pub(crate) mod fake {
         /// What was asked of all shards, in order.
         pub(crate) asked: Vec<Ask>,
         pub(crate) registry: Registry,
+        /// What was said in the log.
+        pub(crate) said: std::cell::RefCell<Vec<(LogLevel, String)>>,
     }
 
     impl Default for Fake {
@@ -247,6 +251,7 @@ pub(crate) mod fake {
                 refusal: None,
                 config: crate::config::Config::new(std::path::Path::new("/data")),
                 asked: Vec::new(),
+                said: std::cell::RefCell::default(),
                 registry: Registry::new(
                     crate::observe::registry::Facts::default(),
                     2,
@@ -264,7 +269,7 @@ pub(crate) mod fake {
             let args = crate::command::Args::new(&words);
             let mut out = Reply::new(self.session.resp3);
             let mut session = std::mem::replace(&mut self.session, Session::new(0, false));
-            let result = table::resolve(&args).and_then(|command| match command.run {
+            let result = table::resolve(&args).and_then(|command| match command.run_of(&args) {
                 Run::Session(run) => {
                     let now = Now { unix_us: 1_700_000_000_123_456, mono_us: 1 };
                     let session = &mut session;
@@ -307,9 +312,13 @@ pub(crate) mod fake {
             &self.registry
         }
 
-        fn config_rewrite(&mut self) -> Result<(), String> {
-            self.calls.push("rewrite".into());
+        fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
+            self.calls.push(if all { "rewrite all" } else { "rewrite" }.into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn say(&self, level: LogLevel, text: &str) {
+            self.said.borrow_mut().push((level, text.to_owned()));
         }
 
         fn publish(&self) {}

@@ -333,7 +333,6 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
     Facts {
         pid: std::process::id(),
         run_id: hex_id(random),
-        replication_id: hex_id(random),
         started: SystemClock::default().now(),
         executable: path(std::env::current_exe().ok()),
         config_file: path(loaded.file.clone()),

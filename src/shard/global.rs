@@ -140,20 +140,26 @@ impl Global {
         (self.voice.errand)(errand);
     }
 
-    /// CONFIG REWRITE. It waits for the disk.
-    pub fn rewrite_config(&self) -> Result<(), String> {
+    /// Writes the configuration in force into its file; `all`: the lines of every directive, as
+    /// DEBUG CONFIG-REWRITE-FORCE-ALL does, which has error texts of its own.
+    pub fn rewrite_config(&self, all: bool) -> Result<(), String> {
+        let failed = |usual: &str, why: &str| match all {
+            true => format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}"),
+            false => usual.to_owned(),
+        };
         let config = self.config();
         let Some(path) = &config.file else {
-            return Err("ERR The server is running without a config file".to_owned());
+            return Err(failed("ERR The server is running without a config file", "Bad address"));
         };
-        match files::replace(path, |old| rewrite(&config, old)) {
+        match files::replace(path, |old| rewrite(&config, old, all)) {
             Ok(()) => {
                 self.notice("CONFIG REWRITE executed with success.");
                 Ok(())
             }
             Err(error) => {
                 self.warn(&format!("CONFIG REWRITE failed: {error}"));
-                Err(format!("ERR Rewriting config file: {error}"))
+                let usual = format!("ERR Rewriting config file: {error}");
+                Err(failed(&usual, &error.to_string()))
             }
         }
     }
@@ -230,7 +236,12 @@ impl Global {
 
     /// Says something to the operator.
     pub fn notice(&self, text: &str) {
-        (self.voice.say)(LogLevel::Notice, text);
+        self.say(LogLevel::Notice, text);
+    }
+
+    /// Says a line of this weight.
+    pub fn say(&self, level: LogLevel, text: &str) {
+        (self.voice.say)(level, text);
     }
 
     /// Says something that wants attention.

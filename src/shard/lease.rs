@@ -184,7 +184,7 @@ impl Shard {
         }
         session.in_exec = lease.work.exec;
         for call in &lease.work.calls {
-            call.request.with(|args| match call.command.run {
+            call.request.with(|args| match call.command.run_of(args) {
                 Run::Session(code) => {
                     lease.spaces.iter().flatten().for_each(|s| self.publish_space(s));
                     self.run_session(session, call.command, code, args, out);
