@@ -98,7 +98,7 @@ impl Shard {
     /// Whether so much is outstanding that the connection must wait before it asks for more.
     pub(super) fn is_full(&self, conn: &Conn, batch: &Option<Batch>) -> bool {
         let max = if self.output_bytes > OUTPUT_TOTAL { OUTPUT_MIN } else { OUTPUT_MAX };
-        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.reply_mean));
+        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.abroad.reply_mean));
         conn.output.len() + batch > max
     }
 
@@ -371,9 +371,9 @@ impl Shard {
         let name = container.to_ascii_uppercase();
         (!allowed).then(|| {
             format!(
-                "ERR {name} command not allowed. If the {directive} option is set to \"local\", you \
-                 can run it from a local connection, otherwise you need to set this option in the \
-                 configuration file, and then restart the server."
+                "ERR {name} command not allowed. If the {directive} option is set to \"local\", \
+                 you can run it from a local connection, otherwise you need to set this option in \
+                 the configuration file, and then restart the server."
             )
         })
     }
