@@ -26,13 +26,13 @@ use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
-use crate::server::doorman::{Desk, Doorman};
+use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start};
 use crate::server::supervise::Supervisor;
-use crate::server::{fatal, listen, report, stop, supervise};
+use crate::server::{fatal, listen, report, stop, supervise, termination};
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
-use crate::shard::message::Message;
+use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 
 /// Runs the server until it is stopped.
@@ -132,7 +132,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    fn say(&self, level: LogLevel, text: &str) {
+    /// Says a line of this weight.
+    pub fn say(&self, level: LogLevel, text: &str) {
         self.log.line(self.clock.now().unix_us, level, text);
     }
 
@@ -205,6 +206,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let _lock = DirLock::take(&config.dir)
         .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
     let sockets = listen::open(config)?;
+    termination::watch().map_err(line)?;
     write_pid_file(config, journal);
     let supervisor = Supervisor::find(config, journal);
     supervisor.tell("STATUS=Loading the data...\n");
@@ -217,17 +219,15 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
     let facts = facts(loaded, &sockets, &mut random);
     let desk = Desk {
-        config: config.clone(),
+        config: Arc::new(config.clone()),
         registry: loading_registry(config, &facts, &disks, &steps, shards)?,
         disks: Arc::clone(&disks),
         journal: Arc::clone(journal),
         supervisor: supervisor.another(),
     };
     // With nothing to load nobody is kept waiting for long, however slow the machine is.
-    let doorman = match steps.is_empty() {
-        true => None,
-        false => Some(Doorman::start(desk, &sockets).map_err(line)?),
-    };
+    let doorman = (!steps.is_empty()).then(|| Doorman::start(desk, &sockets));
+    let doorman = doorman.transpose().map_err(line)?;
     let clock = SystemClock::default();
     let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
     if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
@@ -236,7 +236,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let pins = shards::pins(config.pin_threads, shards);
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
     // Before anything is written: until here the doorman may end the process.
-    let guests = doorman.map_or_else(Vec::new, Doorman::leave);
+    let guests = doorman.map_or_else(Left::default, Doorman::leave);
     let started = match plan {
         Some(plan) => Some(recovery::commit(plan, &disks.log, &mut random).map_err(line)?),
         None => None,
@@ -247,6 +247,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let voice = voice(journal, errands().map_err(line)?);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
+    global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
     let start = |shard: usize| Start {
@@ -257,7 +258,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         seed: Random::from_system().next_u64(),
     };
     let running = threads.start(start, sockets)?;
-    seat(guests, &global, &order);
+    seat(guests.arrivals, &global, &order);
     let ready = || {
         announce(config, journal);
         supervisor.tell("READY=1\nSTATUS=Ready to accept connections\n");
@@ -374,7 +375,7 @@ fn say_loaded(steps: &[Step], began: SystemClock, journal: &Journal) {
 }
 
 /// Gives clients that came while loading to the shards.
-fn seat(guests: Vec<OwnedFd>, global: &Global, order: &Order<Message>) {
+fn seat(guests: Vec<Arrival>, global: &Global, order: &Order<Message>) {
     let load = |shard: &usize| global.connections[*shard].load(Ordering::Relaxed);
     for guest in guests {
         let shard = (0..order.shards()).min_by_key(load).unwrap_or(0);

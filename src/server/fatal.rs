@@ -72,14 +72,20 @@ pub fn give_stack() {
     unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
 }
 
+/// Calls `handler` at a signal that ends no thread's work: whatever it calls must be allowed to a
+/// handler.
+pub fn notice(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    meet(signal, handler as usize, libc::SA_ONSTACK | libc::SA_RESTART)
+}
+
 /// Sets what happens at a signal.
 fn meet(signal: libc::c_int, handler: usize, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags;
-    // SAFETY: `action` is initialised; its handler is the default one, or `handle`, which has the
-    // signature that goes with SA_SIGINFO and does only what a handler may.
+    // SAFETY: `action` is initialised; its handler is the default one, or has the signature that
+    // goes with the flags, and does only what a handler may.
     match unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

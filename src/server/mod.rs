@@ -9,6 +9,7 @@ mod report;
 mod shards;
 mod stop;
 mod supervise;
+mod termination;
 
 use std::ffi::OsString;
 use std::io;
