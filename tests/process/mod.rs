@@ -146,6 +146,11 @@ fn a_log_file_that_is_moved_away_is_begun_anew() {
     let server = Quiet::start(home.path(), &["--logfile", "the.log"], &[]);
     let mut client = server.client();
     assert_eq!(client.words("PING"), Value::Simple(b"PONG".into()));
+    // Clients are served a moment before the log says so.
+    await_some("readiness", || {
+        let said = fs::read_to_string(&log).ok()?;
+        said.contains("Ready to accept connections tcp\n").then_some(())
+    });
     fs::rename(&log, home.path().join("the.log.1")).unwrap();
     drop(client);
     server.signal(Signal::TERM);
