@@ -68,15 +68,34 @@ static SUBCOMMANDS: &[Sub] = &[
 ];
 
 /// Subcommands that concern the server and no data.
-static ON_SERVER: &[(&str, usize, SessionRun)] = &[
-    ("change-repl-id", 2, change_repl_id),
-    ("config-rewrite-force-all", 2, rewrite_all),
-    ("log", 3, log),
+static ON_SERVER: &[(&str, std::ops::RangeInclusive<usize>, SessionRun)] = &[
+    ("aof-flush-sleep", 3..=3, flush_sleep),
+    ("change-repl-id", 2..=2, change_repl_id),
+    ("config-rewrite-force-all", 2..=2, rewrite_all),
+    ("crash-and-recover", 2..=ANY, |ctx, args| restart(ctx, args, false)),
+    ("log", 3..=3, log),
+    ("restart", 2..=ANY, |ctx, args| restart(ctx, args, true)),
 ];
 
 fn on_server(args: &Args<'_>) -> Option<SessionRun> {
-    let meant = |sub: &&(&str, usize, SessionRun)| args.is(1, sub.0) && sub.1 == args.len();
-    ON_SERVER.iter().find(meant).map(|sub| sub.2)
+    let meant = |name: &str| args.is(1, name);
+    ON_SERVER.iter().find(|sub| meant(sub.0) && sub.1.contains(&args.len())).map(|sub| sub.2)
+}
+
+/// The closed connection is the answer.
+fn restart(ctx: &mut SessionCtx<'_>, args: &Args<'_>, gracefully: bool) -> Result<(), Fault> {
+    let wait = args.get(2).map_or(Ok(0), |ms| parse_i64(ms).ok_or(NOT_AN_INTEGER))?;
+    ctx.server.start_again(wait.max(0).cast_unsigned(), gracefully).map_err(Fault::text)
+}
+
+/// Every shard waits that long before it writes to its log, and everybody waits with it.
+fn flush_sleep(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    const MOST: u64 = 60_000_000;
+    let digits = args[2].split(|b| !b.is_ascii_digit()).next().unwrap_or_default();
+    let micros = parse_i64(digits).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    ctx.server.sleep_before_log(micros.min(MOST));
+    ctx.out.ok();
+    Ok(())
 }
 
 fn change_repl_id(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
@@ -418,6 +437,8 @@ fn protocol(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Server will sleep before flushing the AOF, this is used for testing.",
     "ASSERT",
     "    Crash by assertion failed.",
     "CHANGE-REPL-ID",
@@ -426,6 +447,8 @@ const HELP: &[&str] = &[
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
+    "CRASH-AND-RECOVER [<milliseconds>]",
+    "    Hard crash and restart after a <milliseconds> delay (default 0).",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -458,6 +481,8 @@ const HELP: &[&str] = &[
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "RESTART [<milliseconds>]",
+    "    Graceful restart: save config, db, restart after a <milliseconds> delay (default 0).",
     "SDSLEN <key>",
     "    Show low level SDS string info representing `key` and value.",
     "SEGFAULT",
@@ -586,5 +611,15 @@ mod tests {
         assert_eq!(fake.said.borrow().last(), Some(&said));
         assert_eq!(fake.run("DEBUG CONFIG-REWRITE-FORCE-ALL"), "+OK\r\n");
         assert_eq!(fake.calls, ["rewrite all"]);
+        fake.calls.clear();
+        assert_eq!(fake.run("DEBUG RESTART"), "");
+        assert_eq!(fake.run("DEBUG crash-and-recover 20"), "");
+        let refused = "-ERR value is not an integer or out of range\r\n";
+        assert_eq!(fake.run("DEBUG RESTART x"), refused);
+        for (asked, taken) in [("5", 5), ("x", 0), ("-3", 0), ("99999999999", 60_000_000)] {
+            assert_eq!(fake.run(&format!("DEBUG AOF-FLUSH-SLEEP {asked}")), "+OK\r\n");
+            assert_eq!(fake.calls.pop(), Some(format!("sleep {taken}")));
+        }
+        assert_eq!(fake.calls, ["again 0 true", "again 20 false"]);
     }
 }

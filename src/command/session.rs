@@ -199,6 +199,11 @@ pub trait Server {
     fn ask(&mut self, ask: Ask);
     /// MONITOR: the client listens from here on.
     fn monitor(&mut self);
+    /// Starts the program again after this many milliseconds: after a stop in good order, or at
+    /// once as by a crash.
+    fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String>;
+    /// Sets how long to wait before anything is written to a log, in microseconds.
+    fn sleep_before_log(&mut self, micros: u64);
     /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
     fn shutdown(
         &mut self,
@@ -347,6 +352,15 @@ pub(crate) mod fake {
 
         fn monitor(&mut self) {
             self.calls.push("monitor".into());
+        }
+
+        fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+            self.calls.push(format!("again {wait_ms} {gracefully}"));
+            self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn sleep_before_log(&mut self, micros: u64) {
+            self.calls.push(format!("sleep {micros}"));
         }
 
         fn shutdown(

@@ -29,7 +29,7 @@ use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start};
 use crate::server::supervise::Supervisor;
-use crate::server::{fatal, listen, report, stop, supervise, termination};
+use crate::server::{again, fatal, listen, report, stop, supervise, termination};
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
@@ -56,9 +56,15 @@ pub fn run(loaded: Loaded) -> ExitCode {
     introduce(&loaded, &journal);
     loaded.warnings.iter().for_each(|w| journal.warn(w));
     let code = match serve(&loaded, &journal) {
-        Ok(()) => {
+        Ok(None) => {
             journal.warn("Ringstone is now ready to exit, bye bye...");
             ExitCode::SUCCESS
+        }
+        Ok(Some(wait_ms)) => {
+            journal.flush();
+            let error = again::start_again(wait_ms);
+            journal.warn(&format!("Starting again failed: {error}"));
+            ExitCode::FAILURE
         }
         Err(lines) => {
             lines.iter().for_each(|line| journal.warn(line));
@@ -187,6 +193,11 @@ fn voice(journal: &Arc<Journal>, errands: Sender<Errand>) -> Voice {
             die.warn(text);
             die.flush();
         }),
+        again: Box::new(|wait_ms| match again::is_possible() {
+            true => again::start_again(wait_ms).to_string(),
+            false => "the configuration came from standard input".to_owned(),
+        }),
+        can_start_again: again::is_possible(),
         errand: Box::new(move |errand| {
             // The thread lives as long as the process.
             let _ = errands.send(errand);
@@ -200,7 +211,8 @@ fn line(text: impl ToString) -> Lines {
     vec![text.to_string()]
 }
 
-fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
+/// Gives the milliseconds after which to start again, if it is to.
+fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> {
     let config = &loaded.config;
     raise_descriptor_limit(config.maxclients, journal);
     let _lock = DirLock::take(&config.dir)
@@ -268,7 +280,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
-    Ok(())
+    Ok(global.starts_again())
 }
 
 fn open_disks(config: &Config) -> Result<Disks, Lines> {

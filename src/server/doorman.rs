@@ -459,6 +459,12 @@ impl Server for AtTheDoor<'_> {
 
     fn monitor(&mut self) {}
 
+    fn start_again(&mut self, _wait_ms: u64, _gracefully: bool) -> Result<(), String> {
+        not_yet()
+    }
+
+    fn sleep_before_log(&mut self, _micros: u64) {}
+
     fn shutdown(&mut self, _: Option<bool>, _: bool, _: bool, _: bool) -> Result<(), String> {
         not_yet()
     }

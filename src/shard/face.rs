@@ -152,6 +152,16 @@ impl Server for Shard {
         self.clients.asks = Some(Ask::Monitor { shard: self.id });
     }
 
+    fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+        self.global.start_again(wait_ms, gracefully)?;
+        self.order.wake_all();
+        Ok(())
+    }
+
+    fn sleep_before_log(&mut self, micros: u64) {
+        self.global.log_sleep_us.store(micros, Ordering::Relaxed);
+    }
+
     fn shutdown(
         &mut self,
         _save: Option<bool>,

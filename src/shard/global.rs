@@ -22,6 +22,11 @@ pub struct Voice {
     pub level: Box<dyn Fn(LogLevel) + Send + Sync>,
     /// Says the last line before the process ends.
     pub die: Box<dyn Fn(&str) + Send + Sync>,
+    /// Starts the program again in the place of this process, after this many milliseconds; gives
+    /// why that has failed.
+    pub again: Box<dyn Fn(u64) -> String + Send + Sync>,
+    /// Whether that may succeed.
+    pub can_start_again: bool,
     /// Runs what may wait for a disk.
     pub errand: Box<dyn Fn(Errand) + Send + Sync>,
 }
@@ -49,6 +54,10 @@ pub struct Global {
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
     stop: AtomicBool,
+    /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
+    again_ms: AtomicU64,
+    /// Microseconds to wait before anything is written to a log, for tests.
+    pub log_sleep_us: AtomicU64,
     /// When a client that spoke HTTP may next be told of, in monotonic microseconds.
     forgery_us: AtomicU64,
     /// Somebody has told all shards that the stop is complete.
@@ -100,6 +109,8 @@ impl Global {
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            again_ms: AtomicU64::new(u64::MAX),
+            log_sleep_us: AtomicU64::new(0),
             forgery_us: AtomicU64::new(0),
             stop_said: AtomicBool::new(false),
             clients: AtomicUsize::new(0),
@@ -299,6 +310,34 @@ impl Global {
     /// Asks every shard to stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Starts the program again, after a stop in good order or by a crash.
+    pub fn start_again(self: &Arc<Self>, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+        let refused = || "ERR failed to restart the server. Check server logs.".to_owned();
+        if !self.voice.can_start_again {
+            self.warn("Can't restart: the configuration came from standard input.");
+            return Err(refused());
+        }
+        if !gracefully {
+            let this = Arc::clone(self);
+            self.run_errand(Box::new(move || {
+                let error = (this.voice.again)(wait_ms);
+                this.warn(&format!("Starting again failed: {error}"));
+            }));
+            return Ok(());
+        }
+        if self.config().file.is_some() {
+            self.rewrite_config(false).map_err(|_| refused())?;
+        }
+        self.again_ms.store(wait_ms, Ordering::Relaxed);
+        self.stop();
+        Ok(())
+    }
+
+    /// After how many milliseconds to start again, if at all.
+    pub fn starts_again(&self) -> Option<u64> {
+        Some(self.again_ms.load(Ordering::Relaxed)).filter(|ms| *ms != u64::MAX)
     }
 
     /// Whether the process is stopping.

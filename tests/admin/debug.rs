@@ -127,3 +127,15 @@ fn the_replication_id_can_be_changed() {
     assert_eq!(client.words("DEBUG CHANGE-REPL-ID").text(), Some(&b"OK"[..]));
     assert_ne!(id(&mut client), before);
 }
+
+#[test]
+fn the_log_can_be_made_slow() {
+    let server = server(2);
+    let mut client = server.client();
+    assert_eq!(client.words("DEBUG AOF-FLUSH-SLEEP 300000").text(), Some(&b"OK"[..]));
+    let start = Instant::now();
+    assert_eq!(client.words("SET k v").text(), Some(&b"OK"[..]));
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    assert_eq!(client.words("DEBUG AOF-FLUSH-SLEEP 0").text(), Some(&b"OK"[..]));
+    assert_eq!(client.words("GET k").text(), Some(&b"v"[..]));
+}

@@ -135,6 +135,38 @@ fn without_the_crash_log_nothing_is_said_at_length() {
     assert!(end.error.contains("has to stop") && !end.error.contains("Backtrace"), "{}", end.error);
 }
 
+#[test]
+fn the_program_can_be_started_again_in_its_place() {
+    let home = server::fresh_home();
+    let mut doomed =
+        Doomed::start(home.path(), &["--logfile", "the.log", "--appendfsync", "always"]);
+    let starts = || {
+        let log = fs::read_to_string(home.path().join("the.log")).unwrap_or_default();
+        (log.matches("Server initialized").count(), log)
+    };
+    let mut known = 0;
+    for (round, request) in ["RESTART", "RESTART 50", "CRASH-AND-RECOVER 50", "CRASH-AND-RECOVER"]
+        .into_iter()
+        .enumerate()
+    {
+        await_some("a start", || (starts().0 == round + 1).then_some(()));
+        let mut client = Client::connect(doomed.port).expect("connects");
+        assert_eq!(client.words("DBSIZE").int(), Some(known));
+        assert_eq!(client.words(&format!("SET k{round} v")).text(), Some(&b"OK"[..]));
+        known += 1;
+        client.send(format!("DEBUG {request}\r\n").as_bytes()).expect("sends");
+        assert_eq!(client.rest().expect("the end"), b"", "{request}");
+    }
+    await_some("a start", || (starts().0 == 5).then_some(()));
+    let mut client = Client::connect(doomed.port).expect("connects");
+    assert_eq!(client.words("DBSIZE").int(), Some(known));
+    let (_, log) = starts();
+    let pid = doomed.child.id();
+    assert!(log.lines().all(|line| line.starts_with(&format!("{pid}:M "))), "{log}");
+    client.send(b"SHUTDOWN\r\n").expect("sends");
+    assert!(doomed.child.wait().expect("ends").success());
+}
+
 /// Numbers of signals.
 mod libc_signal {
     pub const ABRT: i32 = 6;
