@@ -18,7 +18,6 @@ use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
 use crate::shard::execute::{DataFn, Surroundings};
 use crate::shard::message::{Call, Item};
-use crate::shard::upkeep::is_local;
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
@@ -277,7 +276,7 @@ impl Shard {
         let flags = command.flags;
         conn.session.last = Some(command);
         if flags.has(Flags::PROTECTED)
-            && let Some(text) = self.protected(command, &conn.session.peer)
+            && let Some(text) = self.protected(command, conn.session.local)
         {
             return self.refuse(conn, batch, args, text.as_bytes());
         }
@@ -360,12 +359,12 @@ impl Shard {
     }
 
     /// Why a command that a directive guards is refused to a client, if it is.
-    fn protected(&self, command: &Command, peer: &str) -> Option<String> {
+    fn protected(&self, command: &Command, local: bool) -> Option<String> {
         let container = command.name.split('|').next().unwrap_or_default();
         let directive = format!("enable-{container}-command");
         let allowed = match self.config.text(&directive) {
             Some(b"yes") => true,
-            Some(b"local") => is_local(peer),
+            Some(b"local") => local,
             _ => false,
         };
         let name = container.to_ascii_uppercase();

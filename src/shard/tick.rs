@@ -196,7 +196,6 @@ impl Tick {
         let mut session = known.map_or_else(|| self.shard.new_client(), |session| *session);
         self.shard.stats().connections_received.add(1);
         session.place = Some(Box::new(self.place(conn)));
-        session.peer = self.ring.peer(conn);
         session.local = is_local(&self.ring.peer(conn));
         self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);
