@@ -14,7 +14,6 @@ import asyncio
 import inspect
 import re
 import sys
-import time
 
 import redis
 import redis.asyncio
@@ -177,7 +176,6 @@ async def compare(kind, protocol, ports):
     for name, steps in METHODS.items():
         for number, step in enumerate(steps):
             label = f"{name}#{number}"
-            t0 = time.time()
             got = await subject.call(step)
             if label in CONTRACT:
                 want, what = CONTRACT[label][0], "the contract"
@@ -187,7 +185,6 @@ async def compare(kind, protocol, ports):
                 after = (peer.state(), subject.state())
             got, want = loosened(name, label, got, want)
             count += 1
-            if time.time() - t0 > 0.2: print("SLOW", label, kind, time.time() - t0, file=sys.stderr)
             where = f"{label}, {kind}, RESP{protocol}"
             if shown(got) != shown(want):
                 differences.append(f"{where}:\n  {what}: {shown(want)[:1500]}\n"

@@ -2,8 +2,6 @@
 
 A step is a function of the client, `lambda r: …`, or of the whole side, `lambda s: …`.
 """
-import time
-
 import redis_py_flows as flows
 
 FUTURE = 4102444800  # 2100-01-01
