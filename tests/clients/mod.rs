@@ -175,9 +175,10 @@ fn redis_benchmark_in_all_its_ways() {
                 line.and_then(|l| l.split('"').nth(3)).and_then(|rate| rate.parse().ok());
             assert!(rate.is_some_and(|rate| rate > 0.0), "{ways:?}: no {test} in {said}");
         }
-        let all = format!("{said}{}", String::from_utf8_lossy(&done.stderr)).to_ascii_lowercase();
-        let told = all.replace("using a password with '-a'", "");
-        assert!(!told.contains("error") && !told.contains("warning"), "{ways:?}: {told}");
+        let errors = String::from_utf8_lossy(&done.stderr);
+        let told = format!("{said}{errors}").to_ascii_lowercase();
+        // The second is what it says when it cannot make sense of CONFIG GET.
+        assert!(!told.contains("error") && !told.contains("could not"), "{ways:?}: {told}");
     }
 }
 

@@ -271,6 +271,7 @@ const both = {
   'memory|stats': [(v) => fields(v).filter((n) => !/^db\./.test(n)), "each engine's own count"],
   'memory|usage': [kind, "each engine's own count"],
   'module|help': [ends, 'the help names the subcommands that exist'],
+  'object|idletime': [kind, 'a clock'],
   randomkey: [kind, 'random'],
   'scan#0': [(v) => v.map(kind), 'no order is promised, and a page may end anywhere: see scanStream'],
   'slowlog|len': [kind, 'calls may be slow'],
