@@ -108,7 +108,9 @@ fn who_waits_can_be_woken() {
             assert_eq!(waker.words("EXEC"), Value::Array(vec![Value::Int(1)]));
         }
         let (_, got) = waiting.reply().expect("a reply");
-        assert_eq!(&got, reply, "{command} {how}");
+        // The disk may have answered by then, or not yet.
+        let early = how == "TIMEOUT" && command.starts_with("WAITAOF") && got == pair(0);
+        assert!(got == *reply || early, "{command} {how}: {got:?}");
         assert_eq!(waiting.reply().expect("a reply").1.text(), Some(b"behind".as_slice()));
         assert!(!listed(&mut waker));
     }
