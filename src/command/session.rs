@@ -19,8 +19,6 @@ use crate::resp::Reply;
 pub struct Session {
     /// Unique among all clients since the start.
     pub id: u64,
-    /// Address it comes from, as text.
-    pub peer: String,
     /// Selected database.
     pub db: usize,
     /// Whether the client asked for RESP3.
@@ -123,7 +121,6 @@ impl Session {
     pub fn new(id: u64, authenticated: bool) -> Self {
         Session {
             id,
-            peer: String::new(),
             db: 0,
             resp3: false,
             authenticated,
@@ -141,6 +138,11 @@ impl Session {
             no_touch: false,
             in_exec: false,
         }
+    }
+
+    /// Address it comes from, as CLIENT LIST shows it.
+    pub fn peer(&self) -> &str {
+        self.place.as_ref().map_or("", |place| &place.addr)
     }
 
     /// Whether the reply of the command at hand is kept from it.

@@ -2,7 +2,8 @@
 //!
 //! 1. Remarks, blank lines and the order of lines stay. A row of blank lines becomes one.
 //! 2. The line of a directive is replaced where it stands. Lines it has too many become blank.
-//! 3. What differs from its default and has no line is appended, behind [`SIGNATURE`].
+//! 3. What differs from its default and has no line is appended, behind a blank line and
+//!    [`SIGNATURE`].
 //! 4. Lines that are read but are no directives of the table (`include`, `user`, …) stay as they
 //!    are; lines that say nothing to us become remarks, since the file could not be read otherwise.
 //! 5. What Redis has no word for and only the command line said (`shards`, …) is not written: the
@@ -145,6 +146,9 @@ impl Page {
             None => {
                 if !self.signed {
                     self.signed = true;
+                    if !self.lines.is_empty() {
+                        self.lines.push(Vec::new());
+                    }
                     self.lines.push(SIGNATURE.to_vec());
                 }
                 self.lines.push(line);
@@ -238,7 +242,7 @@ mod tests {
         let config = changed(&[("save", "60 1")]);
         assert_eq!(
             text(&config, old),
-            format!("save 60 1\n\nreplica-priority 100\n\nlogfile \"\"\nshards 0\n{TAIL}")
+            format!("save 60 1\n\nreplica-priority 100\n\nlogfile \"\"\nshards 0\n\n{TAIL}")
         );
         assert!(text(&changed(&[("save", "")]), "save 1 1\nsave 2 2\n").starts_with("save \"\"\n"));
     }

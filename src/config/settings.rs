@@ -234,11 +234,7 @@ impl Settings {
             maxmemory: number(word("maxmemory")),
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
-            appendfsync: match word("appendfsync") {
-                "always" => Flush::Always,
-                "no" => Flush::No,
-                _ => Flush::EverySecond,
-            },
+            appendfsync: flush_policy(word("appendfsync")),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
@@ -268,6 +264,14 @@ impl Settings {
             enable_protected_configs: permit(word("enable-protected-configs")),
             dir,
         }
+    }
+}
+
+fn flush_policy(word: &str) -> Flush {
+    match word {
+        "always" => Flush::Always,
+        "no" => Flush::No,
+        _ => Flush::EverySecond,
     }
 }
 

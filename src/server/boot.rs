@@ -221,7 +221,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         true => None,
         false => Some(Doorman::start(desk, &sockets).map_err(line)?),
     };
-    let began = SystemClock::default();
+    let clock = SystemClock::default();
     let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
     if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
         plan.set_end(&file, end);
@@ -236,13 +236,12 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     };
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
-    say_loaded(&steps, began, journal);
+    say_loaded(&steps, clock, journal);
     let voice = voice(journal, errands().map_err(line)?);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
-    let clock = SystemClock::default();
     let start = |shard: usize| Start {
         order: Arc::clone(&order),
         global: Arc::clone(&global),

@@ -19,9 +19,12 @@ enum Outcome {
 
 use Outcome::{Bad, Fine, Skipped};
 
+/// A check: its name and how it is done.
+type Check = (&'static str, fn() -> Outcome);
+
 /// Runs all checks and prints how they went.
 pub fn main() -> ExitCode {
-    let checks: [(&str, fn() -> Outcome); 5] = [
+    let checks: [Check; 5] = [
         ("io_uring", io_uring),
         ("slow-clocksource", clock_source),
         ("THP", huge_pages),

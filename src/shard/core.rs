@@ -38,12 +38,13 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
+use crate::shard::batch::Abroad;
 use crate::shard::clients::Clients;
 use crate::shard::cut::{CutLead, CutPart};
 use crate::shard::errand::Work;
 use crate::shard::gather::Gather;
 use crate::shard::global::Global;
-use crate::shard::intake::Favoured;
+use crate::shard::intake::Intake;
 use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
@@ -120,22 +121,14 @@ pub struct Shard {
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
     pub(super) output_bytes: usize,
-    /// Arguments of requests that are with other shards.
-    pub(super) words_out: usize,
-    /// What a reply of another shard takes, in bytes, as far as can be told.
-    pub(super) reply_mean: usize,
-    /// Connections that wait until less is with other shards.
-    pub(super) crowded: VecDeque<ConnKey>,
+    /// What is with other shards.
+    pub(super) abroad: Abroad,
     /// Most that `output_bytes` was since memory was given back.
     pub(super) output_peak: usize,
     /// Of the global count, how often memory was given back here.
     pub(super) given_back: u64,
-    /// Bytes of input that is kept for all connections.
-    pub(super) input_bytes: usize,
-    /// Connections with too much of it, which are not received from.
-    pub(super) crammed: VecDeque<ConnKey>,
-    /// The one of them that is received from all the same.
-    pub(super) favoured: Option<Favoured>,
+    /// Input that is kept.
+    pub(super) intake: Intake,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
     /// Size of the log when its length was last complained of, in bytes.
@@ -192,9 +185,7 @@ impl Shard {
     ) -> Self {
         let shards = order.shards();
         let id = space.shard;
-        let config_version = global.config_version();
         let config = global.config();
-        let global_resets = global.resets();
         let mut meter = Meter::default();
         meter.set_bounds(Bounds::of(&config));
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
@@ -202,6 +193,8 @@ impl Shard {
             id,
             seen: (0..shards).map(|s| order.released(s)).collect(),
             order,
+            resets: global.resets(),
+            config_version: global.config_version(),
             global,
             space: Some(space),
             log,
@@ -233,22 +226,16 @@ impl Shard {
             leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
-            words_out: 0,
-            reply_mean: 64,
-            crowded: VecDeque::new(),
+            abroad: Abroad::default(),
             output_peak: 0,
             given_back: 0,
-            input_bytes: 0,
-            crammed: VecDeque::new(),
-            favoured: None,
+            intake: Intake::default(),
             next_round_us: 0,
             long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
             meter,
-            resets: global_resets,
             config,
-            config_version,
             adoptions: Vec::new(),
             resumed: Vec::new(),
             log_pressed: false,
@@ -315,7 +302,7 @@ impl Shard {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
             self.output_bytes -= conn.counted;
-            self.input_bytes -= conn.counted_input;
+            self.intake.bytes -= conn.counted_input;
             if conn.postponed {
                 self.clients.postponed.retain(|k| *k != key);
             }
@@ -348,7 +335,7 @@ impl Shard {
     pub(super) fn put_conn(&mut self, mut conn: Box<Conn>) {
         let index = conn.key.index as usize;
         self.clients.recent.input(conn.input.len());
-        self.input_bytes = self.input_bytes + conn.input.len() - conn.counted_input;
+        self.intake.bytes = self.intake.bytes + conn.input.len() - conn.counted_input;
         conn.counted_input = conn.input.len();
         if conn.stopped && !conn.crammed && !self.must_wait(&conn) {
             conn.stopped = false;

@@ -63,7 +63,7 @@ impl Shard {
         self.meter.settle(stats, self.config.latency_tracking);
         for late in self.meter.take_late() {
             if let Some(mut call) = self.late_call(late) {
-                call.peer.clone_from(&session.peer);
+                call.peer = session.peer().to_owned();
                 call.name.clone_from(&session.name);
                 self.record_slow(call);
             }
@@ -98,7 +98,7 @@ impl Shard {
     /// A call that another shard executed for a client of this one.
     pub(super) fn keep_slow(&mut self, conn: ConnKey, mut call: SlowCall) {
         if let Some(conn) = self.conn(conn) {
-            call.peer.clone_from(&conn.session.peer);
+            call.peer = conn.session.peer().to_owned();
             call.name.clone_from(&conn.session.name);
         }
         self.record_slow(call);

@@ -128,7 +128,7 @@ impl Meter {
             n => format!("... (one of {n} brief commands in a row)"),
         };
         args.push(others.into());
-        let fast = commands.map(|c| c.flags.has(Flags::FAST)).all(|fast| fast);
+        let fast = commands.clone().all(|c| c.flags.has(Flags::FAST));
         let args = (nanos >= self.bounds.slow_ns).then_some(args);
         self.late.push(Late { nanos, fast, args });
     }

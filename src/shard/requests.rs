@@ -18,7 +18,6 @@ use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
 use crate::shard::execute::{DataFn, Surroundings};
 use crate::shard::message::{Call, Item};
-use crate::shard::upkeep::is_local;
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
@@ -98,7 +97,7 @@ impl Shard {
     /// Whether so much is outstanding that the connection must wait before it asks for more.
     pub(super) fn is_full(&self, conn: &Conn, batch: &Option<Batch>) -> bool {
         let max = if self.output_bytes > OUTPUT_TOTAL { OUTPUT_MIN } else { OUTPUT_MAX };
-        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.reply_mean));
+        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.abroad.reply_mean));
         conn.output.len() + batch > max
     }
 
@@ -280,7 +279,7 @@ impl Shard {
         let flags = command.flags;
         conn.session.last = Some(command);
         if flags.has(Flags::PROTECTED)
-            && let Some(text) = self.protected(command, &conn.session.peer)
+            && let Some(text) = self.protected(command, conn.session.local)
         {
             return self.reject(conn, batch, command, args, text.as_bytes());
         }
@@ -357,20 +356,20 @@ impl Shard {
     }
 
     /// Why a command that a directive guards is refused to a client, if it is.
-    fn protected(&self, command: &Command, peer: &str) -> Option<String> {
+    fn protected(&self, command: &Command, local: bool) -> Option<String> {
         let container = command.name.split('|').next().unwrap_or_default();
         let directive = format!("enable-{container}-command");
         let allowed = match self.config.text(&directive) {
             Some(b"yes") => true,
-            Some(b"local") => is_local(peer),
+            Some(b"local") => local,
             _ => false,
         };
         let name = container.to_ascii_uppercase();
         (!allowed).then(|| {
             format!(
-                "ERR {name} command not allowed. If the {directive} option is set to \"local\", you \
-                 can run it from a local connection, otherwise you need to set this option in the \
-                 configuration file, and then restart the server."
+                "ERR {name} command not allowed. If the {directive} option is set to \"local\", \
+                 you can run it from a local connection, otherwise you need to set this option in \
+                 the configuration file, and then restart the server."
             )
         })
     }

@@ -195,7 +195,6 @@ impl Tick {
         let (id, authenticated) = self.shard.new_client();
         let mut session = Session::new(id, authenticated);
         session.place = Some(Box::new(self.place(conn)));
-        session.peer = self.ring.peer(conn);
         session.local = is_local(&self.ring.peer(conn));
         self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);

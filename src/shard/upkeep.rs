@@ -136,7 +136,7 @@ impl Shard {
             conn.stopped = true;
             conn.crammed = crams;
             if crams {
-                self.crammed.push_back(key);
+                self.intake.crammed.push_back(key);
             }
         }
         stop
@@ -309,7 +309,7 @@ impl Shard {
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
         let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));
-        let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
+        let crammed = if self.intake.crammed.is_empty() { u64::MAX } else { 1_000 };
         let pause = self.clients.pause.map_or(u64::MAX, |pause| pause.left_us(now));
         round.min(log).min(parked).min(pause).min(gathering).min(crammed).min(waits)
     }

@@ -1,5 +1,7 @@
 //! SLOWLOG and LATENCY against what a client did.
 
+use std::time::Instant;
+
 use crate::support::{Client, Options, Server, Value};
 
 fn items(value: &Value) -> &[Value] {
@@ -96,9 +98,9 @@ fn the_slow_log_is_bounded_and_cuts_what_is_long() {
     assert_eq!(client.words("SLOWLOG LEN"), Value::Int(0));
 }
 
-/// Two keys whose LCS takes a good many milliseconds.
+/// Two keys whose LCS takes some milliseconds.
 fn long_work(client: &mut Client) {
-    let value = |n: usize| (0..4000).map(|i| b'a' + (i * i / n % 23) as u8).collect::<Vec<u8>>();
+    let value = |n: usize| (0..11_000).map(|i| b'a' + (i * i / n % 23) as u8).collect::<Vec<u8>>();
     client.call(&[b"SET".as_slice(), b"{t}a", &value(3)]);
     client.call(&[b"SET".as_slice(), b"{t}b", &value(5)]);
 }
@@ -153,7 +155,76 @@ fn histograms_count_what_was_called() {
         assert!(stats.contains(&format!("cmdstat_{name}:calls={calls},")), "{stats}");
     }
     let longest = items(&items(lcs)[3])[0].int();
-    assert!(longest >= Some(1000), "an LCS of 4000 by 4000 took {longest:?} us");
+    assert!(longest >= Some(1000), "an LCS of 11,000 by 11,000 took {longest:?} us");
+}
+
+/// Calls that take a known time: how long each was asked to take, and what the client measured, in
+/// microseconds.
+fn measured_calls(client: &mut Client, calls: i64) -> Vec<(i64, i64)> {
+    (1..=calls)
+        .map(|n| {
+            let asked = n * 500;
+            let began = Instant::now();
+            client.words(&format!("DEBUG SLEEP {}", asked as f64 / 1e6));
+            (asked, began.elapsed().as_micros() as i64 + 1)
+        })
+        .collect()
+}
+
+/// The number behind `name` in a line of INFO.
+fn number(line: &str, name: &str) -> f64 {
+    let (_, rest) = line.split_once(&format!("{name}=")).unwrap_or_else(|| panic!("{line}"));
+    rest.split(',').next().unwrap().parse().unwrap()
+}
+
+/// The slow log, the command statistics, the percentiles and the histogram all say what a client
+/// measured: no call is told shorter than it was asked to be, none longer than the client waited.
+#[test]
+fn what_is_recorded_is_what_a_client_measured() {
+    let server = Server::start(Options::shards(2).with("enable-debug-command", "yes"));
+    let mut client = server.client();
+    client.words("CONFIG SET slowlog-log-slower-than 200 slowlog-max-len 1000");
+    client.words("CONFIG RESETSTAT");
+    client.words("SLOWLOG RESET");
+    let calls = measured_calls(&mut client, 30);
+    let n = calls.len() as i64;
+
+    let reply = client.words("SLOWLOG GET -1");
+    let slow: Vec<&[Value]> = items(&reply).iter().map(items).collect();
+    let slow = slow.iter().filter(|call| text(&items(&call[3])[0]) == "DEBUG");
+    let told: Vec<i64> = slow.map(|call| int(&call[2])).collect();
+    assert_eq!(told.len(), calls.len());
+    for ((asked, waited), told) in calls.iter().rev().zip(&told) {
+        assert!(asked <= told && told <= waited, "{told} us of {asked} to {waited}");
+    }
+
+    let stats = text(&client.words("INFO commandstats"));
+    let line = stats.lines().find(|l| l.starts_with("cmdstat_debug:")).unwrap();
+    assert_eq!(number(line, "calls") as i64, n);
+    let (asked, waited) = calls.iter().fold((0, 0), |sum, call| (sum.0 + call.0, sum.1 + call.1));
+    let total = number(line, "usec") as i64;
+    assert!(asked <= total + n && total <= waited, "{total} us of {asked} to {waited}");
+
+    // A bucket is a thirty-second of its value wide, and is rounded up to two digits.
+    let rounded = |us: i64| us as f64 * (1.0 + 1.0 / 32.0) * 1.01 + 1.0;
+    let mut waits: Vec<i64> = calls.iter().map(|call| call.1).collect();
+    waits.sort_unstable();
+    let stats = text(&client.words("INFO latencystats"));
+    let line = stats.lines().find(|l| l.starts_with("latency_percentiles_usec_debug:")).unwrap();
+    for (name, at) in [("p50", n / 2), ("p99", n)] {
+        let (told, at) = (number(line, name), at as usize - 1);
+        assert!(calls[at].0 as f64 <= told && told <= rounded(waits[at]), "{name}: {line}");
+    }
+
+    let reply = client.words("LATENCY HISTOGRAM debug");
+    let shown = items(&items(&reply)[1]);
+    assert_eq!(int(&shown[1]), n);
+    for step in items(&shown[3]).chunks(2) {
+        let (edge, count) = (int(&step[0]), int(&step[1]));
+        let at_least = waits.iter().filter(|waited| rounded(**waited) < edge as f64).count();
+        let at_most = calls.iter().filter(|call| call.0 <= edge + edge / 64).count();
+        assert!((at_least..=at_most).contains(&(count as usize)), "{count} up to {edge} us");
+    }
 }
 
 /// What steers a connection is counted like any command, and so is what is refused.

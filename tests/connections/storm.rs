@@ -1,11 +1,11 @@
-//! Random CONFIG SET, CLIENT KILL, PAUSE and UNPAUSE, and MONITOR, during load: nobody waits
+//! Random CONFIG SET, CLIENT KILL, PAUSE and UNPAUSE, MONITOR and DEBUG during load: nobody waits
 //! forever, no reply is lost, nothing is left behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Client, eventually, info};
-use crate::support::{Options, Server, encode, number};
+use crate::support::{Options, Server, Value, encode, number};
 
 /// A small random number from a running state.
 fn draw(state: &mut u64, below: u64) -> u64 {
@@ -62,42 +62,69 @@ fn is_stall(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
 }
 
+/// What an administrator sends; each must be answered without an error.
+const CALLS: &[&str] = &[
+    "CONFIG SET appendfsync everysec",
+    "CONFIG SET appendfsync always",
+    "CONFIG SET maxmemory 1gb timeout 0",
+    "CONFIG SET slowlog-log-slower-than 0 latency-monitor-threshold 1",
+    "CONFIG SET slowlog-log-slower-than 10000 latency-monitor-threshold 0 slowlog-max-len 16",
+    "CONFIG SET latency-tracking no",
+    "CONFIG SET latency-tracking yes hz 50",
+    "CONFIG SET maxclients 500 tcp-keepalive 10",
+    "CONFIG RESETSTAT",
+    "CLIENT PAUSE 20 WRITE",
+    "CLIENT PAUSE 3 ALL",
+    "CLIENT UNPAUSE",
+    "CLIENT LIST",
+    "DEBUG SLEEP 0.002",
+    "DEBUG DIGEST",
+    "DEBUG SET-ACTIVE-EXPIRE 0",
+    "DEBUG SET-ACTIVE-EXPIRE 1",
+    "DEBUG POPULATE 50 p 100",
+    "DEBUG HTSTATS 0",
+    "DEBUG PROTOCOL attrib",
+    "LATENCY HISTOGRAM",
+    "SLOWLOG GET -1",
+    "MEMORY STATS",
+];
+
 /// One random call of an administrator.
 fn call(state: &mut u64, admin: &mut Client, listeners: &mut Vec<Client>, server: &Server) {
-    match draw(state, 10) {
-        0 => admin.words("CONFIG SET appendfsync everysec"),
-        1 => admin.words("CONFIG SET appendfsync always"),
-        2 => admin.words("CONFIG SET maxmemory 1gb timeout 0"),
-        3 => admin.words(&format!("CLIENT KILL ID {}", 1 + draw(state, 400))),
-        4 => admin.words("CLIENT PAUSE 20 WRITE"),
-        5 => admin.words("CLIENT PAUSE 3 ALL"),
-        6 => admin.words("CLIENT UNPAUSE"),
-        7 => admin.words("CLIENT LIST"),
-        8 => {
+    match draw(state, 4) {
+        0 => {
+            admin.words(&format!("CLIENT KILL ID {}", 1 + draw(state, 400)));
+        }
+        1 if draw(state, 2) == 0 => {
             let mut listener = server.client();
             listener.words("MONITOR");
             listeners.push(listener);
             if listeners.len() > 4 {
-                let which = draw(state, 4) as usize;
-                listeners.remove(which);
+                listeners.remove(draw(state, 4) as usize);
             }
-            admin.words("PING")
         }
-        _ => {
+        1 => {
             if let Some(listener) = listeners.last_mut() {
                 // It may have been killed.
                 let _ = listener.send(&encode(&["RESET"]));
             }
-            admin.words("INFO clients")
         }
-    };
+        _ => {
+            let line = CALLS[draw(state, CALLS.len() as u64) as usize];
+            let reply = admin.words(line);
+            assert!(!matches!(reply, Value::Error(_)), "{line}: {reply:?}");
+        }
+    }
 }
 
 #[test]
 fn random_administration_during_load() {
-    let calls = number("RINGSTONE_STORM_CALLS", 300);
+    let calls = number("RINGSTONE_STORM_CALLS", 2000);
     let mut state = number("RINGSTONE_STORM_SEED", 1);
-    let server = Server::start(Options { fsync: "everysec", ..Options::shards(3) });
+    let options = Options { fsync: "everysec", ..Options::shards(3) };
+    let server = Server::start(options.with("enable-debug-command", "yes"));
+    let used = |client: &mut Client| info(client, "used_memory");
+    let empty = used(&mut server.client());
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let port = server.port();
     let workers: Vec<_> = (0..6)
@@ -126,6 +153,11 @@ fn random_administration_during_load() {
     eventually("everybody is gone", || info(&mut last, "connected_clients") == 1);
     assert_eq!(info(&mut last, "blocked_clients"), 0);
     eventually("nothing is kept", || info(&mut last, "mem_clients_normal") < 64 << 10);
+    last.words("CONFIG RESETSTAT");
+    last.words("SLOWLOG RESET");
+    last.words("LATENCY RESET");
+    last.words("FLUSHALL SYNC");
+    eventually("no memory is kept", || used(&mut last) < empty + (1 << 20));
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
     assert!(open < 64, "{open} descriptors");
     server.stop();

@@ -390,15 +390,6 @@ fn table(client: &mut Client) -> Vec<String> {
     rows.iter().map(|row| String::from_utf8(name(row).expect("a name")).unwrap()).collect()
 }
 
-/// Those subcommands of [`normalise::LATER`] that a server does not know.
-fn lacking(client: &mut Client) -> Vec<&'static str> {
-    let unknown = |name: &&&str| {
-        let reply = client.words(&name.replace('|', " "));
-        matches!(reply, Value::Error(text) if text.starts_with(b"ERR unknown "))
-    };
-    normalise::LATER.iter().filter(unknown).copied().collect()
-}
-
 fn differential(shards: usize) {
     let what = format!("differential stream, {shards} shards");
     // Where HyperLogLogs become dense late, and where they do soon.
@@ -417,7 +408,6 @@ fn differential(shards: usize) {
     known.retain(|name| !normalise::NEWER.contains(&name.as_str()));
     let mut generator =
         Gen::new(seed, |n| n == "nosuchcommand" || known.iter().any(|k| k == n), Profile::All);
-    generator.leave_out(lacking(&mut ours.client()));
     let mut pair = Pair::connect(peer.port(), ours.port()).expect("connect");
     let mut played = Vec::new();
     for step in steps(&mut generator, commands) {

@@ -109,10 +109,6 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("command", How::SomeCommands, "all but the names", "they come with later issues"),
 ];
 
-/// Subcommands that a server may not know yet. Where the server under test calls one unknown, the
-/// stream leaves it out; every other subcommand it must know.
-pub static LATER: &[&str] = &["config|rewrite"];
-
 /// Commands that 7.0 does not know: the stream does without them, and they have tests of their own.
 pub static NEWER: &[&str] = &["waitaof"];
 
@@ -220,8 +216,7 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
         How::Keyspace => same_type(peer, ours) && keyspace(peer, ours),
         How::CommandRows => command_rows(peer, ours),
         How::SomeCommands => {
-            let (theirs, mut mine) = (names(peer), names(ours));
-            mine.retain(|name| !NEWER.iter().any(|newer| newer.as_bytes() == name));
+            let (theirs, mine) = (names(peer), names(ours));
             let added = |name: &Vec<u8>| ADDED.iter().any(|(known, _)| known.as_bytes() == name);
             same_type(peer, ours) && mine.iter().all(|n| theirs.contains(n) || added(n))
         }
