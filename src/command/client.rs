@@ -66,7 +66,7 @@ static CLIENT: &[Command] = &[
     row("client|setinfo", 4, OPEN, "7.2.0", setinfo),
     row("client|setname", 3, OPEN, "2.6.9", setname),
     row("client|trackinginfo", 2, OPEN, "6.2.0", trackinginfo),
-    row("client|unblock", -3, ADMIN, "5.0.0", unblock),
+    row("client|unblock", -3, ADMIN | ASKS, "5.0.0", unblock),
     row("client|unpause", 2, ADMIN | ASKS, "6.2.0", unpause),
 ];
 
@@ -267,7 +267,6 @@ fn no_touch(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// No command blocks yet, so nobody is found who could be woken.
 fn unblock(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if args.len() > 4 {
         return Err(wrong_form(args));
@@ -275,8 +274,15 @@ fn unblock(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if args.len() == 4 && !args.is(3, "timeout") && !args.is(3, "error") {
         return Err(Fault::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     }
-    parse_i64(&args[2]).ok_or(NOT_AN_INTEGER)?;
-    ctx.out.int(0);
+    let id = parse_i64(&args[2]).ok_or(NOT_AN_INTEGER)?;
+    match u64::try_from(id) {
+        Ok(client) => {
+            let error = args.len() == 4 && args.is(3, "error");
+            ctx.server.ask(Ask::Unblock { client, error });
+        }
+        // Nobody has such a number.
+        Err(_) => ctx.out.int(0),
+    }
     Ok(())
 }
 

@@ -226,3 +226,61 @@ fn what_is_recorded_is_what_a_client_measured() {
         assert!((at_least..=at_most).contains(&(count as usize)), "{count} up to {edge} us");
     }
 }
+
+/// What steers a connection is counted like any command, and so is what is refused.
+#[test]
+fn steering_and_refused_commands_are_counted() {
+    let server = Server::start(Options::shards(3));
+    let mut client = server.client();
+    client.words("CONFIG RESETSTAT");
+    for line in [
+        "EXEC",
+        "DISCARD",
+        "MULTI",
+        "SET a 1",
+        "SET b 1",
+        "EXEC",
+        "MULTI",
+        "MULTI",
+        "WATCH a",
+        "DISCARD",
+        "MULTI",
+        "NOSUCH",
+        "GET",
+        "EXEC",
+        "DEBUG SLEEP 0",
+        "WATCH a",
+        "UNWATCH",
+        "CLIENT KILL",
+        "RESET",
+    ] {
+        client.words(line);
+    }
+    let stats = text(&client.words("INFO commandstats"));
+    for (name, calls, rejected, failed) in [
+        ("exec", 3, 0, 2),
+        ("discard", 2, 0, 1),
+        ("multi", 4, 0, 1),
+        ("watch", 2, 0, 1),
+        ("unwatch", 1, 0, 0),
+        ("reset", 1, 0, 0),
+        ("get", 0, 1, 0),
+        ("debug|sleep", 0, 0, 0),
+        ("debug", 0, 1, 0),
+        ("client|kill", 0, 1, 0),
+        ("set", 2, 0, 0),
+    ] {
+        let line = stats.lines().find(|l| l.starts_with(&format!("cmdstat_{name}:")));
+        let parts = [
+            format!(":calls={calls},"),
+            format!(",rejected_calls={rejected},"),
+            format!(",failed_calls={failed}"),
+        ];
+        match line {
+            Some(line) => assert!(parts.iter().all(|part| line.contains(part)), "{line}"),
+            None => assert_eq!((calls, rejected, failed), (0, 0, 0), "{name}: {stats}"),
+        }
+    }
+    let errors = text(&client.words("INFO errorstats"));
+    assert!(errors.contains("errorstat_EXECABORT:count=1"), "{errors}");
+}

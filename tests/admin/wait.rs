@@ -75,6 +75,48 @@ fn nobody_waits_longer_than_asked_for() {
     server.stop();
 }
 
+/// CLIENT UNBLOCK, from a client on any shard, alone and within a transaction.
+#[test]
+fn who_waits_can_be_woken() {
+    let server = Server::start(Options { fsync: "no", ..Options::shards(3) });
+    let mut waker = server.client();
+    let error = Value::Error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK".to_vec());
+    for round in 0..6 {
+        let mut waiting = server.client();
+        let id = waiting.words("CLIENT ID").int().expect("an id");
+        let (command, timeout) = match round % 2 {
+            0 => ("WAIT 1 0", Value::Int(0)),
+            _ => ("WAITAOF 1 1 0", pair(1)),
+        };
+        assert_eq!(waker.words(&format!("CLIENT UNBLOCK {id}")), Value::Int(0), "nobody waits");
+        waiting.words("SET k v");
+        waiting.send(format!("{command}\r\nECHO behind\r\n").as_bytes()).expect("send");
+        let listed = |waker: &mut crate::support::Client| {
+            let line = waker.words(&format!("CLIENT LIST ID {id}"));
+            String::from_utf8_lossy(line.text().expect("a line")).contains(" flags=b ")
+        };
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !listed(&mut waker) {
+            assert!(Instant::now() < limit, "{command} does not wait");
+        }
+        let (how, reply) = if round % 3 == 0 { ("ERROR", &error) } else { ("TIMEOUT", &timeout) };
+        if round < 3 {
+            assert_eq!(waker.words(&format!("CLIENT UNBLOCK {id} {how}")), Value::Int(1));
+        } else {
+            waker.words("MULTI");
+            waker.words(&format!("CLIENT UNBLOCK {id} {how}"));
+            assert_eq!(waker.words("EXEC"), Value::Array(vec![Value::Int(1)]));
+        }
+        let (_, got) = waiting.reply().expect("a reply");
+        // The disk may have answered by then, or not yet.
+        let early = how == "TIMEOUT" && command.starts_with("WAITAOF") && got == pair(0);
+        assert!(got == *reply || early, "{command} {how}: {got:?}");
+        assert_eq!(waiting.reply().expect("a reply").1.text(), Some(b"behind".as_slice()));
+        assert!(!listed(&mut waker));
+    }
+    assert_eq!(waker.words("CLIENT UNBLOCK -5"), Value::Int(0));
+}
+
 #[test]
 fn without_a_log_nothing_is_durable() {
     let server = Server::start(Options { appendonly: false, ..Options::shards(2) });
