@@ -8,13 +8,14 @@ use crate::base::number::parse_i64;
 use crate::base::{clock, crash, glob};
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
+use crate::command::digest::Digest;
 use crate::command::fault::{Fault, NO_SUCH_KEY, NOT_AN_INTEGER};
 use crate::command::object::encoding_of;
 use crate::command::session::SessionCtx;
-use crate::command::string::{text, text_len};
+use crate::command::string::text_len;
 use crate::command::table::{Command, Flags, ROW, Route, Run, SessionRun, wrong_subcommand};
 use crate::config::LogLevel;
-use crate::keyspace::{Entry, NewValue, ValueRef};
+use crate::keyspace::{Entry, NewValue, Object, ValueRef};
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[Command {
@@ -145,33 +146,6 @@ fn rounds(ctx: &mut Ctx<'_>, on: bool) -> Result<(), Fault> {
     done(ctx)
 }
 
-/// A digest: 20 bytes that data is mixed into.
-#[derive(Clone, Copy, Default)]
-struct Digest([u8; 20]);
-
-impl Digest {
-    /// Adds data whose order does not count.
-    fn xor(&mut self, data: &[u8]) {
-        self.0.iter_mut().zip(sha1(data)).for_each(|(to, byte)| *to ^= byte);
-    }
-
-    /// Adds data whose order counts.
-    fn mix(&mut self, data: &[u8]) {
-        self.xor(data);
-        self.0 = sha1(&self.0);
-    }
-
-    /// Adds a value and whether it has an expiry, not when.
-    fn value(&mut self, entry: &Entry) {
-        const STRING: u32 = 0;
-        self.mix(&STRING.to_be_bytes());
-        self.mix(text(entry.value(), &mut itoa::Buffer::new()));
-        if entry.expire_ms().is_some() {
-            self.xor(b"!!expire!!");
-        }
-    }
-}
-
 /// The digest of everything: equal data gives the same, whatever order it stands in.
 fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
     let now = ctx.now_ms();
@@ -209,15 +183,24 @@ fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Bytes that a string takes in an RDB file, uncompressed.
-fn serialized_len(value: ValueRef<'_>) -> usize {
-    match (value, text_len(value)) {
-        (ValueRef::Int(-128..=127), _) => 2,
-        (ValueRef::Int(-32_768..=32_767), _) => 3,
-        (ValueRef::Int(-2_147_483_648..=2_147_483_647), _) => 5,
-        (_, len @ 0..64) => len + 1,
-        (_, len @ 64..16_384) => len + 2,
-        (_, len) => len + 5,
+/// Bytes that a value takes in an RDB file, uncompressed.
+fn serialized_len(entry: &Entry) -> usize {
+    let string = |len: usize| match len {
+        0..64 => len + 1,
+        64..16_384 => len + 2,
+        _ => len + 5,
+    };
+    let text = |entry: &Entry| entry.text(&mut itoa::Buffer::new()).map_or(0, <[u8]>::len);
+    match entry.value() {
+        ValueRef::Int(-128..=127) => 2,
+        ValueRef::Int(-32_768..=32_767) => 3,
+        ValueRef::Int(-2_147_483_648..=2_147_483_647) => 5,
+        ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => string(text(entry)),
+        ValueRef::Packed(_, bytes) => string(bytes.len()),
+        ValueRef::Object(Object::Set(dict)) => dict.iter().map(|e| string(e.key().len())).sum(),
+        ValueRef::Object(Object::Hash(dict)) => {
+            dict.iter().map(|e| string(e.key().len()) + string(text(e))).sum()
+        }
     }
 }
 
@@ -228,7 +211,7 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let line = format!(
         "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{clock} lru_seconds_idle:0",
         encoding_of(entry),
-        serialized_len(entry.value())
+        serialized_len(entry)
     );
     ctx.out.simple(&line);
     Ok(())
@@ -237,10 +220,10 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 /// How a string and its key are kept; nothing is kept in reserve.
 fn sdslen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let entry = ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?;
-    if encoding_of(entry) == "int" {
+    if !matches!(encoding_of(entry), "raw" | "embstr") {
         return Err(Fault::new("ERR Not an sds encoded string."));
     }
-    let (key, value) = (entry.key().len(), text_len(entry.value()));
+    let (key, value) = (entry.key().len(), text_len(entry.value())?);
     let line = format!(
         "key_sds_len:{key}, key_sds_avail:0, key_zmalloc: {key}, val_sds_len:{value}, \
          val_sds_avail:0, val_zmalloc: {}",

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod context;
 pub mod counter;
 pub mod debug;
+mod digest;
 pub mod docs;
 pub mod expire;
 pub mod fault;

@@ -65,11 +65,7 @@ fn key(k: u16) -> Vec<u8> {
 }
 
 fn spelled(entry: &Entry) -> Vec<u8> {
-    match entry.value() {
-        ValueRef::Int(n) => n.to_string().into_bytes(),
-        ValueRef::Str(s) => s.to_vec(),
-        ValueRef::Shared(b) => b.to_vec(),
-    }
+    entry.text(&mut itoa::Buffer::new()).expect("a string").to_vec()
 }
 
 #[derive(Default)]

@@ -189,7 +189,9 @@ mod tests {
             let mut seen = BTreeSet::new();
             let mut cursor = 0;
             loop {
-                cursor = dict.scan(cursor, 10, &mut |entry| drop(seen.insert(entry.key().to_vec())));
+                cursor = dict.scan(cursor, 10, &mut |entry| {
+                    seen.insert(entry.key().to_vec());
+                });
                 if cursor == 0 {
                     break;
                 }

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::crc::shard_of;
-use crate::keyspace::ValueRef;
 use crate::persist::aof::format::{FrameHead, write_entry_mark, write_seen_mark};
 use crate::persist::rdb::tests::Build;
 use crate::persist::recovery;
@@ -86,11 +85,7 @@ fn contents(spaces: &[Option<Box<Keyspace>>]) -> Contents {
         for (db, data) in space.dbs.iter().enumerate() {
             for entry in data.iter() {
                 assert_eq!(shard_of(entry.key(), spaces.len()), space.shard);
-                let value = match entry.value() {
-                    ValueRef::Int(n) => n.to_string().into_bytes(),
-                    ValueRef::Str(s) => s.to_vec(),
-                    ValueRef::Shared(s) => s.to_vec(),
-                };
+                let value = entry.text(&mut itoa::Buffer::new()).expect("a string").to_vec();
                 let there = all.insert((db, entry.key().to_vec()), (value, entry.expire_ms()));
                 assert!(there.is_none());
             }

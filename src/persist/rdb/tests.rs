@@ -36,6 +36,7 @@ impl Sink for Collect {
     ) -> bool {
         let value = match value {
             NewValue::Int(n) => n.to_string().into_bytes(),
+            NewValue::Packed { .. } | NewValue::Object(_) => panic!("strings only"),
             NewValue::Str { bytes, raw } => {
                 assert!(!raw);
                 bytes.to_vec()

@@ -1,0 +1,78 @@
+//! Digests of data, as DEBUG DIGEST has them: equal data gives the same, whoever holds it and in
+//! whatever order a set or a hash stands.
+
+use crate::base::hash::sha1;
+use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
+use crate::value::intset::Ints;
+use crate::value::listpack::Pack;
+
+/// 20 bytes that data is mixed into.
+#[derive(Clone, Copy, Default)]
+pub struct Digest(pub [u8; 20]);
+
+/// The number by which Redis knows a type.
+fn number(kind: Type) -> u32 {
+    match kind {
+        Type::String => 0,
+        Type::List => 1,
+        Type::Set => 2,
+        Type::Zset => 3,
+        Type::Hash => 4,
+    }
+}
+
+impl Digest {
+    /// Adds data whose order does not count.
+    pub fn xor(&mut self, data: &[u8]) {
+        self.0.iter_mut().zip(sha1(data)).for_each(|(to, byte)| *to ^= byte);
+    }
+
+    /// Adds data whose order counts.
+    pub fn mix(&mut self, data: &[u8]) {
+        self.xor(data);
+        self.0 = sha1(&self.0);
+    }
+
+    /// Adds two things that belong together, whose place among others does not count.
+    fn pair(&mut self, first: &[u8], second: &[u8]) {
+        let mut pair = Digest::default();
+        pair.mix(first);
+        pair.mix(second);
+        self.xor(&pair.0);
+    }
+
+    /// Adds a value and whether it has an expiry, not when.
+    pub fn value(&mut self, entry: &Entry) {
+        self.mix(&number(entry.kind()).to_be_bytes());
+        match entry.value() {
+            ValueRef::Packed(form, bytes) => self.packed(form, bytes),
+            ValueRef::Object(Object::Set(dict)) => dict.iter().for_each(|e| self.xor(e.key())),
+            ValueRef::Object(Object::Hash(dict)) => dict.iter().for_each(|field| {
+                let mut digits = itoa::Buffer::new();
+                self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
+            }),
+            ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
+                self.mix(entry.text(&mut itoa::Buffer::new()).unwrap_or_default());
+            }
+        }
+        if entry.expire_ms().is_some() {
+            self.xor(b"!!expire!!");
+        }
+    }
+
+    fn packed(&mut self, form: Form, bytes: &[u8]) {
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let items = || Pack(bytes).iter().map(|(_, item)| item);
+        match form {
+            Form::IntSet => Ints(bytes).iter().for_each(|n| self.xor(one.format(n).as_bytes())),
+            Form::Set => items().for_each(|item| self.xor(item.text(&mut one))),
+            Form::List => items().for_each(|item| self.mix(item.text(&mut one))),
+            Form::Hash | Form::Zset => {
+                let mut items = items();
+                while let (Some(name), Some(value)) = (items.next(), items.next()) {
+                    self.pair(name.text(&mut one), value.text(&mut other));
+                }
+            }
+        }
+    }
+}
