@@ -74,6 +74,13 @@ pub enum Ask {
     },
     /// Take up what was postponed.
     Unpause,
+    /// Wake a client that waits in a command.
+    Unblock {
+        /// Which.
+        client: u64,
+        /// By an error, not as if its time were over.
+        error: bool,
+    },
     /// Tell this shard what is executed.
     Monitor {
         /// The shard of whoever listens.
@@ -125,7 +132,7 @@ impl Asked {
                 lines.sort_unstable_by_key(|(id, _)| *id);
                 out.verbatim("txt", &text(&lines, filter.ids.as_deref()));
             }
-            Ask::Kill { plain: false, .. } => out.int(count as i64),
+            Ask::Kill { plain: false, .. } | Ask::Unblock { .. } => out.int(count as i64),
             Ask::Kill { .. } if count == 0 => out.error(b"ERR No such client"),
             Ask::Kill { .. } | Ask::Pause { .. } | Ask::Unpause | Ask::Monitor { .. } => out.ok(),
         }

@@ -267,7 +267,6 @@ fn no_touch(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// No command blocks yet, so nobody is found who could be woken.
 fn unblock(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if args.len() > 4 {
         return Err(wrong_form(args));
@@ -275,8 +274,15 @@ fn unblock(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if args.len() == 4 && !args.is(3, "timeout") && !args.is(3, "error") {
         return Err(Fault::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     }
-    parse_i64(&args[2]).ok_or(NOT_AN_INTEGER)?;
-    ctx.out.int(0);
+    let id = parse_i64(&args[2]).ok_or(NOT_AN_INTEGER)?;
+    match u64::try_from(id) {
+        Ok(client) => {
+            let error = args.len() == 4 && args.is(3, "error");
+            ctx.server.ask(Ask::Unblock { client, error });
+        }
+        // Nobody has such a number.
+        Err(_) => ctx.out.int(0),
+    }
     Ok(())
 }
 

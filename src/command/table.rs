@@ -521,6 +521,12 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 /// Finds the command, or subcommand, that a request asks for and checks the number of its
 /// arguments; the error is what Redis answers, inside MULTI too.
 pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
+    let command = meant(args)?;
+    if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
+}
+
+/// The command or subcommand a request names, whatever the number of its arguments.
+pub fn meant(args: &Args<'_>) -> Result<&'static Command, Fault> {
     let name = args.get(0).unwrap_or_default();
     let Some(mut command) = find(name) else { return Err(unknown_command(args)) };
     if !command.subcommands.is_empty()
@@ -533,7 +539,7 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
             None => return Err(unknown_subcommand(command, word)),
         }
     }
-    if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
+    Ok(command)
 }
 
 /// `ERR wrong number of arguments for '…' command`

@@ -58,6 +58,9 @@ impl Shard {
             Ask::Kill { filter, .. } => return Answer::Count(self.kill(filter, asked_by)),
             Ask::Pause { until_us, all } => self.begin_pause(*until_us, *all),
             Ask::Unpause => self.unpause(),
+            Ask::Unblock { client, error } => {
+                return Answer::Count(self.unblock(*client, *error));
+            }
             Ask::Monitor { shard } => {
                 if !self.clients.listening.contains(shard) {
                     self.clients.listening.push(*shard);

@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::client::{Conn, ConnKey};
 use crate::command::ask::{Ask, Filter, Kind};
 use crate::command::session::Place;
+use crate::command::table::Flags;
 use crate::resp::Checkpoint;
 use crate::shard::core::Shard;
 use crate::shard::pause::Pause;
@@ -135,9 +136,11 @@ fn flags(conn: &Conn) -> String {
     let session = &conn.session;
     let raised = session.watch.as_ref().is_some_and(|watch| watch.is_raised());
     let unix = session.place.as_ref().is_some_and(|place| place.unix);
+    // Other reasons to be blocked are of our own making, and over before anybody could look.
+    let waits = conn.blocked && session.last.is_some_and(|last| last.flags.has(Flags::BLOCKING));
     let all = [
         (session.monitor, 'O'),
-        (conn.postponed, 'b'),
+        (conn.postponed || waits, 'b'),
         (session.multi.is_some(), 'x'),
         (raised, 'd'),
         (session.closing, 'c'),

@@ -11,7 +11,7 @@ use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
-use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
+use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, table};
 use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
@@ -265,7 +265,7 @@ impl Shard {
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
     fn request(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
-        let command = match table::resolve(args) {
+        let command = match table::meant(args) {
             Ok(command) => command,
             Err(_) if is_http(args) => {
                 self.forged(conn);
@@ -273,28 +273,31 @@ impl Shard {
             }
             Err(fault) => return self.refuse(conn, batch, args, &fault.0),
         };
+        if !command.arity_ok(args.len()) {
+            return self.reject(conn, batch, command, args, &table::wrong_arity(command.name).0);
+        }
         let flags = command.flags;
         conn.session.last = Some(command);
         if flags.has(Flags::PROTECTED)
             && let Some(text) = self.protected(command, conn.session.local)
         {
-            return self.refuse(conn, batch, args, text.as_bytes());
+            return self.reject(conn, batch, command, args, text.as_bytes());
         }
         if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
-            return self.refuse(conn, batch, args, NO_AUTH);
+            return self.reject(conn, batch, command, args, NO_AUTH);
         }
         let queueing = conn.session.multi.is_some() && !flags.has(Flags::NO_QUEUE);
         if self.global.memory_bounded()
             && (flags.has(Flags::DENYOOM) || queueing)
             && self.is_over_memory()
         {
-            return self.refuse(conn, batch, args, OUT_OF_MEMORY);
+            return self.reject(conn, batch, command, args, OUT_OF_MEMORY);
         }
         if self.global.any_log_failing()
             && (flags.has(Flags::WRITE) || command.name == "ping")
             && let Some(text) = self.global.misconf()
         {
-            return self.refuse(conn, batch, args, text.as_bytes());
+            return self.reject(conn, batch, command, args, text.as_bytes());
         }
         if self.clients.pause.is_some() && self.is_postponed(conn, batch, command) {
             return Taken::NotYet;
@@ -304,7 +307,7 @@ impl Shard {
         }
         if queueing {
             if flags.has(Flags::NO_MULTI) {
-                return self.refuse(conn, batch, args, NOT_IN_MULTI);
+                return self.reject(conn, batch, command, args, NOT_IN_MULTI);
             }
             self.queue(conn, command, args);
             self.tell(conn, batch, |out| out.simple("QUEUED"));
@@ -351,10 +354,7 @@ impl Shard {
                 }
                 Taken::Yes
             }
-            Run::Control(control) => match self.control(conn, batch, control, args) {
-                true => Taken::Yes,
-                false => Taken::NotYet,
-            },
+            Run::Control(control) => self.steer(conn, batch, command, control, args),
         }
     }
 
@@ -375,6 +375,21 @@ impl Shard {
                  the configuration file, and then restart the server."
             )
         })
+    }
+
+    /// Refuses a command that exists, and counts that.
+    fn reject(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        args: &Args<'_>,
+        text: &[u8],
+    ) -> Taken {
+        if let Some(stats) = self.stats().commands.get(introspect::number(command)) {
+            stats.rejected.add(1);
+        }
+        self.refuse(conn, batch, args, text)
     }
 
     /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends

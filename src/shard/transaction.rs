@@ -1,22 +1,34 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH and RESET: commands that steer their connection.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::base::clock::Stopwatch;
 use crate::base::crc::shard_of;
 use crate::client::Conn;
 use crate::command::session::{Multi, Replies, Watch};
 use crate::command::table::Control;
-use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run};
+use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::execute::{is_dirty, watch};
 use crate::shard::lease::Work;
 use crate::shard::message::{Call, Item, Watched};
-use crate::shard::requests::all_shards;
+use crate::shard::requests::{Taken, all_shards};
 
-const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
+const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// What became of a steering command.
+enum Steered {
+    /// It has been carried out and answered.
+    Done,
+    /// It is answered with this error.
+    Failed(Cow<'static, str>),
+    /// It has to wait.
+    NotYet,
+}
 
 impl Shard {
     /// Queues a command of an open transaction.
@@ -31,25 +43,50 @@ impl Shard {
         multi.queue.push((command, request));
     }
 
-    /// Carries out a steering command; false when it has to wait.
-    pub(super) fn control(
+    /// Carries out a steering command and counts it. The commands of a transaction that runs here
+    /// are within its time; of one that runs elsewhere it is the time to send it there.
+    pub(super) fn steer(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        control: Control,
+        args: &Args<'_>,
+    ) -> Taken {
+        let mut watch = Stopwatch::default();
+        watch.start();
+        let failed = match self.control(conn, batch, control, args) {
+            Steered::NotYet => return Taken::NotYet,
+            Steered::Done => false,
+            Steered::Failed(text) => {
+                self.stats().error(text.as_bytes());
+                self.tell(conn, batch, |out| out.error(text.as_bytes()));
+                true
+            }
+        };
+        let (number, track) = (introspect::number(command), self.config.latency_tracking);
+        self.stats().executed(number, watch.lap(), failed, track);
+        Taken::Yes
+    }
+
+    fn control(
         &mut self,
         conn: &mut Conn,
         batch: &mut Option<Batch>,
         control: Control,
         args: &Args<'_>,
-    ) -> bool {
+    ) -> Steered {
         let in_multi = conn.session.multi.is_some();
         match control {
             Control::Multi if in_multi => {
-                self.tell(conn, batch, |out| out.error(b"ERR MULTI calls can not be nested"));
+                return Steered::Failed("ERR MULTI calls can not be nested".into());
             }
             Control::Multi => {
                 conn.session.multi = Some(Box::new(Multi::default()));
                 self.tell(conn, batch, Reply::ok);
             }
             Control::Discard if !in_multi => {
-                self.tell(conn, batch, |out| out.error(b"ERR DISCARD without MULTI"));
+                return Steered::Failed("ERR DISCARD without MULTI".into());
             }
             Control::Discard => {
                 conn.session.multi = None;
@@ -61,23 +98,20 @@ impl Shard {
                 self.tell(conn, batch, Reply::ok);
             }
             Control::Watch if in_multi => {
-                let text = b"ERR WATCH inside MULTI is not allowed";
-                self.tell(conn, batch, |out| out.error(text));
+                return Steered::Failed("ERR WATCH inside MULTI is not allowed".into());
             }
             Control::Watch => self.watch(conn, batch, args),
             Control::Reset => {
                 if self.is_out(conn, batch) {
-                    return false;
+                    return Steered::NotYet;
                 }
                 self.reset(conn);
                 self.tell(conn, batch, |out| out.simple("RESET"));
             }
-            Control::Exec if !in_multi => {
-                self.tell(conn, batch, |out| out.error(b"ERR EXEC without MULTI"));
-            }
+            Control::Exec if !in_multi => return Steered::Failed("ERR EXEC without MULTI".into()),
             Control::Exec => return self.exec(conn, batch),
         }
-        true
+        Steered::Done
     }
 
     fn reset(&mut self, conn: &mut Conn) {
@@ -134,32 +168,30 @@ impl Shard {
 
     /// EXEC: runs where all its keys live, or takes the keyspaces on lease; false when it has to
     /// wait for what the connection has under way.
-    fn exec(&mut self, conn: &mut Conn, batch: &mut Option<Batch>) -> bool {
-        let Some(multi) = &conn.session.multi else { return true };
+    fn exec(&mut self, conn: &mut Conn, batch: &mut Option<Batch>) -> Steered {
+        let Some(multi) = &conn.session.multi else { return Steered::Done };
         if multi.failed {
             self.end_transaction(conn);
-            self.tell(conn, batch, |out| out.error(ABORTED));
-            return true;
+            return Steered::Failed(ABORTED.into());
         }
         if let Some(reason) = self.exec_refusal(multi) {
             self.end_transaction(conn);
             let text = format!("EXECABORT Transaction discarded because of: {reason}");
-            self.tell(conn, batch, |out| out.error(text.as_bytes()));
-            return true;
+            return Steered::Failed(text.into());
         }
         let writes = multi.queue.iter().any(|(command, _)| command.flags.has(Flags::WRITE));
         let plan = self.plan_exec(multi, conn.session.watch.as_deref());
         if writes && self.waits_for_log(conn, batch) {
-            return false;
+            return Steered::NotYet;
         }
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
         let direct = here && !plan.cut && !plan.asks && !self.is_out(conn, batch);
         if !direct && (!elsewhere && self.is_out(conn, batch) || self.is_crowded(conn, batch)) {
-            return false;
+            return Steered::NotYet;
         }
         if plan.cut && !self.begin_cut(conn) {
-            return false;
+            return Steered::NotYet;
         }
         let (calls, watched) = self.end_transaction(conn);
         if direct {
@@ -178,7 +210,7 @@ impl Shard {
             let work = Work { calls, exec: true, watch: watched, cut: plan.cut };
             self.start_lease(conn, plan.targets, work);
         }
-        true
+        Steered::Done
     }
 
     fn exec_refusal(&self, multi: &Multi) -> Option<String> {

@@ -58,18 +58,54 @@ impl Shard {
                 conn.output.change_remote(*id, |remote| (remote.missing > 0).then_some(resp3))?
             });
             let Some(resp3) = waits else { continue };
-            if !over {
+            if over {
+                self.end_wait(&blocked, resp3, durable);
+            } else {
                 self.blocked.push(blocked);
-                continue;
             }
-            let others = usize::from(wait.replicas);
-            self.arrived(self.reply_to(*conn, *id), |remote| {
-                let durable = if wait.durable { remote.missing <= others } else { durable };
-                remote.missing = 0;
-                remote.commands = vec![Merged::Ready(answer(resp3, wait, durable))];
-                true
-            });
         }
+    }
+
+    /// Tells a client how far things have come.
+    fn end_wait(&mut self, blocked: &Blocked, resp3: bool, durable: bool) {
+        let Blocked { conn, id, wait } = blocked;
+        let others = usize::from(wait.replicas);
+        self.arrived(self.reply_to(*conn, *id), |remote| {
+            let durable = if wait.durable { remote.missing <= others } else { durable };
+            remote.missing = 0;
+            remote.commands = vec![Merged::Ready(answer(resp3, wait, durable))];
+            true
+        });
+    }
+
+    /// CLIENT UNBLOCK: ends a client's wait, as if its time were over or by an error. Gives the
+    /// number of clients woken.
+    pub(super) fn unblock(&mut self, client: u64, error: bool) -> u64 {
+        let durable = self.all_durable();
+        for at in 0..self.blocked.len() {
+            let (conn, id) = (self.blocked[at].conn, self.blocked[at].id);
+            let waits = self.conn_mut(conn).filter(|conn| conn.session.id == client);
+            let Some(resp3) = waits.and_then(|conn| {
+                let resp3 = conn.session.resp3;
+                conn.output.change_remote(id, |remote| (remote.missing > 0).then_some(resp3))?
+            }) else {
+                continue;
+            };
+            let blocked = self.blocked.remove(at);
+            if error {
+                self.arrived(self.reply_to(conn, id), |remote| {
+                    let mut reply = Reply::new(resp3);
+                    reply.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                    remote.missing = 0;
+                    remote.commands = vec![Merged::Ready(reply)];
+                    true
+                });
+            } else {
+                self.end_wait(&blocked, resp3, durable);
+            }
+            return 1;
+        }
+        0
     }
 
     /// When the first of those clients has waited long enough, in monotonic microseconds.
