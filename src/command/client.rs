@@ -66,7 +66,7 @@ static CLIENT: &[Command] = &[
     row("client|setinfo", 4, OPEN, "7.2.0", setinfo),
     row("client|setname", 3, OPEN, "2.6.9", setname),
     row("client|trackinginfo", 2, OPEN, "6.2.0", trackinginfo),
-    row("client|unblock", -3, ADMIN, "5.0.0", unblock),
+    row("client|unblock", -3, ADMIN | ASKS, "5.0.0", unblock),
     row("client|unpause", 2, ADMIN | ASKS, "6.2.0", unpause),
 ];
 
