@@ -10,8 +10,10 @@ use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NO_SUCH_KEY, NOT_AN_INTEGER};
 use crate::command::object::encoding_of;
+use crate::command::session::SessionCtx;
 use crate::command::string::{text, text_len};
-use crate::command::table::{Command, Flags, ROW, Route, Run, wrong_subcommand};
+use crate::command::table::{Command, Flags, ROW, Route, Run, SessionRun, wrong_subcommand};
+use crate::config::LogLevel;
 use crate::keyspace::{Entry, NewValue, ValueRef};
 
 /// The commands of this file.
@@ -21,6 +23,7 @@ pub static ROWS: &[Command] = &[Command {
     flags: Flags(Flags::ADMIN | Flags::NOSCRIPT | Flags::LOADING | Flags::STALE | Flags::PROTECTED),
     route: Route::Whole,
     run: Run::Data(debug),
+    aside: on_server,
     group: "server",
     ..ROW
 }];
@@ -34,25 +37,88 @@ const ANY: usize = usize::MAX;
 
 static SUBCOMMANDS: &[Sub] = &[
     Sub("assert", 2..=ANY, |_, _| panic!("DEBUG ASSERT was called")),
+    Sub("client-eviction", 2..=2, |_, _| Err(NO_CLIENT_EVICTION)),
+    Sub("clusterlink", 5..=5, clusterlink),
     Sub("digest", 2..=2, digest),
     Sub("digest-value", 2..=ANY, digest_value),
+    Sub("drop-cluster-packet-filter", 3..=3, packet_filter),
     Sub("error", 3..=3, |_, args| Err(Fault(args[2].to_vec().into()))),
     Sub("help", 2..=2, help),
     Sub("htstats", 3..=3, htstats),
+    Sub("htstats-key", 3..=3, htstats_key),
+    Sub("leak", 3..=3, leak),
     Sub("object", 3..=4, object),
+    Sub("oom", 2..=ANY, |_, _| crash::out_of_memory()),
     Sub("panic", 2..=ANY, |_, _| panic!("DEBUG PANIC was called")),
     Sub("pause-cron", 3..=3, |ctx, args| rounds(ctx, !truth(&args[2]))),
     Sub("populate", 3..=5, populate),
     Sub("protocol", 3..=3, protocol),
     Sub("quicklist-packed-threshold", 3..=3, packed_threshold),
+    // There are no replicas that would be told anything.
+    Sub("replicate", 3..=ANY, |ctx, _| done(ctx)),
     Sub("replybuffer", 4..=4, replybuffer),
+    Sub("sdslen", 3..=3, sdslen),
     Sub("segfault", 2..=ANY, |_, _| crash::segfault()),
     Sub("set-active-expire", 3..=3, |ctx, args| rounds(ctx, truth(&args[2]))),
     // There are no scripts that anything could be denied to.
     Sub("set-disable-deny-scripts", 3..=3, |ctx, _| done(ctx)),
     Sub("sleep", 3..=3, sleep),
     Sub("stringmatch-test", 2..=2, stringmatch),
+    Sub("structsize", 2..=2, structsize),
 ];
+
+/// Subcommands that concern the server and no data.
+static ON_SERVER: &[(&str, std::ops::RangeInclusive<usize>, SessionRun)] = &[
+    ("aof-flush-sleep", 3..=3, flush_sleep),
+    ("change-repl-id", 2..=2, change_repl_id),
+    ("config-rewrite-force-all", 2..=2, rewrite_all),
+    ("crash-and-recover", 2..=ANY, |ctx, args| restart(ctx, args, false)),
+    ("log", 3..=3, log),
+    ("restart", 2..=ANY, |ctx, args| restart(ctx, args, true)),
+];
+
+fn on_server(args: &Args<'_>) -> Option<SessionRun> {
+    let meant = |name: &str| args.is(1, name);
+    ON_SERVER.iter().find(|sub| meant(sub.0) && sub.1.contains(&args.len())).map(|sub| sub.2)
+}
+
+/// The closed connection is the answer.
+fn restart(ctx: &mut SessionCtx<'_>, args: &Args<'_>, gracefully: bool) -> Result<(), Fault> {
+    let wait = args.get(2).map_or(Ok(0), |ms| parse_i64(ms).ok_or(NOT_AN_INTEGER))?;
+    ctx.server.start_again(wait.max(0).cast_unsigned(), gracefully).map_err(Fault::text)
+}
+
+/// Every shard waits that long before it writes to its log, and everybody waits with it.
+fn flush_sleep(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    const MOST: u64 = 60_000_000;
+    let digits = args[2].split(|b| !b.is_ascii_digit()).next().unwrap_or_default();
+    let micros = parse_i64(digits).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    ctx.server.sleep_before_log(micros.min(MOST));
+    ctx.out.ok();
+    Ok(())
+}
+
+fn change_repl_id(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    let text = "Changing replication IDs after receiving DEBUG change-repl-id";
+    ctx.server.say(LogLevel::Notice, text);
+    ctx.server.registry().change_replication_id();
+    ctx.out.ok();
+    Ok(())
+}
+
+fn rewrite_all(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    ctx.server.config_rewrite(true).map_err(Fault::text)?;
+    ctx.out.ok();
+    Ok(())
+}
+
+/// Says a client's words in the log, as one line.
+fn log(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let words = String::from_utf8_lossy(&args[2]).replace(char::is_control, " ");
+    ctx.server.say(LogLevel::Warning, &format!("DEBUG LOG: {words}"));
+    ctx.out.ok();
+    Ok(())
+}
 
 fn debug(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let meant = |sub: &&Sub| args.is(1, sub.0) && sub.1.contains(&args.len());
@@ -168,6 +234,58 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// How a string and its key are kept; nothing is kept in reserve.
+fn sdslen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let entry = ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?;
+    if encoding_of(entry) == "int" {
+        return Err(Fault::new("ERR Not an sds encoded string."));
+    }
+    let (key, value) = (entry.key().len(), text_len(entry.value()));
+    let line = format!(
+        "key_sds_len:{key}, key_sds_avail:0, key_zmalloc: {key}, val_sds_len:{value}, \
+         val_sds_avail:0, val_zmalloc: {}",
+        entry.memory().saturating_sub(key)
+    );
+    ctx.out.simple(&line);
+    Ok(())
+}
+
+/// Sizes of our structures, in bytes.
+fn structsize(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    let entry = size_of::<Entry>();
+    ctx.out.bulk(format!("bits:{} entry:{entry} ", usize::BITS).as_bytes());
+    Ok(())
+}
+
+fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?;
+    Err(Fault::new(
+        "ERR The value stored at the specified key is not represented using an hash table",
+    ))
+}
+
+/// Memory that is lost, for those who look for such.
+fn leak(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    std::hint::black_box(args[2].to_vec().leak());
+    done(ctx)
+}
+
+/// There are no packets to drop.
+fn packet_filter(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    parse_i64(&args[2]).ok_or(NOT_AN_INTEGER)?;
+    done(ctx)
+}
+
+fn clusterlink(_ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    match args.is(2, "kill") {
+        true => Err(Fault::new("ERR Debug option only available for cluster mode enabled setup!")),
+        false => Err(wrong_subcommand("debug", &args[1])),
+    }
+}
+
+/// No client is sent away for the memory of all, whatever `maxmemory-clients` says.
+const NO_CLIENT_EVICTION: Fault = Fault::new("ERR maxmemory-clients is disabled.");
+
 /// Reads a number that must not be negative.
 fn natural(argument: &[u8]) -> Result<u64, Fault> {
     let number = parse_i64(argument).and_then(|n| u64::try_from(n).ok());
@@ -240,6 +358,9 @@ fn packed_threshold(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 /// Accepted in the form it has, and without effect: no reply buffer is resized by a timer.
 fn replybuffer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    if args.is(2, "PEAK-RESET-TIME") && !args.is(3, "NEVER") && !args.is(3, "RESET") {
+        parse_i64(&args[3]).ok_or(NOT_AN_INTEGER)?;
+    }
     if args.is(2, "RESIZING") || args.is(2, "PEAK-RESET-TIME") {
         return done(ctx);
     }
@@ -316,8 +437,18 @@ fn protocol(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Server will sleep before flushing the AOF, this is used for testing.",
     "ASSERT",
     "    Crash by assertion failed.",
+    "CHANGE-REPL-ID",
+    "    Change the replication IDs of the instance.",
+    "    Dangerous: should be used only for testing the replication subsystem.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Like CONFIG REWRITE but writes all configuration options, including",
+    "    keywords not listed in original configuration file or default values.",
+    "CRASH-AND-RECOVER [<milliseconds>]",
+    "    Hard crash and restart after a <milliseconds> delay (default 0).",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -325,10 +456,22 @@ const HELP: &[&str] = &[
     "ERROR <string>",
     "    Return a Redis protocol error with <string> as message. Useful for clients",
     "    unit tests to simulate Redis errors.",
+    "LEAK <string>",
+    "    Create a memory leak of the input string.",
+    "LOG <message>",
+    "    Write <message> to the server log.",
     "HTSTATS <dbid>",
     "    Return hash table statistics of the specified Redis database.",
+    "HTSTATS-KEY <key>",
+    "    Like HTSTATS but for the hash table stored at <key>'s value.",
+    "REPLICATE <string>",
+    "    Replicates the provided string to replicas, allowing data divergence.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "DROP-CLUSTER-PACKET-FILTER <packet-type>",
+    "    Drop all packets that match the filtered type. Set to -1 allow all packets.",
+    "OOM",
+    "    Crash the server simulating an out-of-memory error.",
     "PANIC",
     "    Crash the server simulating a panic.",
     "POPULATE <count> [<prefix>] [<size>]",
@@ -338,6 +481,10 @@ const HELP: &[&str] = &[
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "RESTART [<milliseconds>]",
+    "    Graceful restart: save config, db, restart after a <milliseconds> delay (default 0).",
+    "SDSLEN <key>",
+    "    Show low level SDS string info representing `key` and value.",
     "SEGFAULT",
     "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
@@ -348,8 +495,20 @@ const HELP: &[&str] = &[
     "    Stop the server for <seconds>. Decimals allowed.",
     "STRINGMATCH-TEST",
     "    Run a fuzz tester against the stringmatchlen() function.",
+    "STRUCTSIZE",
+    "    Return the size of different Redis core C structures.",
+    "CLIENT-EVICTION",
+    "    Show low level client eviction pools info (maxmemory-clients).",
     "PAUSE-CRON <0|1>",
     "    Stop periodic cron job processing.",
+    "REPLYBUFFER PEAK-RESET-TIME <NEVER||RESET|time>",
+    "    Sets the time (in milliseconds) to wait between client reply buffer peak resets.",
+    "    In case NEVER is provided the last observed peak will never be reset",
+    "    In case RESET is provided the peak reset time will be restored to the default value",
+    "REPLYBUFFER RESIZING <0|1>",
+    "    Enable or disable the reply buffer resize cron job",
+    "CLUSTERLINK KILL <to|from|all> <node-id>",
+    "    Kills the link based on the direction to/from (both) with the provided node.",
     "HELP",
     "    Prints this help.",
 ];
@@ -362,7 +521,9 @@ fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::command::harness::World;
+    use crate::command::session::fake::Fake;
 
     #[test]
     fn digests_are_those_of_redis() {
@@ -413,5 +574,52 @@ mod tests {
         assert!(!w.spaces[0].as_ref().unwrap().expires_actively);
         w.run("DEBUG SET-ACTIVE-EXPIRE 1");
         assert!(w.spaces[0].as_ref().unwrap().expires_actively);
+    }
+
+    #[test]
+    fn what_a_string_takes() {
+        let mut w = World::sharded(2);
+        w.run("SET k abc");
+        let said = w.run("DEBUG SDSLEN k");
+        let lengths = "+key_sds_len:1, key_sds_avail:0, key_zmalloc: 1, val_sds_len:3, \
+                       val_sds_avail:0, val_zmalloc: ";
+        assert!(said.starts_with(lengths), "{said}");
+        w.run("SET n 5");
+        w.effects();
+        w.check(&[
+            ("DEBUG SDSLEN n", "-ERR Not an sds encoded string.", ""),
+            ("DEBUG SDSLEN none", "-ERR no such key", ""),
+            ("DEBUG HTSTATS-KEY none", "-ERR no such key", ""),
+            (
+                "DEBUG HTSTATS-KEY k",
+                "-ERR The value stored at the specified key is not represented using an hash table",
+                "",
+            ),
+            ("DEBUG LEAK xxx", "+OK", ""),
+        ]);
+        assert!(w.run("DEBUG STRUCTSIZE").starts_with("$16 bits:64 entry:"));
+    }
+
+    #[test]
+    fn what_concerns_the_server() {
+        let mut fake = Fake::default();
+        let before = fake.registry.replication_id();
+        assert_eq!(fake.run("DEBUG CHANGE-REPL-ID"), "+OK\r\n");
+        assert_ne!(fake.registry.replication_id(), before);
+        assert_eq!(fake.run("DEBUG log a\nb"), "+OK\r\n");
+        let said = (LogLevel::Warning, "DEBUG LOG: a b".to_owned());
+        assert_eq!(fake.said.borrow().last(), Some(&said));
+        assert_eq!(fake.run("DEBUG CONFIG-REWRITE-FORCE-ALL"), "+OK\r\n");
+        assert_eq!(fake.calls, ["rewrite all"]);
+        fake.calls.clear();
+        assert_eq!(fake.run("DEBUG RESTART"), "");
+        assert_eq!(fake.run("DEBUG crash-and-recover 20"), "");
+        let refused = "-ERR value is not an integer or out of range\r\n";
+        assert_eq!(fake.run("DEBUG RESTART x"), refused);
+        for (asked, taken) in [("5", 5), ("x", 0), ("-3", 0), ("99999999999", 60_000_000)] {
+            assert_eq!(fake.run(&format!("DEBUG AOF-FLUSH-SLEEP {asked}")), "+OK\r\n");
+            assert_eq!(fake.calls.pop(), Some(format!("sleep {taken}")));
+        }
+        assert_eq!(fake.calls, ["again 0 true", "again 20 false"]);
     }
 }

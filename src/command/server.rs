@@ -107,7 +107,7 @@ fn config_set(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn config_rewrite(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
-    ctx.server.config_rewrite().map_err(Fault::text)?;
+    ctx.server.config_rewrite(false).map_err(Fault::text)?;
     ctx.out.ok();
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
 use crate::command::table::Command;
-use crate::config::Config;
+use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::Registry;
 use crate::resp::Reply;
@@ -179,9 +179,11 @@ pub trait Server {
     /// CONFIG SET: all pairs or none; the error is the reply's text. `local`: the client is on this
     /// machine.
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String>;
-    /// CONFIG REWRITE. A shard only begins it: its outcome is the reply then, in place of what is
-    /// written behind an `Ok`.
-    fn config_rewrite(&mut self) -> Result<(), String>;
+    /// CONFIG REWRITE; `all`: of every directive. A shard only begins it: its outcome is the reply
+    /// then, in place of what is written behind an `Ok`.
+    fn config_rewrite(&mut self, all: bool) -> Result<(), String>;
+    /// Says a line in the server's log.
+    fn say(&self, level: LogLevel, text: &str);
     /// Makes the figures of this shard known to everybody.
     fn publish(&self);
     /// Gives memory that is free back to the system, everywhere.
@@ -199,6 +201,11 @@ pub trait Server {
     fn ask(&mut self, ask: Ask);
     /// MONITOR: the client listens from here on.
     fn monitor(&mut self);
+    /// Starts the program again after this many milliseconds: after a stop in good order, or at
+    /// once as by a crash.
+    fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String>;
+    /// Sets how long to wait before anything is written to a log, in microseconds.
+    fn sleep_before_log(&mut self, micros: u64);
     /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
     fn shutdown(
         &mut self,
@@ -238,6 +245,8 @@ pub(crate) mod fake {
         /// What was asked of all shards, in order.
         pub(crate) asked: Vec<Ask>,
         pub(crate) registry: Registry,
+        /// What was said in the log.
+        pub(crate) said: std::cell::RefCell<Vec<(LogLevel, String)>>,
     }
 
     impl Default for Fake {
@@ -249,6 +258,7 @@ pub(crate) mod fake {
                 refusal: None,
                 config: crate::config::Config::new(std::path::Path::new("/data")),
                 asked: Vec::new(),
+                said: std::cell::RefCell::default(),
                 registry: Registry::new(
                     crate::observe::registry::Facts::default(),
                     2,
@@ -266,7 +276,7 @@ pub(crate) mod fake {
             let args = crate::command::Args::new(&words);
             let mut out = Reply::new(self.session.resp3);
             let mut session = std::mem::replace(&mut self.session, Session::new(0, false));
-            let result = table::resolve(&args).and_then(|command| match command.run {
+            let result = table::resolve(&args).and_then(|command| match command.run_of(&args) {
                 Run::Session(run) => {
                     let now = Now { unix_us: 1_700_000_000_123_456, mono_us: 1 };
                     let session = &mut session;
@@ -309,9 +319,13 @@ pub(crate) mod fake {
             &self.registry
         }
 
-        fn config_rewrite(&mut self) -> Result<(), String> {
-            self.calls.push("rewrite".into());
+        fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
+            self.calls.push(if all { "rewrite all" } else { "rewrite" }.into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn say(&self, level: LogLevel, text: &str) {
+            self.said.borrow_mut().push((level, text.to_owned()));
         }
 
         fn publish(&self) {}
@@ -340,6 +354,15 @@ pub(crate) mod fake {
 
         fn monitor(&mut self) {
             self.calls.push("monitor".into());
+        }
+
+        fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+            self.calls.push(format!("again {wait_ms} {gracefully}"));
+            self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn sleep_before_log(&mut self, micros: u64) {
+            self.calls.push(format!("sleep {micros}"));
         }
 
         fn shutdown(

@@ -169,13 +169,16 @@ pub enum Control {
     Reset,
 }
 
+/// Code that acts on the client or the server.
+pub type SessionRun = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
+
 /// The code of a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// Acts on keys.
     Data(fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>),
     /// Acts on the client or the server.
-    Session(fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>),
+    Session(SessionRun),
     /// Steers the connection.
     Control(Control),
 }
@@ -325,6 +328,8 @@ pub struct Command {
     pub route: Route,
     /// Its code; a container's own code is never run.
     pub run: Run,
+    /// Forms of it that have other code, which acts on the server.
+    pub aside: fn(&Args<'_>) -> Option<SessionRun>,
     /// Group of the documentation.
     pub group: &'static str,
     /// First version of Redis that had it.
@@ -347,6 +352,7 @@ pub const ROW: Command = Command {
     keys: Keys::None,
     route: Route::Here,
     run: Run::Data(container),
+    aside: |_| None,
     group: "generic",
     since: "1.0.0",
     acl: Acl::NONE,
@@ -385,6 +391,12 @@ impl Command {
             }
         };
         (first..=last).step_by(step.max(1) as usize).map(|i| i as usize)
+    }
+
+    /// The code for a request with these arguments: some forms of a command that acts on data act
+    /// on the server alone.
+    pub fn run_of(&self, args: &Args<'_>) -> Run {
+        (self.aside)(args).map_or(self.run, Run::Session)
     }
 
     /// Who executes it when it comes with `count` arguments. A command to be split whose last key

@@ -135,13 +135,18 @@ fn whatever_is_set_survives_a_rewrite() {
                 false => ALL_ALLOWED,
             };
             for old in [&text[..], old] {
-                let new = rewrite::rewrite(&config, old);
+                let new = rewrite::rewrite(&config, old, false);
                 let mut again = read(&new);
                 again.file.clone_from(&config.file);
                 assert_eq!(again, config, "{} {value:?}", row.name);
                 // The lines of the three classes take each other's places, as with Redis.
                 if row.kind != Kind::OutputLimits {
-                    assert_eq!(rewrite::rewrite(&again, &new), new, "{} {value:?}", row.name);
+                    assert_eq!(
+                        rewrite::rewrite(&again, &new, false),
+                        new,
+                        "{} {value:?}",
+                        row.name
+                    );
                 }
             }
         }
@@ -169,5 +174,19 @@ fn what_cannot_be_set_says_so() {
                 (_, set) => panic!("{} {value:?}: {set:?}", row.name),
             }
         }
+    }
+}
+
+#[test]
+fn a_file_of_all_directives_says_the_same() {
+    let config = read(b"maxmemory 100mb\nmaxclients 77\n");
+    let text = rewrite::rewrite(&config, b"maxclients 77\n", true);
+    let lines = String::from_utf8_lossy(&text);
+    for line in ["maxclients 77", "timeout 0", "appendfsync everysec", "hz 10", "port 6379"] {
+        assert_eq!(lines.lines().filter(|l| *l == line).count(), 1, "{line} in {lines}");
+    }
+    let again = read(&text);
+    for ((row, before), (_, after)) in config.rows().zip(again.rows()) {
+        assert_eq!(before, after, "{}", row.name);
     }
 }

@@ -379,7 +379,7 @@ fn replication(v: &View<'_>, out: &mut String) {
         "role": "master",
         "connected_slaves": 0,
         "master_failover_state": "no-failover",
-        "master_replid": v.s.registry.facts.replication_id,
+        "master_replid": v.s.registry.replication_id(),
         "master_replid2": "0".repeat(40),
         "master_repl_offset": 0,
         "second_repl_offset": -1,

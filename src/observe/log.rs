@@ -130,18 +130,30 @@ impl Log {
         }
     }
 
-    /// Writes lines to standard error and the log's file at once, for a process that is about to
-    /// end. Where they cannot be written there is nowhere to say so.
+    /// Writes lines to standard error and to where the log goes at once, for a process that is
+    /// about to end. Where they cannot be written there is nowhere to say so.
     pub fn last_words(&self, unix_us: i64, text: &str) {
         let line = |text| render(self.pid, 'M', unix_us, self.zone, LogLevel::Warning, text);
         let lines: String = text.lines().map(line).collect();
         let _ = io::stderr().write_all(lines.as_bytes());
-        if let Some(path) = &self.file
-            && let Ok(mut file) = Appending::open(path)
-        {
-            let _ = file.write_all(lines.as_bytes());
+        match &self.file {
+            Some(path) => {
+                let _ = Appending::open(path).and_then(|mut f| f.write_all(lines.as_bytes()));
+            }
+            // Past the lock of standard output, which the writer may hold.
+            None if !output_is_error() => {
+                let _ = rustix::io::write(io::stdout(), lines.as_bytes());
+            }
+            None => {}
         }
     }
+}
+
+/// Whether standard output and standard error are the same: what is written to both would stand
+/// there twice.
+pub fn output_is_error() -> bool {
+    let about = rustix::fs::fstat(io::stdout()).ok().zip(rustix::fs::fstat(io::stderr()).ok());
+    about.is_some_and(|(one, other)| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// One line as it is written. `role` is `M` for the server, `C` before it serves.

@@ -17,8 +17,6 @@ pub struct Facts {
     pub pid: u32,
     /// 40 hex digits, new with each start.
     pub run_id: String,
-    /// 40 hex digits that name this history towards replicas.
-    pub replication_id: String,
     /// Both clocks at the start.
     pub started: Now,
     /// Path of the running program.
@@ -140,6 +138,7 @@ pub struct Registry {
     pub slowlog: SlowLog,
     /// See [`Events`].
     pub events: Events,
+    replication_id: Mutex<String>,
     sampler: Mutex<Sampler>,
 }
 
@@ -162,8 +161,20 @@ impl Registry {
             startup_memory: AtomicU64::new(0),
             slowlog: SlowLog::new(shards),
             events: Events::default(),
+            replication_id: Mutex::new(hex_id(&mut Random::from_system())),
             sampler: Mutex::default(),
         }
+    }
+
+    /// 40 hex digits that name this history towards replicas.
+    pub fn replication_id(&self) -> String {
+        self.replication_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names the history anew.
+    pub fn change_replication_id(&self) {
+        let id = hex_id(&mut Random::from_system());
+        *self.replication_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
     /// The counters of all shards added up.

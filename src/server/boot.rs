@@ -18,7 +18,7 @@ use crate::config::{Config, LogLevel};
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::log::{self, Log, Zone};
 use crate::observe::registry::{Facts, Listener, hex_id};
-use crate::observe::{Registry, process};
+use crate::observe::{Registry, crash, process};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
@@ -26,13 +26,13 @@ use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
-use crate::server::doorman::{Desk, Doorman};
+use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start};
 use crate::server::supervise::Supervisor;
-use crate::server::{listen, report, stop, supervise};
+use crate::server::{again, fatal, listen, report, stop, supervise, termination};
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
-use crate::shard::message::Message;
+use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 
 /// Runs the server until it is stopped.
@@ -47,14 +47,24 @@ pub fn run(loaded: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    report::end_at_panic(&journal, config.crash_log_enabled);
+    crash::set_reported(config.crash_log_enabled);
+    report::end_at_panic(&journal);
+    if let Err(error) = fatal::report_signals(config.logfile.as_deref()) {
+        journal.warn(&format!("crashes will not be reported: {error}"));
+    }
     settle_in(config, &journal);
     introduce(&loaded, &journal);
     loaded.warnings.iter().for_each(|w| journal.warn(w));
     let code = match serve(&loaded, &journal) {
-        Ok(()) => {
+        Ok(None) => {
             journal.warn("Ringstone is now ready to exit, bye bye...");
             ExitCode::SUCCESS
+        }
+        Ok(Some(wait_ms)) => {
+            journal.flush();
+            let error = again::start_again(wait_ms);
+            journal.warn(&format!("Starting again failed: {error}"));
+            ExitCode::FAILURE
         }
         Err(lines) => {
             lines.iter().for_each(|line| journal.warn(line));
@@ -128,7 +138,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    fn say(&self, level: LogLevel, text: &str) {
+    /// Says a line of this weight.
+    pub fn say(&self, level: LogLevel, text: &str) {
         self.log.line(self.clock.now().unix_us, level, text);
     }
 
@@ -164,7 +175,10 @@ impl Journal {
 fn errands() -> std::io::Result<Sender<Errand>> {
     let (errands, todo) = channel::<Errand>();
     let named = std::thread::Builder::new().name("errands".into());
-    named.spawn(move || todo.into_iter().for_each(|errand| errand()))?;
+    named.spawn(move || {
+        fatal::give_stack();
+        todo.into_iter().for_each(|errand| errand())
+    })?;
     Ok(errands)
 }
 
@@ -179,6 +193,11 @@ fn voice(journal: &Arc<Journal>, errands: Sender<Errand>) -> Voice {
             die.warn(text);
             die.flush();
         }),
+        again: Box::new(|wait_ms| match again::is_possible() {
+            true => again::start_again(wait_ms).to_string(),
+            false => "the configuration came from standard input".to_owned(),
+        }),
+        can_start_again: again::is_possible(),
         errand: Box::new(move |errand| {
             // The thread lives as long as the process.
             let _ = errands.send(errand);
@@ -192,12 +211,14 @@ fn line(text: impl ToString) -> Lines {
     vec![text.to_string()]
 }
 
-fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
+/// Gives the milliseconds after which to start again, if it is to.
+fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> {
     let config = &loaded.config;
     raise_descriptor_limit(config.maxclients, journal);
     let _lock = DirLock::take(&config.dir)
         .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
     let sockets = listen::open(config)?;
+    termination::watch().map_err(line)?;
     write_pid_file(config, journal);
     let supervisor = Supervisor::find(config, journal);
     supervisor.tell("STATUS=Loading the data...\n");
@@ -210,17 +231,15 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
     let facts = facts(loaded, &sockets, &mut random);
     let desk = Desk {
-        config: config.clone(),
+        config: Arc::new(config.clone()),
         registry: loading_registry(config, &facts, &disks, &steps, shards)?,
         disks: Arc::clone(&disks),
         journal: Arc::clone(journal),
         supervisor: supervisor.another(),
     };
     // With nothing to load nobody is kept waiting for long, however slow the machine is.
-    let doorman = match steps.is_empty() {
-        true => None,
-        false => Some(Doorman::start(desk, &sockets).map_err(line)?),
-    };
+    let doorman = (!steps.is_empty()).then(|| Doorman::start(desk, &sockets));
+    let doorman = doorman.transpose().map_err(line)?;
     let clock = SystemClock::default();
     let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
     if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
@@ -229,7 +248,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let pins = shards::pins(config.pin_threads, shards);
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
     // Before anything is written: until here the doorman may end the process.
-    let guests = doorman.map_or_else(Vec::new, Doorman::leave);
+    let guests = doorman.map_or_else(Left::default, Doorman::leave);
     let started = match plan {
         Some(plan) => Some(recovery::commit(plan, &disks.log, &mut random).map_err(line)?),
         None => None,
@@ -240,6 +259,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let voice = voice(journal, errands().map_err(line)?);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
+    global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
     let start = |shard: usize| Start {
@@ -250,7 +270,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         seed: Random::from_system().next_u64(),
     };
     let running = threads.start(start, sockets)?;
-    seat(guests, &global, &order);
+    seat(guests.arrivals, &global, &order);
     let ready = || {
         announce(config, journal);
         supervisor.tell("READY=1\nSTATUS=Ready to accept connections\n");
@@ -260,7 +280,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
-    Ok(())
+    Ok(global.starts_again())
 }
 
 fn open_disks(config: &Config) -> Result<Disks, Lines> {
@@ -325,7 +345,6 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
     Facts {
         pid: std::process::id(),
         run_id: hex_id(random),
-        replication_id: hex_id(random),
         started: SystemClock::default().now(),
         executable: path(std::env::current_exe().ok()),
         config_file: path(loaded.file.clone()),
@@ -368,7 +387,7 @@ fn say_loaded(steps: &[Step], began: SystemClock, journal: &Journal) {
 }
 
 /// Gives clients that came while loading to the shards.
-fn seat(guests: Vec<OwnedFd>, global: &Global, order: &Order<Message>) {
+fn seat(guests: Vec<Arrival>, global: &Global, order: &Order<Message>) {
     let load = |shard: &usize| global.connections[*shard].load(Ordering::Relaxed);
     for guest in guests {
         let shard = (0..order.shards()).min_by_key(load).unwrap_or(0);

@@ -1,10 +1,12 @@
 //! The doorman: answers at the door while the data is being loaded.
 //!
 //! One thread on the listening sockets, with `poll` and without the shards, which are busy reading.
-//! It tells what a client can be told: `-LOADING` to nearly everything, INFO with the progress, and
-//! it takes AUTH, QUIT and SHUTDOWN. When loading ends, clients that have left no state and no half
-//! of a request here are handed to the shards as they are; the others are closed, and connect
-//! again. It waits a moment before it begins: a start that takes no longer keeps nobody out.
+//! It runs what acts on the client alone or asks about the server ([`OPEN`]: HELLO, AUTH, INFO with
+//! the progress, …), takes SHUTDOWN, and answers `-LOADING` to everything else. When loading ends,
+//! clients are handed to the shards with what is known of them; those that have left half of a
+//! request here, or a reply unread, are closed, and connect again. It waits a moment before it
+//! begins: a start that takes no longer keeps nobody out. A signal to stop ends the process here,
+//! which loading allows at any time, since it only reads.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,17 +19,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
 use crate::base::clock::SystemClock;
-use crate::command::connection::check_auth;
-use crate::command::{Args, Flags, table};
-use crate::config::Config;
+use crate::command::session::{Server, SessionCtx, Wait};
+use crate::command::table::SessionRun;
+use crate::command::{Args, Ask, Command, Flags, Run, Session, table};
 use crate::config::renames::Named;
+use crate::config::{Config, LogLevel};
 use crate::observe::info::{self, Snapshot};
-use crate::observe::{Registry, process};
+use crate::observe::{Registry, crash, process};
 use crate::resp::{Limits, Reply, RequestParser, Status};
 use crate::ring::net;
 use crate::server::boot::Journal;
+use crate::server::fatal;
 use crate::server::shards::Disks;
 use crate::server::supervise::Supervisor;
+use crate::server::termination;
+use crate::shard::message::Arrival;
 use crate::shard::upkeep::{TOO_MANY, stranger};
 
 /// How long clients are left to wait before they are answered, in milliseconds.
@@ -45,10 +51,33 @@ const CHUNK: usize = 16 * 1024;
 const LOADING: &[u8] = b"LOADING Redis is loading the dataset in memory";
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 
+/// What is carried out while loading.
+const OPEN: &[&str] = &[
+    "acl|whoami",
+    "auth",
+    "client|getname",
+    "client|id",
+    "client|setinfo",
+    "client|setname",
+    "command",
+    "command|count",
+    "command|docs",
+    "command|getkeys",
+    "command|getkeysandflags",
+    "command|info",
+    "command|list",
+    "config|get",
+    "echo",
+    "hello",
+    "info",
+    "quit",
+    "select",
+];
+
 /// What the doorman answers from.
 pub struct Desk {
     /// The configuration; it does not change before clients are served.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Facts for INFO, and how far loading has come.
     pub registry: Registry,
     /// Counts what is loaded.
@@ -59,10 +88,30 @@ pub struct Desk {
     pub supervisor: Supervisor,
 }
 
+impl Desk {
+    /// Bytes loaded, and bytes to load.
+    fn progress(&self) -> (u64, u64) {
+        let loading = &self.registry.loading;
+        let total = loading.total_bytes.load(Ordering::Relaxed);
+        let loaded = self.disks.progress.load(Ordering::Relaxed).min(total);
+        loading.loaded_bytes.store(loaded, Ordering::Relaxed);
+        (loaded, total)
+    }
+}
+
 /// The thread at the door.
 pub struct Doorman {
     wake: UnixStream,
-    thread: JoinHandle<Vec<OwnedFd>>,
+    thread: JoinHandle<Left>,
+}
+
+/// Who is at the door when loading has ended.
+#[derive(Default)]
+pub struct Left {
+    /// Clients that can be carried over.
+    pub arrivals: Vec<Arrival>,
+    /// Clients there have been.
+    pub clients: u64,
 }
 
 impl Doorman {
@@ -70,13 +119,15 @@ impl Doorman {
     pub fn start(desk: Desk, sockets: &[OwnedFd]) -> io::Result<Doorman> {
         let (wake, woken) = UnixStream::pair()?;
         let listeners = sockets.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>()?;
-        let body = Body { desk, listeners, woken, guests: Vec::new(), looks: 0 };
+        let told = termination::watch()?;
+        let guests = Vec::new();
+        let body = Body { desk, listeners, woken, told, guests, clients: 0, looks: 0 };
         let named = std::thread::Builder::new().name("doorman".into());
         Ok(Doorman { wake, thread: named.spawn(move || body.run())? })
     }
 
-    /// Loading has ended: the clients that can be carried over.
-    pub fn leave(self) -> Vec<OwnedFd> {
+    /// Loading has ended.
+    pub fn leave(self) -> Left {
         drop(self.wake);
         self.thread.join().unwrap_or_default()
     }
@@ -89,11 +140,8 @@ struct Guest {
     /// The beginning of a request.
     input: Vec<u8>,
     output: Vec<u8>,
-    authenticated: bool,
-    /// It has said who it is, which the shards would not know.
-    known: bool,
-    /// Close it when its output has left.
-    closing: bool,
+    /// Who it is; it is closed when it is closing and its output has left.
+    session: Session,
     gone: bool,
 }
 
@@ -101,14 +149,18 @@ struct Body {
     desk: Desk,
     listeners: Vec<OwnedFd>,
     woken: UnixStream,
+    /// Readable when a signal tells the process to stop.
+    told: &'static UnixStream,
     guests: Vec<Guest>,
+    clients: u64,
     looks: u32,
 }
 
 impl Body {
-    fn run(mut self) -> Vec<OwnedFd> {
+    fn run(mut self) -> Left {
+        fatal::give_stack();
         if self.wait_for_end(GRACE_MS) {
-            return Vec::new();
+            return Left::default();
         }
         self.listeners.iter().for_each(|l| {
             net::prepare_listener(l);
@@ -120,11 +172,11 @@ impl Body {
         self.listeners.iter().for_each(|l| {
             blocks(l);
         });
-        let stays = |g: &Guest| {
-            !g.gone && !g.known && !g.closing && g.input.is_empty() && g.output.is_empty()
-        };
-        let kept = self.guests.into_iter().filter(stays).map(|guest| guest.socket);
-        kept.filter(blocks).collect()
+        let stays =
+            |g: &Guest| !g.gone && !g.session.closing && g.input.is_empty() && g.output.is_empty();
+        let kept = self.guests.into_iter().filter(|g| stays(g) && blocks(&g.socket));
+        let arrivals = kept.map(|g| Arrival { socket: g.socket, known: Some(Box::new(g.session)) });
+        Left { arrivals: arrivals.collect(), clients: self.clients }
     }
 
     /// Waits for the end of loading, this long.
@@ -136,6 +188,7 @@ impl Body {
     /// Waits for something to happen and answers it; true when loading has ended.
     fn round(&mut self) -> bool {
         let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
+        fds.push(PollFd::new(self.told, PollFlags::IN));
         fds.extend(self.listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)));
         fds.extend(self.guests.iter().map(|guest| {
             let wants = if guest.output.is_empty() { PollFlags::IN } else { PollFlags::OUT };
@@ -152,10 +205,15 @@ impl Body {
         if ready[0] {
             return true;
         }
+        if ready[1] {
+            let journal = &self.desk.journal;
+            journal.warn("Received shutdown signal during loading, scheduling shutdown.");
+            self.shut_down();
+        }
         if !some {
             self.look();
         }
-        let (listeners, guests) = ready[1..].split_at(self.listeners.len());
+        let (listeners, guests) = ready[2..].split_at(self.listeners.len());
         for at in (0..guests.len()).filter(|at| guests[*at]) {
             self.serve(at);
         }
@@ -171,19 +229,11 @@ impl Body {
         self.desk.supervisor.tell("EXTEND_TIMEOUT_USEC=10000000\n");
         self.looks += 1;
         if self.looks.is_multiple_of(TELL_EVERY) {
-            let (loaded, total) = self.progress();
+            let (loaded, total) = self.desk.progress();
             let share = loaded as f64 * 100.0 / total.max(1) as f64;
             let text = format!("Loading: {loaded} of {total} bytes ({:.0}%)", share.min(100.0));
             self.desk.journal.notice(&text);
         }
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        let loading = &self.desk.registry.loading;
-        let total = loading.total_bytes.load(Ordering::Relaxed);
-        let loaded = self.desk.disks.progress.load(Ordering::Relaxed).min(total);
-        loading.loaded_bytes.store(loaded, Ordering::Relaxed);
-        (loaded, total)
     }
 
     fn accept(&mut self, listener: usize) {
@@ -194,14 +244,15 @@ impl Body {
             None if self.guests.len() >= config.maxclients as usize => Some(TOO_MANY),
             refusal => refusal,
         };
+        self.clients += 1;
+        let mut session = Session::new(self.clients, config.requirepass.is_none());
+        session.closing = refusal.is_some();
         let mut guest = Guest {
             socket,
             parser: RequestParser::default(),
             input: Vec::new(),
             output: refusal.unwrap_or_default().to_vec(),
-            authenticated: config.requirepass.is_none(),
-            known: false,
-            closing: refusal.is_some(),
+            session,
             gone: false,
         };
         guest.write();
@@ -231,12 +282,12 @@ impl Body {
         let input = std::mem::take(&mut self.guests[at].input);
         let mut parser = std::mem::take(&mut self.guests[at].parser);
         let mut from = 0;
-        while !self.guests[at].closing && self.guests[at].output.len() < KEPT_MAX {
+        while !self.guests[at].session.closing && self.guests[at].output.len() < KEPT_MAX {
             let limits = Limits {
                 bulk_max: self.desk.config.proto_max_bulk_len as usize,
-                authenticated: self.guests[at].authenticated,
+                authenticated: self.guests[at].session.authenticated,
             };
-            let mut reply = Reply::new(false);
+            let mut reply = Reply::new(self.guests[at].session.resp3);
             match parser.advance(&input[from..], &limits) {
                 Ok(Status::More) => break,
                 Ok(Status::Nothing(len)) => {
@@ -254,11 +305,11 @@ impl Body {
                 // A long value is not waited for.
                 Ok(Status::Big(_)) => {
                     reply.error(LOADING);
-                    self.guests[at].closing = true;
+                    self.guests[at].session.closing = true;
                 }
                 Err(error) => {
                     reply.error(error.0.as_bytes());
-                    self.guests[at].closing = true;
+                    self.guests[at].session.closing = true;
                 }
             }
             self.guests[at].output.extend_from_slice(&reply.to_vec());
@@ -277,50 +328,28 @@ impl Body {
             _ => {}
         }
         let args = &Args::new(&items);
-        let guest = &mut self.guests[at];
         let command = match table::resolve(args) {
             Ok(command) => command,
             Err(fault) => return out.error(&fault.0),
         };
-        if !guest.authenticated && !command.flags.has(Flags::NO_AUTH) {
+        let session = &mut self.guests[at].session;
+        if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return out.error(NO_AUTH);
         }
-        match command.name {
-            "auth" => match check_auth(self.desk.config.requirepass.as_deref(), args) {
-                Ok(()) => {
-                    (guest.authenticated, guest.known) = (true, true);
-                    out.ok();
-                }
-                Err(fault) => out.error(&fault.0),
-            },
-            "quit" => {
-                guest.closing = true;
-                out.ok();
+        match command.run {
+            _ if command.name == "shutdown" && !args.is(1, "abort") => self.shut_down(),
+            Run::Session(code) if OPEN.contains(&command.name) => {
+                carry_out(&self.desk, session, command, code, args, out);
             }
-            "info" => {
-                let text = self.info(&args.items()[1..]);
-                out.verbatim("txt", text.as_bytes());
-            }
-            "shutdown" if !args.is(1, "abort") => self.shut_down(),
             _ => out.error(LOADING),
         }
-    }
-
-    fn info(&self, sections: &[&[u8]]) -> String {
-        self.progress();
-        let snapshot = Snapshot {
-            registry: &self.desk.registry,
-            config: &self.desk.config,
-            now: SystemClock::default().now(),
-            usage: process::usage(),
-        };
-        info::render(&snapshot, sections)
     }
 
     /// Ends the process: loading only reads, so nothing is lost.
     fn shut_down(&self) -> ! {
         let journal = &self.desk.journal;
-        journal.warn("User requested shutdown while loading, exiting now.");
+        journal.warn("User requested shutdown...");
+        self.desk.supervisor.tell("STOPPING=1\n");
         super::boot::remove_pid_file(&self.desk.config);
         journal.warn("Ringstone is now ready to exit, bye bye...");
         journal.flush();
@@ -339,7 +368,105 @@ impl Guest {
                 Err(_) => self.gone = true,
             }
         }
-        self.gone |= self.closing;
+        self.gone |= self.session.closing;
+    }
+}
+
+/// Runs a command that acts on its client or asks about the server.
+fn carry_out(
+    desk: &Desk,
+    session: &mut Session,
+    command: &Command,
+    code: SessionRun,
+    args: &Args<'_>,
+    out: &mut Reply,
+) {
+    crash::note(command.name);
+    let at = out.checkpoint();
+    let now = SystemClock::default().now();
+    let mut ctx = SessionCtx { session, server: &mut AtTheDoor(desk), out, now };
+    if let Err(fault) = code(&mut ctx, args) {
+        out.cut_back(at);
+        out.error(&fault.0);
+    }
+}
+
+/// The server as long as it loads: it can be asked, and nothing of it can be changed. None of
+/// [`OPEN`] tries to.
+struct AtTheDoor<'a>(&'a Desk);
+
+fn not_yet<T>() -> Result<T, String> {
+    Err(String::from_utf8_lossy(LOADING).into_owned())
+}
+
+impl Server for AtTheDoor<'_> {
+    fn databases(&self) -> usize {
+        self.0.config.databases
+    }
+
+    fn password(&self) -> Option<Vec<u8>> {
+        self.0.config.requirepass.clone()
+    }
+
+    fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
+        self.0.config.get(patterns)
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.0.config)
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    fn config_set(&mut self, _pairs: &[(&[u8], &[u8])], _local: bool) -> Result<(), String> {
+        not_yet()
+    }
+
+    fn config_rewrite(&mut self, _all: bool) -> Result<(), String> {
+        not_yet()
+    }
+
+    fn say(&self, level: LogLevel, text: &str) {
+        self.0.journal.say(level, text);
+    }
+
+    fn publish(&self) {}
+
+    fn give_memory_back(&self) {}
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn wait(&mut self, _wait: Wait) {}
+
+    fn reset_stats(&mut self) {}
+
+    fn info(&mut self, sections: &[&[u8]]) -> String {
+        self.0.progress();
+        let snapshot = Snapshot {
+            registry: &self.0.registry,
+            config: &self.0.config,
+            now: SystemClock::default().now(),
+            usage: process::usage(),
+        };
+        info::render(&snapshot, sections)
+    }
+
+    fn ask(&mut self, _ask: Ask) {}
+
+    fn monitor(&mut self) {}
+
+    fn start_again(&mut self, _wait_ms: u64, _gracefully: bool) -> Result<(), String> {
+        not_yet()
+    }
+
+    fn sleep_before_log(&mut self, _micros: u64) {}
+
+    fn shutdown(&mut self, _: Option<bool>, _: bool, _: bool, _: bool) -> Result<(), String> {
+        not_yet()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Start and stop: command line, topology, listeners, loading, signals.
 
+mod again;
 pub mod boot;
 mod check;
 mod doorman;
+mod fatal;
 mod listen;
 mod report;
 mod shards;
 mod stop;
 mod supervise;
+mod termination;
 
 use std::ffi::OsString;
 use std::io;
@@ -41,6 +44,7 @@ Examples:
 
 /// Runs what the command line asks for and returns the process's exit code.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    let args = again::wait_first(args);
     match args.first().and_then(|a| a.to_str()) {
         Some("-v" | "--version") => {
             println!(

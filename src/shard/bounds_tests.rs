@@ -52,6 +52,8 @@ impl Bench {
         let pairs: Vec<_> = config.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let config = Config::new(Path::new("/data")).changed(&pairs, true).expect("a good config");
         let voice = Voice {
+            again: Box::new(|_| "it is a test".to_owned()),
+            can_start_again: false,
             say: Box::new(|_, _| {}),
             level: Box::new(|_| {}),
             die: Box::new(|text| panic!("{text}")),

@@ -26,7 +26,6 @@
 //! So sorting all operations by their moments is a legal single-threaded history.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::base::clock::Now;
@@ -48,7 +47,7 @@ use crate::shard::intake::Intake;
 use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
-use crate::shard::message::{Message, ReplyTo};
+use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::order::Order;
 use crate::shard::wait::Blocked;
@@ -145,7 +144,7 @@ pub struct Shard {
     pub(super) config: Arc<Config>,
     pub(super) config_version: u64,
     /// Sockets that another shard accepted for this one.
-    pub(super) adoptions: Vec<OwnedFd>,
+    pub(super) adoptions: Vec<Arrival>,
     /// Connections to be received from again.
     pub(super) resumed: Vec<ConnKey>,
     /// As much waits for the log as may wait.
@@ -421,7 +420,7 @@ impl Shard {
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Cut(step) => self.cut_step(step),
-            Message::Adopt(socket) => self.adoptions.push(socket),
+            Message::Adopt(arrival) => self.adoptions.push(arrival),
             Message::Asked { to, ask } => {
                 let answer = self.answer_to(&ask, to);
                 self.replies.push((to.shard, Message::Told { to, answer }));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
-use crate::config::{Config, Flush};
+use crate::config::{Config, Flush, LogLevel};
 use crate::observe::info::{self, Snapshot};
 use crate::observe::{Registry, crash, process};
 use crate::resp::Reply;
@@ -98,14 +98,18 @@ impl Server for Shard {
         &self.global.registry
     }
 
-    fn config_rewrite(&mut self) -> Result<(), String> {
+    fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
         if self.space.is_none() {
             // Inside a transaction, whose replies are one.
-            return self.global.rewrite_config();
+            return self.global.rewrite_config(all);
         }
         let global = Arc::clone(&self.global);
-        self.aside = Some(Box::new(move || global.rewrite_config()));
+        self.aside = Some(Box::new(move || global.rewrite_config(all)));
         Ok(())
+    }
+
+    fn say(&self, level: LogLevel, text: &str) {
+        self.global.say(level, text);
     }
 
     fn publish(&self) {
@@ -146,6 +150,16 @@ impl Server for Shard {
 
     fn monitor(&mut self) {
         self.clients.asks = Some(Ask::Monitor { shard: self.id });
+    }
+
+    fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+        self.global.start_again(wait_ms, gracefully)?;
+        self.order.wake_all();
+        Ok(())
+    }
+
+    fn sleep_before_log(&mut self, micros: u64) {
+        self.global.log_sleep_us.store(micros, Ordering::Relaxed);
     }
 
     fn shutdown(

@@ -14,6 +14,7 @@ use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::command::{Args, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
+use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
@@ -183,7 +184,7 @@ impl Shard {
         }
         session.in_exec = lease.work.exec;
         for call in &lease.work.calls {
-            call.request.with(|args| match call.command.run {
+            call.request.with(|args| match call.command.run_of(args) {
                 Run::Session(code) => {
                     lease.spaces.iter().flatten().for_each(|s| self.publish_space(s));
                     self.run_session(session, call.command, code, args, out);
@@ -294,6 +295,7 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {
+        crash::note(call.command.name);
         spaces.iter_mut().flatten().for_each(|space| space.hold_expired(call.command.writes()));
         if call.command.route != Route::Cursor {
             return self.run(Spaces::Many(spaces), db, code, args, out);

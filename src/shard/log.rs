@@ -292,6 +292,11 @@ impl LogWriter {
         self.in_flight.is_none() && self.backlog.is_empty() && self.syncing.is_none()
     }
 
+    /// Whether a frame can be started.
+    pub fn has_frame_to_write(&self) -> bool {
+        self.is_free() && !self.backlog.is_empty()
+    }
+
     /// Starts what can be started: a frame of everything gathered, a flush that is due.
     pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
         if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight
@@ -299,7 +304,7 @@ impl LogWriter {
         {
             self.retry(disk);
         }
-        if self.is_free() && !self.backlog.is_empty() {
+        if self.has_frame_to_write() {
             self.began_us = now_us;
             self.start_frame(disk);
         }

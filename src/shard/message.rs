@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::base::clock::Now;
 use crate::client::ConnKey;
-use crate::command::{Answer, Ask, Command, OwnedRequest};
+use crate::command::{Answer, Ask, Command, OwnedRequest, Session};
 use crate::keyspace::Keyspace;
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
@@ -77,8 +77,17 @@ pub enum Message {
     },
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
-    /// A connection that another shard has accepted.
-    Adopt(OwnedFd),
+    /// A connection that was accepted elsewhere.
+    Adopt(Arrival),
+}
+
+/// A connection on its way to the shard that is to serve it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Its client, when it has been answered before.
+    pub known: Option<Box<Session>>,
 }
 
 /// Where a reply goes.

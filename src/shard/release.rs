@@ -1,6 +1,10 @@
 //! The release point at work: what a completion sets free, what executed effects become, and the
 //! marks that carry causality between logs.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::base::clock;
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::persist::aof::format::write_seen_mark;
@@ -163,6 +167,10 @@ impl Shard {
                 let payload = space.effects.take(log.spare());
                 log.gather(payload);
             }
+        }
+        let sleep = self.global.log_sleep_us.load(Ordering::Relaxed);
+        if sleep > 0 && log.has_frame_to_write() {
+            clock::pause(Duration::from_micros(sleep));
         }
         log.pump(disk, self.now.mono_us);
         if self.stopping || !self.following.is_empty() {

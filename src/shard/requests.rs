@@ -330,10 +330,13 @@ impl Shard {
         command: &'static Command,
         args: &Args<'_>,
     ) -> Taken {
-        match command.run {
+        match command.run_of(args) {
             Run::Data(code) => self.data(conn, batch, command, code, args),
             Run::Session(code) => {
-                if command.flags.has(Flags::SETTLE) && self.is_out(conn, batch) {
+                // What is a form of a data command stands behind those before it.
+                let settles =
+                    command.flags.has(Flags::SETTLE) || matches!(command.run, Run::Data(_));
+                if settles && self.is_out(conn, batch) {
                     return Taken::NotYet;
                 }
                 let mut out = Reply::new(conn.session.resp3);

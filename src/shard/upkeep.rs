@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 
 use crate::base::memory;
 use crate::client::{Conn, ConnKey};
+use crate::command::Session;
 use crate::config::Settings;
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
 use crate::shard::core::Shard;
 use crate::shard::log::LogWriter;
-use crate::shard::message::Message;
+use crate::shard::message::{Arrival, Message};
 
 /// Interval of expiry and other small rounds, in microseconds.
 const ROUND_US: u64 = 100_000;
@@ -75,7 +76,7 @@ impl Shard {
 
     /// Sends a connection to the shard that will serve it.
     pub fn hand_over(&mut self, shard: usize, socket: OwnedFd) {
-        self.replies.push((shard, Message::Adopt(socket)));
+        self.replies.push((shard, Message::Adopt(Arrival { socket, known: None })));
     }
 
     /// A connection speaks HTTP: it is cut off, and hears nothing of what it asked for before.
@@ -103,7 +104,7 @@ impl Shard {
     }
 
     /// Connections that other shards accepted for this one.
-    pub fn take_adoptions(&mut self) -> Vec<OwnedFd> {
+    pub fn take_adoptions(&mut self) -> Vec<Arrival> {
         std::mem::take(&mut self.adoptions)
     }
 
@@ -118,11 +119,10 @@ impl Shard {
         self.global.connections[self.id].load(Ordering::Relaxed)
     }
 
-    /// Id of a new client, and whether it need not authenticate.
-    pub fn new_client(&self) -> (u64, bool) {
-        self.stats().connections_received.add(1);
+    /// A client that has not been heard of before.
+    pub fn new_client(&self) -> Session {
         let id = self.global.next_client.fetch_add(1, Ordering::Relaxed);
-        (id, self.config.requirepass.is_none())
+        Session::new(id, self.config.requirepass.is_none())
     }
 
     /// Whether receiving from a connection is to be stopped because its input piles up.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::server::fresh_home;
 use crate::support::{Options, Server, Value};
 
 fn server(shards: usize) -> Server {
@@ -77,4 +78,64 @@ fn the_process_can_be_ended() {
         let server = server.kill().restart();
         assert_eq!(server.client().words("GET k").text(), Some(b"v".as_slice()));
     }
+}
+
+#[test]
+fn a_rewrite_of_all_directives_is_a_file_to_start_from() {
+    let home = fresh_home();
+    let conf = home.path().join("the.conf");
+    std::fs::write(&conf, "maxmemory 100mb\n").expect("writes");
+    let options = Options::shards(2).conf(&conf).with("enable-debug-command", "yes");
+    let server = Server::start_in(home.clone(), options);
+    let mut client = server.client();
+    // Behind a write of the same batch, and inside a transaction.
+    client.send(b"SET k v\r\nDEBUG CONFIG-REWRITE-FORCE-ALL\r\nGET k\r\n").expect("sends");
+    for reply in [b"+OK\r\n".as_slice(), b"+OK\r\n", b"$1\r\nv\r\n"] {
+        assert_eq!(client.reply().expect("a reply").0, reply);
+    }
+    let text = std::fs::read_to_string(&conf).expect("reads");
+    for line in ["maxmemory 100mb", "timeout 0", "hz 10"] {
+        assert!(text.lines().any(|l| l == line), "{line} in {text}");
+    }
+    let all = client.words("CONFIG GET *");
+    for request in ["MULTI", "DEBUG CONFIG-REWRITE-FORCE-ALL", "DEBUG LOG within", "DEBUG DIGEST"] {
+        client.words(request);
+    }
+    let replies = client.words("EXEC");
+    let replies = replies.items().expect("replies");
+    assert_eq!((replies[0].text(), replies[1].text()), (Some(&b"OK"[..]), Some(&b"OK"[..])));
+    assert_eq!(replies[2].text().map(<[u8]>::len), Some(40));
+    assert!(server.log().contains("# DEBUG LOG: within\n"), "{}", server.log());
+    let server = server.kill().restart();
+    assert_eq!(server.client().words("CONFIG GET *"), all);
+}
+
+#[test]
+fn the_replication_id_can_be_changed() {
+    let server = server(2);
+    let mut client = server.client();
+    let id = |client: &mut crate::support::Client| {
+        let info = client.words("INFO replication");
+        let text = String::from_utf8_lossy(info.text().expect("text")).into_owned();
+        let line =
+            text.lines().find(|l| l.starts_with("master_replid:")).expect("an id").to_owned();
+        assert_eq!(line.len(), "master_replid:".len() + 40, "{line}");
+        line
+    };
+    let before = id(&mut client);
+    assert_eq!(id(&mut client), before);
+    assert_eq!(client.words("DEBUG CHANGE-REPL-ID").text(), Some(&b"OK"[..]));
+    assert_ne!(id(&mut client), before);
+}
+
+#[test]
+fn the_log_can_be_made_slow() {
+    let server = server(2);
+    let mut client = server.client();
+    assert_eq!(client.words("DEBUG AOF-FLUSH-SLEEP 300000").text(), Some(&b"OK"[..]));
+    let start = Instant::now();
+    assert_eq!(client.words("SET k v").text(), Some(&b"OK"[..]));
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    assert_eq!(client.words("DEBUG AOF-FLUSH-SLEEP 0").text(), Some(&b"OK"[..]));
+    assert_eq!(client.words("GET k").text(), Some(&b"v"[..]));
 }

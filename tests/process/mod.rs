@@ -1,5 +1,7 @@
 //! The process from outside: its arguments, its first lines, the background, supervisors, the log
-//! file, and what clients hear while it loads.
+//! file, what clients hear while it loads, and what is told of a crash.
+
+mod crash;
 
 use std::fs;
 use std::io::Write;
@@ -144,6 +146,11 @@ fn a_log_file_that_is_moved_away_is_begun_anew() {
     let server = Quiet::start(home.path(), &["--logfile", "the.log"], &[]);
     let mut client = server.client();
     assert_eq!(client.words("PING"), Value::Simple(b"PONG".into()));
+    // Clients are served a moment before the log says so.
+    await_some("readiness", || {
+        let said = fs::read_to_string(&log).ok()?;
+        said.contains("Ready to accept connections tcp\n").then_some(())
+    });
     fs::rename(&log, home.path().join("the.log.1")).unwrap();
     drop(client);
     server.signal(Signal::TERM);
@@ -268,4 +275,94 @@ fn a_server_that_loads_can_be_stopped_by_a_client() {
     let mut client = again.client();
     assert_eq!(client.words("AUTH secret"), Value::Simple(b"OK".into()));
     assert_eq!(client.words("DBSIZE"), Value::Int(1_500_000));
+}
+
+/// What a reply looks like on the wire.
+fn raw(client: &mut Client, request: &str) -> String {
+    client.send(format!("{request}\r\n").as_bytes()).expect("sends");
+    text(&client.reply().expect("a reply").0)
+}
+
+#[test]
+fn who_has_said_hello_while_loading_is_known_afterwards() {
+    let home = long_to_load();
+    let more = ["--logfile", "the.log", "--requirepass", "secret"];
+    let mut server = Quiet::start(home.path(), &more, &[]);
+    let mut client = server.client();
+    let loading = "-LOADING Redis is loading the dataset in memory\r\n";
+    assert!(raw(&mut client, "HELLO 3").starts_with("-NOAUTH HELLO must be called with"));
+    assert!(raw(&mut client, "HELLO 3 AUTH default wrong").starts_with("-WRONGPASS "));
+    assert!(raw(&mut client, "HELLO 4").starts_with("-NOPROTO "));
+    let hello = raw(&mut client, "HELLO 3 AUTH default secret SETNAME me");
+    assert!(hello.starts_with("%7\r\n") && hello.contains("proto\r\n:3\r\n"), "{hello}");
+    assert_eq!(raw(&mut client, "GET 00000001"), loading, "it was too fast for this test");
+    assert!(raw(&mut client, "INFO persistence").contains("txt:# Persistence\r\nloading:1\r\n"));
+    assert!(raw(&mut client, "CONFIG GET maxclients").starts_with("%1\r\n$10\r\nmaxclients\r\n"));
+    assert_eq!(raw(&mut client, "CONFIG SET maxclients 5"), loading);
+    assert_eq!(raw(&mut client, "CLIENT SETINFO lib-name tester"), "+OK\r\n");
+    assert_eq!(raw(&mut client, "SELECT 3"), "+OK\r\n");
+    assert_eq!(raw(&mut client, "SELECT 99"), "-ERR DB index is out of range\r\n");
+    let id = raw(&mut client, "CLIENT ID");
+    await_some("the end of loading", || {
+        let reply = raw(&mut client, "PING");
+        assert!(reply == "+PONG\r\n" || reply == loading, "{reply}");
+        (reply == "+PONG\r\n").then_some(())
+    });
+    assert_eq!(raw(&mut client, "CLIENT ID"), id);
+    assert_eq!(raw(&mut client, "GET none"), "_\r\n");
+    let info = raw(&mut client, "CLIENT INFO");
+    for field in [" name=me ", " db=3 ", " lib-name=tester ", " resp=3"] {
+        assert!(info.contains(field), "{field} in {info}");
+    }
+    let mut other = server.client();
+    assert_eq!(raw(&mut other, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert_eq!(raw(&mut other, "AUTH secret"), "+OK\r\n");
+    assert_ne!(raw(&mut other, "CLIENT ID"), id);
+    server.signal(Signal::TERM);
+    assert!(server.child.wait().unwrap().success());
+}
+
+/// Names and lengths of the files below a directory, the server's log aside.
+fn listing(dir: &Path) -> Vec<(String, u64)> {
+    let (mut open, mut found) = (vec![dir.to_owned()], Vec::new());
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).expect("lists").flatten() {
+            match entry.metadata().expect("there") {
+                about if about.is_dir() => open.push(entry.path()),
+                about => found.push((entry.path().display().to_string(), about.len())),
+            }
+        }
+    }
+    found.retain(|(name, _)| !name.ends_with("the.log"));
+    found.sort();
+    found
+}
+
+#[test]
+fn a_server_that_loads_can_be_stopped_by_a_signal() {
+    let home = long_to_load();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Quiet::start(home.path(), &["--logfile", "the.log"], &[]);
+        let mut client = server.client();
+        let reply = raw(&mut client, "PING");
+        assert!(reply.starts_with("-LOADING "), "it was too fast for this test: {reply}");
+        let before = listing(home.path());
+        let began = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0));
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!(client.rest().unwrap(), b"");
+        let said = fs::read_to_string(home.path().join("the.log")).unwrap();
+        for line in [
+            "# Received shutdown signal during loading, scheduling shutdown.\n",
+            "# Ringstone is now ready to exit, bye bye...\n",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
+        assert!(!said.contains("Server initialized"), "{said}");
+        assert_eq!(listing(home.path()), before);
+        fs::remove_file(home.path().join("the.log")).unwrap();
+    }
+    let again = Server::start_in(home, Options::default());
+    assert_eq!(again.client().words("DBSIZE"), Value::Int(1_500_000));
 }
