@@ -41,16 +41,28 @@ impl Doomed {
     }
 
     /// Sends requests; the last of them ends it.
-    fn end_by(mut self, requests: &str) -> End {
+    fn end_by(self, requests: &str) -> End {
         let mut client = await_some("a connection", || Client::connect(self.port).ok());
         // A client that is answered has a server that serves.
         await_some("an answer", || (client.words("PING").text() == Some(b"PONG")).then_some(()));
         client.send(requests.as_bytes()).expect("sends");
+        self.end()
+    }
+
+    /// Waits for its end.
+    fn end(mut self) -> End {
         let (mut output, mut error) = (Vec::new(), Vec::new());
         self.child.stdout.take().expect("piped").read_to_end(&mut output).expect("reads");
         self.child.stderr.take().expect("piped").read_to_end(&mut error).expect("reads");
         let status = self.child.wait().expect("ends");
         End { status, output: text(&output), error: text(&error) }
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -97,9 +109,8 @@ fn a_fatal_signal_from_outside_names_its_sender() {
     let mut client = await_some("a connection", || Client::connect(doomed.port).ok());
     await_some("an answer", || (client.words("PING").text() == Some(b"PONG")).then_some(()));
     kill_process(Pid::from_child(&doomed.child), Signal::BUS).expect("a signal");
-    let output = doomed.child.wait_with_output().expect("ends");
-    let said = text(&output.stdout);
-    assert_eq!(output.status.signal(), Some(Signal::BUS.as_raw()), "{said}");
+    let End { status, output: said, .. } = doomed.end();
+    assert_eq!(status.signal(), Some(Signal::BUS.as_raw()), "{said}");
     assert!(said.contains(&format!("\nSent by PID: {}\n", std::process::id())), "{said}");
     assert_eq!(said.matches("BUG REPORT START").count(), 1, "{said}");
 }
