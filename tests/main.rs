@@ -14,18 +14,28 @@
 //! | `RINGSTONE_RESTARTS` | 10 | restarts in a row, half of them by kill -9 |
 //! | `RINGSTONE_INTEROP_COMMANDS` | 2000 | commands behind each directory handed to the peer |
 //! | `RINGSTONE_HOSTILE_CONNECTIONS` | 300 | half-open and hostile connections at once |
+//! | `RINGSTONE_STORM_CALLS` | 300 | random administrative calls during load (long: 2000) |
+//! | `RINGSTONE_STORM_SEED` | 1 | seed of these calls |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
 //!
 //! The peer is an installed redis-server. Where there is none, and it cannot be installed, the
 //! tests that need it say `SKIPPED` on stderr and once more at the end; with `CI=true` they fail.
+//! The same holds for the client libraries (see `clients`), which come from pip and npm by
+//! `tests/peer.sh --libraries`, need no root beyond an installed python3 (with venv) and node 20,
+//! and end in `target/tmp/peer-libraries`.
 
+mod admin;
 mod clients;
+mod config;
+mod connections;
 mod crash;
 mod differential;
+mod documents;
 mod hostile;
 mod interop;
 mod linearizability;
+mod process;
 mod schedules;
 mod stalls;
 mod support;

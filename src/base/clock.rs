@@ -46,6 +46,11 @@ impl Stopwatch {
     }
 }
 
+/// Does nothing for this long, and keeps the thread from doing anything else.
+pub fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// The system's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {

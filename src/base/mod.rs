@@ -1,8 +1,10 @@
 //! What has no policy, does no I/O and knows nothing of Redis' commands.
 
 pub mod clock;
+pub mod crash;
 pub mod crc;
 pub mod glob;
+pub mod hash;
 pub mod limits;
 pub mod long_double;
 pub mod lzf;

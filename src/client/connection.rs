@@ -23,6 +23,8 @@ pub struct Conn {
     pub blocked: bool,
     /// The next request has to wait for what is under way.
     pub held: bool,
+    /// Listed among the connections that wait for the end of a pause.
+    pub postponed: bool,
     /// Listed among the connections that wait until less is with other shards.
     pub crowded: bool,
     /// Not received from because the shard holds too much input that is not complete.
@@ -45,8 +47,12 @@ pub struct Conn {
     pub ended: bool,
     /// Bytes of output that the shard's sum counts for it.
     pub counted: usize,
+    /// Most bytes of output it had.
+    pub output_peak: usize,
     /// Monotonic microseconds of the last request.
     pub last_us: u64,
+    /// Monotonic microseconds at which it began.
+    pub since_us: u64,
 }
 
 impl Conn {
@@ -60,6 +66,7 @@ impl Conn {
             targets: 0,
             blocked: false,
             held: false,
+            postponed: false,
             crowded: false,
             crammed: false,
             counted_input: 0,
@@ -71,7 +78,9 @@ impl Conn {
             over_soft_us: None,
             ended: false,
             counted: 0,
+            output_peak: 0,
             last_us: now_us,
+            since_us: now_us,
         }
     }
 }

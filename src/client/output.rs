@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::command::Merge;
+use crate::command::{Answer, Asked, Merge};
 use crate::resp::{Checkpoint, Reply};
 
 /// One thing that waits in front of a connection's later replies.
@@ -39,6 +39,8 @@ pub struct Remote {
     pub estimate: usize,
     /// Bytes of the replies that are here.
     pub bytes: usize,
+    /// Its replies are kept from the client (CLIENT REPLY).
+    pub quiet: bool,
 }
 
 /// How one command of a batch gets its reply.
@@ -46,6 +48,10 @@ pub struct Remote {
 pub enum Merged {
     /// It is here already.
     Ready(Reply),
+    /// It is kept from the client (CLIENT REPLY).
+    Nothing,
+    /// It is made of what shards answer.
+    Asked(Box<Asked>),
     /// One item of one part.
     One {
         /// Which part.
@@ -66,7 +72,28 @@ pub enum Merged {
     },
 }
 
+impl Merged {
+    /// Bytes of the reply, as far as it is here.
+    pub fn size(&self) -> usize {
+        match self {
+            Merged::Ready(reply) => reply.len(),
+            Merged::Asked(asked) => asked.answers.iter().map(Answer::size).sum(),
+            _ => 0,
+        }
+    }
+}
+
 impl Remote {
+    /// Takes a shard's answer to the question that is command `at`; true when it was the last.
+    pub fn answered(&mut self, at: usize, answer: Answer) -> bool {
+        if let Some(Merged::Asked(asked)) = self.commands.get_mut(at) {
+            self.bytes += answer.size();
+            asked.answers.push(answer);
+        }
+        self.missing -= 1;
+        self.missing == 0
+    }
+
     /// Takes a part's replies; true when it was the last.
     pub fn arrive(&mut self, part: usize, reply: Reply, ends: Vec<Checkpoint>) -> bool {
         assert!(self.parts[part].is_none(), "a part answers once");
@@ -84,9 +111,14 @@ impl Remote {
     /// Puts the replies of a complete batch together.
     pub fn finish(&mut self, out: &mut Reply) {
         debug_assert_eq!(self.missing, 0);
+        if self.quiet {
+            return;
+        }
         for command in std::mem::take(&mut self.commands) {
             match command {
                 Merged::Ready(reply) => out.append(reply),
+                Merged::Nothing => {}
+                Merged::Asked(asked) => asked.reply(out),
                 Merged::One { part, item } => {
                     let (reply, from, to) = self.piece(part, item);
                     out.append_range(reply, from, to);

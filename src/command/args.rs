@@ -29,6 +29,15 @@ impl<'a> Args<'a> {
         self
     }
 
+    /// The same request with `items` that name its command otherwise: the bytes it came in are no
+    /// longer what it says.
+    pub fn renamed<'b>(&self, items: &'b [&'b [u8]]) -> Args<'b>
+    where
+        'a: 'b,
+    {
+        Args { items, raw: None, shared: self.shared }
+    }
+
     /// Number of arguments, the name included.
     pub fn len(&self) -> usize {
         self.items.len()

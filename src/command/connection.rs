@@ -4,7 +4,7 @@ use crate::base::number::parse_i64;
 use crate::base::version;
 use crate::command::args::Args;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
-use crate::command::session::{Server, SessionCtx};
+use crate::command::session::SessionCtx;
 use crate::command::table::{Acl, Command, Flags, ROW, Run, printable, wrong_arity};
 
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE | Flags::FAST;
@@ -80,24 +80,27 @@ const NO_PASSWORD: Fault = Fault::new(
 );
 
 fn auth(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let (user, password): (&[u8], _) = match args.items() {
-        [_, _] if ctx.server.password().is_none() => return Err(NO_PASSWORD),
-        [_, password] => (b"default", *password),
-        [_, user, password] => (*user, *password),
-        _ => return Err(SYNTAX),
-    };
-    if !may_enter(ctx.server, user, password) {
-        return Err(WRONG_PASS);
-    }
+    check_auth(ctx.server.password().as_deref(), args)?;
     ctx.session.authenticated = true;
     ctx.out.ok();
     Ok(())
 }
 
+/// Whether AUTH with these arguments lets a client in where `wanted` is the password.
+fn check_auth(wanted: Option<&[u8]>, args: &Args<'_>) -> Result<(), Fault> {
+    let (user, password): (&[u8], _) = match args.items() {
+        [_, _] if wanted.is_none() => return Err(NO_PASSWORD),
+        [_, password] => (b"default", *password),
+        [_, user, password] => (*user, *password),
+        _ => return Err(SYNTAX),
+    };
+    if may_enter(wanted, user, password) { Ok(()) } else { Err(WRONG_PASS) }
+}
+
 /// Whether `user` with `password` is let in. There is one user, and without a password anything
 /// will do for it.
-fn may_enter(server: &dyn Server, user: &[u8], password: &[u8]) -> bool {
-    let right = server.password().is_none_or(|wanted| same_secret(&wanted, password));
+fn may_enter(wanted: Option<&[u8]>, user: &[u8], password: &[u8]) -> bool {
+    let right = wanted.is_none_or(|wanted| same_secret(wanted, password));
     right && user == b"default"
 }
 
@@ -166,14 +169,14 @@ impl<'a> Greeting<'a> {
 }
 
 /// Client names are printable and hold no space, so that lists of clients can be split.
-fn is_client_name(name: &[u8]) -> bool {
+pub(super) fn is_client_name(name: &[u8]) -> bool {
     name.iter().all(u8::is_ascii_graphic)
 }
 
 fn hello(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let greeting = Greeting::parse(args)?;
     if let Some((user, password)) = greeting.login {
-        if !may_enter(ctx.server, user, password) {
+        if !may_enter(ctx.server.password().as_deref(), user, password) {
             return Err(WRONG_PASS);
         }
         ctx.session.authenticated = true;

@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
+use crate::base::glob;
 use crate::command::args::Args;
-use crate::command::fault::Fault;
+use crate::command::docs;
+use crate::command::fault::{Fault, SYNTAX};
 use crate::command::server::help;
 use crate::command::session::SessionCtx;
 use crate::command::table::{self, Acl, Command, Flags, KeySpec, Keys, ROW, Run};
@@ -36,9 +38,12 @@ pub static ROWS: &[Command] =
 
 static COMMAND: &[Command] = &[
     row("command|count", 2, "2.8.13", command_count),
+    Command { tips: ANY_ORDER, ..row("command|docs", -2, "7.0.0", command_docs) },
     Command { tips: ANY_ORDER, ..row("command|info", -2, "2.8.13", command_info) },
     row("command|getkeys", -3, "2.8.13", command_getkeys),
+    row("command|getkeysandflags", -3, "7.0.0", command_getkeysandflags),
     row("command|help", 2, "5.0.0", command_help),
+    Command { tips: ANY_ORDER, ..row("command|list", -2, "7.0.0", command_list) },
 ];
 
 fn command(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
@@ -67,8 +72,47 @@ fn command_info(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> 
     Ok(())
 }
 
+fn command_docs(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let names = &args.items()[2..];
+    if names.is_empty() {
+        ctx.out.map(table::all().count());
+        table::all().for_each(|command| docs::describe(ctx.out, command));
+        return Ok(());
+    }
+    let found: Vec<_> = names.iter().filter_map(|name| find_full(name)).collect();
+    ctx.out.map(found.len());
+    found.iter().for_each(|command| docs::describe(ctx.out, command));
+    Ok(())
+}
+
+fn command_list(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let wanted: Vec<&str> = match args.items() {
+        [_, _] => counted().map(|c| c.name).collect(),
+        [_, _, filter, by, value] if filter.eq_ignore_ascii_case(b"FILTERBY") => {
+            let by = |name: &str| by.eq_ignore_ascii_case(name.as_bytes());
+            match () {
+                // There are no modules.
+                () if by("module") => Vec::new(),
+                () if by("aclcat") => {
+                    let is = |name: &str| name.as_bytes()[1..].eq_ignore_ascii_case(value);
+                    counted().filter(|c| c.acl_names().any(is)).map(|c| c.name).collect()
+                }
+                () if by("pattern") => {
+                    let is = |c: &&Command| glob::matches(value, c.name.as_bytes(), true);
+                    counted().filter(is).map(|c| c.name).collect()
+                }
+                () => return Err(SYNTAX),
+            }
+        }
+        _ => return Err(SYNTAX),
+    };
+    ctx.out.array(wanted.len());
+    wanted.iter().for_each(|name| ctx.out.bulk(name.as_bytes()));
+    Ok(())
+}
+
 /// Finds a command by name, or a subcommand by `container|subcommand`.
-fn find_full(name: &[u8]) -> Option<&'static Command> {
+pub fn find_full(name: &[u8]) -> Option<&'static Command> {
     let Some(bar) = memchr::memchr(b'|', name) else { return table::find(name) };
     let container = table::find(&name[..bar])?;
     container.subcommands.iter().find(|c| c.name.as_bytes().eq_ignore_ascii_case(name))
@@ -82,6 +126,21 @@ fn counted() -> impl Iterator<Item = &'static Command> {
 /// Full names of all commands and subcommands, for `observe::Registry`.
 pub fn names_counted() -> Vec<&'static str> {
     counted().map(|c| c.name).collect()
+}
+
+/// The row of a number that [`number`] gave.
+pub fn by_number(number: usize) -> &'static Command {
+    static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| counted().collect());
+    ROWS[number]
+}
+
+/// Whether a command with small arguments takes about a microsecond, whatever it meets.
+pub fn is_brief(command: &Command) -> bool {
+    if command.flags.has(Flags::FAST) {
+        // What it appends to may have to move.
+        return command.name != "append";
+    }
+    matches!(command.name, "set" | "setex" | "psetex" | "mget" | "mset" | "del")
 }
 
 /// Slots of the numbering: a power of two, several times the number of rows.
@@ -180,6 +239,49 @@ fn found_by(out: &mut Reply, method: &[u8], parameters: &[(&[u8], i32)]) {
 
 fn command_getkeys(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let asked = &args.items()[2..];
+    let (_, keys) = keys_of(asked)?;
+    ctx.out.array(keys.len());
+    keys.iter().for_each(|at| ctx.out.bulk(asked[*at]));
+    Ok(())
+}
+
+fn command_getkeysandflags(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let asked = &args.items()[2..];
+    let (command, keys) = keys_of(asked)?;
+    ctx.out.array(keys.len());
+    for at in keys {
+        ctx.out.array(2);
+        ctx.out.bulk(asked[at]);
+        names(ctx.out, flags_of_key(command, asked, at).iter().copied());
+    }
+    Ok(())
+}
+
+/// What a command does with the key at `at` of its arguments.
+fn flags_of_key(command: &Command, asked: &[&[u8]], at: usize) -> &'static [&'static str] {
+    let has = |word: &str| asked[2..].iter().any(|a| a.eq_ignore_ascii_case(word.as_bytes()));
+    // Commands whose arguments decide.
+    match command.name {
+        "set" if has("get") => return table::REPLACES,
+        "set" => return table::OVERWRITES,
+        "bitfield" if !has("set") && !has("incrby") => return table::READS,
+        "bitfield" => return table::REPLACES,
+        _ => {}
+    }
+    let covers = |spec: &&KeySpec| {
+        let index = spec.index.max(0) as usize;
+        let last = match spec.last {
+            last if last < 0 => (asked.len() as i64 + i64::from(last)).max(0) as usize,
+            last => index + last as usize,
+        };
+        let step = spec.step.max(1) as usize;
+        (index..=last).contains(&at) && (at - index).is_multiple_of(step)
+    };
+    command.specs.iter().find(covers).map_or(&[], |spec| spec.flags)
+}
+
+/// The command that is asked for, and the places of its keys.
+fn keys_of(asked: &[&[u8]]) -> Result<(&'static Command, Vec<usize>), Fault> {
     let invalid = Fault::new("ERR Invalid command specified");
     let mut command = table::find(asked[0]).ok_or(invalid.clone())?;
     if !command.subcommands.is_empty()
@@ -194,13 +296,12 @@ fn command_getkeys(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Faul
     if !command.arity_ok(asked.len()) {
         return Err(Fault::new("ERR Invalid number of arguments specified for command"));
     }
-    let keys: Vec<_> = command.key_positions(asked.len()).filter_map(|at| asked.get(at)).collect();
-    if keys.is_empty() {
-        return Err(Fault::new("ERR Invalid arguments specified for command"));
+    let keys = command.key_positions(asked.len()).filter(|at| *at < asked.len());
+    let keys: Vec<usize> = keys.collect();
+    match keys.is_empty() {
+        true => Err(Fault::new("ERR Invalid arguments specified for command")),
+        false => Ok((command, keys)),
     }
-    ctx.out.array(keys.len());
-    keys.iter().for_each(|key| ctx.out.bulk(key));
-    Ok(())
 }
 
 fn command_help(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
@@ -212,12 +313,20 @@ fn command_help(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault>
             "    Return details about all Redis commands.",
             "COUNT",
             "    Return the total number of commands in this Redis server.",
+            "LIST",
+            "    Return a list of all commands in this Redis server.",
             "INFO [<command-name> ...]",
             "    Return details about multiple Redis commands.",
             "    If no command names are given, documentation details for all",
             "    commands are returned.",
+            "DOCS [<command-name> ...]",
+            "    Return documentation details about multiple Redis commands.",
+            "    If no command names are given, documentation details for all",
+            "    commands are returned.",
             "GETKEYS <full-command>",
             "    Return the keys from a full Redis command.",
+            "GETKEYSANDFLAGS <full-command>",
+            "    Return the keys and the access flags from a full Redis command.",
             "HELP",
             "    Prints this help.",
         ],

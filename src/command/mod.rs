@@ -1,23 +1,37 @@
 //! What each command means. Commands see keyspaces, arguments and time, never ring, client or disk:
 //! serving, replay and transactions run the same code.
 
+pub mod acl;
 pub mod args;
+pub mod ask;
 pub mod bitfield;
 pub mod bitmap;
+pub mod client;
 pub mod connection;
 pub mod context;
 pub mod counter;
+pub mod debug;
+pub mod docs;
 pub mod expire;
 pub mod fault;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod key;
+pub mod latency;
 pub mod lcs;
+pub mod lolwut;
+pub mod memory;
+pub mod monitor;
+pub mod names;
 pub mod object;
 pub mod range;
+pub mod redact;
 pub mod scan;
 pub mod server;
 pub mod session;
+pub mod slowlog;
+pub mod sparkline;
+pub mod standalone;
 pub mod string;
 pub mod table;
 pub mod whole;
@@ -28,6 +42,7 @@ mod harness;
 mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
+pub use ask::{Answer, Ask, Asked};
 pub use context::{Ctx, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};

@@ -50,6 +50,7 @@ pub static ROWS: &[Command] = &[
     Command {
         flags: Flags(Flags::READONLY | Flags::FAST),
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        group: "server",
         ..row("dbsize", 1, Route::Every(Merge::Sum), dbsize)
     },
 ];

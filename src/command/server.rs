@@ -64,6 +64,10 @@ static CONFIG: &[Command] = &[
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         ..row("config|resetstat", 2, ADMIN | Flags::SETTLE, "2.0.0", config_resetstat)
     },
+    Command {
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        ..row("config|rewrite", 2, ADMIN | Flags::SETTLE, "2.8.0", config_rewrite)
+    },
     row("config|help", 2, ALWAYS, "5.0.0", config_help),
 ];
 
@@ -97,7 +101,13 @@ fn config_set(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         return Err(SYNTAX);
     }
     let pairs: Vec<_> = pairs.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    ctx.server.config_set(&pairs).map_err(Fault::text)?;
+    ctx.server.config_set(&pairs, ctx.session.local).map_err(Fault::text)?;
+    ctx.out.ok();
+    Ok(())
+}
+
+fn config_rewrite(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    ctx.server.config_rewrite(false).map_err(Fault::text)?;
     ctx.out.ok();
     Ok(())
 }
@@ -119,6 +129,8 @@ fn config_help(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> 
             "    Set the configuration <directive> to <value>.",
             "RESETSTAT",
             "    Reset statistics reported by the INFO command.",
+            "REWRITE",
+            "    Rewrite the configuration file.",
             "HELP",
             "    Prints this help.",
         ],
@@ -186,10 +198,13 @@ mod tests {
             fake.run("CONFIG GET"),
             "-ERR wrong number of arguments for 'config|get' command\r\n"
         );
-        assert!(fake.run("CONFIG REWRITE").starts_with("-ERR unknown subcommand"));
-        assert!(fake.run("CONFIG HELP").starts_with("*9\r\n+CONFIG <subcommand>"));
+        assert!(fake.run("CONFIG HELP").starts_with("*11\r\n+CONFIG <subcommand>"));
         assert_eq!(fake.run("CONFIG RESETSTAT"), "+OK\r\n");
-        assert_eq!(fake.calls, ["reset"]);
+        assert_eq!(fake.run("CONFIG REWRITE"), "+OK\r\n");
+        assert_eq!(fake.calls, ["reset", "rewrite"]);
+        fake.refusal = Some("ERR The server is running without a config file".into());
+        let refused = "-ERR The server is running without a config file\r\n";
+        assert_eq!(fake.run("CONFIG REWRITE"), refused);
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //! on the client or the server and not on keys.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
+use crate::command::ask::Ask;
 use crate::command::table::Command;
+use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;
+use crate::observe::Registry;
 use crate::resp::Reply;
 
 /// One client, as far as commands know it.
@@ -21,6 +25,8 @@ pub struct Session {
     pub resp3: bool,
     /// Whether it may run commands (always, when no password is set).
     pub authenticated: bool,
+    /// Whether it is on this machine: a loopback address or a Unix socket.
+    pub local: bool,
     /// Name given by CLIENT SETNAME or HELLO SETNAME.
     pub name: Vec<u8>,
     /// MULTI's queue; `None` outside of a transaction.
@@ -29,6 +35,58 @@ pub struct Session {
     pub watch: Option<Box<Watch>>,
     /// Set by QUIT and fatal errors: close once everything before is sent.
     pub closing: bool,
+    /// The two ends of its connection; `None` where there is no socket.
+    pub place: Option<Box<Place>>,
+    /// What CLIENT SETINFO was told.
+    pub library: Option<Box<Library>>,
+    /// The last command it has asked for.
+    pub last: Option<&'static Command>,
+    /// Whether it is told replies.
+    pub replies: Replies,
+    /// It listens to what is executed (MONITOR).
+    pub monitor: bool,
+    /// Asked not to be sent away for the memory it takes.
+    pub no_evict: bool,
+    /// What it reads is not to count as used.
+    pub no_touch: bool,
+    /// Its transaction is being executed.
+    pub in_exec: bool,
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The peer's address, as CLIENT LIST shows it.
+    pub addr: String,
+    /// Our own.
+    pub local: String,
+    /// The descriptor.
+    pub fd: i32,
+    /// A Unix socket.
+    pub unix: bool,
+}
+
+/// The library that speaks for a client, in its own words.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    /// LIB-NAME
+    pub name: Vec<u8>,
+    /// LIB-VER
+    pub version: Vec<u8>,
+}
+
+/// Whether a client is told replies (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// All of them.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not that of the command that comes next.
+    SkipNext,
+    /// Not that of this command.
+    Skip,
 }
 
 /// A transaction being queued.
@@ -66,12 +124,44 @@ impl Session {
             db: 0,
             resp3: false,
             authenticated,
+            local: false,
             name: Vec::new(),
             multi: None,
             watch: None,
             closing: false,
+            place: None,
+            library: None,
+            last: None,
+            replies: Replies::On,
+            monitor: false,
+            no_evict: false,
+            no_touch: false,
+            in_exec: false,
         }
     }
+
+    /// Address it comes from, as CLIENT LIST shows it.
+    pub fn peer(&self) -> &str {
+        self.place.as_ref().map_or("", |place| &place.addr)
+    }
+
+    /// Whether the reply of the command at hand is kept from it.
+    pub fn is_muted(&self) -> bool {
+        self.replies != Replies::On
+    }
+}
+
+/// What a client waits for, in a command that does not answer at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// That everything executed so far is durable.
+    pub durable: bool,
+    /// Replicas: there are none, so that only the deadline ends it.
+    pub replicas: bool,
+    /// Whether the answer is a pair (local, replicas) or the number of replicas alone.
+    pub pair: bool,
+    /// Until when at most, in monotonic microseconds.
+    pub deadline: Option<u64>,
 }
 
 /// What a command that acts on the server needs from it; implemented by the shard.
@@ -82,12 +172,40 @@ pub trait Server {
     fn password(&self) -> Option<Vec<u8>>;
     /// CONFIG GET: matching (name, value) pairs for glob patterns, sorted as Redis answers.
     fn config_get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)>;
-    /// CONFIG SET: all pairs or none; the error is the reply's text.
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+    /// The configuration in force.
+    fn config(&self) -> Arc<Config>;
+    /// Counters and records of the whole process.
+    fn registry(&self) -> &Registry;
+    /// CONFIG SET: all pairs or none; the error is the reply's text. `local`: the client is on this
+    /// machine.
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String>;
+    /// CONFIG REWRITE; `all`: of every directive. A shard only begins it: its outcome is the reply
+    /// then, in place of what is written behind an `Ok`.
+    fn config_rewrite(&mut self, all: bool) -> Result<(), String>;
+    /// Says a line in the server's log.
+    fn say(&self, level: LogLevel, text: &str);
+    /// Makes the figures of this shard known to everybody.
+    fn publish(&self);
+    /// Gives memory that is free back to the system, everywhere.
+    fn give_memory_back(&self);
+    /// Whether everything executed so far is known to be durable.
+    fn is_durable(&self) -> bool;
+    /// Answers when this has come about, unless the client is not to wait (in a transaction): then
+    /// the reply that has been written counts.
+    fn wait(&mut self, wait: Wait);
     /// CONFIG RESETSTAT.
     fn reset_stats(&mut self);
     /// INFO's text for these sections.
     fn info(&mut self, sections: &[&[u8]]) -> String;
+    /// Asks the shards something; their answers become the command's reply.
+    fn ask(&mut self, ask: Ask);
+    /// MONITOR: the client listens from here on.
+    fn monitor(&mut self);
+    /// Starts the program again after this many milliseconds: after a stop in good order, or at
+    /// once as by a crash.
+    fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String>;
+    /// Sets how long to wait before anything is written to a log, in microseconds.
+    fn sleep_before_log(&mut self, micros: u64);
     /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
     fn shutdown(
         &mut self,
@@ -124,6 +242,11 @@ pub(crate) mod fake {
         /// What CONFIG SET and SHUTDOWN answer.
         pub(crate) refusal: Option<String>,
         pub(crate) config: crate::config::Config,
+        /// What was asked of all shards, in order.
+        pub(crate) asked: Vec<Ask>,
+        pub(crate) registry: Registry,
+        /// What was said in the log.
+        pub(crate) said: std::cell::RefCell<Vec<(LogLevel, String)>>,
     }
 
     impl Default for Fake {
@@ -134,6 +257,14 @@ pub(crate) mod fake {
                 calls: Vec::new(),
                 refusal: None,
                 config: crate::config::Config::new(std::path::Path::new("/data")),
+                asked: Vec::new(),
+                said: std::cell::RefCell::default(),
+                registry: Registry::new(
+                    crate::observe::registry::Facts::default(),
+                    2,
+                    16,
+                    crate::command::introspect::names_counted(),
+                ),
             }
         }
     }
@@ -145,7 +276,7 @@ pub(crate) mod fake {
             let args = crate::command::Args::new(&words);
             let mut out = Reply::new(self.session.resp3);
             let mut session = std::mem::replace(&mut self.session, Session::new(0, false));
-            let result = table::resolve(&args).and_then(|command| match command.run {
+            let result = table::resolve(&args).and_then(|command| match command.run_of(&args) {
                 Run::Session(run) => {
                     let now = Now { unix_us: 1_700_000_000_123_456, mono_us: 1 };
                     let session = &mut session;
@@ -175,9 +306,38 @@ pub(crate) mod fake {
             self.config.get(patterns)
         }
 
-        fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
-            self.config = self.config.changed(pairs)?;
+        fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+            self.config = self.config.changed(pairs, local)?;
             Ok(())
+        }
+
+        fn config(&self) -> Arc<Config> {
+            Arc::new(self.config.clone())
+        }
+
+        fn registry(&self) -> &Registry {
+            &self.registry
+        }
+
+        fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
+            self.calls.push(if all { "rewrite all" } else { "rewrite" }.into());
+            self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn say(&self, level: LogLevel, text: &str) {
+            self.said.borrow_mut().push((level, text.to_owned()));
+        }
+
+        fn publish(&self) {}
+
+        fn give_memory_back(&self) {}
+
+        fn is_durable(&self) -> bool {
+            self.refusal.is_none()
+        }
+
+        fn wait(&mut self, wait: Wait) {
+            self.calls.push(format!("{wait:?}"));
         }
 
         fn reset_stats(&mut self) {
@@ -186,6 +346,23 @@ pub(crate) mod fake {
 
         fn info(&mut self, sections: &[&[u8]]) -> String {
             format!("sections: {}", String::from_utf8_lossy(&sections.join(&b',')))
+        }
+
+        fn ask(&mut self, ask: Ask) {
+            self.asked.push(ask);
+        }
+
+        fn monitor(&mut self) {
+            self.calls.push("monitor".into());
+        }
+
+        fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+            self.calls.push(format!("again {wait_ms} {gracefully}"));
+            self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn sleep_before_log(&mut self, micros: u64) {
+            self.calls.push(format!("sleep {micros}"));
         }
 
         fn shutdown(

@@ -93,6 +93,7 @@ pub static ROWS: &[Command] = &[
     Command {
         route: Route::Lease,
         specs: &[KeySpec::rest(1, 2, INSERTS)],
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
         since: "1.0.1",
         ..row("msetnx", -3, GROW, PAIRS, msetnx)
     },

@@ -7,8 +7,9 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    bitfield, bitmap, connection, counter, expire, hyperloglog, introspect, key, lcs, object,
-    range, scan, server, string, whole,
+    acl, bitfield, bitmap, client, connection, counter, debug, expire, hyperloglog, introspect,
+    key, latency, lcs, lolwut, memory, object, range, scan, server, slowlog, standalone, string,
+    whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -48,6 +49,11 @@ impl Flags {
     pub const MOVABLE_KEYS: u32 = 1 << 14;
     /// Runs only once everything the connection sent before has been executed everywhere (INFO…).
     pub const SETTLE: u32 = 1 << 15;
+
+    /// Leaves a question to all shards; inside a transaction it needs the connection to wait.
+    pub const ASKS: u32 = 1 << 28;
+    /// Only where a directive allows it (`enable-debug-command`, `enable-module-command`).
+    pub const PROTECTED: u32 = 1 << 21;
 
     /// Publishes or subscribes.
     pub const PUBSUB: u32 = 1 << 16;
@@ -140,6 +146,8 @@ pub enum Route {
     Every(Merge),
     /// SCAN: the shard that the cursor names.
     Cursor,
+    /// Looks at everything at one moment: all keyspaces on lease.
+    Whole,
     /// Whole-keyspace change: all keyspaces on lease, and a cut in the log.
     Cut,
 }
@@ -161,13 +169,16 @@ pub enum Control {
     Reset,
 }
 
+/// Code that acts on the client or the server.
+pub type SessionRun = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
+
 /// The code of a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// Acts on keys.
     Data(fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>),
     /// Acts on the client or the server.
-    Session(fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>),
+    Session(SessionRun),
     /// Steers the connection.
     Control(Control),
 }
@@ -208,8 +219,33 @@ impl Acl {
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
+    /// Every category there is, in the order in which ACL CAT lists them.
+    pub const CATEGORIES: &[&str] = &[
+        "keyspace",
+        "read",
+        "write",
+        "set",
+        "sortedset",
+        "list",
+        "hash",
+        "string",
+        "bitmap",
+        "hyperloglog",
+        "geo",
+        "stream",
+        "pubsub",
+        "admin",
+        "fast",
+        "slow",
+        "blocking",
+        "dangerous",
+        "connection",
+        "transaction",
+        "scripting",
+    ];
+
     /// The categories in the order in which COMMAND INFO lists them.
-    const NAMES: &[(u32, &str)] = &[
+    pub const NAMES: &[(u32, &str)] = &[
         (Self::KEYSPACE, "@keyspace"),
         (Self::READ, "@read"),
         (Self::WRITE, "@write"),
@@ -292,6 +328,8 @@ pub struct Command {
     pub route: Route,
     /// Its code; a container's own code is never run.
     pub run: Run,
+    /// Forms of it that have other code, which acts on the server.
+    pub aside: fn(&Args<'_>) -> Option<SessionRun>,
     /// Group of the documentation.
     pub group: &'static str,
     /// First version of Redis that had it.
@@ -314,6 +352,7 @@ pub const ROW: Command = Command {
     keys: Keys::None,
     route: Route::Here,
     run: Run::Data(container),
+    aside: |_| None,
     group: "generic",
     since: "1.0.0",
     acl: Acl::NONE,
@@ -352,6 +391,12 @@ impl Command {
             }
         };
         (first..=last).step_by(step.max(1) as usize).map(|i| i as usize)
+    }
+
+    /// The code for a request with these arguments: some forms of a command that acts on data act
+    /// on the server alone.
+    pub fn run_of(&self, args: &Args<'_>) -> Run {
+        (self.aside)(args).map_or(self.run, Run::Session)
     }
 
     /// Who executes it when it comes with `count` arguments. A command to be split whose last key
@@ -401,8 +446,16 @@ static GROUPS: &[&[Command]] = &[
     scan::ROWS,
     whole::ROWS,
     connection::ROWS,
+    client::ROWS,
     server::ROWS,
     introspect::ROWS,
+    slowlog::ROWS,
+    latency::ROWS,
+    memory::ROWS,
+    standalone::ROWS,
+    acl::ROWS,
+    lolwut::ROWS,
+    debug::ROWS,
     CONTROL,
 ];
 
@@ -468,6 +521,12 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 /// Finds the command, or subcommand, that a request asks for and checks the number of its
 /// arguments; the error is what Redis answers, inside MULTI too.
 pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
+    let command = meant(args)?;
+    if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
+}
+
+/// The command or subcommand a request names, whatever the number of its arguments.
+pub fn meant(args: &Args<'_>) -> Result<&'static Command, Fault> {
     let name = args.get(0).unwrap_or_default();
     let Some(mut command) = find(name) else { return Err(unknown_command(args)) };
     if !command.subcommands.is_empty()
@@ -480,7 +539,7 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
             None => return Err(unknown_subcommand(command, word)),
         }
     }
-    if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
+    Ok(command)
 }
 
 /// `ERR wrong number of arguments for '…' command`
@@ -497,7 +556,8 @@ pub fn printable(bytes: &[u8], max: usize) -> &[u8] {
     &bytes[..end.min(max)]
 }
 
-fn unknown_command(args: &Args<'_>) -> Fault {
+/// The error for a name that no command answers to.
+pub fn unknown_command(args: &Args<'_>) -> Fault {
     let mut text = b"ERR unknown command '".to_vec();
     text.extend_from_slice(printable(args.get(0).unwrap_or_default(), ECHO_MAX));
     text.extend_from_slice(b"', with args beginning with: ");
@@ -519,6 +579,16 @@ fn unknown_subcommand(command: &Command, word: &[u8]) -> Fault {
     text.extend_from_slice(printable(word, ECHO_MAX));
     text.extend_from_slice(b"'. Try ");
     text.extend_from_slice(command.name.to_ascii_uppercase().as_bytes());
+    text.extend_from_slice(b" HELP.");
+    Fault(text.into())
+}
+
+/// What a subcommand answers that was given arguments it cannot have, though its arity allows them.
+pub fn wrong_subcommand(container: &str, word: &[u8]) -> Fault {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(printable(word, ECHO_MAX));
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
     text.extend_from_slice(b" HELP.");
     Fault(text.into())
 }

@@ -22,6 +22,7 @@ const fn row(
         flags: Flags(Flags::WRITE | flags),
         route: Route::Cut,
         run: Run::Data(run),
+        group: "server",
         acl: Acl(Acl::KEYSPACE | Acl::DANGEROUS),
         ..ROW
     }

@@ -1,14 +1,19 @@
 //! The command line: `ringstone [file] [--directive value…]… [-]`.
 //!
 //! Options become lines of configuration, read behind the file's: `--port 7000 --save 60 1` is
-//! `port 7000` and `save 60 1`. A lone `-` reads more of them from standard input.
+//! `port 7000` and `save 60 1`. A lone `-`, first or last, reads more of them from standard input.
+//!
+//! | form | meaning |
+//! |---|---|
+//! | `--name value …` | the first word behind a name is its value, whatever it looks like |
+//! | `"--name value"` | name and value in one argument |
+//! | `--save` last, or with an option behind it | `save ""` |
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::grammar;
-use crate::config::table;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,46 +29,43 @@ pub struct Invocation {
 /// Reads the arguments behind the program's name. An error is one line for the user.
 pub fn parse(args: &[OsString]) -> Result<Invocation, String> {
     let mut made = Invocation::default();
-    let mut rest = args;
-    if let Some((first, tail)) = rest.split_first()
+    let mut from = 0;
+    if let Some(first) = args.first()
         && !first.as_bytes().starts_with(b"-")
     {
         made.file = Some(PathBuf::from(first));
-        rest = tail;
+        from = 1;
     }
     // Whether the option begun last still waits for its first value.
     let mut waiting = false;
-    for arg in rest {
+    for (at, arg) in args.iter().enumerate().skip(from) {
         let bytes = arg.as_bytes();
-        if bytes == b"-" {
+        let last = at == args.len() - 1;
+        if bytes == b"-" && (at == 0 || last) {
             made.stdin = true;
-            waiting = false;
-        } else if let Some(name) = bytes.strip_prefix(b"--").filter(|n| begins(n, waiting)) {
+        } else if let Some(name) = bytes.strip_prefix(b"--").filter(|_| !waiting) {
+            if name.eq_ignore_ascii_case(b"sentinel") {
+                return Err("Ringstone has no sentinel mode".to_owned());
+            }
             if !made.options.is_empty() {
                 made.options.push(b'\n');
             }
             made.options.extend_from_slice(name);
-            waiting = true;
-        } else if made.options.is_empty() {
-            let arg = arg.to_string_lossy();
-            return Err(format!("'{arg}' is no option; options begin with '--'"));
+            let next = args.get(at + 1).map(|next| next.as_bytes());
+            let alone = grammar::split(name).is_some_and(|words| words.len() == 1);
+            let is_save = alone && name.trim_ascii().eq_ignore_ascii_case(b"save");
+            waiting = alone && !last;
+            if is_save && next.is_none_or(|next| next.starts_with(b"--")) {
+                made.options.extend_from_slice(b" \"\"");
+                waiting = false;
+            }
         } else {
-            made.options.push(b' ');
-            grammar::quote(&mut made.options, bytes);
+            if !made.options.is_empty() {
+                made.options.push(b' ');
+            }
+            grammar::quote_always(&mut made.options, bytes);
             waiting = false;
         }
     }
-    // `--save` with nothing behind it turns save points off, as with Redis.
-    let ends = |word: &[u8]| made.options.rsplit(|b| *b == b'\n').next() == Some(word);
-    if waiting && ends(b"save") {
-        made.options.extend_from_slice(b" \"\"");
-    }
     Ok(made)
-}
-
-/// Whether `--name` begins an option: always, unless the one before still lacks its value and this
-/// names no directive (a password may begin with dashes).
-fn begins(name: &[u8], waiting: bool) -> bool {
-    const OTHER: [&[u8]; 4] = [b"include", b"user", b"loadmodule", b"rename-command"];
-    !waiting || table::find(name).is_some() || OTHER.contains(&name)
 }

@@ -110,6 +110,11 @@ pub fn quote(out: &mut Vec<u8>, word: &[u8]) {
         out.extend_from_slice(word);
         return;
     }
+    quote_always(out, word);
+}
+
+/// Appends `word` in double quotes.
+pub fn quote_always(out: &mut Vec<u8>, word: &[u8]) {
     out.push(b'"');
     for &b in word {
         match b {
@@ -117,6 +122,8 @@ pub fn quote(out: &mut Vec<u8>, word: &[u8]) {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
+            0x07 => out.extend_from_slice(b"\\a"),
+            0x08 => out.extend_from_slice(b"\\b"),
             b' '..=b'~' => out.push(b),
             _ => out.extend_from_slice(format!("\\x{b:02x}").as_bytes()),
         }

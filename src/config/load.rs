@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::glob;
 use crate::config::args::Invocation;
 use crate::config::table::{self, Kind, Status};
 use crate::config::{Config, grammar, path_bytes};
@@ -73,14 +74,23 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads what `invocation` names. `cwd` is the directory the server was started in.
+/// Reads what `invocation` names. `cwd` is the directory the server was started in; `is_command`
+/// knows the names of all commands.
 pub fn load(
     invocation: &Invocation,
     cwd: &Path,
     sources: &mut dyn Sources,
+    is_command: &dyn Fn(&[u8]) -> bool,
 ) -> Result<Loaded, LoadError> {
-    let mut reader =
-        Reader { config: Config::new(cwd), sources, files: 0, save: None, guarded: None };
+    let mut reader = Reader {
+        config: Config::new(cwd),
+        sources,
+        is_command,
+        files: 0,
+        save: None,
+        open_user: None,
+        guarded: None,
+    };
     let file = invocation.file.as_ref().map(|path| cwd.join(path));
     if let Some(path) = &file {
         let text = reader.read_file(path)?;
@@ -101,10 +111,13 @@ pub fn load(
 struct Reader<'a> {
     config: Config,
     sources: &'a mut dyn Sources,
+    is_command: &'a dyn Fn(&[u8]) -> bool,
     /// Files read so far.
     files: usize,
     /// The line of the last `save`, once there was one.
     save: Option<LoadError>,
+    /// The line that lets the default user in without a password.
+    open_user: Option<LoadError>,
     /// The first line that guards safety and has no effect.
     guarded: Option<LoadError>,
 }
@@ -149,6 +162,7 @@ impl Reader<'_> {
             match self.directive(name, values) {
                 Ok(Outcome::Done) => {}
                 Ok(Outcome::Save) => self.save = Some(at(String::new())),
+                Ok(Outcome::OpenUser) => self.open_user = Some(at(String::new())),
                 Ok(Outcome::Guarded(what)) => {
                     let reason = unimplemented(name, what);
                     self.guarded.get_or_insert_with(|| at(reason));
@@ -163,6 +177,10 @@ impl Reader<'_> {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
         let Some((index, row)) = table::find(name) else {
             if OBSOLETE.into_iter().any(is) && values.len() == 1 {
+                return Ok(Outcome::Done);
+            }
+            if let (true, [own, new]) = (is("rename-command"), values) {
+                self.config.renames.add(own, new, self.is_command)?;
                 return Ok(Outcome::Done);
             }
             return foreign(name, values);
@@ -226,27 +244,39 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The files a pattern names, sorted; a directory that cannot be read holds none. Only the
-    /// last part of a path may be a pattern.
+    /// The files a pattern names, sorted; a directory that cannot be read holds none. Any part of
+    /// the path may be a pattern.
     fn expand(&mut self, pattern: &Path) -> Vec<PathBuf> {
-        let (Some(dir), Some(name)) = (pattern.parent(), pattern.file_name()) else {
-            return Vec::new();
-        };
-        let wanted = path_bytes(Path::new(name));
-        let fits = |path: &PathBuf| {
-            let name = path.file_name().map(|n| path_bytes(Path::new(n))).unwrap_or_default();
-            (!name.starts_with(b".") || wanted.starts_with(b"."))
-                && crate::base::glob::matches(&wanted, &name, false)
-        };
-        let mut paths = self.sources.list(dir).unwrap_or_default();
-        paths.retain(fits);
+        let mut paths = vec![PathBuf::new()];
+        let mut listed = false;
+        for part in pattern.components() {
+            let wanted = path_bytes(Path::new(&part));
+            listed |= wanted.iter().any(|b| b"*?[".contains(b));
+            if !listed {
+                paths.iter_mut().for_each(|path| path.push(part));
+                continue;
+            }
+            // Parts behind the first pattern have to be there as well.
+            let fits = |path: &PathBuf| {
+                let name = path.file_name().map(|n| path_bytes(Path::new(n))).unwrap_or_default();
+                (!name.starts_with(b".") || wanted.starts_with(b"."))
+                    && glob::matches(&wanted, &name, false)
+            };
+            let list = |dir: &PathBuf| self.sources.list(dir).unwrap_or_default();
+            paths = paths.iter().flat_map(list).filter(fits).take(FILES_MAX + 1).collect();
+        }
         paths.sort();
         paths
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, LoadError> {
-        let config = self.config;
+        let mut config = self.config;
+        config.file.clone_from(&file);
         let mut warnings = Vec::new();
+        if let Some(mut line) = self.open_user.filter(|_| config.requirepass.is_some()) {
+            line.reason = unimplemented(b"user", "a user without a password beside `requirepass`");
+            self.guarded.get_or_insert(line);
+        }
         if !config.appendonly {
             let text = "`appendonly no`: nothing will be written to disk, and everything is lost \
                         when the server stops. Snapshots by `save` are not implemented.";
@@ -274,6 +304,8 @@ enum Outcome {
     Done,
     /// It was a `save` line.
     Save,
+    /// It defines the default user as it is without any definition.
+    OpenUser,
     /// It guards safety and has no effect.
     Guarded(&'static str),
 }
@@ -281,11 +313,11 @@ enum Outcome {
 /// Lines that are no directives of the table.
 fn foreign(name: &[u8], values: &[&[u8]]) -> Result<Outcome, String> {
     let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+    if is("user") && is_open_user(values) {
+        return Ok(Outcome::OpenUser);
+    }
     if is("user") && !values.is_empty() {
         return Ok(Outcome::Guarded("there are no users but the default one"));
-    }
-    if is("rename-command") && values.len() == 2 {
-        return Ok(Outcome::Guarded("commands keep their names"));
     }
     if is("loadmodule") && !values.is_empty() {
         return Ok(Outcome::Guarded("there are no modules"));
@@ -303,6 +335,16 @@ fn foreign(name: &[u8], values: &[&[u8]]) -> Result<Outcome, String> {
         };
     }
     Err("Bad directive or wrong number of arguments".into())
+}
+
+/// Whether these words define the default user as redis-server's own CONFIG REWRITE writes it down
+/// when nobody has changed it: that is how it is here anyway.
+fn is_open_user(values: &[&[u8]]) -> bool {
+    const RULES: [&[u8]; 6] = [b"on", b"nopass", b"sanitize-payload", b"~*", b"&*", b"+@all"];
+    let Some((name, rules)) = values.split_first() else { return false };
+    *name == b"default"
+        && RULES.iter().all(|rule| rules.contains(rule))
+        && rules.iter().all(|rule| RULES.contains(rule))
 }
 
 fn unimplemented(name: &[u8], what: &str) -> String {

@@ -13,11 +13,15 @@ pub mod files;
 pub mod grammar;
 pub mod load;
 pub mod page;
+pub mod renames;
+pub mod rewrite;
 pub mod rows;
 pub mod settings;
 pub mod table;
 pub mod value;
 
+#[cfg(test)]
+mod roundtrip_tests;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +29,8 @@ use std::path::{Path, PathBuf};
 
 use crate::base::glob;
 pub use crate::config::load::{LoadError, Loaded};
+use crate::config::renames::Renames;
+pub use crate::config::settings::Permit;
 pub use crate::config::settings::{Flush, LogLevel, Settings};
 use crate::config::table::{Directive, Status};
 
@@ -35,6 +41,10 @@ pub struct Config {
     /// Values as `CONFIG GET` prints them, by index in [`table::all`].
     texts: Vec<Vec<u8>>,
     settings: Settings,
+    /// `rename-command`
+    pub renames: Renames,
+    /// The file it was read from, absolute.
+    pub file: Option<PathBuf>,
 }
 
 impl std::ops::Deref for Config {
@@ -49,7 +59,8 @@ impl Config {
     /// Every directive at its default, for a server started in the directory `cwd`.
     pub fn new(cwd: &Path) -> Self {
         let texts: Vec<Vec<u8>> = table::all().map(|d| d.default.into()).collect();
-        let mut config = Config { texts, settings: Settings::default() };
+        let (settings, renames) = (Settings::default(), Renames::default());
+        let mut config = Config { texts, settings, renames, file: None };
         let (dir, _) = table::find(b"dir").expect("a row");
         config.texts[dir] = path_bytes(cwd);
         config.derive();
@@ -59,6 +70,11 @@ impl Config {
     /// The value of a directive, by name or older name, as `CONFIG GET` prints it.
     pub fn text(&self, name: &str) -> Option<&[u8]> {
         table::find(name.as_bytes()).map(|(index, _)| self.texts[index].as_slice())
+    }
+
+    /// Every row with its value.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static Directive, &[u8])> {
+        table::all().zip(self.texts.iter().map(Vec::as_slice))
     }
 
     /// `CONFIG GET`: names and values for these patterns, each name once, sorted. Names come back
@@ -90,8 +106,10 @@ impl Config {
         found
     }
 
-    /// `CONFIG SET`: the next snapshot, or the text of the error reply.
-    pub fn changed(&self, pairs: &[(&[u8], &[u8])]) -> Result<Config, String> {
+    /// `CONFIG SET`: the next snapshot, or the text of the error reply. `local`: a client of this
+    /// machine asks for it.
+    pub fn changed(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Config, String> {
+        let guarded = !self.settings.enable_protected_configs.allows(local);
         let mut seen = Vec::new();
         let mut refused = None;
         for (name, _) in pairs {
@@ -104,7 +122,7 @@ impl Config {
             let reason = match row {
                 _ if refused.is_some() => None,
                 d if d.immutable => Some("can't set immutable config"),
-                d if d.protected => Some("can't set protected config"),
+                d if d.protected && guarded => Some("can't set protected config"),
                 _ if seen.contains(&index) => Some("duplicate parameter"),
                 _ => None,
             };

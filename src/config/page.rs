@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::config::rows::reasons;
 use crate::config::table::{self, Directive, Kind, Status};
 
 /// What stands in front of the tables.
@@ -18,12 +19,23 @@ and the last word wins, except that `save` lines add up. Sizes take units: `1k` 
 
 A directive that is not known at all stops the start. So does one marked **guarded** when it has
 another value than its default: it is not implemented yet, and a server that neglected it would be
-less safe than you asked for. `accept-unimplemented yes` starts all the same. `user`, `loadmodule`
-and `rename-command` lines are guarded as well, and so are save points together with
-`appendonly no`, since there are no snapshots yet.
+less safe than you asked for. `accept-unimplemented yes` starts all the same. `user` and
+`loadmodule` lines are guarded as well (except for a `user` line that says of the default user what
+is so anyway), and so are save points together with `appendonly no`, since there are no snapshots
+yet. Directives without an effect that have another value than their default are named once, in the
+log, at the start.
+
+`rename-command` renames a command or, with an empty name, takes it away. The log and all statistics
+go on with its own name.
+
+`CONFIG REWRITE` writes the values in force into the file the server was started with: remarks and
+order stay, lines are replaced where they stand, what differs from its default and has no line is
+added at the end. redis-server can read the result unless the file has directives of Ringstone's
+own in it; those that were only given on the command line are left there.
 
 `CONFIG SET` changes what the tables call *live*. *restart*: only a restart changes it, though
-Redis could change it live. *fixed*: Redis cannot change it either.
+Redis could change it live. *fixed*: Redis cannot change it either. *protected*: only where
+`enable-protected-configs` allows it.
 ";
 
 /// The whole page.
@@ -47,15 +59,17 @@ pub fn render() -> String {
 
 fn line(out: &mut String, d: &Directive) {
     let change = match d {
-        d if d.immutable || d.protected => "fixed",
+        d if d.immutable => "fixed",
         d if d.fixed => "restart",
+        d if d.protected => "protected",
         _ => "live",
     };
     let alias = d.alias.map(|a| format!(" (or `{a}`)")).unwrap_or_default();
     let default = if d.default.is_empty() { "\"\"" } else { d.default };
     let doc = match d.status {
         Status::Guarded(what) => format!("{} Guarded: {what}.", d.doc),
-        _ => d.doc.to_owned(),
+        Status::Accepted => format!("{} Without effect: {}.", d.doc, reasons::of(d.name)),
+        Status::Effective => d.doc.to_owned(),
     };
     let values = values(d.kind).replace('|', "\\|");
     let _ = writeln!(out, "| `{}`{alias} | {values} | `{default}` | {change} | {doc} |", d.name);

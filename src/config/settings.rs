@@ -33,6 +33,52 @@ pub enum LogLevel {
     Nothing,
 }
 
+/// Who may do what can harm the machine: the `enable-…` directives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permit {
+    /// Nobody.
+    #[default]
+    No,
+    /// Every client.
+    Yes,
+    /// Clients of this machine.
+    Local,
+}
+
+impl Permit {
+    /// Whether a client may, which is `local` or not.
+    pub fn allows(self, local: bool) -> bool {
+        match self {
+            Permit::No => false,
+            Permit::Yes => true,
+            Permit::Local => local,
+        }
+    }
+}
+
+/// Who is told of readiness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Supervised {
+    /// Nobody.
+    #[default]
+    No,
+    /// Whoever the environment names.
+    Auto,
+    /// systemd
+    Systemd,
+    /// upstart
+    Upstart,
+}
+
+/// How eagerly the kernel ends the process when memory runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OomScore {
+    /// Added to what the process began with.
+    Relative(i32),
+    /// As it is.
+    Absolute(i32),
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -110,6 +156,8 @@ pub struct Settings {
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
     pub slowlog_max_len: u64,
+    /// `latency-monitor-threshold`, in milliseconds; 0: nothing is an event.
+    pub latency_monitor_threshold: u64,
     /// `latency-tracking`
     pub latency_tracking: bool,
     /// `latency-tracking-info-percentiles`
@@ -122,6 +170,20 @@ pub struct Settings {
     pub busy_poll_usec: u64,
     /// `accept-unimplemented`
     pub accept_unimplemented: bool,
+    /// `enable-protected-configs`
+    pub enable_protected_configs: Permit,
+    /// `daemonize`
+    pub daemonize: bool,
+    /// `supervised`
+    pub supervised: Supervised,
+    /// `always-show-logo`
+    pub always_show_logo: bool,
+    /// `disable-thp`
+    pub disable_thp: bool,
+    /// `crash-log-enabled`
+    pub crash_log_enabled: bool,
+    /// What is written to the kernel's `oom_score_adj`; `None` leaves it alone.
+    pub oom_score_adj: Option<OomScore>,
 }
 
 /// A log is long when it has this many times `auto-aof-rewrite-min-size`.
@@ -165,24 +227,14 @@ impl Settings {
             output_limit_pubsub: pubsub,
             databases: number(word("databases")),
             hz: number(word("hz")),
-            loglevel: match word("loglevel") {
-                "debug" => LogLevel::Debug,
-                "verbose" => LogLevel::Verbose,
-                "warning" => LogLevel::Warning,
-                "nothing" => LogLevel::Nothing,
-                _ => LogLevel::Notice,
-            },
+            loglevel: log_level(word("loglevel")),
             logfile: path("logfile"),
             pidfile: path("pidfile"),
             shutdown_timeout: number(word("shutdown-timeout")),
             maxmemory: number(word("maxmemory")),
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
-            appendfsync: match word("appendfsync") {
-                "always" => Flush::Always,
-                "no" => Flush::No,
-                _ => Flush::EverySecond,
-            },
+            appendfsync: flush_policy(word("appendfsync")),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
@@ -193,6 +245,7 @@ impl Settings {
             hll_sparse_max_bytes: number(word("hll-sparse-max-bytes")),
             slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
             slowlog_max_len: number(word("slowlog-max-len")),
+            latency_monitor_threshold: number(word("latency-monitor-threshold")),
             latency_tracking: word("latency-tracking") == "yes",
             latency_percentiles: word("latency-tracking-info-percentiles")
                 .split_ascii_whitespace()
@@ -202,8 +255,60 @@ impl Settings {
             pin_threads: word("pin-threads") == "yes",
             busy_poll_usec: number(word("busy-poll-usec")),
             accept_unimplemented: word("accept-unimplemented") == "yes",
+            daemonize: word("daemonize") == "yes",
+            supervised: supervised(word("supervised")),
+            always_show_logo: word("always-show-logo") == "yes",
+            disable_thp: word("disable-thp") == "yes",
+            crash_log_enabled: word("crash-log-enabled") == "yes",
+            oom_score_adj: oom_score(word("oom-score-adj"), word("oom-score-adj-values")),
+            enable_protected_configs: permit(word("enable-protected-configs")),
             dir,
         }
+    }
+}
+
+fn flush_policy(word: &str) -> Flush {
+    match word {
+        "always" => Flush::Always,
+        "no" => Flush::No,
+        _ => Flush::EverySecond,
+    }
+}
+
+fn log_level(word: &str) -> LogLevel {
+    match word {
+        "debug" => LogLevel::Debug,
+        "verbose" => LogLevel::Verbose,
+        "warning" => LogLevel::Warning,
+        "nothing" => LogLevel::Nothing,
+        _ => LogLevel::Notice,
+    }
+}
+
+fn supervised(word: &str) -> Supervised {
+    match word {
+        "auto" => Supervised::Auto,
+        "systemd" => Supervised::Systemd,
+        "upstart" => Supervised::Upstart,
+        _ => Supervised::No,
+    }
+}
+
+fn permit(word: &str) -> Permit {
+    match word {
+        "yes" => Permit::Yes,
+        "local" => Permit::Local,
+        _ => Permit::No,
+    }
+}
+
+fn oom_score(how: &str, values: &str) -> Option<OomScore> {
+    // The first of the three is that of a server that follows nobody.
+    let value = number(values.split(' ').next().unwrap_or_default());
+    match how {
+        "yes" | "relative" => Some(OomScore::Relative(value)),
+        "absolute" => Some(OomScore::Absolute(value)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table against itself, the loader against a file system of plain values.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,9 @@ impl Sources for Tree {
     }
 
     fn list(&mut self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(self.files.keys().filter(|p| p.parent() == Some(dir)).cloned().collect())
+        let below = self.files.keys().filter_map(|path| path.strip_prefix(dir).ok());
+        let first = below.filter_map(|rest| rest.components().next());
+        Ok(first.map(|name| dir.join(name)).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn enter(&mut self, dir: &Path) -> io::Result<()> {
@@ -45,9 +47,13 @@ impl Sources for Tree {
     }
 }
 
+fn is_command(name: &[u8]) -> bool {
+    [&b"get"[..], b"flushall"].iter().any(|n| n.eq_ignore_ascii_case(name))
+}
+
 fn run(tree: &mut Tree, words: &[&str]) -> Result<Loaded, LoadError> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    load(&args::parse(&words).expect("arguments"), Path::new("/start"), tree)
+    load(&args::parse(&words).expect("arguments"), Path::new("/start"), tree, &is_command)
 }
 
 fn conf(text: &str) -> Result<Loaded, LoadError> {
@@ -92,7 +98,7 @@ fn get_then_set_changes_nothing() {
     for row in table::all().filter(|d| !d.immutable && !d.protected) {
         let got = config.get(&[row.name.as_bytes()]);
         assert_eq!(got.len(), 1, "{}", row.name);
-        let next = config.changed(&[(row.name.as_bytes(), &got[0].1)]);
+        let next = config.changed(&[(row.name.as_bytes(), &got[0].1)], true);
         assert_eq!(next.as_ref(), Ok(&config), "{}", row.name);
     }
 }
@@ -129,7 +135,7 @@ fn config_set_is_all_or_nothing() {
     let config = Config::new(Path::new("/data"));
     let set = |pairs: &[(&str, &str)]| {
         let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-        config.changed(&pairs)
+        config.changed(&pairs, true)
     };
     let next = set(&[("TIMEOUT", "7"), ("maxmemory", "1mb"), ("requirepass", "p w")]).unwrap();
     assert_eq!((next.timeout, next.maxmemory), (7, 1 << 20));
@@ -243,6 +249,9 @@ fn refusals_name_line_and_file() {
         ("sentinel monitor x", "sentinel directive while not in sentinel mode"),
         ("my.module", "Module config specified without value"),
         ("replicaof x", "wrong number of arguments"),
+        ("rename-command nosuch x", "No such command in rename-command"),
+        ("rename-command get FlushAll", "Target command name already exists"),
+        ("rename-command get", "Bad directive or wrong number of arguments"),
         (
             "client-output-buffer-limit normal",
             "Wrong number of arguments in buffer limit configuration.",
@@ -259,13 +268,14 @@ fn refusals_name_line_and_file() {
 fn guarded_directives_stop_the_start() {
     for line in [
         "user bob on",
+        "user default on nopass ~a* &* +@all sanitize-payload",
+        "requirepass x\nuser default on nopass sanitize-payload ~* &* +@all",
         "aclfile /x",
         "tls-port 1",
         "replicaof h 1",
         "slaveof h 1",
         "cluster-enabled yes",
         "loadmodule /x.so",
-        "rename-command FLUSHALL \"\"",
         "maxmemory-policy allkeys-lru",
         "maxmemory-clients 5%",
         "min-replicas-to-write 1",
@@ -282,7 +292,14 @@ fn guarded_directives_stop_the_start() {
             assert!(conf(&all_the_same).is_ok(), "{line}");
         }
     }
-    for line in ["replicaof no one", "appendonly no\nsave \"\"", "appendonly no", "save 60 1"] {
+    for line in [
+        "user default on sanitize-payload nopass ~* &* +@all",
+        "rename-command FLUSHALL \"\"",
+        "replicaof no one",
+        "appendonly no\nsave \"\"",
+        "appendonly no",
+        "save 60 1",
+    ] {
         assert!(conf(line).is_ok(), "{line}");
     }
     let warned = conf("appendonly no\nio-threads 4").unwrap().warnings;
@@ -299,12 +316,18 @@ fn includes() {
         ("/start/conf.d/2.conf", "maxclients 2"),
         ("/start/conf.d/1.conf", "maxclients 1\nhz 7"),
         ("/start/conf.d/x.txt", "nonsense"),
+        ("/start/sites/a/on.conf", "port 11"),
+        ("/start/sites/b/on.conf", "timeout 12"),
+        ("/start/sites/b/off.conf", "nonsense"),
+        ("/start/sites.conf", "include /start/s*/?/on.conf"),
         ("/start/loop.conf", "include loop.conf"),
         ("/start/bad.conf", "include b.conf\ninclude worse.conf"),
         ("/start/worse.conf", "port 5\nport x"),
     ]);
     let config = run(&mut tree, &["a.conf"]).unwrap().config;
     assert_eq!((config.port, config.timeout, config.maxclients, config.hz), (1, 3, 2, 7));
+    let config = run(&mut tree, &["sites.conf"]).unwrap().config;
+    assert_eq!((config.port, config.timeout), (11, 12));
     assert_eq!(run(&mut tree, &["loop.conf"]).unwrap_err().reason, "more than 16 nested includes");
     let error = run(&mut tree, &["bad.conf"]).unwrap_err();
     assert_eq!(error.place.as_deref(), Some("/start/worse.conf"));
@@ -327,7 +350,7 @@ fn includes_may_not_multiply() {
 fn arguments() {
     let mut tree = Tree::with(&[("/start/a.conf", "port 1\ntimeout 9")]);
     tree.stdin = "hz 20\nmaxclients 5".into();
-    let loaded = run(&mut tree, &["a.conf", "-", "--port", "7000", "--maxclients", "6"]).unwrap();
+    let loaded = run(&mut tree, &["a.conf", "--port", "7000", "--maxclients", "6", "-"]).unwrap();
     assert_eq!(loaded.file.as_deref(), Some(Path::new("/start/a.conf")));
     let config = loaded.config;
     assert_eq!((config.port, config.timeout, config.hz, config.maxclients), (7000, 9, 20, 6));
@@ -341,13 +364,24 @@ fn arguments() {
     assert_eq!(of(&["--save", "60 1"], "save"), "60 1");
     assert_eq!(of(&["--requirepass", "a \"b'"], "requirepass"), "a \"b'");
     assert_eq!(of(&["--requirepass", "--secret"], "requirepass"), "--secret");
+    assert_eq!(of(&["--requirepass", "--port", "--port", "5"], "requirepass"), "--port");
+    assert_eq!(of(&["--save", "--port", "5"], "save"), "");
+    assert_eq!(of(&["--save", "--port", "5"], "port"), "5");
+    assert_eq!(of(&["--port 5", "--timeout 6 "], "timeout"), "6");
+    assert_eq!(of(&["--save 60 1", "--port", "5"], "save"), "60 1");
     assert_eq!(of(&["--maxmemory", "1kb", "--port", "9"], "port"), "9");
-    let bad = run(&mut Tree::default(), &["--port", "--timeout", "3"]).unwrap_err();
-    assert_eq!(bad.line, Some((1, "port".to_owned())));
-    assert_eq!(bad.place.as_deref(), Some("the command line"));
-    assert!(
-        args::parse(&["-x".into()]).is_err() && args::parse(&["a".into(), "b".into()]).is_err()
-    );
+    for (words, line) in [
+        (&["--port", "--timeout", "3"][..], r#"port "--timeout" "3""#),
+        (&["-x"], r#""-x""#),
+        (&["a.conf", "b"], r#""b""#),
+        (&["--hz", "1", "-", "--hz", "2"], r#"hz "1" "-""#),
+    ] {
+        let bad = run(&mut tree, words).unwrap_err();
+        assert_eq!(bad.line, Some((1, line.to_owned())), "{words:?}");
+        assert_eq!(bad.place.as_deref(), Some("the command line"));
+    }
+    assert!(run(&mut tree, &["-", "--hz", "1"]).is_ok() && run(&mut tree, &["-"]).is_ok());
+    assert!(args::parse(&["a.conf".into(), "--sentinel".into()]).is_err());
 }
 
 #[test]
@@ -370,9 +404,9 @@ proptest! {
         let rows: Vec<_> = table::all().collect();
         let row = pick.get(&rows);
         let config = Config::new(Path::new("/"));
-        if let Ok(next) = config.changed(&[(row.name.as_bytes(), &value)]) {
+        if let Ok(next) = config.changed(&[(row.name.as_bytes(), &value)], true) {
             let text = next.text(row.name).unwrap().to_vec();
-            let again = next.changed(&[(row.name.as_bytes(), &text)]);
+            let again = next.changed(&[(row.name.as_bytes(), &text)], true);
             prop_assert_eq!(again.as_ref(), Ok(&next), "{} is stable", row.name);
         }
     }

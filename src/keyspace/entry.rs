@@ -402,7 +402,7 @@ impl Entry {
     }
 
     /// Bytes of memory the entry counts for, its long string included.
-    pub(super) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         let shape = self.shape();
         let mut total = usable(shape.size());
         if shape.kind & KIND == SHARED {

@@ -24,6 +24,10 @@ impl Keyspace {
     /// as soon as few of a round's keys were expired.
     pub fn active_expire(&mut self, now_ms: i64, budget: usize) -> Expired {
         let mut done = Expired::default();
+        if self.expiry_paused {
+            return done;
+        }
+        self.hold_expired(true);
         let mut keys = Vec::new();
         for _ in 0..self.dbs.len() {
             if done.looked_at >= budget {

@@ -42,6 +42,12 @@ pub struct Keyspace {
     pub watched: WatchTable,
     /// Values and databases waiting to be freed in slices.
     pub garbage: Vec<Garbage>,
+    /// Clients are paused (CLIENT PAUSE): what is past its expiry stays, though nobody sees it.
+    pub expiry_paused: bool,
+    /// The same for the command at hand, unless it writes.
+    expired_held: bool,
+    /// Whether keys past their expiry are looked for.
+    pub expires_actively: bool,
     /// The database that active expiry looks at next.
     pub(super) expiry_db: usize,
 }
@@ -68,6 +74,9 @@ impl Keyspace {
             counters: Counters::default(),
             watched: WatchTable::default(),
             garbage: Vec::new(),
+            expiry_paused: false,
+            expired_held: false,
+            expires_actively: true,
             expiry_db: 0,
         }
     }
@@ -112,8 +121,17 @@ impl Keyspace {
         }
     }
 
+    /// To be called in front of each command: one that `writes` removes what is past its expiry
+    /// even while clients are paused, so that its effect is the same when the log is replayed.
+    pub fn hold_expired(&mut self, writes: bool) {
+        self.expired_held = self.expiry_paused && !writes;
+    }
+
     /// Removes a key because its time has come.
     pub fn expire_now(&mut self, db: usize, key: &[u8]) {
+        if self.expired_held {
+            return;
+        }
         if self.delete(db, key) {
             self.effects.log(db, &[b"DEL", key]);
             self.counters.expired += 1;

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::base::clock::Now;
 use crate::base::version;
 use crate::config::{Config, Flush};
-use crate::observe::latency::Merged;
 use crate::observe::metrics::Totals;
 use crate::observe::process::Usage;
 use crate::observe::registry::{Rates, Registry};
@@ -380,7 +379,7 @@ fn replication(v: &View<'_>, out: &mut String) {
         "role": "master",
         "connected_slaves": 0,
         "master_failover_state": "no-failover",
-        "master_replid": v.s.registry.facts.replication_id,
+        "master_replid": v.s.registry.replication_id(),
         "master_replid2": "0".repeat(40),
         "master_repl_offset": 0,
         "second_repl_offset": -1,
@@ -442,12 +441,7 @@ fn latencystats(v: &View<'_>, out: &mut String) {
         return;
     }
     for (index, name) in v.s.registry.command_names.iter().enumerate() {
-        let mut merged = Merged::default();
-        for shard in &v.s.registry.shards {
-            if let Some(latency) = shard.commands.get(index).and_then(|c| c.latency.get()) {
-                merged.add(latency);
-            }
-        }
+        let merged = v.s.registry.latency_of(index);
         if merged.is_empty() {
             continue;
         }

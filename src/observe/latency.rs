@@ -60,50 +60,51 @@ impl Histogram {
     }
 }
 
-/// Several histograms added up, to be asked.
+/// Several histograms added up, to be asked: an `hdrhistogram` of two digits, as Redis has.
 #[derive(Debug)]
-pub struct Merged {
-    counts: Vec<u64>,
-    total: u64,
-}
+pub struct Merged(hdrhistogram::Histogram<u64>);
 
 impl Default for Merged {
     fn default() -> Self {
-        Merged { counts: vec![0; BUCKETS], total: 0 }
+        // It grows with what is recorded; nothing is allocated for a command nobody calls.
+        Merged(hdrhistogram::Histogram::new(2).expect("two digits are a precision"))
     }
 }
 
 impl Merged {
     /// Adds what `histogram` has counted so far.
     pub fn add(&mut self, histogram: &Histogram) {
-        for (sum, count) in self.counts.iter_mut().zip(&histogram.counts) {
+        for (bucket, count) in histogram.counts.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
-            *sum += count;
-            self.total += count;
+            if count > 0 {
+                self.0.record_n(top(bucket), count).expect("it grows as needed");
+            }
         }
+    }
+
+    /// Number of durations shorter than `ns`, which is a power of two: a bucket begins there.
+    pub fn below(&self, ns: u64) -> u64 {
+        self.0
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_at_value()))
+            .take_while(|(value, _)| *value < ns)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Number of durations counted.
     pub fn len(&self) -> u64 {
-        self.total
+        self.0.len()
     }
 
     /// True when nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.total == 0
+        self.0.is_empty()
     }
 
     /// The duration in nanoseconds that `percent` of all do not exceed, rounded up to its bucket.
     pub fn percentile(&self, percent: f64) -> u64 {
-        let wanted = ((percent / 100.0 * self.total as f64).ceil() as u64).clamp(1, self.total);
-        let mut seen = 0;
-        for (index, count) in self.counts.iter().enumerate() {
-            seen += count;
-            if seen >= wanted {
-                return top(index);
-            }
-        }
-        0
+        self.0.value_at_percentile(percent)
     }
 }
 

@@ -5,16 +5,17 @@
 //! Process id, role, local time, weight (`.` debug, `-` verbose, `*` notice, `#` warning), text.
 //! Lines are written by a thread of their own, so that a shard never waits for a terminal or a
 //! disk; when more than `QUEUE_MAX` wait, further ones are dropped, and a
-//! later line says how many. Times are UTC unless another [`Zone`] is given.
+//! later line says how many. A file that was moved away is left to who moved it, and another one is
+//! begun under its name, as log rotation expects. Times are UTC unless another [`Zone`] is given.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use crate::config::LogLevel;
-use crate::config::files::append_to;
+use crate::config::files::Appending;
 
 /// Most lines waiting to be written.
 const QUEUE_MAX: usize = 4096;
@@ -26,6 +27,8 @@ const TEXT_MAX: usize = 4096;
 pub struct Log {
     pid: u32,
     zone: Zone,
+    /// The file; `None` is standard output.
+    file: Option<PathBuf>,
     level: AtomicU8,
     queue: SyncSender<Line>,
     dropped: Arc<AtomicU64>,
@@ -51,7 +54,7 @@ pub struct Zone {
 pub fn open(file: Option<&Path>, level: LogLevel, pid: u32, zone: Zone) -> io::Result<Log> {
     let sink: Box<dyn Write + Send> = match file {
         None => Box::new(io::stdout()),
-        Some(path) => Box::new(append_to(path)?),
+        Some(path) => Box::new(Appending::open(path)?),
     };
     let (queue, lines) = sync_channel(QUEUE_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -59,7 +62,14 @@ pub fn open(file: Option<&Path>, level: LogLevel, pid: u32, zone: Zone) -> io::R
         let dropped = Arc::clone(&dropped);
         move || write_lines(&lines, sink, pid, zone, &dropped)
     })?;
-    Ok(Log { pid, zone, level: AtomicU8::new(level as u8), queue, dropped })
+    Ok(Log {
+        pid,
+        zone,
+        file: file.map(Path::to_owned),
+        level: AtomicU8::new(level as u8),
+        queue,
+        dropped,
+    })
 }
 
 fn write_lines(
@@ -120,11 +130,30 @@ impl Log {
         }
     }
 
-    /// Writes a line to standard error at once, for a process that is about to end.
+    /// Writes lines to standard error and to where the log goes at once, for a process that is
+    /// about to end. Where they cannot be written there is nowhere to say so.
     pub fn last_words(&self, unix_us: i64, text: &str) {
-        let line = render(self.pid, 'M', unix_us, self.zone, LogLevel::Warning, text);
-        let _ = io::stderr().write_all(line.as_bytes());
+        let line = |text| render(self.pid, 'M', unix_us, self.zone, LogLevel::Warning, text);
+        let lines: String = text.lines().map(line).collect();
+        let _ = io::stderr().write_all(lines.as_bytes());
+        match &self.file {
+            Some(path) => {
+                let _ = Appending::open(path).and_then(|mut f| f.write_all(lines.as_bytes()));
+            }
+            // Past the lock of standard output, which the writer may hold.
+            None if !output_is_error() => {
+                let _ = rustix::io::write(io::stdout(), lines.as_bytes());
+            }
+            None => {}
+        }
     }
+}
+
+/// Whether standard output and standard error are the same: what is written to both would stand
+/// there twice.
+pub fn output_is_error() -> bool {
+    let about = rustix::fs::fstat(io::stdout()).ok().zip(rustix::fs::fstat(io::stderr()).ok());
+    about.is_some_and(|(one, other)| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// One line as it is written. `role` is `M` for the server, `C` before it serves.
@@ -216,6 +245,28 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("reads");
         let ends: Vec<_> = text.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(ends, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
+        let log = open(Some(&path), LogLevel::Notice, 1, UTC).expect("opens");
+        let say = |text: &str| {
+            log.line(0, LogLevel::Notice, text);
+            log.flush();
+        };
+        say("one");
+        std::fs::rename(&path, &moved).expect("moves");
+        say("two");
+        say("three");
+        std::fs::remove_file(&path).expect("removes");
+        say("four");
+        let count = |path: &Path| std::fs::read_to_string(path).expect("reads").lines().count();
+        assert_eq!((count(&moved), count(&path)), (1, 1));
+        // Where no file can be made the old one is written on.
+        std::fs::remove_dir_all(dir.path()).expect("removes");
+        say("five");
     }
 
     #[test]

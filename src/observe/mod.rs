@@ -5,12 +5,15 @@
 //! 2. INFO is a function of a [`info::Snapshot`]: it asks neither clock nor kernel itself.
 //! 3. Nothing here reads back into the rooms that write to it.
 
+pub mod crash;
+pub mod events;
 pub mod info;
 pub mod latency;
 pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod registry;
+pub mod slowlog;
 
 pub use metrics::ShardStats;
 pub use registry::Registry;

@@ -5,7 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
+use crate::observe::events::Events;
+use crate::observe::latency::Merged;
 use crate::observe::metrics::{ShardStats, Totals};
+use crate::observe::slowlog::SlowLog;
 
 /// What is known once the process has started and never changes.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +17,6 @@ pub struct Facts {
     pub pid: u32,
     /// 40 hex digits, new with each start.
     pub run_id: String,
-    /// 40 hex digits that name this history towards replicas.
-    pub replication_id: String,
     /// Both clocks at the start.
     pub started: Now,
     /// Path of the running program.
@@ -133,6 +134,11 @@ pub struct Registry {
     pub log_base_size: AtomicU64,
     /// Bytes in use before anything was stored.
     pub startup_memory: AtomicU64,
+    /// See [`SlowLog`].
+    pub slowlog: SlowLog,
+    /// See [`Events`].
+    pub events: Events,
+    replication_id: Mutex<String>,
     sampler: Mutex<Sampler>,
 }
 
@@ -153,8 +159,22 @@ impl Registry {
             loading: Loading::default(),
             log_base_size: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
+            slowlog: SlowLog::new(shards),
+            events: Events::default(),
+            replication_id: Mutex::new(hex_id(&mut Random::from_system())),
             sampler: Mutex::default(),
         }
+    }
+
+    /// 40 hex digits that name this history towards replicas.
+    pub fn replication_id(&self) -> String {
+        self.replication_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names the history anew.
+    pub fn change_replication_id(&self) {
+        let id = hex_id(&mut Random::from_system());
+        *self.replication_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
     /// The counters of all shards added up.
@@ -198,6 +218,17 @@ impl Registry {
             turn_usec: s.turn_usec.per_second() / turns.max(1),
             peak_memory: s.peak_memory,
         }
+    }
+
+    /// The durations of a command, in the numbering of [`Registry::command_names`].
+    pub fn latency_of(&self, command: usize) -> Merged {
+        let mut merged = Merged::default();
+        for shard in &self.shards {
+            if let Some(latency) = shard.commands.get(command).and_then(|c| c.latency.get()) {
+                merged.add(latency);
+            }
+        }
+        merged
     }
 
     /// Bytes of all log files that count.

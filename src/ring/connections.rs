@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use bytes::Bytes;
 
@@ -271,6 +271,11 @@ impl Ring {
     /// Our end's address as text, like [`Ring::peer`].
     pub fn local(&self, conn: ConnId) -> String {
         self.socket(conn).map(net::local_text).unwrap_or_default()
+    }
+
+    /// Its descriptor's number, to be shown; -1 when it is gone.
+    pub fn descriptor(&self, conn: ConnId) -> i32 {
+        self.socket(conn).map_or(-1, AsRawFd::as_raw_fd)
     }
 
     fn socket(&self, conn: ConnId) -> Option<&OwnedFd> {

@@ -77,7 +77,7 @@ pub fn set_keepalive(socket: &OwnedFd, seconds: u32) -> io::Result<()> {
 
 /// What every listening socket gets, and accepted ones inherit: no delay of small segments, and
 /// blocking mode.
-pub(super) fn prepare_listener(socket: &OwnedFd) {
+pub fn prepare_listener(socket: &OwnedFd) {
     if is_tcp(socket) {
         // Without it replies come late, not wrong.
         let _ = sockopt::set_tcp_nodelay(socket, true);

@@ -2,18 +2,23 @@
 //! permanent, serve; and after the stop, the clean end of the log.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
 
 use crate::base::clock::SystemClock;
 use crate::base::random::Random;
+use crate::base::version;
+use crate::command::introspect;
 use crate::config::load::Loaded;
+use crate::config::settings::OomScore;
 use crate::config::{Config, LogLevel};
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::log::{self, Log, Zone};
-use crate::observe::process;
 use crate::observe::registry::{Facts, Listener, hex_id};
+use crate::observe::{Registry, crash, process};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
@@ -21,9 +26,13 @@ use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
+use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start};
-use crate::server::{listen, stop};
+use crate::server::supervise::Supervisor;
+use crate::server::{again, fatal, listen, report, stop, supervise, termination};
+use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
+use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 
 /// Runs the server until it is stopped.
@@ -38,17 +47,24 @@ pub fn run(loaded: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    end_at_panic(&journal);
-    // A huge page is cleared when it is first touched: milliseconds inside one insert.
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        journal.warn(&format!("turning transparent huge pages off failed: {error}"));
+    crash::set_reported(config.crash_log_enabled);
+    report::end_at_panic(&journal);
+    if let Err(error) = fatal::report_signals(config.logfile.as_deref()) {
+        journal.warn(&format!("crashes will not be reported: {error}"));
     }
-    journal.notice("oO0OoO0OoO0Oo Ringstone is starting oO0OoO0OoO0Oo");
+    settle_in(config, &journal);
+    introduce(&loaded, &journal);
     loaded.warnings.iter().for_each(|w| journal.warn(w));
     let code = match serve(&loaded, &journal) {
-        Ok(()) => {
+        Ok(None) => {
             journal.warn("Ringstone is now ready to exit, bye bye...");
             ExitCode::SUCCESS
+        }
+        Ok(Some(wait_ms)) => {
+            journal.flush();
+            let error = again::start_again(wait_ms);
+            journal.warn(&format!("Starting again failed: {error}"));
+            ExitCode::FAILURE
         }
         Err(lines) => {
             lines.iter().for_each(|line| journal.warn(line));
@@ -59,6 +75,61 @@ pub fn run(loaded: Loaded) -> ExitCode {
     code
 }
 
+/// Finds the process's place in the system.
+fn settle_in(config: &Config, journal: &Journal) {
+    if supervise::is_background() {
+        supervise::leave_session();
+    }
+    // A huge page is cleared when it is first touched: milliseconds inside one insert.
+    if config.disable_thp
+        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+    {
+        journal.warn(&format!("turning transparent huge pages off failed: {error}"));
+    }
+    if let Some(score) = config.oom_score_adj
+        && let Err(error) = set_oom_score(score)
+    {
+        journal.warn(&format!("setting the OOM score failed: {error}"));
+    }
+}
+
+fn set_oom_score(score: OomScore) -> std::io::Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let score = match score {
+        OomScore::Absolute(score) => score,
+        OomScore::Relative(score) => {
+            let before = std::fs::read_to_string(FILE)?;
+            score + before.trim().parse::<i32>().unwrap_or(0)
+        }
+    };
+    std::fs::write(FILE, score.clamp(-1000, 1000).to_string())
+}
+
+/// The first lines of the log: who starts, from what.
+fn introduce(loaded: &Loaded, journal: &Journal) {
+    let (pid, config) = (std::process::id(), &loaded.config);
+    journal.notice("oO0OoO0OoO0Oo Ringstone is starting oO0OoO0OoO0Oo");
+    journal.notice(&format!(
+        "Redis version={}, bits={}, commit=00000000, modified=0, pid={pid}, just started, \
+         ringstone version={}",
+        version::REDIS,
+        usize::BITS,
+        version::RINGSTONE
+    ));
+    match &loaded.file {
+        Some(_) => journal.notice("Configuration loaded"),
+        None => journal.warn(
+            "Warning: no config file specified, using the default config. In order to specify a \
+             config file use ringstone /path/to/redis.conf",
+        ),
+    }
+    journal.notice(&format!("Running mode=standalone, port={}.", config.port));
+    if config.always_show_logo {
+        journal.notice(&format!("Port: {}", config.port));
+        journal.notice(&format!("PID: {pid}"));
+    }
+}
+
 /// The server's log with the clock its lines are stamped by.
 #[derive(Debug)]
 pub struct Journal {
@@ -67,7 +138,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    fn say(&self, level: LogLevel, text: &str) {
+    /// Says a line of this weight.
+    pub fn say(&self, level: LogLevel, text: &str) {
         self.log.line(self.clock.now().unix_us, level, text);
     }
 
@@ -81,14 +153,37 @@ impl Journal {
         self.say(LogLevel::Warning, text);
     }
 
+    /// Writes the last lines of a process that ends at once.
+    pub fn last_words(&self, text: &str) {
+        self.log.last_words(self.clock.now().unix_us, text);
+    }
+
+    /// A journal on standard output.
+    #[cfg(test)]
+    pub fn for_tests() -> Journal {
+        let log = log::open(None, LogLevel::Notice, 1, Zone::default()).expect("opens");
+        Journal { log, clock: SystemClock::default() }
+    }
+
     /// Waits until everything said is written.
     pub fn flush(&self) {
         self.log.flush();
     }
 }
 
-/// How the process speaks and dies.
-fn voice(journal: &Arc<Journal>) -> Voice {
+/// Starts the thread that does what no shard may wait for, in order.
+fn errands() -> std::io::Result<Sender<Errand>> {
+    let (errands, todo) = channel::<Errand>();
+    let named = std::thread::Builder::new().name("errands".into());
+    named.spawn(move || {
+        fatal::give_stack();
+        todo.into_iter().for_each(|errand| errand())
+    })?;
+    Ok(errands)
+}
+
+/// How the process speaks and dies, and has things done aside.
+fn voice(journal: &Arc<Journal>, errands: Sender<Errand>) -> Voice {
     let (say, die) = (Arc::clone(journal), Arc::clone(journal));
     let levels = Arc::clone(journal);
     Voice {
@@ -98,33 +193,16 @@ fn voice(journal: &Arc<Journal>) -> Voice {
             die.warn(text);
             die.flush();
         }),
+        again: Box::new(|wait_ms| match again::is_possible() {
+            true => again::start_again(wait_ms).to_string(),
+            false => "the configuration came from standard input".to_owned(),
+        }),
+        can_start_again: again::is_possible(),
+        errand: Box::new(move |errand| {
+            // The thread lives as long as the process.
+            let _ = errands.send(errand);
+        }),
     }
-}
-
-/// A panic in any thread ends the process at once: a shard that is gone would leave its clients and
-/// the other shards waiting for good, and recovery proves itself. Builds that abort anyway get the
-/// report from it.
-fn end_at_panic(journal: &Arc<Journal>) {
-    let journal = Arc::clone(journal);
-    std::panic::set_hook(Box::new(move |panic| {
-        let thread = std::thread::current();
-        let text = panic_report(panic, thread.name().unwrap_or("unnamed"));
-        journal.log.last_words(journal.clock.now().unix_us, &text);
-        std::process::abort();
-    }));
-}
-
-/// What is said of a panic. A message that was put together may hold a client's bytes: only what
-/// stands in front of its first value is told.
-fn panic_report(panic: &std::panic::PanicHookInfo<'_>, thread: &str) -> String {
-    let payload = panic.payload();
-    let formatted = payload.downcast_ref::<String>().map(|text| {
-        let end = text.find([':', ';', '\n', '"']).unwrap_or(text.len());
-        &text[..end]
-    });
-    let said = payload.downcast_ref::<&str>().copied().or(formatted).unwrap_or("no message");
-    let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
-    format!("Ringstone has to stop: thread {thread} panicked{place}: {said}")
 }
 
 type Lines = Vec<String>;
@@ -133,13 +211,17 @@ fn line(text: impl ToString) -> Lines {
     vec![text.to_string()]
 }
 
-fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
+/// Gives the milliseconds after which to start again, if it is to.
+fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> {
     let config = &loaded.config;
     raise_descriptor_limit(config.maxclients, journal);
     let _lock = DirLock::take(&config.dir)
         .map_err(|error| line(format!("{}: {error}", config.dir.display())))?;
     let sockets = listen::open(config)?;
+    termination::watch().map_err(line)?;
     write_pid_file(config, journal);
+    let supervisor = Supervisor::find(config, journal);
+    supervisor.tell("STATUS=Loading the data...\n");
     let shards = shard_count(config);
     let disks = Arc::new(open_disks(config)?);
     let mut random = Random::from_system();
@@ -147,25 +229,39 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
     let mut plan = find_log(config, &disks, shards, &boot_id)?;
     plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
+    let facts = facts(loaded, &sockets, &mut random);
+    let desk = Desk {
+        config: Arc::new(config.clone()),
+        registry: loading_registry(config, &facts, &disks, &steps, shards)?,
+        disks: Arc::clone(&disks),
+        journal: Arc::clone(journal),
+        supervisor: supervisor.another(),
+    };
+    // With nothing to load nobody is kept waiting for long, however slow the machine is.
+    let doorman = (!steps.is_empty()).then(|| Doorman::start(desk, &sockets));
+    let doorman = doorman.transpose().map_err(line)?;
+    let clock = SystemClock::default();
     let (spaces, rest, broken_off) = load_first(config, &disks, &steps, shards, &mut random)?;
     if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
         plan.set_end(&file, end);
     }
     let pins = shards::pins(config.pin_threads, shards);
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
+    // Before anything is written: until here the doorman may end the process.
+    let guests = doorman.map_or_else(Left::default, Doorman::leave);
     let started = match plan {
         Some(plan) => Some(recovery::commit(plan, &disks.log, &mut random).map_err(line)?),
         None => None,
     };
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
-    let facts = facts(loaded, &sockets, &mut random);
-    let voice = voice(journal);
+    say_loaded(&steps, clock, journal);
+    let voice = voice(journal, errands().map_err(line)?);
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
+    global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
-    let clock = SystemClock::default();
     let start = |shard: usize| Start {
         order: Arc::clone(&order),
         global: Arc::clone(&global),
@@ -174,15 +270,17 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<(), Lines> {
         seed: Random::from_system().next_u64(),
     };
     let running = threads.start(start, sockets)?;
-    let ready = || announce(config, journal);
-    let ends = stop::wait(running, &global, &order, journal, ready)?;
-    if let Some(path) = &config.pidfile {
-        let _ = std::fs::remove_file(path);
-    }
+    seat(guests.arrivals, &global, &order);
+    let ready = || {
+        announce(config, journal);
+        supervisor.tell("READY=1\nSTATUS=Ready to accept connections\n");
+    };
+    let ends = stop::wait(running, &global, &order, journal, &supervisor, ready)?;
+    remove_pid_file(config);
     if started.is_some() {
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
-    Ok(())
+    Ok(global.starts_again())
 }
 
 fn open_disks(config: &Config) -> Result<Disks, Lines> {
@@ -247,7 +345,6 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
     Facts {
         pid: std::process::id(),
         run_id: hex_id(random),
-        replication_id: hex_id(random),
         started: SystemClock::default().now(),
         executable: path(std::env::current_exe().ok()),
         config_file: path(loaded.file.clone()),
@@ -258,9 +355,65 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
     }
 }
 
+/// What INFO tells while loading.
+fn loading_registry(
+    config: &Config,
+    facts: &Facts,
+    disks: &Disks,
+    steps: &[Step],
+    shards: usize,
+) -> Result<Registry, Lines> {
+    let names = introspect::names_counted();
+    let registry = Registry::new(facts.clone(), shards, config.databases, names);
+    let loading = loading(config, disks, shards);
+    let first = together_until(&loading, steps).map_err(line)?;
+    let (together, alone) = steps.split_at(first);
+    let total = loading.total_bytes(together) + loading.total_bytes(alone) * shards as u64;
+    let seconds = facts.started.unix_us.div_euclid(1_000_000);
+    registry.loading.started.store(seconds, Ordering::Relaxed);
+    registry.loading.total_bytes.store(total, Ordering::Relaxed);
+    Ok(registry)
+}
+
+/// Says that the data is there, where there was any.
+fn say_loaded(steps: &[Step], began: SystemClock, journal: &Journal) {
+    let seconds = began.now().mono_us as f64 / 1e6;
+    let from = match steps {
+        [] => return,
+        [Step::Rdb { place: Place::Data, .. }] => "disk",
+        _ => "append only file",
+    };
+    journal.notice(&format!("DB loaded from {from}: {seconds:.3} seconds"));
+}
+
+/// Gives clients that came while loading to the shards.
+fn seat(guests: Vec<Arrival>, global: &Global, order: &Order<Message>) {
+    let load = |shard: &usize| global.connections[*shard].load(Ordering::Relaxed);
+    for guest in guests {
+        let shard = (0..order.shards()).min_by_key(load).unwrap_or(0);
+        global.clients.fetch_add(1, Ordering::Relaxed);
+        global.connections[shard].fetch_add(1, Ordering::Relaxed);
+        order.push(shard, Message::Adopt(guest));
+    }
+}
+
+/// Where the process id is written. One in the background is not to be found otherwise.
+fn pid_file(config: &Config) -> Option<PathBuf> {
+    let usual = || supervise::is_background().then(|| PathBuf::from("/var/run/redis.pid"));
+    config.pidfile.clone().or_else(usual)
+}
+
+/// The process is about to end in good order.
+pub fn remove_pid_file(config: &Config) {
+    if let Some(path) = pid_file(config) {
+        // Whoever has removed it already wanted the same.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// Scripts find the process by it; the server itself does not need it.
 fn write_pid_file(config: &Config, journal: &Journal) {
-    if let Some(path) = &config.pidfile
+    if let Some(path) = &pid_file(config)
         && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
     {
         journal.warn(&format!("Failed to write PID file {}: {error}", path.display()));
@@ -288,6 +441,18 @@ fn lone_rdb(config: &Config) -> Vec<Step> {
 /// may break off does so.
 type First = (Vec<Box<Keyspace>>, Vec<Step>, Option<(String, u64)>);
 
+fn loading<'d>(config: &Config, disks: &'d Disks, shards: usize) -> Loading<'d> {
+    Loading {
+        log: &disks.log,
+        data: &disks.data,
+        shards,
+        now: SystemClock::default().now(),
+        string_max: config.proto_max_bulk_len,
+        hll_sparse_max: config.hll_sparse_max_bytes,
+        progress: &disks.progress,
+    }
+}
+
 /// Makes the keyspaces and loads into them what must be loaded in one go.
 fn load_first(
     config: &Config,
@@ -300,15 +465,7 @@ fn load_first(
     let space =
         |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
     let mut spaces: Vec<Option<Box<Keyspace>>> = (0..shards).map(space).collect();
-    let loading = Loading {
-        log: &disks.log,
-        data: &disks.data,
-        shards,
-        now: SystemClock::default().now(),
-        string_max: config.proto_max_bulk_len,
-        hll_sparse_max: config.hll_sparse_max_bytes,
-        progress: &disks.progress,
-    };
+    let loading = loading(config, disks, shards);
     let first = together_until(&loading, steps).map_err(line)?;
     let mut broken_off = None;
     if first > 0 {
@@ -341,34 +498,5 @@ fn raise_descriptor_limit(maxclients: u32, journal: &Journal) {
             "maxclients asks for {wanted} descriptors and the system grants fewer: raise \
              'ulimit -n'"
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The hook ends the process, so the panic happens in another one: this test again, told to.
-    #[test]
-    fn a_panic_in_any_thread_ends_the_process_with_a_report() {
-        const WORD: &str = "RINGSTONE_TEST_PANIC";
-        if std::env::var_os(WORD).is_some() {
-            let log = log::open(None, LogLevel::Notice, 1, Zone::default()).expect("opens");
-            end_at_panic(&Arc::new(Journal { log, clock: SystemClock::default() }));
-            let named = std::thread::Builder::new().name("shard-7".into());
-            let secret = String::from_utf8(b"a client's \xff".to_vec());
-            let thread = named.spawn(move || secret.expect("it holds")).expect("spawns");
-            let _ = thread.join();
-            return;
-        }
-        let this = std::env::current_exe().expect("this test");
-        let name = "server::boot::tests::a_panic_in_any_thread_ends_the_process_with_a_report";
-        let mut command = std::process::Command::new(this);
-        let run = command.args([name, "--exact", "--nocapture"]).env(WORD, "1").output();
-        let run = run.expect("runs");
-        let said = String::from_utf8_lossy(&run.stderr);
-        assert!(!run.status.success(), "it went on: {said}");
-        assert!(said.contains("thread shard-7 panicked at src/server/boot.rs"), "{said}");
-        assert!(said.contains("it holds") && !said.contains("Utf8Error"), "{said}");
     }
 }

@@ -19,6 +19,7 @@ use crate::persist::recovery::Step;
 use crate::persist::volume::DirVolume;
 use crate::ring::{Ring, RingOptions};
 use crate::server::boot::Journal;
+use crate::server::fatal;
 use crate::shard::Shard;
 use crate::shard::face::policy;
 use crate::shard::global::Global;
@@ -175,6 +176,7 @@ struct Body {
 
 impl Body {
     fn run(mut self) {
+        fatal::give_stack();
         if let Some(core) = self.pin {
             let mut set = CpuSet::new();
             set.set(core);

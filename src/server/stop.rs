@@ -9,6 +9,8 @@ use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::server::boot::Journal;
 use crate::server::shards::{End, Running};
+use crate::server::supervise::Supervisor;
+use crate::server::termination;
 use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
@@ -20,16 +22,31 @@ pub fn wait(
     global: &Global,
     order: &Order<Message>,
     journal: &Journal,
+    supervisor: &Supervisor,
     ready: impl FnOnce(),
 ) -> Result<Vec<End>, Vec<String>> {
     let outcome: io::Result<Vec<End>> = tokio_uring::start(async {
+        termination::watch()?;
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         // Whoever has read that the server is ready may stop it in good order.
         ready();
         let mut ends = Vec::new();
+        // Signals that have been seen to. One that came while loading wakes nobody here.
+        let mut seen = 0;
+        let begin = || {
+            journal.warn(&format!("Received {} scheduling shutdown...", termination::last()));
+            journal.warn("User requested shutdown...");
+            supervisor.tell("STOPPING=1\n");
+            global.stop();
+            order.wake_all();
+        };
+        if termination::count() > 0 {
+            seen = termination::count();
+            begin();
+        }
         while ends.len() < running.shards {
-            let name = tokio::select! {
+            tokio::select! {
                 end = running.ends.recv() => {
                     match end {
                         Some(end) => ends.push(end),
@@ -37,17 +54,19 @@ pub fn wait(
                     }
                     continue;
                 }
-                _ = term.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            let count = termination::count();
+            if count == seen {
+                continue;
+            }
+            seen = count;
             if global.is_stopping() {
-                journal.warn(&format!("Received {name} again, exiting at once."));
+                journal.warn(&format!("Received {} again, exiting at once.", termination::last()));
                 std::process::exit(1);
             }
-            journal.warn(&format!("Received {name} scheduling shutdown..."));
-            journal.warn("User requested shutdown...");
-            global.stop();
-            order.wake_all();
+            begin();
         }
         Ok(ends)
     });

@@ -1,10 +1,12 @@
 //! Batches: commands of one connection that other shards execute.
 
+use std::collections::VecDeque;
+
 use smallvec::SmallVec;
 
 use crate::base::crc::shard_of;
-use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
+use crate::client::{Conn, ConnKey};
 use crate::command::{Args, Command, Merge, OwnedRequest};
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
@@ -22,6 +24,23 @@ type Group<'a> = (usize, SmallVec<[&'a [u8]; 8]>, Vec<u32>);
 const WORDS_MAX: usize = 4096;
 /// Most that a reply is presumed to take, in bytes: longer values are shared, not copied.
 const REPLY_MEAN_MAX: usize = crate::resp::reply::SHARE_MIN;
+
+/// What is with other shards on behalf of one shard's connections.
+#[derive(Debug)]
+pub struct Abroad {
+    /// Arguments of requests that are there.
+    pub words: usize,
+    /// What a reply of another shard takes, in bytes, as far as can be told.
+    pub reply_mean: usize,
+    /// Connections that wait until less is there.
+    crowded: VecDeque<ConnKey>,
+}
+
+impl Default for Abroad {
+    fn default() -> Self {
+        Abroad { words: 0, reply_mean: 64, crowded: VecDeque::new() }
+    }
+}
 
 /// A batch under construction.
 #[derive(Debug, Default)]
@@ -52,6 +71,13 @@ impl Batch {
         match self.commands.last_mut() {
             Some(Merged::Ready(tail)) => tail.append(reply),
             _ => self.commands.push(Merged::Ready(reply)),
+        }
+    }
+
+    /// The reply of the last command is kept from the client.
+    pub fn mute_last(&mut self) {
+        if let Some(last) = self.commands.last_mut() {
+            *last = Merged::Nothing;
         }
     }
 
@@ -176,8 +202,8 @@ impl Shard {
     /// stands behind every entry that an earlier batch of the connection stands behind.
     pub(super) fn dispatch(&mut self, conn: &mut Conn, batch: Batch) {
         let id = self.name();
-        let estimate = batch.estimate(self.reply_mean);
-        self.words_out += batch.words;
+        let estimate = batch.estimate(self.abroad.reply_mean);
+        self.abroad.words += batch.words;
         let targets = batch.parts.iter().fold(0u64, |set, p| set | 1 << p.0);
         let plain = (conn.targets | targets).count_ones() == 1;
         conn.targets |= targets;
@@ -206,17 +232,20 @@ impl Shard {
         }
         let parts = (0..missing).map(|_| None).collect();
         let commands = batch.commands;
-        conn.output.push_remote(Remote { id, missing, commands, parts, estimate, bytes: 0 });
+        let (bytes, quiet) = (0, false);
+        let remote = Remote { id, missing, commands, parts, estimate, bytes, quiet };
+        conn.output.push_remote(remote);
         self.account(conn);
         self.mark_dirty(conn);
     }
 
     /// The replies of a part have come back.
     pub(super) fn part_done(&mut self, done: JobDone) {
-        self.words_out -= done.to.words;
+        self.abroad.words -= done.to.words;
         // A large reply counts at once and is forgotten slowly.
         let mean = done.reply.copied_len() / done.ends.len().max(1);
-        self.reply_mean = mean.min(REPLY_MEAN_MAX).max(self.reply_mean - self.reply_mean / 16);
+        self.abroad.reply_mean =
+            mean.min(REPLY_MEAN_MAX).max(self.abroad.reply_mean - self.abroad.reply_mean / 16);
         self.arrived(done.to, |remote| remote.arrive(done.to.part, done.reply, done.ends));
     }
 
@@ -224,21 +253,21 @@ impl Shard {
     /// connection is then gone on with by [`Shard::run_again`], or when what it has out itself has
     /// come back.
     pub(super) fn is_crowded(&mut self, conn: &mut Conn, batch: &Option<Batch>) -> bool {
-        let words = self.words_out + batch.as_ref().map_or(0, Batch::words);
+        let words = self.abroad.words + batch.as_ref().map_or(0, Batch::words);
         if words < WORDS_MAX {
             return false;
         }
         if !self.is_out(conn, batch) && !conn.crowded {
             conn.crowded = true;
-            self.crowded.push_back(conn.key);
+            self.abroad.crowded.push_back(conn.key);
         }
         true
     }
 
     /// Goes on with connections that waited until less is with other shards.
     pub(super) fn run_crowded(&mut self) {
-        while self.words_out < WORDS_MAX
-            && let Some(key) = self.crowded.pop_front()
+        while self.abroad.words < WORDS_MAX
+            && let Some(key) = self.abroad.crowded.pop_front()
         {
             if let Some(mut conn) = self.take_conn(key) {
                 conn.crowded = false;

@@ -26,26 +26,31 @@
 //! So sorting all operations by their moments is a legal single-threaded history.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
+use crate::command::session::Wait;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
+use crate::shard::batch::Abroad;
+use crate::shard::clients::Clients;
 use crate::shard::cut::{CutLead, CutPart};
-use crate::shard::execute::Meter;
+use crate::shard::errand::Work;
 use crate::shard::gather::Gather;
 use crate::shard::global::Global;
-use crate::shard::intake::Favoured;
+use crate::shard::intake::Intake;
+use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
-use crate::shard::message::{Message, ReplyTo};
+use crate::shard::message::{Arrival, Message, ReplyTo};
+use crate::shard::meter::Meter;
 use crate::shard::order::Order;
+use crate::shard::wait::Blocked;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
 const LEAVING_US: u64 = 10_000_000;
@@ -81,8 +86,14 @@ pub struct Shard {
     pub(super) held: Vec<(u64, usize, Message)>,
     /// Words that wait until the log is durable, and released, to a position.
     pub(super) following: Vec<(u64, ReplyTo)>,
+    /// What the command that has just run wants its client to wait for.
+    pub(super) wish: Option<Wait>,
+    /// Clients that wait in a command.
+    pub(super) blocked: Vec<Blocked>,
     /// The command that runs has made the flush policy stricter.
     pub(super) tightened: bool,
+    /// What the command that runs leaves to be done aside; its outcome is the reply.
+    pub(super) aside: Option<Work>,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -104,27 +115,19 @@ pub struct Shard {
     /// Log files that have ended and are to be closed.
     pub(super) old_files: Vec<FileId>,
     /// Connections whose peer has ended its stream, with the time to wait for them at most.
-    leaving: Vec<(u64, ConnKey)>,
+    pub(super) leaving: Vec<(u64, ConnKey)>,
     /// Connections that wait for a cut to end or for the logs to catch up.
     pub(super) parked: Vec<ConnKey>,
     /// Bytes of output waiting in all connections, to bound slow readers.
     pub(super) output_bytes: usize,
-    /// Arguments of requests that are with other shards.
-    pub(super) words_out: usize,
-    /// What a reply of another shard takes, in bytes, as far as can be told.
-    pub(super) reply_mean: usize,
-    /// Connections that wait until less is with other shards.
-    pub(super) crowded: VecDeque<ConnKey>,
+    /// What is with other shards.
+    pub(super) abroad: Abroad,
     /// Most that `output_bytes` was since memory was given back.
     pub(super) output_peak: usize,
     /// Of the global count, how often memory was given back here.
     pub(super) given_back: u64,
-    /// Bytes of input that is kept for all connections.
-    pub(super) input_bytes: usize,
-    /// Connections with too much of it, which are not received from.
-    pub(super) crammed: VecDeque<ConnKey>,
-    /// The one of them that is received from all the same.
-    pub(super) favoured: Option<Favoured>,
+    /// Input that is kept.
+    pub(super) intake: Intake,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
     /// Size of the log when its length was last complained of, in bytes.
@@ -141,7 +144,7 @@ pub struct Shard {
     pub(super) config: Arc<Config>,
     pub(super) config_version: u64,
     /// Sockets that another shard accepted for this one.
-    pub(super) adoptions: Vec<OwnedFd>,
+    pub(super) adoptions: Vec<Arrival>,
     /// Connections to be received from again.
     pub(super) resumed: Vec<ConnKey>,
     /// As much waits for the log as may wait.
@@ -150,6 +153,8 @@ pub struct Shard {
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
     pub(super) expiring: bool,
+    /// What its connections are asked, postponed and told beyond their replies.
+    pub(super) clients: Clients,
     /// The process is stopping: no further request is looked at.
     pub(super) stopping: bool,
 }
@@ -179,14 +184,16 @@ impl Shard {
     ) -> Self {
         let shards = order.shards();
         let id = space.shard;
-        let config_version = global.config_version();
         let config = global.config();
-        let global_resets = global.resets();
+        let mut meter = Meter::default();
+        meter.set_bounds(Bounds::of(&config));
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
             seen: (0..shards).map(|s| order.released(s)).collect(),
             order,
+            resets: global.resets(),
+            config_version: global.config_version(),
             global,
             space: Some(space),
             log,
@@ -202,7 +209,10 @@ impl Shard {
             replies: Vec::new(),
             held: Vec::new(),
             following: Vec::new(),
+            wish: None,
+            blocked: Vec::new(),
             tightened: false,
+            aside: None,
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -215,27 +225,22 @@ impl Shard {
             leaving: Vec::new(),
             parked: Vec::new(),
             output_bytes: 0,
-            words_out: 0,
-            reply_mean: 64,
-            crowded: VecDeque::new(),
+            abroad: Abroad::default(),
             output_peak: 0,
             given_back: 0,
-            input_bytes: 0,
-            crammed: VecDeque::new(),
-            favoured: None,
+            intake: Intake::default(),
             next_round_us: 0,
             long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
-            meter: Meter::default(),
-            resets: global_resets,
+            meter,
             config,
-            config_version,
             adoptions: Vec::new(),
             resumed: Vec::new(),
             log_pressed: false,
             freeing: false,
             expiring: false,
+            clients: Clients::default(),
             stopping: false,
         }
     }
@@ -296,15 +301,24 @@ impl Shard {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
             self.output_bytes -= conn.counted;
-            self.input_bytes -= conn.counted_input;
+            self.intake.bytes -= conn.counted_input;
+            if conn.postponed {
+                self.clients.postponed.retain(|k| *k != key);
+            }
+            if conn.session.monitor {
+                self.clients.listeners.retain(|k| *k != key);
+                self.tell_if_deaf();
+            }
         }
     }
 
     /// Counts a connection's output as it is now in the sum over all connections.
     pub(super) fn account(&mut self, conn: &mut Conn) {
         let now = conn.output.len();
+        self.clients.recent.output(now);
         self.output_bytes = self.output_bytes + now - conn.counted;
         conn.counted = now;
+        conn.output_peak = conn.output_peak.max(now);
     }
 
     /// Takes a connection out while it is worked on.
@@ -319,7 +333,8 @@ impl Shard {
     /// Puts it back.
     pub(super) fn put_conn(&mut self, mut conn: Box<Conn>) {
         let index = conn.key.index as usize;
-        self.input_bytes = self.input_bytes + conn.input.len() - conn.counted_input;
+        self.clients.recent.input(conn.input.len());
+        self.intake.bytes = self.intake.bytes + conn.input.len() - conn.counted_input;
         conn.counted_input = conn.input.len();
         if conn.stopped && !conn.crammed && !self.must_wait(&conn) {
             conn.stopped = false;
@@ -361,6 +376,8 @@ impl Shard {
 
     /// Step 2: takes the inbox.
     pub fn take_inbox(&mut self) {
+        // Whoever has the reply of a CONFIG SET finds it in force, on every shard.
+        self.refresh_settings();
         let published = self.order.published();
         let mut taken = std::mem::take(&mut self.waiting);
         self.order.inbox(self.id).take(&mut taken);
@@ -393,14 +410,26 @@ impl Shard {
                 self.granted(entry, lease, shard, space);
             }
             Message::Return(home) => self.come_home(*home),
+            Message::Slow { conn, call } => self.keep_slow(conn, *call),
             Message::LeaseReleased { to } => self.arrived(to, |remote| {
-                remote.missing -= 1;
-                remote.missing == 0
+                // One that waited too long has been answered.
+                let last = remote.missing == 1;
+                remote.missing = remote.missing.saturating_sub(1);
+                last
             }),
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Cut(step) => self.cut_step(step),
-            Message::Adopt(socket) => self.adoptions.push(socket),
+            Message::Adopt(arrival) => self.adoptions.push(arrival),
+            Message::Asked { to, ask } => {
+                let answer = self.answer_to(&ask, to);
+                self.replies.push((to.shard, Message::Told { to, answer }));
+            }
+            Message::Told { to, answer } => {
+                self.arrived(to, |remote| remote.answered(to.part, answer));
+            }
+            Message::Shown(lines) => self.hear(&lines),
+            Message::Deaf(shard) => self.clients.listening.retain(|s| *s != shard),
         }
     }
 
@@ -428,6 +457,7 @@ impl Shard {
                 self.put_conn(conn);
             }
         }
+        self.end_waits();
         self.run_crowded();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
@@ -446,6 +476,7 @@ impl Shard {
             // Before anything of this turn is shown: INFO on another shard tells of it.
             self.publish();
         }
+        self.send_shown();
         for push in std::mem::take(&mut self.pushes) {
             match push {
                 Push::Plain(shard, message) => self.order.push(shard, message),
@@ -540,10 +571,8 @@ impl Shard {
         };
         let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
         if !conn.ended && (limit.hard > 0 && len >= limit.hard || long) {
-            conn.ended = true;
             self.stats().output_buffer_disconnections.add(1);
-            // Due at once, and so in front of all deadlines.
-            self.leaving.insert(0, (now, conn.key));
+            self.send_away(conn);
         }
     }
 

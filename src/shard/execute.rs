@@ -1,89 +1,15 @@
 //! Executing: the one place where a command's code meets a keyspace.
 
-use smallvec::SmallVec;
-
-use crate::base::clock::{Now, Stopwatch};
+use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::command::{Args, Command, Ctx, Fault, Merge, Route, Run, Spaces, introspect, scan};
 use crate::keyspace::Keyspace;
-use crate::observe::ShardStats;
+use crate::observe::{ShardStats, crash};
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
-
-/// What a row of small commands may take beyond the usual before one of them is held to be the
-/// cause, in nanoseconds.
-const OUTLIER_NS: u64 = 10_000;
-
-/// Measures executions without a reading of the clock for each: small commands that ran in a row
-/// are told their average, which is what a histogram can tell of them anyway; a large one is
-/// measured by itself. A row that took much longer than usual was held up by one of its commands,
-/// which is told all of the excess: an average would hide the stalls a histogram is there to show.
-#[derive(Debug, Default)]
-pub struct Meter {
-    watch: Stopwatch,
-    /// Executions since the last reading: (command's number, how many, how many failed).
-    run: SmallVec<[(usize, u64, u64); 4]>,
-    /// What one of a row takes as a rule, in nanoseconds; moves by a sixteenth of the difference.
-    usual: u64,
-}
-
-impl Meter {
-    /// Begins a span.
-    pub fn start(&mut self) {
-        self.watch.start();
-    }
-
-    fn count(&mut self, number: usize, ok: bool) {
-        let failed = u64::from(!ok);
-        match self.run.iter_mut().find(|r| r.0 == number) {
-            Some(run) => {
-                run.1 += 1;
-                run.2 += failed;
-            }
-            None => self.run.push((number, 1, failed)),
-        }
-    }
-
-    /// Ends the span and books it on what ran in it.
-    pub fn settle(&mut self, stats: &ShardStats, track: bool) {
-        let nanos = self.watch.lap();
-        let total: u64 = self.run.iter().map(|r| r.1).sum();
-        if total == 0 {
-            return;
-        }
-        let (each, excess) = self.split(nanos, total);
-        for (index, (number, n, failed)) in self.run.drain(..).enumerate() {
-            if index > 0 || excess == 0 {
-                stats.executed_many(number, n, each, failed, track);
-                continue;
-            }
-            let rest_failed = failed.min(n - 1);
-            stats.executed_many(number, n - 1, each, rest_failed, track);
-            stats.executed_many(number, 1, each + excess, failed - rest_failed, track);
-        }
-    }
-
-    /// What each of `total` commands took of `nanos`, and what one of them took beyond that.
-    fn split(&mut self, nanos: u64, total: u64) -> (u64, u64) {
-        let average = nanos / total;
-        let excess = nanos.saturating_sub(self.usual * total);
-        if self.usual > 0 && total > 1 && excess > OUTLIER_NS {
-            // Drawn along slowly, so that rows of commands that all take long become usual.
-            self.usual += (average - self.usual) / 16;
-            return (self.usual, nanos - self.usual * total);
-        }
-        let moves = average.min(2 * self.usual + OUTLIER_NS);
-        self.usual = (self.usual * 15 + moves).div_ceil(16);
-        (average, 0)
-    }
-}
-
-/// Arguments so few that a command over them takes about as long as any other such.
-fn is_small(args: &Args<'_>) -> bool {
-    args.len() <= 4 && args.items().iter().all(|a| a.len() <= 512)
-}
+use crate::shard::meter::Meter;
 
 /// The code of a data command.
 pub type DataFn = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
@@ -118,9 +44,6 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {
-        if !is_small(args) {
-            self.meter.settle(self.stats, self.track);
-        }
         let at = out.checkpoint();
         let mut ctx = Ctx {
             spaces,
@@ -142,11 +65,12 @@ impl Surroundings<'_> {
         result.is_ok()
     }
 
-    /// Counts an execution that has just ended; `small` ones share a reading of the clock.
-    pub fn count(&mut self, command: &'static Command, ok: bool, small: bool) {
+    /// Counts an execution that has just ended, `alone` or in a row that shares two readings of
+    /// the clock.
+    pub fn count(&mut self, command: &'static Command, args: &Args<'_>, ok: bool, alone: bool) {
         self.meter.count(introspect::number(command), ok);
-        if !small {
-            self.meter.settle(self.stats, self.track);
+        if alone {
+            self.meter.settle_one(self.stats, self.track, command, args);
         }
     }
 
@@ -161,10 +85,16 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
+        let alone = self.meter.times_alone(command, args);
+        if alone {
+            self.meter.settle(self.stats, self.track);
+        }
+        crash::note(command.name);
         space.read_tag = space.floor;
+        space.hold_expired(command.writes());
         let before = space.effects.end();
         let ok = self.run(Spaces::One(space), db, code, args, out);
-        self.count(command, ok, is_small(args));
+        self.count(command, args, ok, alone);
         let after = space.effects.end();
         if after > before { after } else { space.read_tag }
     }
@@ -235,7 +165,7 @@ impl Shard {
         let mut tag = 0;
         let mut around = self.around();
         around.now = job.now;
-        around.meter.start();
+        around.meter.begin(job.items.len() <= 2);
         for item in &job.items {
             tag = tag.max(around.run_item(&mut space, item, &mut reply));
             #[cfg(test)]
@@ -243,6 +173,7 @@ impl Shard {
             ends.push(reply.checkpoint());
         }
         around.meter.settle(around.stats, around.track);
+        self.tell_late(job.to);
         if writes {
             tag = tag.max(space.effects.end());
             self.entry_executed(job.entry, space.effects.end());
@@ -276,29 +207,5 @@ impl Shard {
         } else {
             self.held.push((tag, shard, message));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stall_is_told_of_one_command_and_no_time_is_lost() {
-        let mut meter = Meter::default();
-        for _ in 0..100 {
-            assert_eq!(meter.split(16 * 500, 16), (500, 0));
-        }
-        let (each, excess) = meter.split(16 * 500 + 900_000, 16);
-        assert!(each < 5000 && excess > 800_000, "{each} {excess}");
-        assert_eq!(each * 16 + excess, 16 * 500 + 900_000);
-        // Commands that all take long are no outliers for long.
-        let mut outliers = 0;
-        for _ in 0..200 {
-            outliers += u32::from(meter.split(16 * 20_000, 16).1 > 0);
-        }
-        assert!(outliers < 100, "{outliers}");
-        // One alone is measured as it is.
-        assert_eq!(meter.split(900_000, 1), (900_000, 0));
     }
 }

@@ -1,12 +1,16 @@
 //! The server as commands see it.
 
-use crate::command::session::{Server, SessionCtx};
-use crate::command::{Args, Command, Fault, Session};
-use crate::config::Flush;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::command::session::{Server, SessionCtx, Wait};
+use crate::command::{Args, Ask, Command, Fault, Session};
+use crate::config::{Config, Flush, LogLevel};
 use crate::observe::info::{self, Snapshot};
-use crate::observe::process;
+use crate::observe::{Registry, crash, process};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::late::Bounds;
 use crate::shard::log::FsyncPolicy;
 
 /// The code of a session command.
@@ -31,18 +35,22 @@ impl Shard {
         args: &Args<'_>,
         out: &mut Reply,
     ) {
-        let stats = &self.global.registry.shards[self.id];
-        self.meter.settle(stats, self.config.latency_tracking);
+        self.settle_meter(session);
+        crash::note(command.name);
         let at = out.checkpoint();
         let now = self.now;
         let mut ctx = SessionCtx { session, server: self, out, now };
         let result = code(&mut ctx, args);
+        let behind = out.checkpoint();
+        if let Some(ask) = self.clients.asks.take() {
+            self.clients.asked.push((behind, ask));
+        }
         if let Err(fault) = &result {
             self.stats().error(&fault.0);
             out.cut_back(at);
             out.error(&fault.0);
         }
-        self.around().count(command, result.is_ok(), false);
+        self.around().count(command, args, result.is_ok(), true);
         out.resp3 = session.resp3;
     }
 
@@ -55,6 +63,7 @@ impl Shard {
             if let Some(log) = &mut self.log {
                 log.set_policy(policy(self.config.appendfsync));
             }
+            self.meter.set_bounds(Bounds::of(&self.config));
         }
     }
 }
@@ -72,13 +81,51 @@ impl Server for Shard {
         self.global.config().get(patterns)
     }
 
-    fn config_set(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+    fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let before = self.global.config().appendfsync;
-        self.global.change_config(pairs)?;
+        self.global.change_config(pairs, local)?;
         self.refresh_settings();
         let now = self.config.appendfsync;
         self.tightened |= now == Flush::Always && before != now && self.log.is_some();
         Ok(())
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.global.config()
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.global.registry
+    }
+
+    fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
+        if self.space.is_none() {
+            // Inside a transaction, whose replies are one.
+            return self.global.rewrite_config(all);
+        }
+        let global = Arc::clone(&self.global);
+        self.aside = Some(Box::new(move || global.rewrite_config(all)));
+        Ok(())
+    }
+
+    fn say(&self, level: LogLevel, text: &str) {
+        self.global.say(level, text);
+    }
+
+    fn publish(&self) {
+        Shard::publish(self);
+    }
+
+    fn give_memory_back(&self) {
+        self.global.give_backs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_durable(&self) -> bool {
+        self.all_durable()
+    }
+
+    fn wait(&mut self, wait: Wait) {
+        self.wish = Some(wait);
     }
 
     fn reset_stats(&mut self) {
@@ -95,6 +142,24 @@ impl Server for Shard {
             usage: process::usage(),
         };
         info::render(&snapshot, sections)
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.clients.asks = Some(ask);
+    }
+
+    fn monitor(&mut self) {
+        self.clients.asks = Some(Ask::Monitor { shard: self.id });
+    }
+
+    fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+        self.global.start_again(wait_ms, gracefully)?;
+        self.order.wake_all();
+        Ok(())
+    }
+
+    fn sleep_before_log(&mut self, micros: u64) {
+        self.global.log_sleep_us.store(micros, Ordering::Relaxed);
     }
 
     fn shutdown(

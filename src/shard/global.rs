@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::command::introspect;
-use crate::config::{Config, LogLevel};
-use crate::observe::Registry;
+use crate::config::rewrite::rewrite;
+use crate::config::{Config, LogLevel, files};
 use crate::observe::registry::Facts;
+use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
+use crate::shard::errand::Errand;
 
 /// Says a line of the given weight.
 pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
@@ -20,6 +22,13 @@ pub struct Voice {
     pub level: Box<dyn Fn(LogLevel) + Send + Sync>,
     /// Says the last line before the process ends.
     pub die: Box<dyn Fn(&str) + Send + Sync>,
+    /// Starts the program again in the place of this process, after this many milliseconds; gives
+    /// why that has failed.
+    pub again: Box<dyn Fn(u64) -> String + Send + Sync>,
+    /// Whether that may succeed.
+    pub can_start_again: bool,
+    /// Runs what may wait for a disk.
+    pub errand: Box<dyn Fn(Errand) + Send + Sync>,
 }
 
 /// Shared by every shard of the process.
@@ -45,6 +54,10 @@ pub struct Global {
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
     stop: AtomicBool,
+    /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
+    again_ms: AtomicU64,
+    /// Microseconds to wait before anything is written to a log, for tests.
+    pub log_sleep_us: AtomicU64,
     /// When a client that spoke HTTP may next be told of, in monotonic microseconds.
     forgery_us: AtomicU64,
     /// Somebody has told all shards that the stop is complete.
@@ -96,6 +109,8 @@ impl Global {
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            again_ms: AtomicU64::new(u64::MAX),
+            log_sleep_us: AtomicU64::new(0),
             forgery_us: AtomicU64::new(0),
             stop_said: AtomicBool::new(false),
             clients: AtomicUsize::new(0),
@@ -118,15 +133,46 @@ impl Global {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Changes the configuration: all pairs or none; the error is the reply's text.
-    pub fn change_config(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+    /// Changes the configuration: all pairs or none; the error is the reply's text. `local`: a
+    /// client of this machine asks for it.
+    pub fn change_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let next = config.changed(pairs)?;
+        let next = config.changed(pairs, local)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
         (self.voice.level)(next.loglevel);
+        crash::set_reported(next.crash_log_enabled);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Runs what may wait for a disk, on a thread for that.
+    pub fn run_errand(&self, errand: Errand) {
+        (self.voice.errand)(errand);
+    }
+
+    /// Writes the configuration in force into its file; `all`: the lines of every directive, as
+    /// DEBUG CONFIG-REWRITE-FORCE-ALL does, which has error texts of its own.
+    pub fn rewrite_config(&self, all: bool) -> Result<(), String> {
+        let failed = |usual: &str, why: &str| match all {
+            true => format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {why}"),
+            false => usual.to_owned(),
+        };
+        let config = self.config();
+        let Some(path) = &config.file else {
+            return Err(failed("ERR The server is running without a config file", "Bad address"));
+        };
+        match files::replace(path, |old| rewrite(&config, old, all)) {
+            Ok(()) => {
+                self.notice("CONFIG REWRITE executed with success.");
+                Ok(())
+            }
+            Err(error) => {
+                self.warn(&format!("CONFIG REWRITE failed: {error}"));
+                let usual = format!("ERR Rewriting config file: {error}");
+                Err(failed(&usual, &error.to_string()))
+            }
+        }
     }
 
     /// Whether `maxmemory` is set.
@@ -201,7 +247,12 @@ impl Global {
 
     /// Says something to the operator.
     pub fn notice(&self, text: &str) {
-        (self.voice.say)(LogLevel::Notice, text);
+        self.say(LogLevel::Notice, text);
+    }
+
+    /// Says a line of this weight.
+    pub fn say(&self, level: LogLevel, text: &str) {
+        (self.voice.say)(level, text);
     }
 
     /// Says something that wants attention.
@@ -259,6 +310,34 @@ impl Global {
     /// Asks every shard to stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Starts the program again, after a stop in good order or by a crash.
+    pub fn start_again(self: &Arc<Self>, wait_ms: u64, gracefully: bool) -> Result<(), String> {
+        let refused = || "ERR failed to restart the server. Check server logs.".to_owned();
+        if !self.voice.can_start_again {
+            self.warn("Can't restart: the configuration came from standard input.");
+            return Err(refused());
+        }
+        if !gracefully {
+            let this = Arc::clone(self);
+            self.run_errand(Box::new(move || {
+                let error = (this.voice.again)(wait_ms);
+                this.warn(&format!("Starting again failed: {error}"));
+            }));
+            return Ok(());
+        }
+        if self.config().file.is_some() {
+            self.rewrite_config(false).map_err(|_| refused())?;
+        }
+        self.again_ms.store(wait_ms, Ordering::Relaxed);
+        self.stop();
+        Ok(())
+    }
+
+    /// After how many milliseconds to start again, if at all.
+    pub fn starts_again(&self) -> Option<u64> {
+        Some(self.again_ms.load(Ordering::Relaxed)).filter(|ms| *ms != u64::MAX)
     }
 
     /// Whether the process is stopping.

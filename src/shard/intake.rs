@@ -9,6 +9,8 @@
 //! have stood in it longest are sent away: what the kernel had received before a connection was
 //! stopped comes all the same.
 
+use std::collections::VecDeque;
+
 use crate::client::{Conn, ConnKey};
 use crate::shard::core::Shard;
 
@@ -24,9 +26,20 @@ const SILENT_US: u64 = 5_000;
 const PROGRESS_US: u64 = 50_000;
 const PROGRESS: usize = 256 << 10;
 
+/// Input that one shard keeps for its connections.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// Bytes of it.
+    pub bytes: usize,
+    /// Connections with too much of it, which are not received from.
+    pub crammed: VecDeque<ConnKey>,
+    /// The one of them that is received from all the same.
+    favoured: Option<Favoured>,
+}
+
 /// A connection that is received from although it holds more than its share.
 #[derive(Clone, Copy, Debug)]
-pub struct Favoured {
+struct Favoured {
     key: ConnKey,
     /// What it held at the time below.
     held: usize,
@@ -46,8 +59,8 @@ impl Shard {
     /// What they do hold, the favoured one aside: a long value on its way takes nothing from
     /// others.
     fn input_held(&self) -> usize {
-        let favoured = self.favoured.and_then(|favoured| self.conn(favoured.key));
-        self.input_bytes.saturating_sub(favoured.map_or(0, |conn| conn.input.len()))
+        let favoured = self.intake.favoured.and_then(|favoured| self.conn(favoured.key));
+        self.intake.bytes.saturating_sub(favoured.map_or(0, |conn| conn.input.len()))
     }
 
     fn is_over_input(&self) -> bool {
@@ -58,13 +71,13 @@ impl Shard {
     pub(super) fn crams(&self, conn: &Conn) -> bool {
         self.is_over_input()
             && conn.input.len() > self.share()
-            && self.favoured.is_none_or(|favoured| favoured.key != conn.key)
+            && self.intake.favoured.is_none_or(|favoured| favoured.key != conn.key)
     }
 
     /// Lets the next in line go on, or all when there is room again.
     pub(super) fn pick_favoured(&mut self) {
         while self.input_held() > self.input_total() + self.input_total() / 2
-            && let Some(key) = self.crammed.pop_front()
+            && let Some(key) = self.intake.crammed.pop_front()
         {
             let Some(mut conn) = self.take_conn(key) else { continue };
             conn.input.clear();
@@ -72,15 +85,16 @@ impl Shard {
             self.closing.push(key);
             self.put_conn(conn);
         }
-        self.favoured = self.favoured.and_then(|favoured| self.still_favoured(favoured));
-        while (self.favoured.is_none() || !self.is_over_input())
-            && let Some(key) = self.crammed.pop_front()
+        self.intake.favoured =
+            self.intake.favoured.and_then(|favoured| self.still_favoured(favoured));
+        while (self.intake.favoured.is_none() || !self.is_over_input())
+            && let Some(key) = self.intake.crammed.pop_front()
         {
             let Some(mut conn) = self.take_conn(key) else { continue };
             conn.crammed = false;
-            if self.favoured.is_none() && self.is_over_input() {
+            if self.intake.favoured.is_none() && self.is_over_input() {
                 let (held, since_us) = (conn.input.len(), self.now.mono_us);
-                self.favoured = Some(Favoured { key, held, since_us });
+                self.intake.favoured = Some(Favoured { key, held, since_us });
             }
             // Received from again, unless something else forbids it.
             self.put_conn(conn);
@@ -90,7 +104,7 @@ impl Shard {
     fn still_favoured(&self, mut favoured: Favoured) -> Option<Favoured> {
         let held = self.conn(favoured.key)?.input.len();
         let elapsed = self.now.mono_us.saturating_sub(favoured.since_us);
-        let room = self.input_bytes <= self.input_total();
+        let room = self.intake.bytes <= self.input_total();
         if room || elapsed >= SILENT_US && held == favoured.held {
             return None;
         }

@@ -12,8 +12,9 @@
 
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
-use crate::command::{Args, Route, Run, Session, Spaces, scan};
+use crate::command::{Args, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
+use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
@@ -74,7 +75,8 @@ impl Shard {
         conn.blocked = true;
         conn.targets |= targets;
         let (commands, parts) = (vec![], vec![]);
-        let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0 };
+        let quiet = conn.session.is_muted();
+        let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0, quiet };
         conn.output.push_remote(remote);
         self.mark_dirty(conn);
         let spaces = (0..self.shards()).map(|_| None).collect();
@@ -126,19 +128,26 @@ impl Shard {
         let mut out = Reply::new(session.resp3);
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
-        self.meter.start();
+        self.meter.begin(true);
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
+        if lease.work.exec
+            && let Some(command) = table::find(b"EXEC")
+        {
+            self.show(session, session.db, command, &Args::new(&[b"EXEC"]));
+        }
+        self.settle_meter(session);
         #[cfg(test)]
         crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
         let followers = if self.tightened { self.shards() } else { 0 };
         if self.tightened {
             self.spread_stricter(lease.to);
         }
+        let (commands, answers) = self.take_asked(out, lease.to);
         if let Some(conn) = &mut conn {
             conn.output.change_remote(lease.to.batch, |remote| {
-                remote.missing += followers;
-                remote.bytes = out.len();
-                remote.commands = vec![Merged::Ready(out)];
+                remote.missing += followers + answers;
+                remote.bytes = commands.iter().map(Merged::size).sum();
+                remote.commands = commands;
             });
         }
         if let Some(conn) = conn {
@@ -173,11 +182,13 @@ impl Shard {
         if lease.work.exec {
             out.array(lease.work.calls.len());
         }
+        session.in_exec = lease.work.exec;
         for call in &lease.work.calls {
-            call.request.with(|args| match call.command.run {
+            call.request.with(|args| match call.command.run_of(args) {
                 Run::Session(code) => {
                     lease.spaces.iter().flatten().for_each(|s| self.publish_space(s));
                     self.run_session(session, call.command, code, args, out);
+                    self.wish = None;
                 }
                 Run::Data(code) => {
                     let db = if lease.work.exec { session.db } else { call.db };
@@ -185,7 +196,7 @@ impl Shard {
                     let at = out.checkpoint();
                     let mut around = self.around();
                     let ok = around.run_leased(&mut lease.spaces, db, call, code, args, out);
-                    around.count(call.command, ok, false);
+                    around.count(call.command, args, ok, true);
                     if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
                         let failed = out.bytes_from(at).first() == Some(&b'-');
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);
@@ -193,7 +204,11 @@ impl Shard {
                 }
                 Run::Control(control) => queued_control(control, out),
             });
+            if lease.work.exec {
+                call.request.with(|args| self.show(session, session.db, call.command, args));
+            }
         }
+        session.in_exec = false;
         false
     }
 
@@ -263,6 +278,7 @@ impl Shard {
         }
         #[cfg(test)]
         crate::shard::sim::probe::came_home(&space);
+        space.expiry_paused = self.clients.pause.is_some();
         self.space = Some(space);
         self.answer(tag, home.to.shard, Message::LeaseReleased { to: home.to });
     }
@@ -279,6 +295,8 @@ impl Surroundings<'_> {
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {
+        crash::note(call.command.name);
+        spaces.iter_mut().flatten().for_each(|space| space.hold_expired(call.command.writes()));
         if call.command.route != Route::Cursor {
             return self.run(Spaces::Many(spaces), db, code, args, out);
         }

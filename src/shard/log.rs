@@ -117,6 +117,8 @@ pub struct LogWriter {
     /// Position a flush in flight will make durable.
     syncing: Option<u64>,
     last_sync_us: u64,
+    /// When the write in flight was submitted, as far as [`LogWriter::pump`] was told the time.
+    began_us: u64,
     /// Marks in the log that have not been released: (id, position in front).
     marks: VecDeque<(u64, u64)>,
     /// Entries executed and not yet passed: (id, position to pass).
@@ -171,6 +173,7 @@ impl LogWriter {
             in_flight: None,
             syncing: None,
             last_sync_us: now_us,
+            began_us: now_us,
             marks: VecDeque::new(),
             entries: VecDeque::new(),
             release: position,
@@ -219,6 +222,11 @@ impl LogWriter {
     /// Bytes that wait to be written.
     pub fn buffered(&self) -> usize {
         self.backlog.len() + self.behind.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
+    }
+
+    /// When the write in flight, or the last one, was submitted, in monotonic microseconds.
+    pub fn began_us(&self) -> u64 {
+        self.began_us
     }
 
     /// Whether a flush is in flight.
@@ -284,6 +292,11 @@ impl LogWriter {
         self.in_flight.is_none() && self.backlog.is_empty() && self.syncing.is_none()
     }
 
+    /// Whether a frame can be started.
+    pub fn has_frame_to_write(&self) -> bool {
+        self.is_free() && !self.backlog.is_empty()
+    }
+
     /// Starts what can be started: a frame of everything gathered, a flush that is due.
     pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
         if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight
@@ -291,7 +304,8 @@ impl LogWriter {
         {
             self.retry(disk);
         }
-        if self.is_free() && !self.backlog.is_empty() {
+        if self.has_frame_to_write() {
+            self.began_us = now_us;
             self.start_frame(disk);
         }
         self.start_sync(disk, now_us, false);

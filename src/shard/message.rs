@@ -2,11 +2,14 @@
 
 use std::os::fd::OwnedFd;
 
+use bytes::Bytes;
+
 use crate::base::clock::Now;
 use crate::client::ConnKey;
-use crate::command::{Command, OwnedRequest};
+use crate::command::{Answer, Ask, Command, OwnedRequest, Session};
 use crate::keyspace::Keyspace;
 use crate::keyspace::watch::WatchFlag;
+use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::resp::{Checkpoint, Reply};
 
@@ -45,12 +48,46 @@ pub enum Message {
         /// Where the word goes.
         to: ReplyTo,
     },
+    /// Something is asked of this shard; it says so by [`Message::Told`].
+    Asked {
+        /// Where the answer goes; `part` is the command of the batch it belongs to.
+        to: ReplyTo,
+        /// The question.
+        ask: Box<Ask>,
+    },
+    /// What a shard answers.
+    Told {
+        /// Where it goes.
+        to: ReplyTo,
+        /// The answer.
+        answer: Answer,
+    },
+    /// What another shard's clients have executed, for those who listen here.
+    Shown(Bytes),
+    /// Nobody on that shard listens any more.
+    Deaf(usize),
     /// Entries have settled: look at the release point again.
     Settled,
+    /// A call executed for a client of the shard addressed was slow.
+    Slow {
+        /// The connection.
+        conn: ConnKey,
+        /// What is known of it; who its client is follows from `conn`.
+        call: Box<SlowCall>,
+    },
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
-    /// A connection that another shard has accepted.
-    Adopt(OwnedFd),
+    /// A connection that was accepted elsewhere.
+    Adopt(Arrival),
+}
+
+/// A connection on its way to the shard that is to serve it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Its client, when it has been answered before.
+    pub known: Option<Box<Session>>,
 }
 
 /// Where a reply goes.

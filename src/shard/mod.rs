@@ -11,26 +11,34 @@
 //! | cut | `cut` | a whole-keyspace change, between two generations of log files |
 //! | release point | `log` | log position up to which replies may leave |
 
+pub mod ask;
 pub mod batch;
 #[cfg(test)]
 mod bounds_tests;
+pub mod clients;
 pub mod core;
 pub mod cut;
+pub mod errand;
 pub mod execute;
 pub mod face;
 pub mod gather;
 pub mod global;
 pub mod inbox;
 pub mod intake;
+pub mod late;
 pub mod lease;
 pub mod log;
 pub mod message;
+pub mod meter;
+pub mod monitor;
 pub mod order;
+pub mod pause;
 pub mod release;
 pub mod requests;
 pub mod tick;
 pub mod transaction;
 pub mod upkeep;
+pub mod wait;
 
 #[cfg(test)]
 mod sim;

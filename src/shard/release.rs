@@ -1,6 +1,10 @@
 //! The release point at work: what a completion sets free, what executed effects become, and the
 //! marks that carry causality between logs.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::base::clock;
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::persist::aof::format::write_seen_mark;
@@ -19,10 +23,11 @@ impl Shard {
     /// A write or flush of the log has completed.
     pub(super) fn log_done(&mut self, done: DiskDone) {
         let now = self.now.mono_us;
-        let log = self.log.as_mut().expect("only a log writes");
         if done.token == token::WRITE {
             self.gather.completed(now);
+            self.note_write(now);
         }
+        let log = self.log.as_mut().expect("only a log writes");
         match log.done(done, now) {
             Outcome::Quiet => {}
             Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
@@ -30,6 +35,18 @@ impl Shard {
             Outcome::Fatal(error) => self.global.fatal(&error),
         }
         self.move_release();
+    }
+
+    /// Tells the latency monitor of a write that has just ended.
+    fn note_write(&self, now: u64) {
+        let Some(log) = &self.log else { return };
+        let usec = now.saturating_sub(log.began_us());
+        if log.flushes() {
+            return self.note_event("aof-fsync-always", usec);
+        }
+        self.note_event("aof-write", usec);
+        let event = if log.is_syncing() { "aof-write-pending-fsync" } else { "aof-write-alone" };
+        self.note_event(event, usec);
     }
 
     /// Moves the release point as far as it goes and frees what waited for it.
@@ -89,7 +106,9 @@ impl Shard {
         let commands = vec![Merged::Ready(reply)];
         conn.blocked = true;
         let parts = vec![];
-        conn.output.push_remote(Remote { id, missing, commands, parts, estimate: 0, bytes });
+        let quiet = conn.session.is_muted();
+        let remote = Remote { id, missing, commands, parts, estimate: 0, bytes, quiet };
+        conn.output.push_remote(remote);
         self.spread_stricter(ReplyTo {
             shard: self.id,
             conn: conn.key,
@@ -149,8 +168,12 @@ impl Shard {
                 log.gather(payload);
             }
         }
+        let sleep = self.global.log_sleep_us.load(Ordering::Relaxed);
+        if sleep > 0 && log.has_frame_to_write() {
+            clock::pause(Duration::from_micros(sleep));
+        }
         log.pump(disk, self.now.mono_us);
-        if self.stopping {
+        if self.stopping || !self.following.is_empty() {
             log.start_sync(disk, self.now.mono_us, true);
         }
         self.note_pressure();

@@ -1,13 +1,18 @@
 //! From bytes to execution: parsing a connection's input, checking each request as Redis does, and
 //! routing it to whoever owns its keys.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::base::crc::shard_of;
 use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
-use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, scan, table};
+use crate::command::session::Replies;
+use crate::command::table::Control;
+use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, table};
+use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::core::Shard;
@@ -92,7 +97,7 @@ impl Shard {
     /// Whether so much is outstanding that the connection must wait before it asks for more.
     pub(super) fn is_full(&self, conn: &Conn, batch: &Option<Batch>) -> bool {
         let max = if self.output_bytes > OUTPUT_TOTAL { OUTPUT_MIN } else { OUTPUT_MAX };
-        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.reply_mean));
+        let batch = batch.as_ref().map_or(0, |batch| batch.estimate(self.abroad.reply_mean));
         conn.output.len() + batch > max
     }
 
@@ -109,7 +114,8 @@ impl Shard {
     fn requests(&mut self, conn: &mut Conn, input: &mut Input, bytes: &[u8]) -> Rest {
         let mut batch = None;
         let mut at = 0;
-        self.meter.start();
+        // What comes alone may as well be timed alone: it costs no further look at the clock.
+        self.meter.begin(bytes.len() <= PEEK_MIN);
         conn.held = false;
         let mut keep = None;
         let mut peeked = 0;
@@ -158,8 +164,7 @@ impl Shard {
                 }
             }
         }
-        let stats = &self.global.registry.shards[self.id];
-        self.meter.settle(stats, self.config.latency_tracking);
+        self.settle_meter(&conn.session);
         if let Some(batch) = batch {
             self.dispatch(conn, batch);
         }
@@ -222,12 +227,45 @@ impl Shard {
         if let Some((at, bytes)) = big {
             args = args.sharing(at, bytes);
         }
-        self.request(conn, batch, &args)
+        let muted = conn.session.is_muted();
+        let before = batch.as_ref().map_or(0, Batch::len);
+        let taken = match self.config.renames.is_empty() {
+            true => self.request(conn, batch, &args),
+            false => self.renamed(conn, batch, &args),
+        };
+        if taken == Taken::Yes && (muted || conn.session.is_muted()) {
+            if let Some(batch) = batch
+                && batch.len() > before
+            {
+                batch.mute_last();
+            }
+            conn.session.replies = match conn.session.replies {
+                Replies::SkipNext => Replies::Skip,
+                Replies::Skip => Replies::On,
+                other => other,
+            };
+        }
+        taken
+    }
+
+    /// A request where `rename-command` has changed names: it goes on under the command's own.
+    fn renamed(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
+        let config = Arc::clone(&self.config);
+        match config.renames.resolve(args.get(0).unwrap_or_default()) {
+            Named::Itself => self.request(conn, batch, args),
+            // Not by way of `refuse`: what calls itself EXEC is none then.
+            Named::Nothing => self.fail(conn, batch, &table::unknown_command(args).0),
+            Named::Command(own) => {
+                let mut items: SmallVec<[&[u8]; 8]> = args.items().into();
+                items[0] = own.as_bytes();
+                self.request(conn, batch, &args.renamed(&items))
+            }
+        }
     }
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
     fn request(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
-        let command = match table::resolve(args) {
+        let command = match table::meant(args) {
             Ok(command) => command,
             Err(_) if is_http(args) => {
                 self.forged(conn);
@@ -235,54 +273,123 @@ impl Shard {
             }
             Err(fault) => return self.refuse(conn, batch, args, &fault.0),
         };
+        if !command.arity_ok(args.len()) {
+            return self.reject(conn, batch, command, args, &table::wrong_arity(command.name).0);
+        }
         let flags = command.flags;
+        conn.session.last = Some(command);
+        if flags.has(Flags::PROTECTED)
+            && let Some(text) = self.protected(command, conn.session.local)
+        {
+            return self.reject(conn, batch, command, args, text.as_bytes());
+        }
         if !conn.session.authenticated && !flags.has(Flags::NO_AUTH) {
-            return self.refuse(conn, batch, args, NO_AUTH);
+            return self.reject(conn, batch, command, args, NO_AUTH);
         }
         let queueing = conn.session.multi.is_some() && !flags.has(Flags::NO_QUEUE);
         if self.global.memory_bounded()
             && (flags.has(Flags::DENYOOM) || queueing)
             && self.is_over_memory()
         {
-            return self.refuse(conn, batch, args, OUT_OF_MEMORY);
+            return self.reject(conn, batch, command, args, OUT_OF_MEMORY);
         }
         if self.global.any_log_failing()
             && (flags.has(Flags::WRITE) || command.name == "ping")
             && let Some(text) = self.global.misconf()
         {
-            return self.refuse(conn, batch, args, text.as_bytes());
+            return self.reject(conn, batch, command, args, text.as_bytes());
+        }
+        if self.clients.pause.is_some() && self.is_postponed(conn, batch, command) {
+            return Taken::NotYet;
         }
         if flags.has(Flags::WRITE) && !queueing && self.waits_for_log(conn, batch) {
             return Taken::NotYet;
         }
         if queueing {
             if flags.has(Flags::NO_MULTI) {
-                return self.refuse(conn, batch, args, NOT_IN_MULTI);
+                return self.reject(conn, batch, command, args, NOT_IN_MULTI);
             }
             self.queue(conn, command, args);
             self.tell(conn, batch, |out| out.simple("QUEUED"));
             return Taken::Yes;
         }
-        match command.run {
+        let taken = self.run(conn, batch, command, args);
+        // A transaction on lease is shown when it runs.
+        let later = conn.blocked && matches!(command.run, Run::Control(Control::Exec));
+        if taken == Taken::Yes && !self.clients.listening.is_empty() && !later {
+            self.show(&conn.session, conn.session.db, command, args);
+        }
+        taken
+    }
+
+    /// Routes or runs a request that nothing forbids.
+    fn run(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) -> Taken {
+        match command.run_of(args) {
             Run::Data(code) => self.data(conn, batch, command, code, args),
             Run::Session(code) => {
-                if flags.has(Flags::SETTLE) && self.is_out(conn, batch) {
+                // What is a form of a data command stands behind those before it.
+                let settles =
+                    command.flags.has(Flags::SETTLE) || matches!(command.run, Run::Data(_));
+                if settles && self.is_out(conn, batch) {
                     return Taken::NotYet;
                 }
                 let mut out = Reply::new(conn.session.resp3);
                 self.run_session(&mut conn.session, command, code, args, &mut out);
                 if self.tightened {
                     self.tell_when_followed(conn, out);
-                    return Taken::Yes;
+                } else if let Some(work) = self.aside.take() {
+                    self.tell_when_done(conn, work);
+                } else if let Some(wait) = self.wish.take() {
+                    self.block(conn, wait);
+                } else if !self.clients.asked.is_empty() {
+                    self.tell_when_answered(conn, out);
+                } else {
+                    self.tell(conn, batch, |to| to.append(out));
                 }
-                self.tell(conn, batch, |to| to.append(out));
                 Taken::Yes
             }
-            Run::Control(control) => match self.control(conn, batch, control, args) {
-                true => Taken::Yes,
-                false => Taken::NotYet,
-            },
+            Run::Control(control) => self.steer(conn, batch, command, control, args),
         }
+    }
+
+    /// Why a command that a directive guards is refused to a client, if it is.
+    fn protected(&self, command: &Command, local: bool) -> Option<String> {
+        let container = command.name.split('|').next().unwrap_or_default();
+        let directive = format!("enable-{container}-command");
+        let allowed = match self.config.text(&directive) {
+            Some(b"yes") => true,
+            Some(b"local") => local,
+            _ => false,
+        };
+        let name = container.to_ascii_uppercase();
+        (!allowed).then(|| {
+            format!(
+                "ERR {name} command not allowed. If the {directive} option is set to \"local\", \
+                 you can run it from a local connection, otherwise you need to set this option in \
+                 the configuration file, and then restart the server."
+            )
+        })
+    }
+
+    /// Refuses a command that exists, and counts that.
+    fn reject(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        args: &Args<'_>,
+        text: &[u8],
+    ) -> Taken {
+        if let Some(stats) = self.stats().commands.get(introspect::number(command)) {
+            stats.rejected.add(1);
+        }
+        self.refuse(conn, batch, args, text)
     }
 
     /// Answers with an error; inside MULTI the transaction fails with it, and a refused EXEC ends
@@ -306,6 +413,11 @@ impl Shard {
             }
             false => text,
         };
+        self.fail(conn, batch, text)
+    }
+
+    /// Answers with an error that makes an open transaction fail.
+    fn fail(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, text: &[u8]) -> Taken {
         if let Some(multi) = &mut conn.session.multi {
             multi.failed = true;
         }
@@ -326,6 +438,9 @@ impl Shard {
         batch: &mut Option<Batch>,
         write: impl FnOnce(&mut Reply),
     ) {
+        if conn.session.is_muted() {
+            return;
+        }
         if self.is_out(conn, batch) {
             let mut reply = Reply::new(conn.session.resp3);
             write(&mut reply);
@@ -412,7 +527,7 @@ impl Shard {
             Route::Here => here,
             Route::Key => of_keys(1),
             Route::Split(_) | Route::Lease => of_keys(usize::MAX),
-            Route::Every(_) | Route::Cut => all_shards(shards),
+            Route::Every(_) | Route::Whole | Route::Cut => all_shards(shards),
             Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }
     }
@@ -444,6 +559,10 @@ impl Shard {
             hll_sparse_max: self.config.hll_sparse_max_bytes,
         };
         let db = conn.session.db;
+        if conn.session.is_muted() {
+            run(&mut around, space, db, &mut Reply::new(resp3));
+            return;
+        }
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;
             out.resp3 = resp3;

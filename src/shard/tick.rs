@@ -10,9 +10,12 @@ use std::time::Duration;
 use crate::base::clock::SystemClock;
 use crate::client::ConnKey;
 use crate::command::Session;
+use crate::command::session::Place;
 use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
+use crate::shard::message::Arrival;
+use crate::shard::upkeep::is_local;
 
 /// Longest time a shard blocks when nothing is due, in microseconds.
 const IDLE_US: u64 = 1_000_000;
@@ -89,8 +92,8 @@ impl Tick {
         self.reap();
         self.shard.may_have_work();
         self.shard.take_inbox();
-        for socket in self.shard.take_adoptions() {
-            self.adopt(socket);
+        for arrival in self.shard.take_adoptions() {
+            self.adopt(arrival);
         }
         self.shard.run_fifo();
         self.prefetch();
@@ -173,7 +176,7 @@ impl Tick {
         }
         let target = self.shard.least_loaded();
         if target == self.shard.id {
-            return self.begin(conn);
+            return self.begin(conn, None);
         }
         match self.ring.disown(conn) {
             Some(socket) => self.shard.hand_over(target, socket),
@@ -181,18 +184,32 @@ impl Tick {
         }
     }
 
-    /// A connection that another shard accepted.
-    fn adopt(&mut self, socket: OwnedFd) {
-        match self.ring.adopt(socket) {
-            Ok(conn) => self.begin(conn),
+    /// A connection that was accepted elsewhere.
+    fn adopt(&mut self, arrival: Arrival) {
+        match self.ring.adopt(arrival.socket) {
+            Ok(conn) => self.begin(conn, arrival.known),
             Err(_) => self.shard.unload(),
         }
     }
 
-    fn begin(&mut self, conn: ConnId) {
-        let (id, authenticated) = self.shard.new_client();
-        self.shard.connect(key(conn), Session::new(id, authenticated));
+    fn begin(&mut self, conn: ConnId, known: Option<Box<Session>>) {
+        let mut session = known.map_or_else(|| self.shard.new_client(), |session| *session);
+        self.shard.stats().connections_received.add(1);
+        session.place = Some(Box::new(self.place(conn)));
+        session.local = is_local(&self.ring.peer(conn));
+        self.shard.connect(key(conn), session);
         self.ring.start_receive(conn);
+    }
+
+    fn place(&self, conn: ConnId) -> Place {
+        let (addr, local) = (self.ring.peer(conn), self.ring.local(conn));
+        let fd = self.ring.descriptor(conn);
+        // A Unix socket's peer mostly has no name; both ends go by the path.
+        let unix = addr.is_empty() || addr.starts_with('/');
+        match unix {
+            true => Place { addr: format!("{local}:0"), local: format!("{local}:0"), fd, unix },
+            false => Place { addr, local, fd, unix },
+        }
     }
 
     /// Stops receiving from a connection whose input piles up because it must wait.

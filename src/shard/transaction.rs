@@ -1,21 +1,34 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH and RESET: commands that steer their connection.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::base::clock::Stopwatch;
 use crate::base::crc::shard_of;
 use crate::client::Conn;
-use crate::command::session::{Multi, Watch};
+use crate::command::session::{Multi, Replies, Watch};
 use crate::command::table::Control;
-use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run};
+use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::execute::{is_dirty, watch};
 use crate::shard::lease::Work;
 use crate::shard::message::{Call, Item, Watched};
-use crate::shard::requests::all_shards;
+use crate::shard::requests::{Taken, all_shards};
 
-const ABORTED: &[u8] = b"EXECABORT Transaction discarded because of previous errors.";
+const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+/// What became of a steering command.
+enum Steered {
+    /// It has been carried out and answered.
+    Done,
+    /// It is answered with this error.
+    Failed(Cow<'static, str>),
+    /// It has to wait.
+    NotYet,
+}
 
 impl Shard {
     /// Queues a command of an open transaction.
@@ -30,25 +43,50 @@ impl Shard {
         multi.queue.push((command, request));
     }
 
-    /// Carries out a steering command; false when it has to wait.
-    pub(super) fn control(
+    /// Carries out a steering command and counts it. The commands of a transaction that runs here
+    /// are within its time; of one that runs elsewhere it is the time to send it there.
+    pub(super) fn steer(
+        &mut self,
+        conn: &mut Conn,
+        batch: &mut Option<Batch>,
+        command: &'static Command,
+        control: Control,
+        args: &Args<'_>,
+    ) -> Taken {
+        let mut watch = Stopwatch::default();
+        watch.start();
+        let failed = match self.control(conn, batch, control, args) {
+            Steered::NotYet => return Taken::NotYet,
+            Steered::Done => false,
+            Steered::Failed(text) => {
+                self.stats().error(text.as_bytes());
+                self.tell(conn, batch, |out| out.error(text.as_bytes()));
+                true
+            }
+        };
+        let (number, track) = (introspect::number(command), self.config.latency_tracking);
+        self.stats().executed(number, watch.lap(), failed, track);
+        Taken::Yes
+    }
+
+    fn control(
         &mut self,
         conn: &mut Conn,
         batch: &mut Option<Batch>,
         control: Control,
         args: &Args<'_>,
-    ) -> bool {
+    ) -> Steered {
         let in_multi = conn.session.multi.is_some();
         match control {
             Control::Multi if in_multi => {
-                self.tell(conn, batch, |out| out.error(b"ERR MULTI calls can not be nested"));
+                return Steered::Failed("ERR MULTI calls can not be nested".into());
             }
             Control::Multi => {
                 conn.session.multi = Some(Box::new(Multi::default()));
                 self.tell(conn, batch, Reply::ok);
             }
             Control::Discard if !in_multi => {
-                self.tell(conn, batch, |out| out.error(b"ERR DISCARD without MULTI"));
+                return Steered::Failed("ERR DISCARD without MULTI".into());
             }
             Control::Discard => {
                 conn.session.multi = None;
@@ -60,23 +98,20 @@ impl Shard {
                 self.tell(conn, batch, Reply::ok);
             }
             Control::Watch if in_multi => {
-                let text = b"ERR WATCH inside MULTI is not allowed";
-                self.tell(conn, batch, |out| out.error(text));
+                return Steered::Failed("ERR WATCH inside MULTI is not allowed".into());
             }
             Control::Watch => self.watch(conn, batch, args),
             Control::Reset => {
                 if self.is_out(conn, batch) {
-                    return false;
+                    return Steered::NotYet;
                 }
                 self.reset(conn);
                 self.tell(conn, batch, |out| out.simple("RESET"));
             }
-            Control::Exec if !in_multi => {
-                self.tell(conn, batch, |out| out.error(b"ERR EXEC without MULTI"));
-            }
+            Control::Exec if !in_multi => return Steered::Failed("ERR EXEC without MULTI".into()),
             Control::Exec => return self.exec(conn, batch),
         }
-        true
+        Steered::Done
     }
 
     fn reset(&mut self, conn: &mut Conn) {
@@ -86,7 +121,13 @@ impl Shard {
         session.db = 0;
         session.resp3 = false;
         session.name.clear();
+        session.replies = Replies::On;
+        session.no_evict = false;
+        session.no_touch = false;
         session.authenticated = self.config.requirepass.is_none();
+        if session.monitor {
+            self.stop_listening(conn);
+        }
     }
 
     fn watch(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) {
@@ -127,45 +168,49 @@ impl Shard {
 
     /// EXEC: runs where all its keys live, or takes the keyspaces on lease; false when it has to
     /// wait for what the connection has under way.
-    fn exec(&mut self, conn: &mut Conn, batch: &mut Option<Batch>) -> bool {
-        let Some(multi) = &conn.session.multi else { return true };
+    fn exec(&mut self, conn: &mut Conn, batch: &mut Option<Batch>) -> Steered {
+        let Some(multi) = &conn.session.multi else { return Steered::Done };
         if multi.failed {
             self.end_transaction(conn);
-            self.tell(conn, batch, |out| out.error(ABORTED));
-            return true;
+            return Steered::Failed(ABORTED.into());
         }
         if let Some(reason) = self.exec_refusal(multi) {
             self.end_transaction(conn);
             let text = format!("EXECABORT Transaction discarded because of: {reason}");
-            self.tell(conn, batch, |out| out.error(text.as_bytes()));
-            return true;
+            return Steered::Failed(text.into());
         }
         let writes = multi.queue.iter().any(|(command, _)| command.flags.has(Flags::WRITE));
         let plan = self.plan_exec(multi, conn.session.watch.as_deref());
         if writes && self.waits_for_log(conn, batch) {
-            return false;
+            return Steered::NotYet;
         }
         let here = plan.targets == 1 << self.id;
         let elsewhere = plan.targets.count_ones() == 1 && !plan.session && !plan.cut;
-        let direct = here && !plan.cut && !self.is_out(conn, batch);
+        let direct = here && !plan.cut && !plan.asks && !self.is_out(conn, batch);
         if !direct && (!elsewhere && self.is_out(conn, batch) || self.is_crowded(conn, batch)) {
-            return false;
+            return Steered::NotYet;
         }
         if plan.cut && !self.begin_cut(conn) {
-            return false;
+            return Steered::NotYet;
         }
         let (calls, watched) = self.end_transaction(conn);
         if direct {
             self.exec_here(conn, &calls, watched.as_ref());
         } else if elsewhere {
             let shard = plan.targets.trailing_zeros() as usize;
+            if !self.clients.listening.is_empty() && !is_raised(watched.as_ref()) {
+                let db = conn.session.db;
+                calls.iter().for_each(|call| {
+                    call.request.with(|args| self.show(&conn.session, db, call.command, args));
+                });
+            }
             let item = Item::Exec { calls, watch: watched };
             batch.get_or_insert_default().one(shard, item);
         } else {
             let work = Work { calls, exec: true, watch: watched, cut: plan.cut };
             self.start_lease(conn, plan.targets, work);
         }
-        true
+        Steered::Done
     }
 
     fn exec_refusal(&self, multi: &Multi) -> Option<String> {
@@ -178,8 +223,9 @@ impl Shard {
 
     fn plan_exec(&self, multi: &Multi, watch: Option<&Watch>) -> Plan {
         let shards = self.shards();
-        let mut plan = Plan { targets: 0, session: false, cut: false };
+        let mut plan = Plan { targets: 0, session: false, cut: false, asks: false };
         for (command, request) in &multi.queue {
+            plan.asks |= command.flags.has(Flags::ASKS);
             match command.run {
                 Run::Data(_) => {
                     let set = request
@@ -226,9 +272,11 @@ impl Shard {
             tag = space.effects.end();
         } else {
             out.array(calls.len());
+            conn.session.in_exec = true;
             for call in calls {
                 tag = tag.max(self.exec_call(conn, &mut space, call, &mut out));
             }
+            conn.session.in_exec = false;
         }
         self.space = Some(space);
         if self.tightened {
@@ -247,22 +295,33 @@ impl Shard {
         call: &Call,
         out: &mut Reply,
     ) -> u64 {
-        call.request.with(|args| match call.command.run {
-            Run::Session(code) => {
-                self.publish_space(space);
-                self.run_session(&mut conn.session, call.command, code, args, out);
-                0
-            }
-            Run::Data(code) => {
-                let db = conn.session.db;
-                self.around().run_one(space, db, call.command, code, args, out)
-            }
-            Run::Control(control) => {
-                queued_control(control, out);
-                0
-            }
+        call.request.with(|args| {
+            let tag = match call.command.run {
+                Run::Session(code) => {
+                    self.publish_space(space);
+                    self.run_session(&mut conn.session, call.command, code, args, out);
+                    // In a transaction nobody waits.
+                    self.wish = None;
+                    0
+                }
+                Run::Data(code) => {
+                    let db = conn.session.db;
+                    self.around().run_one(space, db, call.command, code, args, out)
+                }
+                Run::Control(control) => {
+                    queued_control(control, out);
+                    0
+                }
+            };
+            self.show(&conn.session, conn.session.db, call.command, args);
+            tag
         })
     }
+}
+
+/// Whether a watched key is known to have changed; another shard may know more.
+fn is_raised(watched: Option<&Watched>) -> bool {
+    watched.is_some_and(|w| w.flag.load(Ordering::Relaxed))
 }
 
 /// A steering command inside a transaction: only UNWATCH is queued, and EXEC has done its work.
@@ -278,4 +337,6 @@ struct Plan {
     targets: u64,
     session: bool,
     cut: bool,
+    /// A command leaves a question: the connection has to wait for the answers.
+    asks: bool,
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 
 use crate::base::memory;
 use crate::client::{Conn, ConnKey};
+use crate::command::Session;
+use crate::config::Settings;
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
 use crate::shard::core::Shard;
 use crate::shard::log::LogWriter;
-use crate::shard::message::Message;
+use crate::shard::message::{Arrival, Message};
 
 /// Interval of expiry and other small rounds, in microseconds.
 const ROUND_US: u64 = 100_000;
@@ -21,7 +23,8 @@ const FREE_BUDGET: usize = 2_000;
 /// Output that, once it is gone, is worth giving its memory back to the system, in bytes.
 const GIVE_BACK_MIN: usize = 16 << 20;
 
-const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+/// What a client beyond `maxclients` hears.
+pub const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
 enabled and no password is set for the default user. In this mode connections are only accepted \
 from the loopback interface. If you want to connect from external computers to Redis you may adopt \
@@ -35,14 +38,24 @@ restart it with the '--protected-mode no' option. 4) Setup a an authentication p
 default user. NOTE: You only need to do one of the above things in order for the server to start \
 accepting connections from the outside.\r\n";
 
+/// Whether a peer is on this machine: a loopback address or a Unix socket.
+pub fn is_local(peer: &str) -> bool {
+    ["127.", "[::1]", "/", "[::ffff:127."].iter().any(|start| peer.starts_with(start))
+        || peer.is_empty()
+}
+
+/// `protected-mode`: what a client from `peer` hears where it may not come in.
+pub fn stranger(settings: &Settings, peer: &str) -> Option<&'static [u8]> {
+    let open = !settings.protected_mode || settings.requirepass.is_some() || is_local(peer);
+    if open { None } else { Some(PROTECTED) }
+}
+
 impl Shard {
     /// Whether a client from `peer` may come in, counting it if so; the refusal otherwise.
     pub fn admit(&self, peer: &str) -> Result<(), &'static [u8]> {
         let settings = &self.config;
-        let local = peer.starts_with("127.") || peer.starts_with("[::1]") || peer.starts_with('/');
-        let local = local || peer.is_empty() || peer.starts_with("[::ffff:127.");
-        if settings.protected_mode && settings.requirepass.is_none() && !local {
-            return Err(PROTECTED);
+        if let Some(refusal) = stranger(settings, peer) {
+            return Err(refusal);
         }
         let clients = &self.global.clients;
         if clients.fetch_add(1, Ordering::Relaxed) >= settings.maxclients as usize {
@@ -63,7 +76,7 @@ impl Shard {
 
     /// Sends a connection to the shard that will serve it.
     pub fn hand_over(&mut self, shard: usize, socket: OwnedFd) {
-        self.replies.push((shard, Message::Adopt(socket)));
+        self.replies.push((shard, Message::Adopt(Arrival { socket, known: None })));
     }
 
     /// A connection speaks HTTP: it is cut off, and hears nothing of what it asked for before.
@@ -91,7 +104,7 @@ impl Shard {
     }
 
     /// Connections that other shards accepted for this one.
-    pub fn take_adoptions(&mut self) -> Vec<OwnedFd> {
+    pub fn take_adoptions(&mut self) -> Vec<Arrival> {
         std::mem::take(&mut self.adoptions)
     }
 
@@ -106,11 +119,10 @@ impl Shard {
         self.global.connections[self.id].load(Ordering::Relaxed)
     }
 
-    /// Id of a new client, and whether it need not authenticate.
-    pub fn new_client(&self) -> (u64, bool) {
-        self.stats().connections_received.add(1);
+    /// A client that has not been heard of before.
+    pub fn new_client(&self) -> Session {
         let id = self.global.next_client.fetch_add(1, Ordering::Relaxed);
-        (id, self.config.requirepass.is_none())
+        Session::new(id, self.config.requirepass.is_none())
     }
 
     /// Whether receiving from a connection is to be stopped because its input piles up.
@@ -124,7 +136,7 @@ impl Shard {
             conn.stopped = true;
             conn.crammed = crams;
             if crams {
-                self.crammed.push_back(key);
+                self.intake.crammed.push_back(key);
             }
         }
         stop
@@ -144,14 +156,19 @@ impl Shard {
     /// The rounds that are due: expiry, freeing, idle clients, figures for INFO.
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
+        self.end_pause();
+        let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
-            if now >= self.next_round_us {
+            if now >= self.next_round_us && space.expires_actively {
                 let done = space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
                 self.expiring = done.backlog;
                 space.watched.sweep();
             }
             self.global.set_memory(self.id, space.memory());
+        }
+        if let Some(watch) = &mut expiry {
+            self.note_event("expire-cycle", watch.lap() / 1000);
         }
         self.pick_favoured();
         if now >= self.next_round_us {
@@ -159,6 +176,7 @@ impl Shard {
             self.next_round_us = now + if self.expiring { ROUND_US / 50 } else { ROUND_US };
             self.refresh_settings();
             self.refresh_stats();
+            self.clients.recent.advance(now);
             self.end_idle();
             self.give_memory_back();
             self.publish();
@@ -225,7 +243,11 @@ impl Shard {
         stats
             .connected_clients
             .set(self.global.connections[self.id].load(Ordering::Relaxed) as u64);
+        stats.recent_max_input_buffer.set(self.clients.recent.max_input());
+        stats.recent_max_output_buffer.set(self.clients.recent.max_output());
         stats.client_memory.set(self.output_bytes as u64);
+        let blocked = self.clients.postponed.len() + self.blocked.len();
+        stats.blocked_clients.set(blocked as u64);
         stats.held_replies.set((self.held.len() + self.waiters.len()) as u64);
         if let Some(log) = &self.log {
             let figures = log.stats();
@@ -286,8 +308,10 @@ impl Shard {
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
-        let crammed = if self.crammed.is_empty() { u64::MAX } else { 1_000 };
-        round.min(log).min(parked).min(gathering).min(crammed)
+        let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));
+        let crammed = if self.intake.crammed.is_empty() { u64::MAX } else { 1_000 };
+        let pause = self.clients.pause.map_or(u64::MAX, |pause| pause.left_us(now));
+        round.min(log).min(parked).min(pause).min(gathering).min(crammed).min(waits)
     }
 
     /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.

@@ -1,4 +1,15 @@
-//! Clients other people wrote, unchanged: redis-py, the redis crate, redis-cli, redis-benchmark.
+//! Clients other people wrote, unchanged: redis-py, node-redis, ioredis, the redis crate,
+//! redis-cli, redis-benchmark; and harnesses that start a redis-server, with this server in its
+//! place.
+//!
+//! `libraries/` holds what calls every method of a library on two servers, `harnesses/` suites as
+//! users of a harness write them. The libraries are installed by `tests/peer.sh --libraries`, of
+//! the versions in `packages.txt` (pip) and `package.json` (npm), below `target/tmp`; what cannot
+//! be had (no network, no node of version 20) is told as `SKIPPED`.
+
+mod cli;
+mod harnesses;
+mod libraries;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -130,6 +141,46 @@ fn redis_cli_pipe() {
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(said.contains("errors: 0, replies: 20000"), "{said}");
     assert_eq!(server.client().words("DBSIZE").int(), Some(20_000));
+}
+
+/// The tests redis-benchmark runs by itself, of those whose commands exist, in its several ways.
+#[test]
+fn redis_benchmark_in_all_its_ways() {
+    const TESTS: &str = "ping_inline,ping_mbulk,set,get,incr,mset";
+    let Some(program) = peer::program("redis-benchmark", "redis-benchmark") else { return };
+    let server = Server::start(Options { fsync: "everysec", ..Options::shards(3) });
+    for ways in [
+        &["--csv"][..],
+        &["--csv", "-3"],
+        &["--csv", "-P", "32", "-r", "100000"],
+        &["--csv", "--threads", "2", "-c", "30"],
+        &["--csv", "-k", "0", "-n", "300"],
+        &["--csv", "-d", "20000", "-P", "4"],
+        &["--csv", "--dbnum", "3", "--user", "default", "-a", "secret"],
+    ] {
+        let with_password = ways.contains(&"-a");
+        if with_password {
+            server.client().words("CONFIG SET requirepass secret");
+        }
+        let done = Command::new(&program)
+            .args(["-p", &server.port().to_string(), "-n", "3000", "-t", TESTS])
+            .args(ways)
+            .stdin(Stdio::null())
+            .output()
+            .expect("redis-benchmark");
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{ways:?}: {done:?}");
+        for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET (10 keys)"] {
+            let line = said.lines().find(|l| l.starts_with(&format!("\"{test}\",")));
+            let rate: Option<f64> =
+                line.and_then(|l| l.split('"').nth(3)).and_then(|rate| rate.parse().ok());
+            assert!(rate.is_some_and(|rate| rate > 0.0), "{ways:?}: no {test} in {said}");
+        }
+        let errors = String::from_utf8_lossy(&done.stderr);
+        let told = format!("{said}{errors}").to_ascii_lowercase();
+        // The second is what it says when it cannot make sense of CONFIG GET.
+        assert!(!told.contains("error") && !told.contains("could not"), "{ways:?}: {told}");
+    }
 }
 
 #[test]

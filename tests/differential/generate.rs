@@ -119,7 +119,6 @@ pub struct Gen {
     used: BTreeSet<&'static str>,
     greater: u64,
     profile: Profile,
-    left_out: Vec<&'static str>,
 }
 
 const KEYS: [&[u8]; 30] = [
@@ -259,7 +258,6 @@ impl Gen {
             used: BTreeSet::new(),
             greater: 0,
             profile,
-            left_out: Vec::new(),
         }
     }
 
@@ -267,20 +265,6 @@ impl Gen {
     /// have no place in it.
     pub fn is_for_the_log(&self) -> bool {
         self.profile == Profile::Writes
-    }
-
-    /// Leaves these subcommands (`command|subcommand`) out of the stream.
-    pub fn leave_out(&mut self, subcommands: Vec<&'static str>) {
-        self.left_out = subcommands;
-    }
-
-    fn is_left_out(&self, args: &Args) -> bool {
-        let [name, sub, ..] = args.as_slice() else { return false };
-        if super::normalise::is_left_out(args) {
-            return true;
-        }
-        let full = [name.as_slice(), b"|", sub].concat().to_ascii_lowercase();
-        self.left_out.iter().any(|left_out| left_out.as_bytes() == full)
     }
 
     /// Names of the rows drawn so far.
@@ -516,7 +500,7 @@ impl Gen {
         let row = self.row();
         let mut args = vec![row.name.to_ascii_uppercase().into_bytes()];
         args.extend((row.make)(self));
-        while self.is_left_out(&args) {
+        while super::normalise::is_left_out(&args) {
             args.truncate(1);
             args.extend((row.make)(self));
         }

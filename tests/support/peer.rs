@@ -57,6 +57,58 @@ fn install() -> Result<(), String> {
     .clone()
 }
 
+/// Where the client libraries are, and why some of them are not.
+fn libraries() -> (PathBuf, Option<String>) {
+    static DONE: OnceLock<Option<String>> = OnceLock::new();
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peer-libraries");
+    let why = DONE.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer.sh");
+        let mut install = Command::new("sh");
+        install.arg(script).arg("--libraries").arg(&place).stdin(Stdio::null());
+        match install.output() {
+            Ok(done) if done.status.success() => None,
+            Ok(done) => Some(String::from_utf8_lossy(&done.stderr).trim_end().to_owned()),
+            Err(error) => Some(format!("tests/peer.sh: {error}")),
+        }
+    });
+    (place, why.clone())
+}
+
+/// A python with the pinned versions of redis-py and pytest-redis, or `None` after having said that
+/// `what` is skipped.
+pub fn pinned_python(what: &str) -> Option<Command> {
+    let (place, why) = libraries();
+    if place.join("python.done").is_file() {
+        let mut python = Command::new(place.join("python/bin/python3"));
+        python.env("PYTHONDONTWRITEBYTECODE", "1");
+        return Some(python);
+    }
+    skip(what, &why.unwrap_or_default());
+    None
+}
+
+/// A node that is told where the pinned versions of the JavaScript packages are, or `None` after
+/// having said that `what` is skipped.
+pub fn pinned_node(what: &str) -> Option<Command> {
+    let (place, why) = libraries();
+    let packages = place.join("node");
+    let node = || {
+        let mut node = Command::new("node");
+        node.env("RINGSTONE_NODE_PACKAGES", &packages).current_dir(&packages);
+        node
+    };
+    if place.join("node.done").is_file() {
+        let all = "for (const p of ['redis', 'ioredis', 'redis-memory-server']) require(p)";
+        match node().args(["-e", all]).output() {
+            Ok(done) if done.status.success() => return Some(node()),
+            _ => skip(what, "the installed node does not load the packages: is it older than 20?"),
+        }
+        return None;
+    }
+    skip(what, &why.unwrap_or_default());
+    None
+}
+
 fn venv() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("peer-python")
 }

@@ -28,13 +28,15 @@ pub struct Options {
     pub appendonly: bool,
     /// `appendfsync`
     pub fsync: &'static str,
+    /// The configuration file.
+    pub conf: Option<PathBuf>,
     /// Further flags, as on the command line.
     pub more: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { shards: 1, appendonly: true, fsync: "always", more: Vec::new() }
+        Options { shards: 1, appendonly: true, fsync: "always", conf: None, more: Vec::new() }
     }
 }
 
@@ -42,6 +44,12 @@ impl Options {
     /// The default with this number of shards.
     pub fn shards(shards: usize) -> Self {
         Options { shards, ..Options::default() }
+    }
+
+    /// The same with a configuration file.
+    pub fn conf(mut self, path: &Path) -> Self {
+        self.conf = Some(path.to_owned());
+        self
     }
 
     /// The same with a further flag and its value.
@@ -61,7 +69,7 @@ enum Kind {
 }
 
 /// A directory that is removed with the last server on it.
-type Home = Arc<TempDir>;
+pub type Home = Arc<TempDir>;
 
 /// A running server; dropping it kills it.
 pub struct Server {
@@ -88,7 +96,8 @@ pub fn subject() -> PathBuf {
     std::env::var_os("RINGSTONE_TEST_BINARY").map_or_else(built, PathBuf::from)
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let spread = (std::process::id() % 20_000) as u16;
     let _ = NEXT.compare_exchange(0, 12_000 + spread, Ordering::Relaxed, Ordering::Relaxed);
@@ -149,6 +158,7 @@ impl Server {
             Kind::Subject => Command::new(subject()),
             Kind::Peer(path) => Command::new(path),
         };
+        command.args(&options.conf);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.arg("--dir").arg(home.path());
         command.args(["--appendonly", if options.appendonly { "yes" } else { "no" }]);

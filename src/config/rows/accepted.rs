@@ -3,7 +3,7 @@
 
 use crate::config::rows::{INT_MAX, LONG_MAX};
 use crate::config::table::Kind::*;
-use crate::config::table::{Directive, Kind, known};
+use crate::config::table::{Directive, Kind, known, row};
 
 const ACTION: Kind = Enum(&["no", "yes", "local"]);
 const SIGNAL: Kind = Flags(&["default", "save", "nosave", "now", "force"]);
@@ -27,9 +27,8 @@ pub static ROWS: &[Directive] = &[
         "Channels a new user may use.",
     ),
     known("acllog-max-len", COUNT, "128", "Length of ACL LOG."),
-    known("enable-protected-configs", ACTION, "no", "Who may CONFIG SET protected directives.")
+    row("enable-protected-configs", ACTION, "no", "Who may CONFIG SET protected directives.")
         .immutable(),
-    known("enable-debug-command", ACTION, "no", "Who may use DEBUG.").immutable(),
     known("enable-module-command", ACTION, "no", "Who may use MODULE.").immutable(),
     known("tls-port", PORT, "0", "TCP port for TLS.").guarded(NO_TLS),
     known("tls-cluster", Bool, "no", "TLS on the cluster bus.").guarded(NO_TLS),
@@ -61,11 +60,17 @@ pub static ROWS: &[Directive] = &[
     known("socket-mark-id", Int(0, u32::MAX as i64), "0", "Mark on sockets.").immutable(),
     known("io-threads", Int(1, 128), "1", "Redis' network threads; see `shards`.").immutable(),
     known("io-threads-do-reads", Bool, "no", "Whether those read, too.").immutable(),
-    known("daemonize", Bool, "no", "Go to the background; a service manager does that better.")
+    row("daemonize", Bool, "no", "Go to the background: start once more there, and end here.")
         .immutable(),
-    known("supervised", Enum(&["upstart", "systemd", "auto", "no"]), "no", "Tell a supervisor.")
+    row("supervised", Enum(&["upstart", "systemd", "auto", "no"]), "no", "Tell a supervisor.")
         .immutable(),
-    known("always-show-logo", Bool, "no", "Print a logo.").immutable(),
+    row(
+        "always-show-logo",
+        Bool,
+        "no",
+        "Say at the start what a logo would: version, port and process.",
+    )
+    .immutable(),
     known("set-proc-title", Bool, "yes", "Show state in the process title.").immutable(),
     known("proc-title-template", Text, "{title} {listen-addr} {server-mode}", "Its form."),
     known("syslog-enabled", Bool, "no", "Log to syslog, too.").immutable(),
@@ -79,14 +84,19 @@ pub static ROWS: &[Directive] = &[
         "Facility in syslog.",
     )
     .immutable(),
-    known("crash-log-enabled", Bool, "yes", "Report on crashes."),
+    row(
+        "crash-log-enabled",
+        Bool,
+        "yes",
+        "Say what ran where when a panic or fatal signal ends the process.",
+    ),
     known("crash-memcheck-enabled", Bool, "yes", "Test memory after a crash."),
     known("use-exit-on-panic", Bool, "no", "Exit instead of abort.").hidden(),
     known("watchdog-period", NAT, "0", "Software watchdog.").hidden(),
     known("ignore-warnings", Text, "", "Start-up warnings to ignore."),
-    known("disable-thp", Bool, "yes", "Keep transparent huge pages away.").immutable(),
-    known("oom-score-adj", Enum(&["no", "yes", "relative", "absolute"]), "no", "Set OOM scores."),
-    known("oom-score-adj-values", OomValues, "0 200 800", "Those scores."),
+    row("disable-thp", Bool, "yes", "Keep transparent huge pages away.").immutable(),
+    row("oom-score-adj", Enum(&["no", "yes", "relative", "absolute"]), "no", "Set OOM scores."),
+    row("oom-score-adj-values", OomValues, "0 200 800", "Those scores."),
     known("server-cpulist", Text, "", "Cores of the main thread; see `pin-threads`.")
         .alias("server_cpulist")
         .immutable(),
@@ -229,7 +239,7 @@ pub static ROWS: &[Directive] = &[
     known("cluster-replica-validity-factor", NAT, "10", "How stale a replica may be.")
         .alias("cluster-slave-validity-factor"),
     known("cluster-require-full-coverage", Bool, "yes", "Serve only when all slots are."),
-    // Data types, scripts, events, observation.
+    // Data types, scripts, events.
     known("hash-max-listpack-entries", COUNT, "512", "Fields of a compact hash.")
         .alias("hash-max-ziplist-entries"),
     known("hash-max-listpack-value", BYTES, "64", "Bytes of a field or value in one.")
@@ -249,9 +259,4 @@ pub static ROWS: &[Directive] = &[
     known("busy-reply-threshold", COUNT, "5000", "Milliseconds until a script counts as busy.")
         .alias("lua-time-limit"),
     known("notify-keyspace-events", Events, "", "Events that are published."),
-    known("slowlog-log-slower-than", Int(-1, i64::MAX), "10000", "Microseconds of a slow command."),
-    known("slowlog-max-len", COUNT, "128", "Length of SLOWLOG."),
-    known("latency-monitor-threshold", COUNT, "0", "Milliseconds of a latency event."),
-    known("latency-tracking", Bool, "yes", "Keep latency histograms."),
-    known("latency-tracking-info-percentiles", Percentiles, "50 99 99.9", "Shown by INFO."),
 ];

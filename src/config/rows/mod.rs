@@ -1,6 +1,7 @@
 //! The rows: directives with an effect here, and Ringstone's own.
 
 pub mod accepted;
+pub mod reasons;
 
 use crate::base::limits::SHARDS_MAX;
 use crate::config::table::Kind::*;
@@ -49,6 +50,13 @@ pub static EFFECTIVE: &[Directive] = &[
         "Bytes of unread replies at which a client is closed: class, hard limit, soft limit, \
          seconds over the soft limit.",
     ),
+    row(
+        "enable-debug-command",
+        Enum(&["no", "yes", "local"]),
+        "no",
+        "Who may use DEBUG: nobody, everybody, or clients on this machine.",
+    )
+    .immutable(),
     // The process.
     row("databases", Int(1, INT_MAX), "16", "Number of databases.").immutable(),
     row("dir", Dir, ".", "Working directory: data files live here and relative paths start here.")
@@ -93,8 +101,7 @@ pub static EFFECTIVE: &[Directive] = &[
         "dump.rdb",
         "RDB file loaded when there is no log.",
     )
-    .protected()
-    .fixed(),
+    .protected(),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
     row(
@@ -103,6 +110,28 @@ pub static EFFECTIVE: &[Directive] = &[
         "67108864",
         "Size under which the log is never worth a rewrite; above 16 times this size a warning \
          is given.",
+    ),
+    // Observation.
+    row(
+        "slowlog-log-slower-than",
+        Int(-1, i64::MAX),
+        "10000",
+        "Microseconds from which on a command stands in SLOWLOG; negative: none does. Under 1000 \
+         every command is timed by itself.",
+    ),
+    row("slowlog-max-len", Int(0, i64::MAX), "128", "Commands that SLOWLOG keeps."),
+    row(
+        "latency-monitor-threshold",
+        Int(0, i64::MAX),
+        "0",
+        "Milliseconds from which on something is an event for LATENCY; 0: nothing is.",
+    ),
+    row("latency-tracking", Bool, "yes", "Whether durations go into histograms, by command."),
+    row(
+        "latency-tracking-info-percentiles",
+        Percentiles,
+        "50 99 99.9",
+        "Percentiles of these that INFO shows.",
     ),
 ];
 

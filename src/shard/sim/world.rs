@@ -82,8 +82,14 @@ impl World {
         random: &mut Random,
     ) -> World {
         let shards = spaces.len();
-        let voice =
-            Voice { say: Box::new(|_, _| {}), level: Box::new(|_| {}), die: Box::new(|_| die()) };
+        let voice = Voice {
+            again: Box::new(|_| "it is a test".to_owned()),
+            can_start_again: false,
+            say: Box::new(|_, _| {}),
+            level: Box::new(|_| {}),
+            die: Box::new(|_| die()),
+            errand: Box::new(|errand| errand()),
+        };
         let manifest = started.manifest.clone();
         let facts = Facts::default();
         let global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);

@@ -1,0 +1,224 @@
+//! How long commands take, without two readings of the clock for each.
+//!
+//! Commands that are brief by their nature ([`introspect::is_brief`]) and have small arguments run
+//! in a *row*, between two readings, and are told their average, which is what a histogram can
+//! tell of them anyway. A row that took much longer than usual was held up by one of its commands,
+//! which is told all of the excess: an average would hide the stalls a histogram is there to show.
+//! Everything else is timed by itself: whatever can be slow of its own doing, commands that come
+//! alone (the clock is read as often either way), and all of them where the bounds of SLOWLOG or
+//! LATENCY are so low that brief ones may pass them.
+//!
+//! What passed a bound is kept with its arguments until [`super::late`] takes it. Of a row only the
+//! names are known, and that is what is said of it: it takes a stall of the machine to get there.
+
+use smallvec::SmallVec;
+
+use crate::base::clock::Stopwatch;
+use crate::command::{Args, Command, Flags, introspect, redact};
+use crate::observe::ShardStats;
+use crate::observe::slowlog;
+use crate::shard::late::{Bounds, Late};
+
+/// What a row of brief commands may take beyond the usual before one of them is held to be the
+/// cause, in nanoseconds.
+const OUTLIER_NS: u64 = 10_000;
+/// Bounds under this are within what a brief command may take, in nanoseconds.
+const BRIEF_NS: u64 = 1_000_000;
+
+/// Measures executions.
+#[derive(Debug, Default)]
+pub struct Meter {
+    watch: Stopwatch,
+    /// Executions since the last reading: (command's number, how many, how many failed).
+    run: SmallVec<[(usize, u64, u64); 4]>,
+    /// What one of a row takes as a rule, in nanoseconds; moves by a sixteenth of the difference.
+    usual: u64,
+    bounds: Bounds,
+    /// Everything is timed by itself, since so little has come.
+    alone: bool,
+    /// What passed a bound.
+    late: Vec<Late>,
+}
+
+impl Meter {
+    /// Sets from when on something is too long.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// Begins a span; `alone` says that it holds so few commands that each is timed by itself.
+    pub fn begin(&mut self, alone: bool) {
+        self.alone = alone;
+        self.watch.start();
+    }
+
+    /// Whether a command is to be timed by itself.
+    pub fn times_alone(&self, command: &'static Command, args: &Args<'_>) -> bool {
+        self.alone
+            || self.bounds.least() < BRIEF_NS
+            || !is_small(args)
+            || !introspect::is_brief(command)
+    }
+
+    /// Counts an execution in the row.
+    pub fn count(&mut self, number: usize, ok: bool) {
+        let failed = u64::from(!ok);
+        match self.run.iter_mut().find(|r| r.0 == number) {
+            Some(run) => {
+                run.1 += 1;
+                run.2 += failed;
+            }
+            None => self.run.push((number, 1, failed)),
+        }
+    }
+
+    /// Ends the row, if there is one, and books it on what ran in it.
+    pub fn settle(&mut self, stats: &ShardStats, track: bool) {
+        let total: u64 = self.run.iter().map(|r| r.1).sum();
+        if total == 0 {
+            // What came in between was no command's own time.
+            if !self.alone {
+                self.watch.start();
+            }
+            return;
+        }
+        let nanos = self.watch.lap();
+        let (each, excess) = self.split(nanos, total);
+        if each + excess >= self.bounds.least() {
+            self.note_row(each + excess, total);
+        }
+        self.book(stats, track, each, excess);
+    }
+
+    /// Ends the span of one command that was timed by itself.
+    pub fn settle_one(
+        &mut self,
+        stats: &ShardStats,
+        track: bool,
+        command: &'static Command,
+        args: &Args<'_>,
+    ) {
+        let nanos = self.watch.lap();
+        self.book(stats, track, nanos, 0);
+        if nanos < self.bounds.least() {
+            return;
+        }
+        let logged = nanos >= self.bounds.slow_ns && !command.flags.has(Flags::SKIP_SLOWLOG);
+        let args = logged.then(|| redact::with_kept(command, args, slowlog::kept));
+        self.late.push(Late { nanos, fast: command.flags.has(Flags::FAST), args });
+    }
+
+    fn book(&mut self, stats: &ShardStats, track: bool, each: u64, excess: u64) {
+        for (index, (number, n, failed)) in self.run.drain(..).enumerate() {
+            if index > 0 || excess == 0 {
+                stats.executed_many(number, n, each, failed, track);
+                continue;
+            }
+            let rest_failed = failed.min(n - 1);
+            stats.executed_many(number, n - 1, each, rest_failed, track);
+            stats.executed_many(number, 1, each + excess, failed - rest_failed, track);
+        }
+    }
+
+    fn note_row(&mut self, nanos: u64, total: u64) {
+        let commands = self.run.iter().map(|r| introspect::by_number(r.0));
+        let mut args: Vec<Vec<u8>> = commands.clone().map(|c| c.name.into()).collect();
+        let others = match total {
+            1 => "... (its arguments were not kept)".to_owned(),
+            n => format!("... (one of {n} brief commands in a row)"),
+        };
+        args.push(others.into());
+        let fast = commands.clone().all(|c| c.flags.has(Flags::FAST));
+        let args = (nanos >= self.bounds.slow_ns).then_some(args);
+        self.late.push(Late { nanos, fast, args });
+    }
+
+    /// Takes what has passed a bound since the last call.
+    pub fn take_late(&mut self) -> Vec<Late> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// What each of `total` commands took of `nanos`, and what one of them took beyond that.
+    fn split(&mut self, nanos: u64, total: u64) -> (u64, u64) {
+        let average = nanos / total;
+        let excess = nanos.saturating_sub(self.usual * total);
+        if self.usual > 0 && total > 1 && excess > OUTLIER_NS {
+            // Drawn along slowly, so that rows of commands that all take long become usual.
+            self.usual += (average - self.usual) / 16;
+            return (self.usual, nanos - self.usual * total);
+        }
+        let moves = average.min(2 * self.usual + OUTLIER_NS);
+        self.usual = (self.usual * 15 + moves).div_ceil(16);
+        (average, 0)
+    }
+}
+
+/// Arguments so few that a brief command over them takes about as long as any other such.
+fn is_small(args: &Args<'_>) -> bool {
+    args.len() <= 4 && args.items().iter().all(|a| a.len() <= 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::table;
+
+    #[test]
+    fn a_stall_is_told_of_one_command_and_no_time_is_lost() {
+        let mut meter = Meter::default();
+        for _ in 0..100 {
+            assert_eq!(meter.split(16 * 500, 16), (500, 0));
+        }
+        let (each, excess) = meter.split(16 * 500 + 900_000, 16);
+        assert!(each < 5000 && excess > 800_000, "{each} {excess}");
+        assert_eq!(each * 16 + excess, 16 * 500 + 900_000);
+        // Commands that all take long are no outliers for long.
+        let mut outliers = 0;
+        for _ in 0..200 {
+            outliers += u32::from(meter.split(16 * 20_000, 16).1 > 0);
+        }
+        assert!(outliers < 100, "{outliers}");
+        // One alone is measured as it is.
+        assert_eq!(meter.split(900_000, 1), (900_000, 0));
+    }
+
+    #[test]
+    fn what_can_be_slow_is_timed_by_itself() {
+        let mut meter = Meter::default();
+        let alone = |meter: &Meter, words: &[&[u8]]| {
+            meter.times_alone(table::find(words[0]).unwrap(), &Args::new(words))
+        };
+        let (get, keys): (&[&[u8]], &[&[u8]]) = (&[b"GET", b"k"], &[b"KEYS", b"*"]);
+        meter.begin(false);
+        assert!(!alone(&meter, get) && alone(&meter, keys));
+        assert!(alone(&meter, &[b"SET", b"k", &[b'x'; 513]]));
+        meter.begin(true);
+        assert!(alone(&meter, get));
+        meter.begin(false);
+        meter.set_bounds(Bounds { slow_ns: 0, event_ns: u64::MAX });
+        assert!(alone(&meter, get));
+    }
+
+    #[test]
+    fn what_passes_a_bound_is_kept_as_itself() {
+        let names = introspect::names_counted();
+        let stats = ShardStats::new(1, names.len());
+        let mut meter = Meter::default();
+        let (get, exec) = (table::find(b"get").unwrap(), table::find(b"exec").unwrap());
+        meter.set_bounds(Bounds { slow_ns: 0, event_ns: u64::MAX });
+        meter.begin(true);
+        for (command, word) in [(get, b"key".as_slice()), (exec, b"x")] {
+            meter.count(introspect::number(command), true);
+            meter.settle_one(&stats, true, command, &Args::new(&[b"CMD", word]));
+        }
+        let late = meter.take_late();
+        assert_eq!(late[0].args, Some(vec![b"CMD".to_vec(), b"key".to_vec()]));
+        assert_eq!((late.len(), late[0].fast, &late[1].args), (2, true, &None));
+        meter.count(introspect::number(get), true);
+        meter.count(introspect::number(get), true);
+        meter.settle(&stats, true);
+        let row = meter.take_late().remove(0).args.unwrap();
+        assert_eq!(row, [b"get".as_slice(), b"... (one of 2 brief commands in a row)"]);
+        assert_eq!(stats.commands[introspect::number(get)].calls.get(), 3);
+    }
+}

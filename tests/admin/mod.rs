@@ -1,0 +1,6 @@
+//! Administration: what operators ask a running server, and what it tells them.
+
+mod debug;
+mod observe;
+mod peer;
+mod wait;

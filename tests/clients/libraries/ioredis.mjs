@@ -1,0 +1,317 @@
+// Every command of ioredis that the server has, called on two servers and compared.
+//
+// Usage: RINGSTONE_NODE_PACKAGES=DIR node ioredis.mjs PORT_OF_REDIS_SERVER PORT_OF_THE_SUBJECT
+//
+// ioredis has one method for each command, and one that gives buffers. Every command of its list
+// that the server has, and every subcommand the server names, needs a line in `lines`; each line is
+// called in both ways. `methods` adds what the client makes of several commands.
+import {
+  FUTURE, Raised, allOf, fields, kind, load, main, names, outcome,
+} from './each.mjs';
+
+const Redis = load('ioredis');
+const { list } = load('@ioredis/commands');
+const { version } = load('ioredis/package.json');
+
+async function open(port, protocol, more = {}) {
+  const options = { port, protocol, lazyConnect: true, retryStrategy: () => 1, ...more };
+  const client = new Redis(options);
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+}
+
+const FIELD = ['SET', 'u8', 0, 7, 'OVERFLOW', 'FAIL', 'INCRBY', 'u8', 0, 250, 'GET', 'i4', '#1'];
+const NODE = '0123456789012345678901234567890123456789';
+
+// command, or container|subcommand: its arguments, once or several times.
+const lines = {
+  'acl|cat': [[], ['hyperloglog'], ['nosuch']], 'acl|getuser': [['default'], ['nobody']],
+  'acl|help': [[]], 'acl|list': [[]], 'acl|users': [[]], 'acl|whoami': [[]],
+  append: [['k', '!'], ['new', Buffer.from([0, 255])]], asking: [[]],
+  auth: [['secret'], ['nobody', 'secret']],
+  bitcount: [['bits'], ['bits', 0, 0], ['bits', 5, 9, 'BIT'], ['bits', 1]],
+  bitfield: [['bits', ...FIELD], ['bits', 'GET', 'u64', 0]],
+  bitfield_ro: [['bits', 'GET', 'u8', 0, 'GET', 'i5', 3]],
+  bitop: [['AND', 'd', 'bits', 'k'], ['NOT', 'd', 'bits'], ['NOT', 'd', 'bits', 'k']],
+  bitpos: [['bits', 1], ['bits', 0, 1], ['bits', 1, 2, 20, 'BIT']],
+  'client|getname': [[]], 'client|getredir': [[]], 'client|help': [[]], 'client|id': [[]],
+  'client|info': [[]],
+  'client|kill': [['1.2.3.4:5'], ['ID', 1 << 30], ['TYPE', 'odd'], ['LADDR', '1.2.3.4:5']],
+  'client|list': [['TYPE', 'replica'], ['ID', 1 << 30], ['TYPE', 'odd']],
+  'client|no-evict': [['ON'], ['x']], 'client|no-touch': [['OFF'], ['x']],
+  'client|pause': [['x'], [1, 'WRITE']], 'client|reply': [['ON'], ['x']],
+  'client|setinfo': [['LIB-NAME', 'a'], ['odd', 'b']], 'client|setname': [['a-name'], ['a b']],
+  'client|trackinginfo': [[]], 'client|unblock': [[1 << 30], ['x']], 'client|unpause': [[]],
+  'cluster|addslots': [[1]], 'cluster|addslotsrange': [[1, 2]], 'cluster|bumpepoch': [[]],
+  'cluster|count-failure-reports': [[NODE]], 'cluster|countkeysinslot': [[1]],
+  'cluster|delslots': [[1]], 'cluster|delslotsrange': [[1, 2]], 'cluster|failover': [[]],
+  'cluster|flushslots': [[]], 'cluster|forget': [[NODE]], 'cluster|getkeysinslot': [[1, 2]],
+  'cluster|help': [[]], 'cluster|info': [[]], 'cluster|keyslot': [['foo{bar}']],
+  'cluster|links': [[]], 'cluster|meet': [['127.0.0.1', 1]], 'cluster|myid': [[]],
+  'cluster|myshardid': [[]], 'cluster|nodes': [[]], 'cluster|replicas': [[NODE]],
+  'cluster|replicate': [[NODE]], 'cluster|reset': [[]], 'cluster|saveconfig': [[]],
+  'cluster|set-config-epoch': [[1]], 'cluster|setslot': [[1, 'STABLE']], 'cluster|shards': [[]],
+  'cluster|slaves': [[NODE]], 'cluster|slots': [[]],
+  command: [[]], 'command|count': [[]], 'command|docs': [['append']],
+  'command|getkeys': [['MSET', 'a', 1, 'b', 2], ['PING', 'x']],
+  'command|getkeysandflags': [['COPY', 'a', 'b']], 'command|help': [[]],
+  'command|info': [['get', 'nosuch', 'object|freq']],
+  'command|list': [['FILTERBY', 'PATTERN', 'get*'], ['FILTERBY', 'ACLCAT', 'bitmap']],
+  'config|get': [['max*'], ['hz', 'timeout'], ['nosuch']], 'config|help': [[]],
+  'config|resetstat': [[]], 'config|rewrite': [[]],
+  'config|set': [['timeout', 0], ['nosuch', 1], ['maxclients', 'x']],
+  copy: [['k', 'd'], ['k', 'n', 'REPLACE'], ['n', 'd', 'DB', 1], ['k', 'n']], dbsize: [[]],
+  debug: [['OBJECT', 'k'], ['SLEEP', 0]], decr: [['n'], ['k']], decrby: [['n', 40]],
+  del: [['k'], ['k', 'n', 'none', 'k']], discard: [[]], echo: [['what']], exec: [[]],
+  exists: [['k'], ['k', 'k', 'none']],
+  expire: [['k', 100], ['timed', 5, 'GT'], ['k', -1], ['k', 1, 'NX', 'XX']],
+  expireat: [['k', FUTURE], ['k', 1]], expiretime: [['k'], ['none']],
+  failover: [['ABORT'], ['FORCE']], flushall: [[], ['ASYNC'], ['x']], flushdb: [[], ['SYNC']],
+  get: [['k'], ['none'], []], getbit: [['bits', 4], ['bits', -1]], getdel: [['k'], ['none']],
+  getex: [['k', 'EX', 100], ['timed', 'PERSIST'], ['k', 'PXAT', FUTURE * 1000], ['k', 'EX', 0]],
+  getrange: [['k', 1, 3], ['k', -3, -1]], getset: [['k', 'new'], ['new', 1]],
+  hello: [[9], ['x']], incr: [['n'], ['k']], incrby: [['n', 5], ['n', '9223372036854775807']],
+  incrbyfloat: [['f', 0.1], ['k', 1]], info: [[], ['server'], ['everything'], ['nosuch']],
+  keys: [['*'], ['lcs?']],
+  'latency|doctor': [[]], 'latency|graph': [['command']], 'latency|help': [[]],
+  'latency|histogram': [['set', 'get'], ['nosuch']], 'latency|history': [['command']],
+  'latency|latest': [[]], 'latency|reset': [[], ['command']],
+  lcs: [['lcs1', 'lcs2'], ['lcs1', 'lcs2', 'LEN'], ['lcs1', 'lcs2', 'IDX', 'WITHMATCHLEN']],
+  lolwut: [[], ['VERSION', 5]],
+  'memory|doctor': [[]], 'memory|help': [[]], 'memory|malloc-stats': [[]], 'memory|purge': [[]],
+  'memory|stats': [[]], 'memory|usage': [['k'], ['none']],
+  mget: [['k', 'none', 'n']], 'module|help': [[]], 'module|list': [[]],
+  move: [['n', 1], ['k', 1], ['k', 99]], mset: [['a', 1, 'k', 2], ['a']],
+  msetnx: [['a', 1, 'b', 2], ['a', 1, 'k', 2]],
+  'object|encoding': [['n'], ['hll'], ['none']], 'object|freq': [['k']], 'object|help': [[]],
+  'object|idletime': [['k']], 'object|refcount': [['k']],
+  persist: [['timed'], ['k']], pexpire: [['k', 100000], ['timed', 5, 'GT']],
+  pexpireat: [['k', FUTURE * 1000], ['k', 5]], pexpiretime: [['k'], ['none']],
+  pfadd: [['hll', 'a'], ['hll', 'x', 'y'], ['new'], ['k', 'a']],
+  pfcount: [['hll'], ['hll', 'hll2'], ['k']], pfdebug: [['ENCODING', 'hll'], ['TODENSE', 'hll']],
+  pfmerge: [['d', 'hll', 'hll2'], ['d', 'k']], pfselftest: [[]], ping: [[], ['said']],
+  psetex: [['k', 100000, 'v'], ['k', 0, 'v']], pttl: [['k'], ['none']], randomkey: [[]],
+  readonly: [[]], readwrite: [[]], rename: [['timed', 'k'], ['none', 'd']],
+  renamenx: [['k', 'd'], ['k', 'n']], replicaof: [['NO', 'ONE']], role: [[]],
+  scan: [[0, 'COUNT', 1000], ['x']],
+  set: [['k', 'new'], ['k', 1, 'NX'], ['k', 'v', 'PX', 100000], ['timed', 'v', 'KEEPTTL', 'GET'],
+    ['none', 'v', 'XX', 'GET'], ['k', 'v', 'EX', -1], ['k', 'v', 'NX', 'XX']],
+  setbit: [['bits', 7, 0], ['new', 100, 1]], setex: [['k', 100, 'v'], ['k', 0, 'v']],
+  setnx: [['new', 'v'], ['k', 'v']], setrange: [['k', 2, 'XX'], ['k', -1, 'y']],
+  shutdown: [['ABORT'], ['SAVE', 'NOSAVE']], slaveof: [['NO', 'ONE']],
+  'slowlog|get': [[0], ['x']], 'slowlog|help': [[]], 'slowlog|len': [[]], 'slowlog|reset': [[]],
+  strlen: [['k']], substr: [['k', 1, 3]], swapdb: [[0, 1], [0, 99]], time: [[]],
+  touch: [['k', 'none', 'n']], ttl: [['k'], ['none']], type: [['k'], ['none']],
+  unlink: [['k', 'none', 'n']], unwatch: [[]], wait: [[0, 0], [1, 1], [1, -1]],
+  waitaof: [[1, 0, 0], [2, 0, 0]], watch: [['k'], []],
+};
+
+// Commands that end or change the connection: they get one of their own.
+const apart = new Set(['quit', 'reset', 'select', 'multi', 'monitor']);
+
+const methods = {};
+for (const [name, calls] of Object.entries(lines)) {
+  const [command, ...sub] = name.split('|');
+  for (const way of [command, `${command}Buffer`]) {
+    methods[way === command ? name : `${name} buffer`] = calls.map((args) => async (r) => {
+      // Commands that ioredis' list does not have yet go through its general door.
+      if (typeof r[way] !== 'function') {
+        return r[way === command ? 'call' : 'callBuffer'](command, ...sub, ...args);
+      }
+      return r[way](...sub, ...args);
+    });
+  }
+}
+
+methods.quit = [async (r, s) => (await s.open()).quit()];
+methods.reset = [async (r, s) => (await s.open({ db: 1 })).call('RESET')];
+methods.select = [async (r, s) => {
+  const other = await s.open({ db: 1 });
+  const given = [await other.get('away'), await other.select(0), await other.get('k')];
+  return [...given, await outcome(() => other.select(16))];
+}];
+methods.multi = [
+  (r) => r.multi().set('a', 1).incr('a').mget('a', 'none').expire('a', 100).exec(),
+  (r) => outcome(() => r.multi().set('a', 1).incr('k').get('a').exec()),
+  (r) => outcome(() => r.multi().call('set', 'a').get('k').exec()),
+  async (r) => [await r.multi({ pipeline: false }), await r.set('a', 1), await r.get('a'),
+    await r.exec()],
+  async (r) => [await r.multi({ pipeline: false }), await r.set('k', 1), await r.discard()],
+  async (r, s) => {
+    const other = await s.open();
+    const given = [await r.watch('k'), await other.set('k', 'changed')];
+    given.push(await r.multi().set('k', 'lost').exec(), await r.get('k'), await r.watch('k'));
+    return [...given, await r.unwatch(), await r.multi().append('k', '!').exec()];
+  },
+];
+methods.pipeline = [async (r) => {
+  const all = r.pipeline();
+  for (let i = 0; i < 300; i += 1) all.set(`p:${i}`, i);
+  return all.incr('k').bitcount('bits').getBuffer('bits').exec();
+}];
+methods.autoPipelining = [async (r, s) => {
+  const other = await s.open({ enableAutoPipelining: true });
+  await Promise.all(Array.from({ length: 100 }, (_, i) => other.set(`p:${i}`, i)));
+  return Promise.all(Array.from({ length: 100 }, (_, i) => other.get(`p:${i}`)));
+}];
+methods.scanStream = [async (r) => {
+  await r.mset(Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`scan:${i}`, i])));
+  const given = [];
+  for (const how of [{}, { match: 'scan:1*' }, { count: 7 }, { type: 'hash' }]) {
+    const found = [];
+    for await (const keys of r.scanStream(how)) found.push(...keys);
+    given.push(found.sort());
+  }
+  return given;
+}];
+methods.monitor = [async (r, s) => {
+  const monitor = await (await s.open()).monitor();
+  const seen = [];
+  const all = new Promise((resolve) => {
+    monitor.on('monitor', (time, args, source, db) => {
+      seen.push([args, db]);
+      if (args[0] === 'get') resolve();
+    });
+  });
+  const other = await s.open({ db: 1 });
+  await other.set('a', 'with "quotes" and \\');
+  await other.get('a');
+  await all;
+  monitor.disconnect();
+  return seen.filter(([args]) => ['set', 'get'].includes(args[0]));
+}];
+methods.reconnect = [async (r, s) => {
+  const other = await s.open({ connectionName: 'back', db: 1 });
+  const line = await other.client('info');
+  const killed = await r.client('kill', 'ID', line.match(/id=(\d+)/)[1]);
+  // Asked again by itself on a new connection, in the same database, under the same name.
+  return [killed, await other.get('away'), await other.client('getname')];
+}];
+methods.blocked = [async (r, s) => {
+  const given = [];
+  for (const mode of ['TIMEOUT', 'ERROR']) {
+    const other = await s.open();
+    const id = await other.client('id');
+    const waits = outcome(() => other.wait(1, 5000));
+    let woken = 0;
+    for (let turn = 0; turn < 1000 && !woken; turn += 1) woken = await r.client('unblock', id, mode);
+    given.push(woken, await waits);
+  }
+  return given;
+}];
+methods.password = [async (r, s) => {
+  const given = [];
+  await r.config('set', 'requirepass', 'secret');
+  try {
+    for (const more of [{ password: 'secret' }, { username: 'default', password: 'secret' }]) {
+      given.push(await outcome(async () => (await s.open(more)).get('k')));
+    }
+    given.push(await r.auth('secret'), await outcome(() => r.auth('wrong')));
+  } finally {
+    await r.config('set', 'requirepass', '');
+  }
+  return given;
+}];
+
+function forgotten(known) {
+  const containers = new Set([...known].filter((n) => n.includes('|')).map((n) => n.split('|')[0]));
+  const ours = new Set(list.map((name) => name.toLowerCase()));
+  return [...known].filter((name) => {
+    const [command] = name.split('|');
+    const covered = name in lines || apart.has(name)
+      || (containers.has(command) && name === command);
+    return ours.has(command) && !covered;
+  }).map((name) => `${name} exists, and has no line`);
+}
+
+const sorted = (v) => v.map(String).sort();
+
+/** The first line and the last two of a help text. */
+const ends = (v) => [v[0], ...v.slice(-2)].map(String);
+
+/** What is told of each command both have, but for flags and categories, which 7.2 changed. */
+function described(got, want) {
+  const both = new Set(got.map((of) => String(of?.[0])));
+  const has = new Set(want.map((of) => String(of?.[0])).filter((name) => both.has(name)));
+  return [got, want].map((all) => all.filter((of) => of && has.has(String(of[0])))
+    .map((of) => [String(of[0]), of[1], ...of.slice(3, 6)]).sort());
+}
+
+/** Text of CLIENT INFO: the names of its fields, and values that are no measure. */
+function line(v) {
+  const words = String(v).trim().split(' ').filter((word) => !word.startsWith('lib-'));
+  return [names(words.join(' ')), words.filter((w) => /^(db|flags|cmd|resp|user|multi)=/.test(w))];
+}
+
+/** Documentation without what 7.2 added to each argument. */
+const undisplayed = (v) => JSON.stringify(v, (_, inner) => {
+  if (!Array.isArray(inner)) return inner?.type === 'Buffer' ? String(Buffer.from(inner)) : inner;
+  const at = inner.findIndex((one) => String(one) === 'display_text');
+  return at < 0 ? inner : [...inner.slice(0, at), ...inner.slice(at + 2)];
+});
+
+const both = {
+  'acl|cat#1': [sorted, 'no order is promised'],
+  'acl|help': [ends, 'the help names the subcommands that exist'],
+  'client|help': [ends, '7.2 has more to help with'],
+  'client|id': [kind, 'a number of its own'],
+  'client|info': [line, 'addresses, clocks, buffers, and fields 7.2 added'],
+  'cluster|help': [ends, '7.2 has more to help with'],
+  'command|count': [kind, 'commands of later issues are missing'],
+  'command|docs': [undisplayed, '7.2 shows names of arguments'],
+  'config|get': [(v) => sorted(v), 'no order is promised'],
+  'command|list': [sorted, 'no order is promised'],
+  keys: [sorted, 'no order is promised'],
+  'latency|doctor': [kind, "each program's own words"],
+  'latency|histogram': [(v) => sorted(fields(v)), 'measured times'],
+  lolwut: [kind, "each program's own picture"],
+  'memory|doctor': [kind, "each program's own words"],
+  'memory|malloc-stats': [kind, "each allocator's own words"],
+  'memory|stats': [(v) => fields(v).filter((n) => !/^db\./.test(n)), "each engine's own count"],
+  'memory|usage': [kind, "each engine's own count"],
+  'module|help': [ends, 'the help names the subcommands that exist'],
+  'object|idletime': [kind, 'a clock'],
+  randomkey: [kind, 'random'],
+  'scan#0': [(v) => v.map(kind), 'no order is promised, and a page may end anywhere: see scanStream'],
+  'slowlog|len': [kind, 'calls may be slow'],
+  time: [(v) => v.map(kind), 'a clock'],
+};
+const paired = {
+  command: [described, 'commands of later issues are missing'],
+  info: [allOf(names), "values are each server's own"],
+};
+const FLAGS = ['on', 'nopass', 'sanitize-payload'];
+const NEW = {
+  'acl|getuser#0': [['flags', FLAGS, 'passwords', [], 'commands', '+@all', 'keys', '~*', 'channels',
+    '&*', 'selectors', []], '7.2 names the flag'],
+  'acl|list#0': [['user default on nopass sanitize-payload ~* &* +@all'], '7.2 names the flag'],
+  'client|no-touch#0': ['OK', 'new in 7.2'],
+  'client|no-touch#1': [new Raised('SimpleError: ERR syntax error'), 'new in 7.2'],
+  'client|setinfo#0': ['OK', 'new in 7.2'],
+  'client|setinfo#1': [new Raised("SimpleError: ERR Unrecognized option 'odd'"), 'new in 7.2'],
+  'cluster|myshardid#0': [
+    new Raised('SimpleError: ERR This instance has cluster support disabled'), 'new in 7.2'],
+  'waitaof#0': [[1, 0], 'new in 7.2'],
+  'waitaof#1': [new Raised('SimpleError: ERR value is out of range, must be between 0 and 1'),
+    'new in 7.2'],
+};
+
+/** The same for the ways that give buffers. */
+function doubled(table, value = (v) => v) {
+  const all = { ...table };
+  for (const [label, entry] of Object.entries(table)) {
+    const [name, number] = label.split('#');
+    all[number ? `${name} buffer#${number}` : `${name} buffer`] = value(entry);
+  }
+  return all;
+}
+
+const buffers = (v) => {
+  if (Array.isArray(v)) return v.map(buffers);
+  return typeof v === 'string' ? Buffer.from(v) : v;
+};
+
+main({ name: `ioredis ${version}`, methods, loose: doubled(both), pairs: doubled(paired),
+  contract: doubled(NEW, ([want, why]) => [buffers(want), why]), open, forgotten,
+  close: (client) => client.disconnect() });

@@ -1,0 +1,396 @@
+"""What redis_py.py calls, and what it makes of the methods it does not call.
+
+A step is a function of the client, `lambda r: …`, or of the whole side, `lambda s: …`.
+"""
+import redis_py_flows as flows
+
+FUTURE = 4102444800  # 2100-01-01
+
+METHODS = {
+    "acl_cat": [lambda r: r.acl_cat(), lambda r: r.acl_cat("hyperloglog"),
+                lambda r: r.acl_cat("nosuch")],
+    "acl_getuser": [lambda r: r.acl_getuser("default"), lambda r: r.acl_getuser("nobody")],
+    "acl_help": [lambda r: r.acl_help()],
+    "acl_list": [lambda r: r.acl_list()],
+    "acl_users": [lambda r: r.acl_users()],
+    "acl_whoami": [lambda r: r.acl_whoami()],
+    "append": [lambda r: r.append("k", "!"), lambda r: r.append("new", b"\x00\xff")],
+    "auth": [lambda s: flows.authenticated(s)],
+    "bitcount": [lambda r: r.bitcount("bits"), lambda r: r.bitcount("bits", 0, 0),
+                 lambda r: r.bitcount("bits", 5, 9, "BIT"), lambda r: r.bitcount("bits", 1)],
+    "bitfield": [
+        lambda r: r.bitfield("bits").set("u8", 0, 255).get("u4", "#1").execute(),
+        lambda r: r.bitfield("bits", "FAIL").incrby("u8", 0, 250).execute(),
+        lambda r: r.bitfield("bits").incrby("i8", 8, 127, "SAT").incrby("u2", 1, 3).execute()],
+    "bitfield_ro": [lambda r: r.bitfield_ro("bits", "u8", 0),
+                    lambda r: r.bitfield_ro("bits", "u8", "#1", items=[("i5", 3)])],
+    "bitop": [lambda r: r.bitop("AND", "d", "bits", "k"), lambda r: r.bitop("NOT", "d", "bits"),
+              lambda r: r.bitop("XOR", "d", "none", "k", "n"),
+              lambda r: r.bitop("NOT", "d", "k", "n")],
+    "bitpos": [lambda r: r.bitpos("bits", 1), lambda r: r.bitpos("bits", 0, 1),
+               lambda r: r.bitpos("bits", 1, 2, 20, "BIT"), lambda r: r.bitpos("none", 0)],
+    "client_getname": [lambda s: flows.named(s)],
+    "client_getredir": [lambda r: r.client_getredir()],
+    "client_id": [lambda r: r.client_id()],
+    "client_info": [lambda r: r.client_info()],
+    "client_kill": [lambda s: flows.killed_by_address(s)],
+    "client_kill_filter": [lambda s: flows.killed_by_filter(s), lambda s: flows.killed_by_age(s)],
+    "client_list": [lambda r: r.client_list(), lambda r: r.client_list(_type="normal"),
+                    lambda r: r.client_list(_type="replica"), lambda r: r.client_list(_type="x"),
+                    lambda r: r.client_list(client_id=[1 << 40])],
+    "client_no_evict": [lambda r: r.client_no_evict("ON"), lambda r: r.client_no_evict("x")],
+    "client_no_touch": [lambda r: r.client_no_touch("ON"), lambda r: r.client_no_touch("x")],
+    "client_pause": [lambda s: flows.paused(s), lambda r: r.client_pause(1),
+                     lambda r: r.client_pause("x")],
+    "client_reply": [lambda r: r.client_reply("ON"), lambda r: r.client_reply("x")],
+    "client_setinfo": [lambda r: r.client_setinfo("LIB-NAME", "mine"),
+                       lambda r: r.client_setinfo("LIB-VER", "1 2"),
+                       lambda r: r.client_setinfo("odd", "1"),
+                       lambda s: flows.library_told(s)],
+    "client_setname": [lambda r: r.client_setname("name"), lambda r: r.client_setname("a\nb")],
+    "client_trackinginfo": [lambda r: r.client_trackinginfo()],
+    "client_unblock": [lambda s: flows.unblocked(s), lambda s: flows.waiting(s)],
+    "client_unpause": [lambda r: r.client_unpause()],
+    "cluster": [lambda s: flows.cluster_answers(s)],
+    "command": [lambda r: r.command()],
+    "command_count": [lambda r: r.command_count()],
+    "command_docs": [lambda r: r.command_docs("get")],
+    "command_getkeys": [lambda r: r.command_getkeys("MSET", "a", 1, "b", 2),
+                        lambda r: r.command_getkeys("GET"), lambda r: r.command_getkeys("PING")],
+    "command_getkeysandflags": [lambda r: r.command_getkeysandflags("MSET", "a", 1, "b", 2),
+                                lambda r: r.command_getkeysandflags("COPY", "a", "b")],
+    "command_info": [lambda r: r.command_info()],
+    "command_list": [lambda r: r.command_list(), lambda r: r.command_list(pattern="get*"),
+                     lambda r: r.command_list(category="bitmap"),
+                     lambda r: r.command_list(module="none")],
+    "config_get": [lambda r: r.config_get(), lambda r: r.config_get("max*"),
+                   lambda r: r.config_get("nosuch"), lambda r: r.config_get("hz", "timeout")],
+    "config_resetstat": [lambda r: r.config_resetstat()],
+    "config_rewrite": [lambda r: r.config_rewrite()],
+    "config_set": [lambda s: flows.configured(s)],
+    "copy": [lambda r: r.copy("k", "d"), lambda r: r.copy("k", "n"), lambda r: r.copy("none", "d"),
+             lambda r: r.copy("timed", "n", replace=True),
+             lambda r: r.copy("n", "d", destination_db=1)],
+    "dbsize": [lambda r: r.dbsize()],
+    "debug_object": [lambda s: flows.debugged(s)],
+    "debug_segfault": [lambda r: r.debug_segfault()],
+    "decr": [lambda r: r.decr("n"), lambda r: r.decr("new", 5), lambda r: r.decr("k")],
+    "decrby": [lambda r: r.decrby("n", 40), lambda r: r.decrby("n", 1 << 70)],
+    "delete": [lambda r: r.delete("k"), lambda r: r.delete("k", "n", "none", "k")],
+    "echo": [lambda r: r.echo("what"), lambda r: r.echo("")],
+    "execute_command": [lambda r: r.execute_command("NOSUCH", "a", "b"),
+                        lambda r: r.execute_command("GET"),
+                        lambda r: r.execute_command("OBJECT", "ENCODING", "n"),
+                        lambda r: r.execute_command("CLIENT", "NOSUCH"),
+                        lambda r: r.execute_command("HELLO", "9")],
+    "exists": [lambda r: r.exists("k"), lambda r: r.exists("k", "k", "none", "n")],
+    "expire": [lambda r: r.expire("k", 100), lambda r: r.expire("none", 100),
+               lambda r: r.expire("timed", 5000, nx=True), lambda r: r.expire("timed", 5, gt=True),
+               lambda r: r.expire("timed", 500, lt=True), lambda r: r.expire("k", 500, xx=True),
+               lambda r: r.expire("k", -1), lambda r: r.expire("k", 1, nx=True, gt=True),
+               lambda r: r.expire("k", 1 << 62)],
+    "expireat": [lambda r: r.expireat("k", FUTURE), lambda r: r.expireat("k", 1),
+                 lambda r: r.expireat("timed", FUTURE, gt=True)],
+    "expiretime": [lambda s: timed(s, "expireat", FUTURE, "expiretime"),
+                   lambda r: r.expiretime("k"), lambda r: r.expiretime("none")],
+    "failover": [lambda r: r.failover()],
+    "flushall": [lambda r: r.flushall(), lambda r: r.flushall(asynchronous=True)],
+    "flushdb": [lambda r: r.flushdb(), lambda r: r.flushdb(asynchronous=True)],
+    "from_pool": [lambda s: flows.pooled(s)],
+    "get": [lambda r: r.get("k"), lambda r: r.get("none"), lambda r: r.get("n")],
+    "getbit": [lambda r: r.getbit("bits", 4), lambda r: r.getbit("none", 99),
+               lambda r: r.getbit("bits", -1)],
+    "getdel": [lambda r: r.getdel("k"), lambda r: r.getdel("none")],
+    "getex": [lambda r: r.getex("k"), lambda r: r.getex("k", ex=100), lambda r: r.getex("k", px=90000),
+              lambda r: r.getex("timed", persist=True), lambda r: r.getex("k", exat=FUTURE),
+              lambda r: r.getex("k", pxat=FUTURE * 1000), lambda r: r.getex("none", ex=1),
+              lambda r: r.getex("k", ex=0)],
+    "getrange": [lambda r: r.getrange("k", 1, 3), lambda r: r.getrange("k", -3, -1),
+                 lambda r: r.getrange("k", 9, 1)],
+    "getset": [lambda r: r.getset("k", "new"), lambda r: r.getset("new", 1)],
+    "hello": [lambda r: r.hello()],
+    "incr": [lambda r: r.incr("n"), lambda r: r.incr("new"), lambda r: r.incr("k")],
+    "incrby": [lambda r: r.incrby("n", 5), lambda r: r.incrby("n", (1 << 63) - 1)],
+    "incrbyfloat": [lambda r: r.incrbyfloat("f", 0.1), lambda r: r.incrbyfloat("n", -1e10),
+                    lambda r: r.incrbyfloat("k"), lambda r: r.incrbyfloat("f", "inf")],
+    "info": [lambda r: r.info(), lambda r: r.info("server"), lambda r: r.info("commandstats"),
+             lambda r: r.info("keyspace"), lambda r: r.info("all"),
+             lambda r: r.info("clients", "memory"), lambda r: r.info("everything"),
+             lambda r: r.info("errorstats"), lambda r: r.info("nosuch")],
+    "keys": [lambda r: r.keys(), lambda r: r.keys("lcs?"), lambda r: r.keys("[kn]")],
+    "latency_doctor": [lambda r: r.latency_doctor()],
+    "latency_graph": [lambda r: r.latency_graph()],
+    "latency_histogram": [lambda r: r.latency_histogram()],
+    "latency_history": [lambda s: flows.latency_events(s)],
+    "latency_latest": [lambda r: r.latency_latest()],
+    "latency_reset": [lambda r: r.latency_reset()],
+    "lcs": [lambda r: r.lcs("lcs1", "lcs2"), lambda r: r.lcs("lcs1", "lcs2", len=True),
+            lambda r: r.lcs("lcs1", "lcs2", idx=True),
+            lambda r: r.lcs("lcs1", "lcs2", idx=True, minmatchlen=4, withmatchlen=True),
+            lambda r: r.lcs("lcs1", "lcs2", idx=True, len=True)],
+    "lock": [lambda s: flows.locked(s)],
+    "lolwut": [lambda r: r.lolwut(), lambda r: r.lolwut(5, 20, 2, 2), lambda r: r.lolwut(6, 4, 4),
+               lambda r: r.lolwut(99)],
+    "memory_doctor": [lambda r: r.memory_doctor()],
+    "memory_help": [lambda r: r.memory_help()],
+    "memory_malloc_stats": [lambda r: r.memory_malloc_stats()],
+    "memory_purge": [lambda r: r.memory_purge()],
+    "memory_stats": [lambda r: r.memory_stats()],
+    "memory_usage": [lambda r: r.memory_usage("k"), lambda r: r.memory_usage("k", samples=3),
+                     lambda r: r.memory_usage("none")],
+    "mget": [lambda r: r.mget("k"), lambda r: r.mget(["k", "none", "n"], "f"),
+             lambda r: r.mget([])],
+    "module_list": [lambda r: r.module_list()],
+    "monitor": [lambda s: flows.monitored(s)],
+    "move": [lambda r: r.move("n", 1), lambda r: r.move("k", 1), lambda r: r.move("none", 1),
+             lambda r: r.move("k", 0), lambda r: r.move("k", 99)],
+    "mset": [lambda r: r.mset({"a": 1, "b": b"\xff", "k": 2.5}), lambda r: r.mset({})],
+    "msetnx": [lambda r: r.msetnx({"a": 1, "b": 2}), lambda r: r.msetnx({"a": 1, "k": 2})],
+    "object": [lambda r: r.object("encoding", "n"), lambda r: r.object("encoding", "k"),
+               lambda r: r.object("refcount", "k"), lambda r: r.object("idletime", "k"),
+               lambda r: r.object("freq", "k"), lambda r: r.object("encoding", "none"),
+               lambda r: r.object("encoding", "hll")],
+    "parse_response": [lambda s: flows.looked_after(s)],
+    "persist": [lambda r: r.persist("timed"), lambda r: r.persist("k")],
+    "pexpire": [lambda r: r.pexpire("k", 100000), lambda r: r.pexpire("timed", 5, gt=True),
+                lambda r: r.pexpire("k", 0)],
+    "pexpireat": [lambda r: r.pexpireat("k", FUTURE * 1000), lambda r: r.pexpireat("k", 5)],
+    "pexpiretime": [lambda s: timed(s, "pexpireat", FUTURE * 1000 + 1, "pexpiretime"),
+                    lambda r: r.pexpiretime("none")],
+    "pfadd": [lambda r: r.pfadd("hll", "a"), lambda r: r.pfadd("hll", "x", "y"),
+              lambda r: r.pfadd("new"), lambda r: r.pfadd("k", "a")],
+    "pfcount": [lambda r: r.pfcount("hll"), lambda r: r.pfcount("hll", "hll2", "none"),
+                lambda r: r.pfcount("k")],
+    "pfmerge": [lambda r: r.pfmerge("d", "hll", "hll2"), lambda r: r.pfmerge("d", "k")],
+    "ping": [lambda r: r.ping()],
+    "pipeline": [lambda s: flows.transaction_pipeline(s), lambda s: flows.plain_pipeline(s),
+                 lambda s: flows.pipeline_with_errors(s), lambda s: flows.watched_and_lost(s),
+                 lambda s: flows.watched_and_kept(s)],
+    "psetex": [lambda r: r.psetex("k", 100000, "v"), lambda r: r.psetex("k", 0, "v")],
+    "pttl": [lambda r: r.pttl("timed"), lambda r: r.pttl("k"), lambda r: r.pttl("none")],
+    "quit": [lambda s: flows.quitting(s)],
+    "randomkey": [lambda r: r.randomkey()],
+    "readonly": [lambda r: r.readonly()],
+    "readwrite": [lambda r: r.readwrite()],
+    "rename": [lambda r: r.rename("timed", "k"), lambda r: r.rename("none", "d")],
+    "renamenx": [lambda r: r.renamenx("k", "d"), lambda r: r.renamenx("k", "n"),
+                 lambda r: r.renamenx("none", "d")],
+    "replicaof": [lambda r: r.replicaof("NO", "ONE")],
+    "reset": [lambda s: flows.reset(s)],
+    "role": [lambda r: r.role()],
+    "scan": [lambda r: r.scan(count=1000), lambda r: r.scan(match="n*", count=1000),
+             lambda r: r.scan(count=1000, _type="string"), lambda r: r.scan(count=1000, _type="x"),
+             lambda r: r.scan(cursor="x")],
+    "scan_iter": [lambda s: flows.scanned(s)],
+    "select": [lambda s: flows.selected(s)],
+    "set": [lambda r: r.set("k", "new"), lambda r: r.set("k", 1, nx=True),
+            lambda r: r.set("new", 1, nx=True, ex=100), lambda r: r.set("none", 1, xx=True),
+            lambda r: r.set("timed", 1, keepttl=True), lambda r: r.set("timed", 1),
+            lambda r: r.set("k", "w", get=True), lambda r: r.set("none", "w", get=True, nx=True),
+            lambda r: r.set("k", "v", px=100000), lambda r: r.set("k", "v", exat=FUTURE),
+            lambda r: r.set("k", "v", pxat=FUTURE * 1000), lambda r: r.set("k", "v", ex=-1),
+            lambda r: r.set("k", b"\x00\r\n\xff")],
+    "setbit": [lambda r: r.setbit("bits", 7, 0), lambda r: r.setbit("new", 100, 1),
+               lambda r: r.setbit("bits", 1 << 40, 1)],
+    "setex": [lambda r: r.setex("k", 100, "v"), lambda r: r.setex("k", 0, "v")],
+    "setnx": [lambda r: r.setnx("new", "v"), lambda r: r.setnx("k", "v")],
+    "setrange": [lambda r: r.setrange("k", 2, "XX"), lambda r: r.setrange("new", 5, "y"),
+                 lambda r: r.setrange("k", -1, "y")],
+    "shutdown": [lambda r: r.shutdown(abort=True), lambda r: r.shutdown(save=True, nosave=True)],
+    "slaveof": [lambda r: r.slaveof()],
+    "slowlog_get": [lambda s: flows.slow_calls(s)],
+    "slowlog_len": [lambda r: r.slowlog_len()],
+    "slowlog_reset": [lambda r: r.slowlog_reset()],
+    "strlen": [lambda r: r.strlen("k"), lambda r: r.strlen("none")],
+    "substr": [lambda r: r.substr("k", 1, 3), lambda r: r.substr("k", 2)],
+    "swapdb": [lambda r: r.swapdb(0, 1), lambda r: r.swapdb(0, 99)],
+    "time": [lambda r: r.time()],
+    "touch": [lambda r: r.touch("k", "none", "n")],
+    "transaction": [lambda s: flows.transaction_helper(s)],
+    "ttl": [lambda r: r.ttl("timed"), lambda r: r.ttl("k"), lambda r: r.ttl("none")],
+    "type": [lambda r: r.type("k"), lambda r: r.type("hll"), lambda r: r.type("none")],
+    "unlink": [lambda r: r.unlink("k", "none", "n")],
+    "unwatch": [lambda r: r.unwatch()],
+    "wait": [lambda r: r.wait(0, 0), lambda r: r.wait(1, 1), lambda r: r.wait(1, -1)],
+    "waitaof": [lambda r: r.waitaof(0, 0, 0), lambda r: r.waitaof(1, 0, 0),
+                lambda r: r.waitaof(2, 0, 0)],
+    "watch": [lambda r: r.watch("k")],
+}
+
+
+async def timed(s, setter, value, getter):
+    """Sets a time to live and reads it back."""
+    await flows.done(getattr(s.r, setter)("k", value))
+    return await flows.done(getattr(s.r, getter)("k"))
+
+
+# Methods that send nothing themselves: their objects' calls are among the flows, or they are the
+# client's own book-keeping, or doors to modules no server here has.
+OWN = {
+    "bf", "cf", "cms", "client", "close", "aclose", "digest_local", "from_url", "ft", "get_cache",
+    "get_connection_kwargs", "get_encoder", "get_retry", "initialize", "json",
+    "load_external_module", "sentinel", "set_response_callback", "set_retry", "tdigest", "topk",
+    "ts", "vset", "auto_close_connection_pool",
+}
+
+# Methods that build their command in steps, with the command: a later issue's, so not called.
+LATER = {
+    "client_tracking_off": "CLIENT TRACKING", "client_tracking_on": "CLIENT TRACKING",
+    "delex": "DELEX", "eval": "EVAL", "eval_ro": "EVAL_RO", "evalsha": "EVALSHA",
+    "evalsha_ro": "EVALSHA_RO", "fcall": "FCALL", "fcall_ro": "FCALL_RO",
+    "georadius": "GEORADIUS", "georadiusbymember": "GEORADIUSBYMEMBER", "geosearch": "GEOSEARCH",
+    "geosearchstore": "GEOSEARCHSTORE", "himport_discard": "HIMPORT",
+    "himport_discard_all": "HIMPORT", "himport_discard_all_internal": "HIMPORT",
+    "himport_discard_internal": "HIMPORT", "himport_prepare": "HIMPORT",
+    "himport_prepare_internal": "HIMPORT", "himport_set": "HIMPORT", "hotkeys_start": "HOTKEYS",
+    "hscan_iter": "HSCAN", "keyspace_notifications": "SUBSCRIBE", "msetex": "MSETEX",
+    "pubsub": "SUBSCRIBE", "register_script": "EVALSHA", "script_debug": "SCRIPT DEBUG",
+    "sort_ro": "SORT_RO", "sscan_iter": "SSCAN", "xgroup_create": "XGROUP CREATE",
+    "zinter": "ZINTER", "zinterstore": "ZINTERSTORE", "zrange": "ZRANGE",
+    "zrangebylex": "ZRANGEBYLEX", "zrangebyscore": "ZRANGEBYSCORE", "zrangestore": "ZRANGESTORE",
+    "zrank": "ZRANK", "zrevrange": "ZREVRANGE", "zrevrangebylex": "ZREVRANGEBYLEX",
+    "zrevrangebyscore": "ZREVRANGEBYSCORE", "zrevrank": "ZREVRANK", "zscan_iter": "ZSCAN",
+    "zunion": "ZUNION", "zunionstore": "ZUNIONSTORE",
+}
+
+
+def kind(value):
+    """Only what kind of thing it is."""
+    return type(value).__name__
+
+
+def kinds(value):
+    """The names of the fields and what kind of thing each holds."""
+    return {name: kinds(inner) if isinstance(inner, dict) else kind(inner)
+            for name, inner in value.items()}
+
+
+def page(value):
+    """The kinds of a cursor and of a page."""
+    return [kind(value), kind(value[0]), kind(value[1])]
+
+
+def near(value):
+    """A time to live, give or take the seconds the test took."""
+    return "1000 s" if value in (999, 1000) or 990000 < value <= 1000000 else value
+
+
+def ends(value):
+    """The first line and the last two."""
+    return [value[0], *value[-2:]]
+
+
+# What a line of CLIENT LIST says that is neither a clock, nor a number of the connection, nor a
+# measure of buffers.
+TOLD = ("name", "flags", "db", "sub", "psub", "ssub", "multi", "multi-mem", "events", "cmd",
+        "user", "redir", "resp")
+
+
+def client_line(line):
+    """A line's fields, and those values; the two fields that 7.2 added are `client_setinfo`'s."""
+    return sorted(set(line) - {"lib-name", "lib-ver"}), {name: line[name] for name in TOLD}
+
+
+def client_lines(lines):
+    """The line about the client itself, and that all lines have the same fields."""
+    own = [line for line in lines if line["cmd"] == "client|list"]
+    return [client_line(line) for line in own], {tuple(client_line(line)[0]) for line in lines}
+
+
+# method, or method#step: what is made of both replies before they are compared, and why.
+LOOSE = {
+    "acl_cat#1": (sorted, "no order is promised"),
+    "acl_help": (ends, "the help names the subcommands that exist"),
+    "client_id": (kind, "a number of its own on each server"),
+    "client_info": (client_line, "addresses, clocks, buffers, and fields 7.2 added"),
+    "client_list#0": (client_lines, "the same, and whoever else is connected"),
+    "client_list#1": (client_lines, "the same, and whoever else is connected"),
+    "command_count": (kind, "commands of later issues are missing"),
+    "command_list#1": (sorted, "no order is promised"),
+    "command_list#2": (sorted, "no order is promised"),
+    "keys": (sorted, "no order is promised"),
+    "lolwut": (kind, "each program's own picture and version"),
+    "memory_malloc_stats": (kind, "each allocator's own words"),
+    "memory_stats": (kinds, "each engine's own count of bytes"),
+    "memory_usage": (kind, "each engine's own count of bytes"),
+    "object#3": (kind, "a clock"),
+    "pttl": (near, "a clock"),
+    "randomkey": (kind, "random"),
+    "slowlog_len": (kind, "calls may be slow"),
+    "scan": (page, "no order is promised, and a page may end anywhere: see scan_iter"),
+    "time": (lambda v: [kind(part) for part in v], "a clock"),
+    "ttl": (near, "a clock"),
+}
+
+# Commands of 7.2 that redis-server 7.0 has not.
+SINCE_7_2 = {"waitaof", "client|no-touch", "client|setinfo", "cluster|myshardid"}
+
+
+def fields(got, want):
+    """Every field the peer has."""
+    return sorted(set(map(str, got)) & set(map(str, want))), sorted(map(str, want))
+
+
+def different(got, want):
+    """The entries that differ, of those both have."""
+    names = [name for name in want if name in got and got[name] != want[name]]
+    return tuple({name: side[name] for name in names} for side in (got, want))
+
+
+def settings(got, want):
+    """Every setting the peer has, with its value."""
+    missing = {name: None for name in want if name not in got}
+    given = {name: value for name, value in want.items() if name not in ("port", "dir", "save")}
+    return different({**got, **missing}, given)
+
+
+def described(got, want):
+    """What is told of each command that both have."""
+    part = ("name", "arity", "first_key_pos", "last_key_pos", "step_count")
+    # 7.2 gave WAIT other flags.
+    told = ({name: [sorted(of["flags"]), *(of[field] for field in part)]
+             for name, of in side.items() if name != "wait"} for side in (got, want))
+    return different(*told)
+
+
+def plain(value):
+    """Names as text."""
+    return {v.decode() if isinstance(v, bytes) else v for v in value}
+
+
+def listed(got, want):
+    """Nothing that the peer has not, but for what is new."""
+    return sorted(plain(got) - plain(want)), sorted(SINCE_7_2)
+
+
+# The same where both replies have to be seen: what is compared then, and why.
+PAIRS = {
+    "command": (described, "commands of later issues are missing; more is held in its own test"),
+    "command_list#0": (listed, "commands of later issues are missing, those of 7.2 are there"),
+    "config_get#0": (settings, "settings of 7.2 and our own; port, directory and --save differ"),
+    "info": (fields, "values are each server's own; 7.2 and we have further fields"),
+}
+
+ACL = {"categories": ["+@all"], "channels": ["&*"], "commands": [], "enabled": True,
+       "flags": ["on", "nopass", "sanitize-payload"], "keys": ["~*"], "passwords": [],
+       "selectors": []}
+GETKEYS = ("ResponseError", "Invalid number of arguments specified for command")
+RANGE = ("ResponseError", "value is out of range, must be between 0 and 1")
+SPACES = ("ResponseError", "LIB-VER cannot contain spaces, newlines or special characters.")
+
+# method#step: what Redis 7.2 answers where redis-server 7.0 answers otherwise, and why.
+CONTRACT = {
+    "acl_getuser#0": (ACL, "7.2 names the flag"),
+    "acl_list#0": (["user default on nopass sanitize-payload ~* &* +@all"], "7.2 names the flag"),
+    "client_no_touch#0": ("OK", "new in 7.2"),
+    "client_no_touch#1": (("ResponseError", "syntax error"), "new in 7.2"),
+    "client_setinfo#0": (True, "new in 7.2"),
+    "client_setinfo#1": (SPACES, "new in 7.2"),
+    "client_setinfo#2": (("ResponseError", "Unrecognized option 'odd'"), "new in 7.2"),
+    "client_setinfo#3": (("mine", "7"), "new in 7.2"),
+    "command_getkeys#1": (GETKEYS, "one argument is enough since 7.2"),
+    "command_getkeys#2": (("ResponseError", "The command has no key arguments"), "likewise"),
+    "waitaof#0": ([0, 0], "new in 7.2"),
+    "waitaof#1": ([1, 0], "new in 7.2"),
+    "waitaof#2": (RANGE, "new in 7.2"),
+}
