@@ -220,9 +220,17 @@ class Server:
 
 
 def build():
-    """Builds the server and the load generator with the release profile."""
-    subprocess.run(["cargo", "build", "--release", "--bins", "--example", "load"], cwd=ROOT,
-                   check=True)
+    """Builds the server, the load generator and `gap` with the release profile."""
+    subprocess.run(["cargo", "build", "--release", "--bins", "--example", "load",
+                    "--example", "gap"], cwd=ROOT, check=True)
+
+
+def machine_gap_us(seconds, mebibytes, core):
+    """The longest time this machine held up a loop that only grows; see `perf/gap.rs`."""
+    command = [str(ROOT / "target/release/examples/gap"), str(seconds), str(mebibytes)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    return int(done.stdout)
 
 
 class Load:

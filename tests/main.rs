@@ -21,6 +21,9 @@
 //!
 //! The peer is an installed redis-server. Where there is none, and it cannot be installed, the
 //! tests that need it say `SKIPPED` on stderr and once more at the end; with `CI=true` they fail.
+//! The same holds for the client libraries (see `clients`), which come from pip and npm by
+//! `tests/peer.sh --libraries`, need no root beyond an installed python3 (with venv) and node 20,
+//! and end in `target/tmp/peer-libraries`.
 
 mod admin;
 mod clients;

@@ -191,5 +191,8 @@ mod tests {
         assert_eq!(reply(kill(true), answers(1)), "+OK\r\n");
         assert_eq!(reply(kill(true), answers(0)), "-ERR No such client\r\n");
         assert_eq!(reply(Ask::Unpause, answers(0)), "+OK\r\n");
+        let unblock = || Ask::Unblock { client: 7, error: false };
+        assert_eq!(reply(unblock(), answers(0)), ":0\r\n");
+        assert_eq!(reply(unblock(), vec![Answer::Count(0), Answer::Count(1)]), ":1\r\n");
     }
 }

@@ -87,7 +87,7 @@ fn auth(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 /// Whether AUTH with these arguments lets a client in where `wanted` is the password.
-pub fn check_auth(wanted: Option<&[u8]>, args: &Args<'_>) -> Result<(), Fault> {
+fn check_auth(wanted: Option<&[u8]>, args: &Args<'_>) -> Result<(), Fault> {
     let (user, password): (&[u8], _) = match args.items() {
         [_, _] if wanted.is_none() => return Err(NO_PASSWORD),
         [_, password] => (b"default", *password),

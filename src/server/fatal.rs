@@ -215,4 +215,43 @@ mod tests {
             assert_eq!((text(n, 10), text(n, 16)), (n.to_string(), format!("{n:x}")));
         }
     }
+
+    /// Takes its stack to the end.
+    #[expect(unconditional_recursion, reason = "it is to end so")]
+    fn descend(depth: u64) -> u64 {
+        let held = std::hint::black_box([depth; 64]);
+        descend(depth + 1) + held[0]
+    }
+
+    /// The process ends, so it is another one: this test again, told to.
+    #[test]
+    fn a_stack_that_overflows_is_reported() {
+        use std::os::unix::process::ExitStatusExt;
+        const WORD: &str = "RINGSTONE_TEST_OVERFLOW";
+        if std::env::var_os(WORD).is_some() {
+            report_signals(None).expect("installs");
+            let named = std::thread::Builder::new().name("shard-7".into());
+            let thread = named.spawn(|| {
+                give_stack();
+                crash::note("set");
+                descend(0)
+            });
+            let _ = thread.expect("spawns").join();
+            return;
+        }
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
+        let name = "server::fatal::tests::a_stack_that_overflows_is_reported";
+        let run = command.args([name, "--exact", "--nocapture"]).env(WORD, "1").output();
+        let run = run.expect("runs");
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.signal(), Some(libc::SIGSEGV), "{said}");
+        for part in [
+            " crashed by signal: 11, si_code: ",
+            "\nAccessing address: 0x",
+            "\nThread: shard-7\nThe last command it began: set\n",
+            "=== RINGSTONE BUG REPORT END ===\n",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
 }

@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
+use rustix::process::Signal;
+
 use crate::server::fatal;
 
 /// How many there were.
@@ -24,8 +26,8 @@ pub fn watch() -> io::Result<&'static UnixStream> {
         let ends = UnixStream::pair()?;
         ends.0.set_nonblocking(true)?;
         let _ = ENDS.set(ends);
-        for signal in [libc_numbers::SIGTERM, libc_numbers::SIGINT] {
-            fatal::notice(signal, handle)?;
+        for signal in [Signal::TERM, Signal::INT] {
+            fatal::notice(signal.as_raw(), handle)?;
         }
     }
     ENDS.get().map(|ends| &ends.1).ok_or_else(|| io::Error::other("no socket"))
@@ -38,9 +40,9 @@ pub fn count() -> u32 {
 
 /// The name of the last one.
 pub fn last() -> &'static str {
-    match LAST.load(Ordering::Relaxed) {
-        libc_numbers::SIGINT => "SIGINT",
-        _ => "SIGTERM",
+    match LAST.load(Ordering::Relaxed) == Signal::INT.as_raw() {
+        true => "SIGINT",
+        false => "SIGTERM",
     }
 }
 
@@ -52,10 +54,4 @@ extern "C" fn handle(signal: i32) {
         // When it takes no more, who is to be woken is not asleep.
         let _ = rustix::io::write(wake, b"!");
     }
-}
-
-/// Numbers of signals.
-mod libc_numbers {
-    pub const SIGINT: i32 = 2;
-    pub const SIGTERM: i32 = 15;
 }

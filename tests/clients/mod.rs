@@ -1,5 +1,6 @@
 //! Clients other people wrote, unchanged: redis-py, node-redis, ioredis, the redis crate,
-//! redis-cli, redis-benchmark; and harnesses that start a redis-server, with this server in its place.
+//! redis-cli, redis-benchmark; and harnesses that start a redis-server, with this server in its
+//! place.
 //!
 //! `libraries/` holds what calls every method of a library on two servers, `harnesses/` suites as
 //! users of a harness write them. The libraries are installed by `tests/peer.sh --libraries`, of

@@ -6,6 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{await_some, text};
 use crate::support::{Client, server};
 
@@ -39,16 +41,28 @@ impl Doomed {
     }
 
     /// Sends requests; the last of them ends it.
-    fn end_by(mut self, requests: &str) -> End {
+    fn end_by(self, requests: &str) -> End {
         let mut client = await_some("a connection", || Client::connect(self.port).ok());
         // A client that is answered has a server that serves.
         await_some("an answer", || (client.words("PING").text() == Some(b"PONG")).then_some(()));
         client.send(requests.as_bytes()).expect("sends");
+        self.end()
+    }
+
+    /// Waits for its end.
+    fn end(mut self) -> End {
         let (mut output, mut error) = (Vec::new(), Vec::new());
         self.child.stdout.take().expect("piped").read_to_end(&mut output).expect("reads");
         self.child.stderr.take().expect("piped").read_to_end(&mut error).expect("reads");
         let status = self.child.wait().expect("ends");
         End { status, output: text(&output), error: text(&error) }
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -76,25 +90,38 @@ fn a_fatal_signal_is_reported_and_ends_the_process() {
     let home = server::fresh_home();
     let requests = "SET secret-key secret-value\r\nDEBUG SEGFAULT\r\n";
     let end = Doomed::start(home.path(), &[]).end_by(requests);
-    assert_eq!(end.status.signal(), Some(libc_signal::SEGV), "{}", end.error);
-    check_report(&end.output, libc_signal::SEGV);
-    check_report(&end.error, libc_signal::SEGV);
+    assert_eq!(end.status.signal(), Some(Signal::SEGV.as_raw()), "{}", end.error);
+    check_report(&end.output, Signal::SEGV.as_raw());
+    check_report(&end.error, Signal::SEGV.as_raw());
     assert!(end.output.contains("\nAccessing address: 0x"), "{}", end.output);
 
     let end = Doomed::start(home.path(), &["--logfile", "the.log"]).end_by(requests);
     let log = fs::read_to_string(home.path().join("the.log")).expect("a log");
-    assert_eq!(end.status.signal(), Some(libc_signal::SEGV), "{log}");
-    check_report(&log, libc_signal::SEGV);
+    assert_eq!(end.status.signal(), Some(Signal::SEGV.as_raw()), "{log}");
+    check_report(&log, Signal::SEGV.as_raw());
     assert_eq!(end.output, "");
+}
+
+#[test]
+fn a_fatal_signal_from_outside_names_its_sender() {
+    let home = server::fresh_home();
+    let doomed = Doomed::start(home.path(), &[]);
+    let mut client = await_some("a connection", || Client::connect(doomed.port).ok());
+    await_some("an answer", || (client.words("PING").text() == Some(b"PONG")).then_some(()));
+    kill_process(Pid::from_child(&doomed.child), Signal::BUS).expect("a signal");
+    let End { status, output: said, .. } = doomed.end();
+    assert_eq!(status.signal(), Some(Signal::BUS.as_raw()), "{said}");
+    assert!(said.contains(&format!("\nSent by PID: {}\n", std::process::id())), "{said}");
+    assert_eq!(said.matches("BUG REPORT START").count(), 1, "{said}");
 }
 
 #[test]
 fn an_abort_that_nobody_has_told_of_is_reported() {
     let home = server::fresh_home();
     let end = Doomed::start(home.path(), &[]).end_by("DEBUG OOM\r\n");
-    assert_eq!(end.status.signal(), Some(libc_signal::ABRT), "{}", end.error);
+    assert_eq!(end.status.signal(), Some(Signal::ABORT.as_raw()), "{}", end.error);
     assert!(end.error.contains("memory allocation of "), "{}", end.error);
-    check_report(&end.output, libc_signal::ABRT);
+    check_report(&end.output, Signal::ABORT.as_raw());
 }
 
 #[test]
@@ -106,7 +133,7 @@ fn a_panic_is_reported_once() {
         let home = server::fresh_home();
         let end = Doomed::start(home.path(), &["--logfile", "the.log"]).end_by(request);
         let log = fs::read_to_string(home.path().join("the.log")).expect("a log");
-        assert_eq!(end.status.signal(), Some(libc_signal::ABRT), "{log}");
+        assert_eq!(end.status.signal(), Some(Signal::ABORT.as_raw()), "{log}");
         for report in [&log, &end.error] {
             let first = report.lines().find(|l| l.contains("has to stop")).expect("a report");
             assert!(first.contains("Ringstone has to stop: thread shard-"), "{report}");
@@ -127,11 +154,11 @@ fn without_the_crash_log_nothing_is_said_at_length() {
         ("yes", "CONFIG SET crash-log-enabled no\r\nDEBUG SEGFAULT\r\n"),
     ] {
         let end = start(value).end_by(requests);
-        assert_eq!(end.status.signal(), Some(libc_signal::SEGV), "{}", end.error);
+        assert_eq!(end.status.signal(), Some(Signal::SEGV.as_raw()), "{}", end.error);
         assert!(!end.output.contains("REPORT") && end.error.is_empty(), "{}", end.output);
     }
     let end = start("no").end_by("DEBUG PANIC\r\n");
-    assert_eq!(end.status.signal(), Some(libc_signal::ABRT), "{}", end.error);
+    assert_eq!(end.status.signal(), Some(Signal::ABORT.as_raw()), "{}", end.error);
     assert!(end.error.contains("has to stop") && !end.error.contains("Backtrace"), "{}", end.error);
 }
 
@@ -165,10 +192,4 @@ fn the_program_can_be_started_again_in_its_place() {
     assert!(log.lines().all(|line| line.starts_with(&format!("{pid}:M "))), "{log}");
     client.send(b"SHUTDOWN\r\n").expect("sends");
     assert!(doomed.child.wait().expect("ends").success());
-}
-
-/// Numbers of signals.
-mod libc_signal {
-    pub const ABRT: i32 = 6;
-    pub const SEGV: i32 = 11;
 }

@@ -121,7 +121,6 @@ const REASONS: &[(&str, &[&str])] = &[
     ),
     ("there are no users but the default one", &["acl-pubsub-default", "acllog-max-len"]),
     ("there are no modules", &["enable-module-command"]),
-    ("DEBUG is not there yet", &["enable-debug-command"]),
     ("there is no client-side caching yet", &["tracking-table-max-keys"]),
     (
         "this type is not there yet",
@@ -135,7 +134,6 @@ const REASONS: &[(&str, &[&str])] = &[
             "set-max-listpack-value",
             "zset-max-listpack-entries",
             "zset-max-listpack-value",
-            "hll-sparse-max-bytes",
             "stream-node-max-bytes",
             "stream-node-max-entries",
         ],
