@@ -10,6 +10,7 @@ use crate::command::args::Args;
 use crate::keyspace::space::Garbage;
 use crate::keyspace::{Entry, Keyspace, NewValue, Type, rebuild};
 use crate::resp::Reply;
+use crate::value::shapes::Shapes;
 
 /// The keyspaces at hand.
 #[derive(Debug)]
@@ -88,8 +89,8 @@ pub struct Ctx<'a> {
     /// Longest string a command may make, in bytes (`proto-max-bulk-len`; in replay the highest
     /// bound that a file may make us allocate).
     pub string_max: u64,
-    /// Longest sparse HyperLogLog, in bytes (`hll-sparse-max-bytes`).
-    pub hll_sparse_max: u64,
+    /// Up to which size values are kept as one piece.
+    pub shapes: Shapes,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
 }

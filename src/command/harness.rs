@@ -9,6 +9,7 @@ use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
 use crate::keyspace::{Effects, Keyspace};
 use crate::resp::Reply;
+use crate::value::shapes::Shapes;
 
 /// The milliseconds at which the clock stands first.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -26,7 +27,7 @@ pub struct World {
     pub replay: bool,
     pub resp3: bool,
     pub string_max: u64,
-    pub hll_sparse_max: u64,
+    pub shapes: Shapes,
     random: Random,
 }
 
@@ -44,7 +45,7 @@ impl World {
             replay: false,
             resp3: false,
             string_max: 512 << 20,
-            hll_sparse_max: 3000,
+            shapes: Shapes::default(),
             random: Random::new(7),
         }
     }
@@ -113,7 +114,7 @@ impl World {
                 random: &mut self.random,
                 shards,
                 string_max: self.string_max,
-                hll_sparse_max: self.hll_sparse_max,
+                shapes: self.shapes,
                 replay: self.replay,
             };
             run(&mut ctx, args)

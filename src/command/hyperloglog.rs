@@ -104,7 +104,7 @@ fn is_there(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, Fault> {
 
 /// Longest sparse string, in bytes.
 fn sparse_max(ctx: &Ctx<'_>) -> usize {
-    usize::try_from(ctx.hll_sparse_max).unwrap_or(usize::MAX)
+    usize::try_from(ctx.shapes.hll_sparse_bytes).unwrap_or(usize::MAX)
 }
 
 fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -370,12 +370,12 @@ mod tests {
     #[test]
     fn the_directive_bounds_sparse_ones() {
         let mut w = World::new();
-        w.hll_sparse_max = 21;
+        w.shapes.hll_sparse_bytes = 21;
         for (element, encoding) in [("a", "+sparse"), ("foo", "+dense")] {
             w.run(&format!("PFADD h {element}"));
             assert_eq!(w.run("PFDEBUG ENCODING h"), encoding);
         }
-        w.hll_sparse_max = 0;
+        w.shapes.hll_sparse_bytes = 0;
         assert_eq!(w.run("PFADD n a"), ":1");
         assert_eq!(w.run("PFDEBUG ENCODING n"), "+dense");
     }

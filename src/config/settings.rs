@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::value::{OutputLimit, read_limits};
+use crate::value::shapes::Shapes;
 
 /// When the log is flushed to the medium.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,8 +151,8 @@ pub struct Settings {
     pub auto_aof_rewrite_min_size: u64,
     /// `auto-aof-rewrite-percentage`
     pub auto_aof_rewrite_percentage: u32,
-    /// `hll-sparse-max-bytes`
-    pub hll_sparse_max_bytes: u64,
+    /// `hll-sparse-max-bytes`, `hash-max-listpack-entries` and their kin.
+    pub shapes: Shapes,
     /// `slowlog-log-slower-than`, in microseconds; negative: nothing is slow.
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
@@ -242,7 +243,7 @@ impl Settings {
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
-            hll_sparse_max_bytes: number(word("hll-sparse-max-bytes")),
+            shapes: shapes(&word),
             slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
             slowlog_max_len: number(word("slowlog-max-len")),
             latency_monitor_threshold: number(word("latency-monitor-threshold")),
@@ -264,6 +265,17 @@ impl Settings {
             enable_protected_configs: permit(word("enable-protected-configs")),
             dir,
         }
+    }
+}
+
+fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
+    Shapes {
+        hll_sparse_bytes: number(word("hll-sparse-max-bytes")),
+        hash_entries: number(word("hash-max-listpack-entries")),
+        hash_value: number(word("hash-max-listpack-value")),
+        set_intset: number(word("set-max-intset-entries")),
+        set_entries: number(word("set-max-listpack-entries")),
+        set_value: number(word("set-max-listpack-value")),
     }
 }
 

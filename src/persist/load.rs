@@ -50,6 +50,7 @@ use crate::persist::rdb::decode::shown;
 use crate::persist::rdb::{self, RdbError, Sink, format};
 use crate::persist::recovery::{GenerationFile, Place, Step};
 use crate::resp::Reply;
+use crate::value::shapes::Shapes;
 
 /// Remarks kept for the log line that tells of the load.
 const NOTICES_MAX: usize = 16;
@@ -72,8 +73,8 @@ pub struct Loading<'a> {
     pub now: Now,
     /// Longest string, in bytes.
     pub string_max: u64,
-    /// Longest sparse HyperLogLog, in bytes.
-    pub hll_sparse_max: u64,
+    /// Up to which size values are kept as one piece.
+    pub shapes: Shapes,
     /// Raised by the bytes read or passed over.
     pub progress: &'a AtomicU64,
 }
@@ -531,7 +532,7 @@ impl<'a, 's> Replay<'a, 's> {
                     random: &mut self.random,
                     shards: self.loading.shards,
                     string_max: self.loading.string_max,
-                    hll_sparse_max: self.loading.hll_sparse_max,
+                    shapes: self.loading.shapes,
                     replay: true,
                 };
                 let result = run(&mut ctx, &Args::new(items));

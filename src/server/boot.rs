@@ -448,7 +448,7 @@ fn loading<'d>(config: &Config, disks: &'d Disks, shards: usize) -> Loading<'d> 
         shards,
         now: SystemClock::default().now(),
         string_max: config.proto_max_bulk_len,
-        hll_sparse_max: config.hll_sparse_max_bytes,
+        shapes: config.shapes,
         progress: &disks.progress,
     }
 }

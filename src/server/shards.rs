@@ -27,6 +27,7 @@ use crate::shard::log::{LogFile, LogWriter};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 use crate::shard::tick::Tick;
+use crate::value::shapes::Shapes;
 
 /// The directories the server works in.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ pub fn spawn(
             disks: Arc::clone(disks),
             steps: Arc::clone(&steps),
             string_max: config.proto_max_bulk_len,
-            hll_sparse_max: config.hll_sparse_max_bytes,
+            shapes: config.shapes,
             connections: config.maxclients as usize + 64,
             flush: policy(config.appendfsync),
             ready: ready_to.clone(),
@@ -165,7 +166,7 @@ struct Body {
     disks: Arc<Disks>,
     steps: Arc<Vec<Step>>,
     string_max: u64,
-    hll_sparse_max: u64,
+    shapes: Shapes,
     connections: usize,
     flush: crate::shard::log::FsyncPolicy,
     ready: Sender<Result<(), String>>,
@@ -225,7 +226,7 @@ impl Body {
             shards: self.shards,
             now: SystemClock::default().now(),
             string_max: self.string_max,
-            hll_sparse_max: self.hll_sparse_max,
+            shapes: self.shapes,
             progress: &self.disks.progress,
         };
         let report = load_shard(&loading, &self.steps, &mut self.space);

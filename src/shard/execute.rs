@@ -10,6 +10,7 @@ use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
 use crate::shard::meter::Meter;
+use crate::value::shapes::Shapes;
 
 /// The code of a data command.
 pub type DataFn = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
@@ -30,8 +31,8 @@ pub struct Surroundings<'a> {
     pub shards: usize,
     /// Longest string a command may make, in bytes.
     pub string_max: u64,
-    /// Longest sparse HyperLogLog, in bytes.
-    pub hll_sparse_max: u64,
+    /// Up to which size values are kept as one piece.
+    pub shapes: Shapes,
 }
 
 impl Surroundings<'_> {
@@ -53,7 +54,7 @@ impl Surroundings<'_> {
             random: self.random,
             shards: self.shards,
             string_max: self.string_max,
-            hll_sparse_max: self.hll_sparse_max,
+            shapes: self.shapes,
             replay: false,
         };
         let result = code(&mut ctx, args);

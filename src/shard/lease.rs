@@ -57,7 +57,7 @@ impl Shard {
             random: &mut self.random,
             shards: self.order.shards(),
             string_max: self.config.proto_max_bulk_len,
-            hll_sparse_max: self.config.hll_sparse_max_bytes,
+            shapes: self.config.shapes,
         }
     }
 

@@ -10,4 +10,5 @@ pub mod lcs;
 pub mod listpack;
 pub mod object;
 mod segment;
+pub mod shapes;
 pub(crate) mod table;

@@ -240,16 +240,16 @@ pub static ROWS: &[Directive] = &[
         .alias("cluster-slave-validity-factor"),
     known("cluster-require-full-coverage", Bool, "yes", "Serve only when all slots are."),
     // Data types, scripts, events.
-    known("hash-max-listpack-entries", COUNT, "512", "Fields of a compact hash.")
+    row("hash-max-listpack-entries", COUNT, "512", "Fields of a compact hash.")
         .alias("hash-max-ziplist-entries"),
-    known("hash-max-listpack-value", BYTES, "64", "Bytes of a field or value in one.")
+    row("hash-max-listpack-value", BYTES, "64", "Bytes of a field or value in one.")
         .alias("hash-max-ziplist-value"),
     known("list-max-listpack-size", ANY, "-2", "Size of a list's nodes.")
         .alias("list-max-ziplist-size"),
     known("list-compress-depth", NAT, "0", "Nodes at a list's ends left uncompressed."),
-    known("set-max-intset-entries", COUNT, "512", "Members of a set of integers."),
-    known("set-max-listpack-entries", COUNT, "128", "Members of a compact set."),
-    known("set-max-listpack-value", BYTES, "64", "Bytes of a member in one."),
+    row("set-max-intset-entries", COUNT, "512", "Members of a set of integers."),
+    row("set-max-listpack-entries", COUNT, "128", "Members of a compact set."),
+    row("set-max-listpack-value", BYTES, "64", "Bytes of a member in one."),
     known("zset-max-listpack-entries", COUNT, "128", "Members of a compact sorted set.")
         .alias("zset-max-ziplist-entries"),
     known("zset-max-listpack-value", BYTES, "64", "Bytes of a member in one.")

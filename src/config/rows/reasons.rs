@@ -125,13 +125,8 @@ const REASONS: &[(&str, &[&str])] = &[
     (
         "this type is not there yet",
         &[
-            "hash-max-listpack-entries",
-            "hash-max-listpack-value",
             "list-max-listpack-size",
             "list-compress-depth",
-            "set-max-intset-entries",
-            "set-max-listpack-entries",
-            "set-max-listpack-value",
             "zset-max-listpack-entries",
             "zset-max-listpack-value",
             "stream-node-max-bytes",

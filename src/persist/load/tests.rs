@@ -10,6 +10,7 @@ use crate::persist::aof::format::{FrameHead, write_entry_mark, write_seen_mark};
 use crate::persist::rdb::tests::Build;
 use crate::persist::recovery;
 use crate::persist::sim::SimMedium;
+use crate::value::shapes::Shapes;
 
 const DATABASES: usize = 6;
 
@@ -107,7 +108,7 @@ fn load(
         shards,
         now: Now { unix_us: 1_700_000_000_000_000, mono_us: 0 },
         string_max: 1 << 29,
-        hll_sparse_max: 3000,
+        shapes: Shapes::default(),
         progress: &progress,
     };
     let space = |shard| {
@@ -287,7 +288,7 @@ fn an_rdb_with_commands_behind_it() {
         shards: 1,
         now: Now::default(),
         string_max: 1 << 20,
-        hll_sparse_max: 3000,
+        shapes: Shapes::default(),
         progress: &progress,
     };
     let space = Keyspace::new(0, DATABASES, [1, 2], Effects::new(0, true));
@@ -309,7 +310,7 @@ fn what_must_be_loaded_together() {
         shards: 2,
         now: Now::default(),
         string_max: 1 << 20,
-        hll_sparse_max: 3000,
+        shapes: Shapes::default(),
         progress: &progress,
     };
     let pure = Build::new(10).set(b"a", b"1").end();

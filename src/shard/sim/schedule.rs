@@ -364,7 +364,7 @@ impl Schedule {
             shards: self.shards,
             now: self.now,
             string_max: self.config.proto_max_bulk_len,
-            hll_sparse_max: self.config.hll_sparse_max_bytes,
+            shapes: self.config.shapes,
             progress: &AtomicU64::new(0),
         };
         let first = together_until(&loading, &plan.steps).expect("it can be read");

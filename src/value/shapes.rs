@@ -1,0 +1,35 @@
+//! Up to which size a collection is kept as one piece.
+
+/// The bounds, as the directives of the same names set them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shapes {
+    /// Longest sparse HyperLogLog, in bytes (`hll-sparse-max-bytes`).
+    pub hll_sparse_bytes: u64,
+    /// Most fields of a packed hash (`hash-max-listpack-entries`).
+    pub hash_entries: usize,
+    /// Longest field or value in one, in bytes (`hash-max-listpack-value`).
+    pub hash_value: usize,
+    /// Most members of a set of integers (`set-max-intset-entries`).
+    pub set_intset: usize,
+    /// Most members of a packed set (`set-max-listpack-entries`).
+    pub set_entries: usize,
+    /// Longest member of one, in bytes (`set-max-listpack-value`).
+    pub set_value: usize,
+}
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Shapes {
+            hll_sparse_bytes: 3000,
+            hash_entries: 512,
+            hash_value: 64,
+            set_intset: 512,
+            set_entries: 128,
+            set_value: 64,
+        }
+    }
+}
+
+/// Most bytes of a packed hash or set, whatever the directives allow: each change moves what is
+/// behind it.
+pub const PACKED_MAX: usize = 1 << 20;
