@@ -8,7 +8,7 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::keyspace::space::Garbage;
-use crate::keyspace::{Entry, Keyspace, NewValue, Type, rebuild};
+use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, rebuild};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -201,6 +201,58 @@ impl Ctx<'_> {
         let (result, changed) = space.dbs[db].edit_if(key, stamp, edit);
         space.counters.dirty += u64::from(changed);
         (result, changed)
+    }
+
+    /// Edits the bytes of a packed collection in place; an absent key starts with none, and is not
+    /// created if none are left. `edit` also says whether it has changed anything. The caller has
+    /// checked the type, logs the effect, and removes the key when it holds nothing any more.
+    pub fn edit_packed<R>(
+        &mut self,
+        key: &[u8],
+        form: Form,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let (result, changed) = space.dbs[db].edit_packed(key, form, stamp, edit);
+        if changed {
+            space.watched.touch(db, key);
+            space.counters.dirty += 1;
+        }
+        (result, changed)
+    }
+
+    /// [`Ctx::edit_packed`] of a collection with a structure of its own; `None` when `key` has none.
+    pub fn change_object<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let (result, changed) = space.dbs[db].change_object(key, stamp, change)?;
+        if changed {
+            space.watched.touch(db, key);
+            space.counters.dirty += 1;
+        }
+        Some((result, changed))
+    }
+
+    /// Keeps a value in another form: nobody is told, nothing is stamped, the data is the same.
+    pub fn reshape(&mut self, key: &[u8], value: NewValue<'_>) {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let expire_ms = space.dbs[db].find(key).entry.and_then(Entry::expire_ms);
+        if let Some(old) = space.dbs[db].put(key, value, expire_ms, 0) {
+            space.discard(old);
+        }
+    }
+
+    /// A key for the hash function of a new collection under `key`.
+    pub fn hash_seed(&mut self, key: &[u8]) -> [u64; 2] {
+        self.spaces.of(key).hash_seed
     }
 
     /// Removes a key; true when it was there. The caller logs the effect.

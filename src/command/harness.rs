@@ -7,7 +7,7 @@ use crate::command::args::Args;
 use crate::command::context::{Ctx, Spaces};
 use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
-use crate::keyspace::{Effects, Keyspace};
+use crate::keyspace::{Effects, Keyspace, spelled};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -180,10 +180,7 @@ impl World {
         for space in self.spaces.iter().flatten() {
             for (db, data) in space.dbs.iter().enumerate() {
                 for entry in data.iter() {
-                    let mut digits = itoa::Buffer::new();
-                    let value = super::string::text(entry.value(), &mut digits)
-                        .unwrap_or_default()
-                        .to_vec();
+                    let value = spelled(entry);
                     all.push((db, entry.key().to_vec(), value, entry.expire_ms()));
                 }
             }

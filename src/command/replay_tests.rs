@@ -25,6 +25,9 @@ fn request() -> impl Strategy<Value = String> {
         (1..64, 0..9000, -300i64..300)
             .prop_map(|(w, at, by)| format!("SET i{w} {at} {by} INCRBY u{w} #{at} {by}"))
     };
+    let set = || prop::sample::select(vec!["s", "t", "u", "a"]);
+    let hash = || prop::sample::select(vec!["x", "y", "z", "a"]);
+    let member = || prop_oneof![4 => "[0-9]{1,2}", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
     let sketch = || prop::sample::select(vec!["f", "g", "h"]);
     let dense = prop::sample::select(vec!["PFCOUNT", "PFCOUNT", "PFCOUNT f", "PFDEBUG TODENSE"]);
     prop_oneof![
@@ -58,6 +61,20 @@ fn request() -> impl Strategy<Value = String> {
         (key(), key(), 0..3).prop_map(|(k, l, n)| format!("COPY {k} {l} DB {n} REPLACE")),
         (key(), 0..3).prop_map(|(k, n)| format!("MOVE {k} {n}")),
         (key(), key()).prop_map(|(k, l)| format!("DEL {k} {l}")),
+        (set(), member(), member()).prop_map(|(k, m, n)| format!("SADD {k} {m} {n}")),
+        (set(), member(), member()).prop_map(|(k, m, n)| format!("SREM {k} {m} {n}")),
+        (set(), set(), member()).prop_map(|(k, l, m)| format!("SMOVE {k} {l} {m}")),
+        (set(), 0..4).prop_map(|(k, n)| format!("SPOP {k} {n}")),
+        (set(), set(), set(), prop::sample::select(vec!["INTER", "UNION", "DIFF"]))
+            .prop_map(|(k, l, m, o)| format!("S{o}STORE {k} {l} {m}")),
+        (hash(), member(), value()).prop_map(|(k, f, v)| format!("HSET {k} {f} {v} x y")),
+        (hash(), member(), value()).prop_map(|(k, f, v)| format!("HSETNX {k} {f} {v}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HDEL {k} {f} x")),
+        (hash(), member(), -9i64..9).prop_map(|(k, f, n)| format!("HINCRBY {k} {f} {n}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HINCRBYFLOAT {k} {f} 0.1")),
+        (set(), hash()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        (hash(), set()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
+        (hash(), ms()).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),
         prop::sample::select(vec!["GETEX", "PERSIST", "GETDEL", "GET", "INCR", "DECR", "UNLINK"])
             .prop_flat_map(move |c| key().prop_map(move |k| format!("{c} {k}"))),
         prop::sample::select(vec!["SCAN 0", "RANDOMKEY", "MGET a b c d e", "DBSIZE"])

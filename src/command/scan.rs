@@ -72,7 +72,7 @@ fn depends_on(space: &mut Keyspace, db: usize) {
 
 /// Reads a cursor as C's `strtoul` does, which takes the empty string for 0 and lets negative
 /// numbers wrap.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
     let (negative, digits) = match text {
         [] => return Some(0),
@@ -110,13 +110,13 @@ fn split_cursor(cursor: u64) -> (u64, usize) {
 struct Filter<'a> {
     pattern: Option<&'a [u8]>,
     count: usize,
-    /// Whether keys of the wanted type can be here at all.
-    of_type: bool,
+    /// The name of the type that keys must be of.
+    of_type: Option<&'a [u8]>,
 }
 
 impl<'a> Filter<'a> {
     fn parse(args: &Args<'a>) -> Result<Self, Fault> {
-        let mut filter = Filter { pattern: None, count: 10, of_type: true };
+        let mut filter = Filter { pattern: None, count: 10, of_type: None };
         let mut at = 2;
         while at < args.len() {
             let Some(&value) = args.items().get(at + 1) else { return Err(SYNTAX) };
@@ -129,7 +129,7 @@ impl<'a> Filter<'a> {
             } else if args.is(at, "MATCH") {
                 filter.pattern = (value != b"*").then_some(value);
             } else if args.is(at, "TYPE") {
-                filter.of_type = value.eq_ignore_ascii_case(b"string");
+                filter.of_type = Some(value);
             } else {
                 return Err(SYNTAX);
             }
@@ -139,7 +139,9 @@ impl<'a> Filter<'a> {
     }
 
     fn takes(&self, entry: &Entry) -> bool {
-        self.of_type && self.pattern.is_none_or(|p| glob::matches(p, entry.key(), false))
+        let is_of = |name: &[u8]| name.eq_ignore_ascii_case(entry.kind().name().as_bytes());
+        self.of_type.is_none_or(is_of)
+            && self.pattern.is_none_or(|p| glob::matches(p, entry.key(), false))
     }
 }
 

@@ -7,9 +7,9 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::session::SessionCtx;
 use crate::command::{
-    acl, bitfield, bitmap, client, connection, counter, debug, expire, hyperloglog, introspect,
-    key, latency, lcs, lolwut, memory, object, range, scan, server, slowlog, standalone, string,
-    whole,
+    acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
+    introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
+    slowlog, standalone, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -216,6 +216,14 @@ impl Acl {
     pub const TRANSACTION: u32 = 1 << 11;
     /// `@bitmap`
     pub const BITMAP: u32 = 1 << 12;
+    /// `@hash`
+    pub const HASH: u32 = 1 << 14;
+    /// `@set`
+    pub const SET: u32 = 1 << 15;
+    /// `@list`
+    pub const LIST: u32 = 1 << 16;
+    /// `@sortedset`
+    pub const SORTED_SET: u32 = 1 << 17;
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
@@ -249,6 +257,10 @@ impl Acl {
         (Self::KEYSPACE, "@keyspace"),
         (Self::READ, "@read"),
         (Self::WRITE, "@write"),
+        (Self::SET, "@set"),
+        (Self::SORTED_SET, "@sortedset"),
+        (Self::LIST, "@list"),
+        (Self::HASH, "@hash"),
         (Self::STRING, "@string"),
         (Self::BITMAP, "@bitmap"),
         (Self::HYPERLOGLOG, "@hyperloglog"),
@@ -440,6 +452,9 @@ static GROUPS: &[&[Command]] = &[
     bitmap::ROWS,
     bitfield::ROWS,
     hyperloglog::ROWS,
+    hash::ROWS,
+    set::ROWS,
+    set_algebra::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

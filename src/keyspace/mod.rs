@@ -17,4 +17,6 @@ pub use database::{Database, Found};
 pub use effects::Effects;
 pub use expire::Expired;
 pub use rebuild::rebuild;
+#[cfg(test)]
+pub use rebuild::spelled;
 pub use space::{Counters, Keyspace};

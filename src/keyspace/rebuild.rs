@@ -127,3 +127,31 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
     }
     log_expiry(effects, db, entry);
 }
+
+/// What an entry holds, spelled so that equal values are equal bytes whatever their form.
+#[cfg(test)]
+pub fn spelled(entry: &Entry) -> Vec<u8> {
+    let mut digits = itoa::Buffer::new();
+    if let Some(text) = entry.text(&mut digits) {
+        return text.to_vec();
+    }
+    let mut elements: Vec<String> = Vec::new();
+    if let Some(set) = crate::value::set::Set::of(entry) {
+        set.each(|member| elements.push(format!("{}", Shown(member))));
+    } else if let Some(hash) = crate::value::hash::Hash::of(entry) {
+        hash.each(|field, value| elements.push(format!("{} = {}", Shown(field), Shown(value))));
+    }
+    elements.sort();
+    format!("{}: {}", entry.kind().name(), elements.join(", ")).into_bytes()
+}
+
+/// An element as text.
+#[cfg(test)]
+struct Shown<'a>(crate::value::listpack::Item<'a>);
+
+#[cfg(test)]
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.text(&mut itoa::Buffer::new()).escape_ascii())
+    }
+}

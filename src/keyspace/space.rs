@@ -28,6 +28,8 @@ pub struct Keyspace {
     pub shard: usize,
     /// The databases by index.
     pub dbs: Vec<Database>,
+    /// Keys the hash functions of databases and collections.
+    pub hash_seed: [u64; 2],
     /// What writes leave for the log.
     pub effects: Effects,
     /// Highest stamp among the segments the current command has looked at: what its reply waits
@@ -68,6 +70,7 @@ impl Keyspace {
         Keyspace {
             shard,
             dbs: (0..databases).map(|_| Database::new(hash_seed)).collect(),
+            hash_seed,
             effects,
             read_tag: 0,
             floor: 0,
@@ -166,9 +169,10 @@ impl Keyspace {
             && let Some(last) = self.garbage.last_mut()
         {
             let done = match last {
-                Garbage::Entry(_) => {
-                    left -= 1;
-                    true
+                Garbage::Entry(entry) => {
+                    let done = entry.free_slice(left);
+                    left = if done { left - 1 } else { 0 };
+                    done
                 }
                 Garbage::Database(database) => {
                     let done = database.free_slice(left);

@@ -91,6 +91,11 @@ impl Dict {
         self.insert(Entry::new(name, value, expire_ms)).is_none()
     }
 
+    /// Adds an element without a value; true when it is new.
+    pub fn set_absent(&mut self, name: &[u8]) -> bool {
+        !self.contains(name) && self.set(name, b"", None)
+    }
+
     /// Takes an element out.
     pub fn remove(&mut self, name: &[u8]) -> Option<Entry> {
         let spot = self.table.locate(self.table.hash(name), name).ok()?;

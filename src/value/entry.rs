@@ -472,6 +472,12 @@ impl Entry {
         })
     }
 
+    /// Frees up to `budget` elements of a collection that will not be used again; true when there
+    /// are none left, and dropping the entry takes no time.
+    pub fn free_slice(&mut self, budget: usize) -> bool {
+        self.object_mut().is_none_or(|object| object.free_slice(budget))
+    }
+
     /// Drops what the value has beside the entry. The entry must not be looked into afterwards.
     fn drop_fixed(&mut self) {
         if let Some(long) = self.long_mut() {

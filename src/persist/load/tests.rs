@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::crc::shard_of;
+use crate::keyspace::spelled;
 use crate::persist::aof::format::{FrameHead, write_entry_mark, write_seen_mark};
 use crate::persist::rdb::tests::Build;
 use crate::persist::recovery;
@@ -86,7 +87,7 @@ fn contents(spaces: &[Option<Box<Keyspace>>]) -> Contents {
         for (db, data) in space.dbs.iter().enumerate() {
             for entry in data.iter() {
                 assert_eq!(shard_of(entry.key(), spaces.len()), space.shard);
-                let value = entry.text(&mut itoa::Buffer::new()).expect("a string").to_vec();
+                let value = spelled(entry);
                 let there = all.insert((db, entry.key().to_vec()), (value, entry.expire_ms()));
                 assert!(there.is_none());
             }

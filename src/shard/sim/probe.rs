@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::client::ConnKey;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, spelled};
 use crate::shard::message::{Job, ReplyTo};
 use crate::shard::sim::tell;
 
@@ -81,7 +81,7 @@ thread_local! {
 pub fn data_of(space: &Keyspace) -> Data {
     let entries = space.dbs.iter().enumerate().flat_map(|(db, d)| d.iter().map(move |e| (db, e)));
     let held = entries.map(|(db, entry)| {
-        let value = entry.text(&mut itoa::Buffer::new()).expect("a string").to_vec();
+        let value = spelled(entry);
         ((db, entry.key().to_vec()), (value, entry.expire_ms()))
     });
     held.collect()

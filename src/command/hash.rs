@@ -1,0 +1,388 @@
+//! Hashes: HSET, HGET and their kin.
+//!
+//! The log gets the request where replaying it does the same, and HSET with the outcome where it
+//! would not (HINCRBYFLOAT).
+
+use crate::base::long_double::LongDouble;
+use crate::base::number::parse_i64;
+use crate::base::random::Random;
+use crate::command::args::Args;
+use crate::command::context::{Ctx, Expiry};
+use crate::command::elements::{self, Draw, reply_item};
+use crate::command::fault::{Fault, NOT_AN_INTEGER, WRONG_TYPE};
+use crate::command::table::{
+    Acl, Command, FIRST, Flags, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, ROW, Route, Run,
+    UPDATES_FIRST, wrong_arity,
+};
+use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::resp::Reply;
+use crate::value::dict::Dict;
+use crate::value::hash::{self, Hash};
+use crate::value::listpack::Item;
+
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: u32,
+    since: &'static str,
+    specs: &'static [KeySpec],
+    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: Flags(flags),
+        keys: FIRST,
+        route: Route::Key,
+        run: Run::Data(run),
+        group: "hash",
+        since,
+        acl: Acl(Acl::HASH),
+        specs,
+        ..ROW
+    }
+}
+
+const READ: u32 = Flags::READONLY;
+const FAST: u32 = Flags::FAST;
+const GROW: u32 = Flags::WRITE | Flags::DENYOOM;
+const LOOKS_FIRST: &[KeySpec] = &[KeySpec::one(1, LOOKS)];
+const INSERTS_FIRST: &[KeySpec] = &[KeySpec::one(1, &["RW", "insert"])];
+const REMOVES_FIRST: &[KeySpec] = &[KeySpec::one(1, &["RW", "delete"])];
+const UNORDERED: &[&str] = &["nondeterministic_output_order"];
+
+/// The commands of this file.
+pub static ROWS: &[Command] = &[
+    row("hset", -4, GROW | FAST, "2.0.0", UPDATES_FIRST, hset),
+    row("hsetnx", 4, GROW | FAST, "2.0.0", INSERTS_FIRST, hsetnx),
+    row("hmset", -4, GROW | FAST, "2.0.0", UPDATES_FIRST, hmset),
+    row("hget", 3, READ | FAST, "2.0.0", READS_FIRST, hget),
+    row("hmget", -3, READ | FAST, "2.0.0", READS_FIRST, hmget),
+    row("hincrby", 4, GROW | FAST, "2.0.0", REPLACES_FIRST, hincrby),
+    row("hincrbyfloat", 4, GROW | FAST, "2.6.0", REPLACES_FIRST, hincrbyfloat),
+    row("hdel", -3, Flags::WRITE | FAST, "2.0.0", REMOVES_FIRST, hdel),
+    row("hlen", 2, READ | FAST, "2.0.0", LOOKS_FIRST, hlen),
+    row("hstrlen", 3, READ | FAST, "3.2.0", LOOKS_FIRST, hstrlen),
+    row("hexists", 3, READ | FAST, "2.0.0", LOOKS_FIRST, hexists),
+    Command { tips: UNORDERED, ..row("hgetall", 2, READ, "2.0.0", READS_FIRST, hgetall) },
+    Command { tips: UNORDERED, ..row("hkeys", 2, READ, "2.0.0", READS_FIRST, hkeys) },
+    Command { tips: UNORDERED, ..row("hvals", 2, READ, "2.0.0", READS_FIRST, hvals) },
+    Command {
+        tips: &["nondeterministic_output"],
+        ..row("hrandfield", -2, READ, "6.2.0", READS_FIRST, hrandfield)
+    },
+    Command {
+        tips: &["nondeterministic_output"],
+        ..row("hscan", -3, READ, "2.8.0", READS_FIRST, hscan)
+    },
+];
+
+/// How a hash is kept, if there is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Absent,
+    Packed,
+    Dict,
+}
+
+fn hash_of(entry: Option<&Entry>) -> Result<Option<Hash<'_>>, Fault> {
+    entry.map(|entry| Hash::of(entry).ok_or(WRONG_TYPE)).transpose()
+}
+
+/// Hands the hash at `key`, if there is one, to `answer` with the reply.
+fn read<R>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    answer: impl FnOnce(&mut Reply, Option<Hash<'_>>) -> R,
+) -> Result<R, Fault> {
+    ctx.read_to(key, |out, entry| Ok(answer(out, hash_of(entry)?)))
+}
+
+fn kept(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Kept, Fault> {
+    Ok(match hash_of(ctx.peek(key))? {
+        None => Kept::Absent,
+        Some(Hash::Packed(_)) => Kept::Packed,
+        Some(Hash::Dict(_)) => Kept::Dict,
+    })
+}
+
+/// Makes a dictionary of what is at `key`; there need not be anything.
+fn unpack(ctx: &mut Ctx<'_>, key: &[u8]) {
+    let seed = ctx.hash_seed(key);
+    let packed = ctx.peek(key).and_then(Hash::of).map(|hash| hash.to_dict(seed));
+    match packed {
+        Some(dict) => ctx.reshape(key, NewValue::Object(Box::new(Object::Hash(dict)))),
+        None => {
+            let dict = Object::Hash(Dict::new(seed));
+            ctx.put(key, NewValue::Object(Box::new(dict)), Expiry::Clear);
+        }
+    }
+}
+
+/// Sets fields; says how many of them are new. The caller has checked the type and logs.
+fn set_fields(ctx: &mut Ctx<'_>, key: &[u8], kept: Kept, pairs: &[&[u8]]) -> usize {
+    let shapes = ctx.shapes;
+    let (mut added, mut done) = (0, 0);
+    if kept != Kept::Dict && pairs.iter().all(|text| hash::fits(text, &shapes)) {
+        // As far as the packed form goes.
+        (added, done) = ctx
+            .edit_packed(key, Form::Hash, |bytes| {
+                let (mut added, mut done) = (0, 0);
+                for pair in pairs.chunks_exact(2) {
+                    added += usize::from(hash::set_packed(bytes, pair[0], pair[1]));
+                    done += 2;
+                    if hash::is_outgrown(bytes, &shapes) {
+                        break;
+                    }
+                }
+                ((added, done), true)
+            })
+            .0;
+        let outgrown = |entry: &Entry| match Hash::of(entry) {
+            Some(Hash::Packed(pack)) => hash::is_outgrown(pack.0, &shapes),
+            _ => false,
+        };
+        if ctx.peek(key).is_some_and(outgrown) {
+            unpack(ctx, key);
+        }
+    } else if kept != Kept::Dict {
+        unpack(ctx, key);
+    }
+    if done < pairs.len() {
+        ctx.change_object(key, |object| {
+            if let Object::Hash(dict) = object {
+                for pair in pairs[done..].chunks_exact(2) {
+                    added += usize::from(dict.set(pair[0], pair[1], None));
+                }
+            }
+            ((), true)
+        });
+    }
+    added
+}
+
+fn hset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let added = set_all(ctx, args, "hset")?;
+    ctx.out.int(added as i64);
+    Ok(())
+}
+
+fn hmset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    set_all(ctx, args, "hmset")?;
+    ctx.out.ok();
+    Ok(())
+}
+
+fn set_all(ctx: &mut Ctx<'_>, args: &Args<'_>, name: &str) -> Result<usize, Fault> {
+    if args.len() % 2 == 1 {
+        return Err(wrong_arity(name));
+    }
+    let key = &args[1];
+    let kept = kept(ctx, key)?;
+    let added = set_fields(ctx, key, kept, &args.items()[2..]);
+    ctx.log_request(key, args);
+    Ok(added)
+}
+
+fn hsetnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    let there = hash_of(ctx.peek(key))?.is_some_and(|hash| hash.get(&args[2]).is_some());
+    if !there {
+        let kept = kept(ctx, key)?;
+        set_fields(ctx, key, kept, &args.items()[2..]);
+        ctx.log_request(key, args);
+    }
+    ctx.out.int(i64::from(!there));
+    Ok(())
+}
+
+fn hget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| match hash.and_then(|hash| hash.get(&args[2])) {
+        Some(value) => reply_item(out, value),
+        None => out.null(),
+    })
+}
+
+fn hmget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| {
+        out.array(args.len() - 2);
+        for field in &args.items()[2..] {
+            match hash.and_then(|hash| hash.get(field)) {
+                Some(value) => reply_item(out, value),
+                None => out.null(),
+            }
+        }
+    })
+}
+
+fn hlen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| out.int(hash.map_or(0, Hash::len) as i64))
+}
+
+fn hstrlen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| {
+        let value = hash.and_then(|hash| hash.get(&args[2]));
+        out.int(value.map_or(0, |value| value.text_len()) as i64);
+    })
+}
+
+fn hexists(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| {
+        out.int(i64::from(hash.is_some_and(|hash| hash.get(&args[2]).is_some())));
+    })
+}
+
+fn hgetall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| {
+        out.map(hash.map_or(0, Hash::len));
+        if let Some(hash) = hash {
+            hash.each(|field, value| {
+                reply_item(out, field);
+                reply_item(out, value);
+            });
+        }
+    })
+}
+
+fn hkeys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| {
+        out.array(hash.map_or(0, Hash::len));
+        if let Some(hash) = hash {
+            hash.each(|field, _| reply_item(out, field));
+        }
+    })
+}
+
+fn hvals(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, hash| {
+        out.array(hash.map_or(0, Hash::len));
+        if let Some(hash) = hash {
+            hash.each(|_, value| reply_item(out, value));
+        }
+    })
+}
+
+fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let (key, fields) = (&args[1], &args.items()[2..]);
+    let removed = match kept(ctx, key)? {
+        Kept::Absent => 0,
+        Kept::Packed => {
+            let remove = |bytes: &mut bytes::BytesMut| {
+                let removed = fields.iter().filter(|f| hash::remove_packed(bytes, f)).count();
+                (removed, removed > 0)
+            };
+            ctx.edit_packed(key, Form::Hash, remove).0
+        }
+        Kept::Dict => {
+            let remove = |object: &mut Object| {
+                let Object::Hash(dict) = object else { return (0, false) };
+                let removed = fields.iter().filter(|f| dict.remove(f).is_some()).count();
+                (removed, removed > 0)
+            };
+            ctx.change_object(key, remove).map_or(0, |(removed, _)| removed)
+        }
+    };
+    if removed > 0 {
+        if hash_of(ctx.peek(key))?.is_some_and(Hash::is_empty) {
+            ctx.delete(key);
+        }
+        ctx.log_request(key, args);
+    }
+    ctx.out.int(removed as i64);
+    Ok(())
+}
+
+fn hincrby(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let (key, field) = (&args[1], &args[2]);
+    let by = parse_i64(&args[3]).ok_or(NOT_AN_INTEGER)?;
+    let old = match hash_of(ctx.peek(key))?.and_then(|hash| hash.get(field)) {
+        None => Some(0),
+        Some(value) => parse_i64(value.text(&mut itoa::Buffer::new())),
+    };
+    let old = old.ok_or(Fault::new("ERR hash value is not an integer"))?;
+    let new = old.checked_add(by).ok_or(Fault::new("ERR increment or decrement would overflow"))?;
+    let kept = kept(ctx, key)?;
+    set_fields(ctx, key, kept, &[field, itoa::Buffer::new().format(new).as_bytes()]);
+    ctx.log_request(key, args);
+    ctx.out.int(new);
+    Ok(())
+}
+
+fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let (key, field) = (&args[1], &args[2]);
+    let by = LongDouble::parse(&args[3]).ok_or(Fault::new("ERR value is not a valid float"))?;
+    if matches!(by, LongDouble::Infinite { .. }) {
+        return Err(Fault::new("ERR value is NaN or Infinity"));
+    }
+    let old = match hash_of(ctx.peek(key))?.and_then(|hash| hash.get(field)) {
+        None => Some(LongDouble::from(0)),
+        Some(value) => LongDouble::parse(value.text(&mut itoa::Buffer::new())),
+    };
+    let old = old.ok_or(Fault::new("ERR hash value is not a float"))?;
+    let sum = old.plus(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
+    let text = sum.to_text();
+    let kept = kept(ctx, key)?;
+    set_fields(ctx, key, kept, &[field, &text]);
+    ctx.log(key, &[b"HSET", key, field, &text]);
+    ctx.out.bulk(&text);
+    Ok(())
+}
+
+fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let key = &args[1];
+    let mut random = Random::new(ctx.random.next_u64());
+    if args.len() == 2 {
+        return read(ctx, key, |out, hash| match hash.and_then(|hash| hash.random(&mut random)) {
+            Some((field, _)) => reply_item(out, field),
+            None => out.null(),
+        });
+    }
+    let draw = Draw::parse(args, "WITHVALUES")?;
+    read(ctx, key, |out, hash| {
+        let Some(hash) = hash else { return out.array(0) };
+        let mut all: Vec<(Item<'_>, Item<'_>)> = Vec::new();
+        if draw.needs_all(hash.len()) {
+            hash.each(|field, value| all.push((field, value)));
+        }
+        let chosen = draw.choose(
+            &mut random,
+            hash.len(),
+            &all,
+            |random| hash.random(random),
+            |drawn| drawn.0,
+        );
+        draw.open(out, chosen.len());
+        for (field, value) in chosen {
+            draw.one(out, field, value);
+        }
+    })
+}
+
+fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let cursor = elements::cursor(&args[2])?;
+    ctx.read_to(&args[1], |out, entry| {
+        let Some(hash) = hash_of(entry)? else { return elements::nothing_scanned(out) };
+        let filter = elements::Filter::parse(args, true)?;
+        let mut found = elements::Found::new(out.resp3);
+        let mut take = |field: Item<'_>, value: Item<'_>| {
+            if filter.takes(field) {
+                found.add(field);
+                if !filter.names_only {
+                    found.add(value);
+                }
+            }
+        };
+        let next = match hash {
+            Hash::Packed(_) => {
+                hash.each(take);
+                0
+            }
+            Hash::Dict(dict) => dict.scan(cursor, filter.count, &mut |entry| {
+                let (field, value) = hash::element(entry);
+                take(field, value);
+            }),
+        };
+        found.answer(out, next);
+        Ok(())
+    })
+}

@@ -1,0 +1,449 @@
+//! Sets: SADD, SPOP, SMOVE and their kin; what concerns several sets is in `set_algebra`.
+//!
+//! The log gets the request where replaying it does the same, and what was removed where it was
+//! drawn by chance (SPOP is logged as SREM).
+
+use smallvec::SmallVec;
+
+use crate::base::number::parse_i64;
+use crate::base::random::Random;
+use crate::command::args::Args;
+use crate::command::context::{Ctx, Expiry};
+use crate::command::elements::{self, Draw, reply_item};
+use crate::command::fault::{Fault, WRONG_TYPE};
+use crate::command::table::{
+    Acl, Command, FIRST, Flags, KeySpec, Keys, LOOKS, READS_FIRST, ROW, Route, Run,
+};
+use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::resp::Reply;
+use crate::value::dict::Dict;
+use crate::value::listpack::Item;
+use crate::value::set::{self, Added, Set};
+
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: u32,
+    since: &'static str,
+    specs: &'static [KeySpec],
+    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: Flags(flags),
+        keys: FIRST,
+        route: Route::Key,
+        run: Run::Data(run),
+        group: "set",
+        since,
+        acl: Acl(Acl::SET),
+        specs,
+        ..ROW
+    }
+}
+
+const READ: u32 = Flags::READONLY;
+const WRITE: u32 = Flags::WRITE;
+const FAST: u32 = Flags::FAST;
+const LOOKS_FIRST: &[KeySpec] = &[KeySpec::one(1, LOOKS)];
+
+/// The commands of this file.
+pub static ROWS: &[Command] = &[
+    row(
+        "sadd",
+        -3,
+        WRITE | Flags::DENYOOM | FAST,
+        "1.0.0",
+        &[KeySpec::one(1, &["RW", "insert"])],
+        sadd,
+    ),
+    row("srem", -3, WRITE | FAST, "1.0.0", &[KeySpec::one(1, &["RW", "delete"])], srem),
+    Command {
+        keys: Keys::Range { first: 1, last: 2, step: 1 },
+        route: Route::Lease,
+        ..row(
+            "smove",
+            4,
+            WRITE | FAST,
+            "1.0.0",
+            &[KeySpec::one(1, &["RW", "access", "delete"]), KeySpec::one(2, &["RW", "insert"])],
+            smove,
+        )
+    },
+    row("sismember", 3, READ | FAST, "1.0.0", LOOKS_FIRST, sismember),
+    row("smismember", -3, READ | FAST, "6.2.0", LOOKS_FIRST, smismember),
+    row("scard", 2, READ | FAST, "1.0.0", LOOKS_FIRST, scard),
+    Command {
+        tips: &["nondeterministic_output_order"],
+        ..row("smembers", 2, READ, "1.0.0", READS_FIRST, smembers)
+    },
+    Command {
+        tips: &["nondeterministic_output"],
+        ..row(
+            "spop",
+            -2,
+            WRITE | FAST,
+            "1.0.0",
+            &[KeySpec::one(1, &["RW", "access", "delete"])],
+            spop,
+        )
+    },
+    Command {
+        tips: &["nondeterministic_output"],
+        ..row("srandmember", -2, READ, "1.0.0", READS_FIRST, srandmember)
+    },
+    Command {
+        tips: &["nondeterministic_output"],
+        ..row("sscan", -3, READ, "2.8.0", READS_FIRST, sscan)
+    },
+];
+
+/// The set that an entry holds.
+pub fn set_of(entry: Option<&Entry>) -> Result<Option<Set<'_>>, Fault> {
+    entry.map(|entry| Set::of(entry).ok_or(WRONG_TYPE)).transpose()
+}
+
+/// Hands the set at `key`, if there is one, to `answer` with the reply.
+fn read<R>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    answer: impl FnOnce(&mut Reply, Option<Set<'_>>) -> R,
+) -> Result<R, Fault> {
+    ctx.read_to(key, |out, entry| Ok(answer(out, set_of(entry)?)))
+}
+
+/// How a set is kept: `None` is a dictionary.
+type Kept = Option<Form>;
+
+/// How the set at `key` is kept, if there is one.
+fn kept(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Option<Kept>, Fault> {
+    Ok(set_of(ctx.peek(key))?.map(|set| match set {
+        Set::Ints(_) => Some(Form::IntSet),
+        Set::Packed(_) => Some(Form::Set),
+        Set::Dict(_) => None,
+    }))
+}
+
+/// Keeps the set at `key` in another form.
+fn reshape(ctx: &mut Ctx<'_>, key: &[u8], to: Kept) {
+    let seed = ctx.hash_seed(key);
+    let Some(set) = ctx.peek(key).and_then(Set::of) else { return };
+    if to.is_none() {
+        let dict = set.to_dict(seed);
+        return ctx.reshape(key, NewValue::Object(Box::new(Object::Set(dict))));
+    }
+    let mut bytes = Vec::new();
+    crate::value::listpack::create(&mut bytes);
+    set.each(|member| {
+        let text = &mut itoa::Buffer::new();
+        crate::value::listpack::push_back(&mut bytes, member.text(text));
+    });
+    ctx.reshape(key, NewValue::Packed { form: Form::Set, bytes: &bytes });
+}
+
+/// The form that a set goes on in which cannot hold `member` in its own.
+fn next_form(ctx: &mut Ctx<'_>, key: &[u8], member: &[u8]) -> Kept {
+    let shapes = ctx.shapes;
+    let fits = match ctx.peek(key).and_then(Set::of) {
+        Some(Set::Ints(ints)) => {
+            parse_i64(member).is_none()
+                && member.len() <= shapes.set_value
+                && set::fits_pack(ints, &shapes)
+        }
+        _ => false,
+    };
+    fits.then_some(Form::Set)
+}
+
+/// Adds members; says how many are new. The caller has checked the type, and logs.
+pub fn add(ctx: &mut Ctx<'_>, key: &[u8], members: &[&[u8]]) -> Result<usize, Fault> {
+    let Some(first) = members.first() else { return Ok(0) };
+    let shapes = ctx.shapes;
+    let form = match kept(ctx, key)? {
+        Some(Some(Form::IntSet)) if members.len() > shapes.set_intset => unpacked(ctx, key),
+        Some(Some(Form::Set)) if members.len() > shapes.set_entries => unpacked(ctx, key),
+        Some(form) => form,
+        None => {
+            let form = set::first_form(first, members.len(), &shapes);
+            if form.is_none() {
+                begin_dict(ctx, key);
+            }
+            form
+        }
+    };
+    Ok(add_as(ctx, key, members, form))
+}
+
+/// Makes a set of `members`, all different, where there is no key; it begins in that form. The
+/// caller logs.
+pub fn fill(ctx: &mut Ctx<'_>, key: &[u8], members: &[&[u8]], form: Form) -> Result<(), Fault> {
+    let shapes = ctx.shapes;
+    let first = members.first().copied().unwrap_or_default();
+    let form = match form {
+        Form::IntSet => set::first_form(first, 1, &shapes),
+        other => Some(other),
+    };
+    if form.is_none() {
+        begin_dict(ctx, key);
+    }
+    add_as(ctx, key, members, form);
+    Ok(())
+}
+
+/// An empty dictionary for a set that cannot begin in any other form.
+fn begin_dict(ctx: &mut Ctx<'_>, key: &[u8]) {
+    let dict = Object::Set(Dict::new(ctx.hash_seed(key)));
+    ctx.put(key, NewValue::Object(Box::new(dict)), Expiry::Clear);
+}
+
+/// Adds to a set that is kept in this form, or begins in it.
+fn add_as(ctx: &mut Ctx<'_>, key: &[u8], members: &[&[u8]], mut form: Kept) -> usize {
+    let (mut added, mut done) = (0, 0);
+    while let Some(packed) = form
+        && done < members.len()
+    {
+        let (new, upto) = add_packed(ctx, key, packed, &members[done..]);
+        (added, done) = (added + new, done + upto);
+        if done < members.len() {
+            form = next_form(ctx, key, members[done]);
+            match ctx.peek(key).is_some() {
+                true => reshape(ctx, key, form),
+                // Its very first member does not fit.
+                false => {
+                    begin_dict(ctx, key);
+                    form = None;
+                }
+            }
+        }
+    }
+    if done < members.len() {
+        let more = |object: &mut Object| {
+            let Object::Set(dict) = object else { return (0, false) };
+            let new = members[done..].iter().filter(|m| dict.set_absent(m)).count();
+            (new, new > 0)
+        };
+        added += ctx.change_object(key, more).map_or(0, |(new, _)| new);
+    }
+    added
+}
+
+fn unpacked(ctx: &mut Ctx<'_>, key: &[u8]) -> Kept {
+    reshape(ctx, key, None);
+    None
+}
+
+/// Adds as many of `members` as the form takes: (how many are new, how many were looked at).
+fn add_packed(ctx: &mut Ctx<'_>, key: &[u8], form: Form, members: &[&[u8]]) -> (usize, usize) {
+    let shapes = ctx.shapes;
+    let edit = |bytes: &mut bytes::BytesMut| {
+        let was_empty = bytes.is_empty();
+        let (mut new, mut upto) = (0, 0);
+        for member in members {
+            let added = match form {
+                Form::IntSet => set::add_int(bytes, member, &shapes),
+                _ => set::add_packed(bytes, member, &shapes),
+            };
+            match added {
+                Added::New => new += 1,
+                Added::There => {}
+                Added::Outgrown => break,
+            }
+            upto += 1;
+        }
+        if was_empty && new == 0 {
+            bytes.clear();
+        }
+        ((new, upto), new > 0)
+    };
+    ctx.edit_packed(key, form, edit).0
+}
+
+/// Removes members, and the key with the last of them; says how many there were. The caller logs.
+pub fn remove(ctx: &mut Ctx<'_>, key: &[u8], members: &[&[u8]]) -> Result<usize, Fault> {
+    let removed = match kept(ctx, key)? {
+        None => 0,
+        Some(Some(form)) => {
+            let edit = |bytes: &mut bytes::BytesMut| {
+                let gone = |member: &&&[u8]| match form {
+                    Form::IntSet => set::remove_int(bytes, member),
+                    _ => set::remove_packed(bytes, member),
+                };
+                let removed = members.iter().filter(gone).count();
+                (removed, removed > 0)
+            };
+            ctx.edit_packed(key, form, edit).0
+        }
+        Some(None) => {
+            let edit = |object: &mut Object| {
+                let Object::Set(dict) = object else { return (0, false) };
+                let removed = members.iter().filter(|m| dict.remove(m).is_some()).count();
+                (removed, removed > 0)
+            };
+            ctx.change_object(key, edit).map_or(0, |(removed, _)| removed)
+        }
+    };
+    if removed > 0 && set_of(ctx.peek(key))?.is_some_and(Set::is_empty) {
+        ctx.delete(key);
+    }
+    Ok(removed)
+}
+
+fn sadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let added = add(ctx, &args[1], &args.items()[2..])?;
+    if added > 0 {
+        ctx.log_request(&args[1], args);
+    }
+    ctx.out.int(added as i64);
+    Ok(())
+}
+
+fn srem(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let removed = remove(ctx, &args[1], &args.items()[2..])?;
+    if removed > 0 {
+        ctx.log_request(&args[1], args);
+    }
+    ctx.out.int(removed as i64);
+    Ok(())
+}
+
+fn smove(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let (from, to, member) = (&args[1], &args[2], &args[3]);
+    let Some(source) = set_of(ctx.peek(from))? else {
+        ctx.out.int(0);
+        return Ok(());
+    };
+    let there = source.contains(member);
+    set_of(ctx.peek(to))?;
+    if there && from != to {
+        remove(ctx, from, &[member])?;
+        ctx.log(from, &[b"SREM", from, member]);
+        if add(ctx, to, &[member])? > 0 {
+            ctx.log(to, &[b"SADD", to, member]);
+        }
+    }
+    ctx.out.int(i64::from(there));
+    Ok(())
+}
+
+fn sismember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, set| {
+        out.int(i64::from(set.is_some_and(|set| set.contains(&args[2]))));
+    })
+}
+
+fn smismember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, set| {
+        out.array(args.len() - 2);
+        for member in &args.items()[2..] {
+            out.int(i64::from(set.is_some_and(|set| set.contains(member))));
+        }
+    })
+}
+
+fn scard(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, set| out.int(set.map_or(0, Set::len) as i64))
+}
+
+fn smembers(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    read(ctx, &args[1], |out, set| {
+        out.set(set.map_or(0, Set::len));
+        if let Some(set) = set {
+            set.each(|member| reply_item(out, member));
+        }
+    })
+}
+
+fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    const NOT_POSITIVE: Fault = Fault::new("ERR value is out of range, must be positive");
+    let key = &args[1];
+    let count = match args.len() {
+        2 => None,
+        3 => match parse_i64(&args[2]) {
+            Some(count @ 0..) => Some(count as usize),
+            _ => return Err(NOT_POSITIVE),
+        },
+        _ => return Err(crate::command::fault::SYNTAX),
+    };
+    let mut random = Random::new(ctx.random.next_u64());
+    let Some(set) = set_of(ctx.peek(key))? else {
+        match count {
+            None => ctx.out.null(),
+            Some(_) => ctx.out.set(0),
+        }
+        return Ok(());
+    };
+    let popped = draw(set, &Draw::distinct(count.unwrap_or(1)), &mut random);
+    let words: Vec<&[u8]> = popped.iter().map(SmallVec::as_slice).collect();
+    let all = words.len() == set.len();
+    if !words.is_empty() {
+        match all {
+            true => drop(ctx.delete(key)),
+            false => drop(remove(ctx, key, &words)?),
+        }
+        match all {
+            true => ctx.log(key, &[b"DEL", key]),
+            false => ctx.log(key, &[&[b"SREM".as_slice(), key], words.as_slice()].concat()),
+        }
+    }
+    match count {
+        None => ctx.out.bulk(words.first().copied().unwrap_or_default()),
+        Some(_) => {
+            ctx.out.set(words.len());
+            words.iter().for_each(|word| ctx.out.bulk(word));
+        }
+    }
+    Ok(())
+}
+
+/// Members drawn by chance, as text.
+fn draw(set: Set<'_>, draw: &Draw, random: &mut Random) -> Vec<SmallVec<[u8; 24]>> {
+    let mut all: Vec<Item<'_>> = Vec::new();
+    if draw.needs_all(set.len()) {
+        set.each(|member| all.push(member));
+    }
+    let chosen = draw.choose(random, set.len(), &all, |random| set.random(random), |item| *item);
+    let text = |item: &Item<'_>| SmallVec::from_slice(item.text(&mut itoa::Buffer::new()));
+    chosen.iter().map(text).collect()
+}
+
+fn srandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let mut random = Random::new(ctx.random.next_u64());
+    if args.len() == 2 {
+        return read(ctx, &args[1], |out, set| match set.and_then(|set| set.random(&mut random)) {
+            Some(member) => reply_item(out, member),
+            None => out.null(),
+        });
+    }
+    let drawn = Draw::parse(args, "")?;
+    read(ctx, &args[1], |out, set| {
+        let members = set.map_or_else(Vec::new, |set| draw(set, &drawn, &mut random));
+        out.array(members.len());
+        members.iter().for_each(|member| out.bulk(member));
+    })
+}
+
+fn sscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let cursor = elements::cursor(&args[2])?;
+    ctx.read_to(&args[1], |out, entry| {
+        let Some(set) = set_of(entry)? else { return elements::nothing_scanned(out) };
+        let filter = elements::Filter::parse(args, false)?;
+        let mut found = elements::Found::new(out.resp3);
+        let mut take = |member: Item<'_>| {
+            if filter.takes(member) {
+                found.add(member);
+            }
+        };
+        let next = match set {
+            Set::Ints(_) | Set::Packed(_) => {
+                set.each(take);
+                0
+            }
+            Set::Dict(dict) => {
+                dict.scan(cursor, filter.count, &mut |entry| take(Item::Str(entry.key())))
+            }
+        };
+        found.answer(out, next);
+        Ok(())
+    })
+}

@@ -1,0 +1,171 @@
+//! SINTER, SUNION, SDIFF and the forms that store what comes out.
+//!
+//! What is stored is logged as the members it has: the sets it was made of may be in other shards,
+//! whose logs are replayed by themselves.
+
+use std::collections::HashSet;
+
+use crate::command::args::Args;
+use crate::command::context::Ctx;
+use crate::command::fault::Fault;
+use crate::command::set::{self, set_of};
+use crate::command::table::{
+    ALL, Acl, Command, Flags, KeySpec, OVERWRITES, READS, ROW, Route, Run,
+};
+use crate::keyspace::Form;
+use crate::value::set::Set;
+
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: u32,
+    specs: &'static [KeySpec],
+    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: Flags(flags),
+        keys: ALL,
+        route: Route::Lease,
+        run: Run::Data(run),
+        group: "set",
+        since: "1.0.0",
+        acl: Acl(Acl::SET),
+        specs,
+        ..ROW
+    }
+}
+
+const SOURCES: &[KeySpec] = &[KeySpec::rest(1, 1, READS)];
+const INTO: &[KeySpec] = &[KeySpec::one(1, OVERWRITES), KeySpec::rest(2, 1, READS)];
+const STORES: u32 = Flags::WRITE | Flags::DENYOOM;
+const UNORDERED: &[&str] = &["nondeterministic_output_order"];
+
+/// The commands of this file.
+pub static ROWS: &[Command] = &[
+    Command { tips: UNORDERED, ..row("sinter", -2, Flags::READONLY, SOURCES, sinter) },
+    row("sinterstore", -3, STORES, INTO, sinterstore),
+    Command { tips: UNORDERED, ..row("sunion", -2, Flags::READONLY, SOURCES, sunion) },
+    row("sunionstore", -3, STORES, INTO, sunionstore),
+    Command { tips: UNORDERED, ..row("sdiff", -2, Flags::READONLY, SOURCES, sdiff) },
+    row("sdiffstore", -3, STORES, INTO, sdiffstore),
+];
+
+type Members = Vec<Vec<u8>>;
+
+/// What comes out of an operation, and the form that Redis begins to store it in.
+struct Outcome {
+    members: Members,
+    form: Form,
+}
+
+/// Looks up all sets, so that one of another type is told whatever the others hold; gives how many
+/// members each has.
+fn sizes(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Vec<usize>, Fault> {
+    keys.iter()
+        .map(|key| ctx.read_to(key, |_, entry| Ok(set_of(entry)?.map_or(0, Set::len))))
+        .collect()
+}
+
+/// The members of one set.
+fn members(ctx: &mut Ctx<'_>, key: &[u8]) -> Members {
+    ctx.peek(key).and_then(Set::of).map_or_else(Vec::new, Set::to_vec)
+}
+
+/// Keeps those of `members` that are, or are not, in the set at `key`.
+fn retain(ctx: &mut Ctx<'_>, members: &mut Members, key: &[u8], wanted: bool) {
+    let set = ctx.peek(key).and_then(Set::of);
+    members.retain(|member| set.is_some_and(|set| set.contains(member)) == wanted);
+}
+
+fn intersection(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
+    let sizes = sizes(ctx, keys)?;
+    let smallest = (0..keys.len()).min_by_key(|&index| sizes[index]).unwrap_or(0);
+    let of_integers = matches!(ctx.peek(keys[smallest]).and_then(Set::of), Some(Set::Ints(_)));
+    let mut found = members(ctx, keys[smallest]);
+    for key in keys {
+        if found.is_empty() {
+            break;
+        }
+        if *key != keys[smallest] {
+            retain(ctx, &mut found, key, true);
+        }
+    }
+    Ok(Outcome { members: found, form: if of_integers { Form::IntSet } else { Form::Set } })
+}
+
+fn union(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
+    sizes(ctx, keys)?;
+    let (mut all, mut known) = (Members::new(), HashSet::new());
+    for key in keys {
+        let new = members(ctx, key).into_iter().filter(|member| known.insert(member.clone()));
+        all.extend(new);
+    }
+    Ok(Outcome { members: all, form: Form::IntSet })
+}
+
+fn difference(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
+    sizes(ctx, keys)?;
+    let mut left = members(ctx, keys[0]);
+    for key in &keys[1..] {
+        retain(ctx, &mut left, key, false);
+    }
+    Ok(Outcome { members: left, form: Form::IntSet })
+}
+
+fn answer(ctx: &mut Ctx<'_>, outcome: &Outcome) {
+    ctx.out.set(outcome.members.len());
+    outcome.members.iter().for_each(|member| ctx.out.bulk(member));
+}
+
+/// Puts what came out in the place of what `key` held.
+fn store(ctx: &mut Ctx<'_>, key: &[u8], outcome: &Outcome) -> Result<(), Fault> {
+    let was_there = ctx.delete(key);
+    if outcome.members.is_empty() {
+        if was_there {
+            ctx.log(key, &[b"DEL", key]);
+        }
+        ctx.out.int(0);
+        return Ok(());
+    }
+    let words: Vec<&[u8]> = outcome.members.iter().map(Vec::as_slice).collect();
+    set::fill(ctx, key, &words, outcome.form)?;
+    let db = ctx.db;
+    ctx.log_entry(db, key);
+    ctx.out.int(words.len() as i64);
+    Ok(())
+}
+
+fn sinter(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let outcome = intersection(ctx, &args.items()[1..])?;
+    answer(ctx, &outcome);
+    Ok(())
+}
+
+fn sinterstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let outcome = intersection(ctx, &args.items()[2..])?;
+    store(ctx, &args[1], &outcome)
+}
+
+fn sunion(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let outcome = union(ctx, &args.items()[1..])?;
+    answer(ctx, &outcome);
+    Ok(())
+}
+
+fn sunionstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let outcome = union(ctx, &args.items()[2..])?;
+    store(ctx, &args[1], &outcome)
+}
+
+fn sdiff(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let outcome = difference(ctx, &args.items()[1..])?;
+    answer(ctx, &outcome);
+    Ok(())
+}
+
+fn sdiffstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let outcome = difference(ctx, &args.items()[2..])?;
+    store(ctx, &args[1], &outcome)
+}

@@ -1,0 +1,143 @@
+//! Hashes: values by field, packed while they are small, a dictionary from then on.
+
+use bytes::BytesMut;
+
+use crate::base::random::Random;
+use crate::value::dict::Dict;
+use crate::value::entry::{Entry, Form, ValueRef};
+use crate::value::listpack::{self, Item, Pack};
+use crate::value::object::Object;
+use crate::value::shapes::{PACKED_MAX, Shapes};
+
+/// A hash as it is kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Hash<'a> {
+    /// Fields and values in turn.
+    Packed(Pack<'a>),
+    /// Values by field.
+    Dict(&'a Dict),
+}
+
+/// Field and value of a dictionary's element.
+pub fn element(entry: &Entry) -> (Item<'_>, Item<'_>) {
+    (Item::Str(entry.key()), item(entry))
+}
+
+/// The value of a dictionary's element.
+fn item(entry: &Entry) -> Item<'_> {
+    match entry.value() {
+        ValueRef::Int(n) => Item::Int(n),
+        ValueRef::Str(bytes) => Item::Str(bytes),
+        ValueRef::Shared(bytes) => Item::Str(bytes),
+        ValueRef::Packed(_, bytes) => Item::Str(bytes),
+        ValueRef::Object(_) => Item::Str(b""),
+    }
+}
+
+impl<'a> Hash<'a> {
+    /// The hash that an entry holds; `None` when it holds something else.
+    pub fn of(entry: &'a Entry) -> Option<Hash<'a>> {
+        match entry.value() {
+            ValueRef::Packed(Form::Hash, bytes) => Some(Hash::Packed(Pack(bytes))),
+            ValueRef::Object(Object::Hash(dict)) => Some(Hash::Dict(dict)),
+            _ => None,
+        }
+    }
+
+    /// Number of fields.
+    pub fn len(self) -> usize {
+        match self {
+            Hash::Packed(pack) => pack.len() / 2,
+            Hash::Dict(dict) => dict.len(),
+        }
+    }
+
+    /// True when there is no field.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of a field.
+    pub fn get(self, field: &[u8]) -> Option<Item<'a>> {
+        match self {
+            Hash::Dict(dict) => dict.get(field).map(item),
+            Hash::Packed(pack) => {
+                let (_, value_at) = pack.at(pack.find(pack.first(), field, 2)?)?;
+                Some(pack.at(value_at)?.0)
+            }
+        }
+    }
+
+    /// Every field with its value.
+    pub fn each(self, mut visit: impl FnMut(Item<'a>, Item<'a>)) {
+        match self {
+            Hash::Dict(dict) => dict.iter().for_each(|e| visit(Item::Str(e.key()), item(e))),
+            Hash::Packed(pack) => {
+                let mut items = pack.iter().map(|(_, item)| item);
+                while let (Some(field), Some(value)) = (items.next(), items.next()) {
+                    visit(field, value);
+                }
+            }
+        }
+    }
+
+    /// Some field with its value, evenly chosen as far as it is cheap.
+    pub fn random(self, random: &mut Random) -> Option<(Item<'a>, Item<'a>)> {
+        match self {
+            Hash::Dict(dict) => dict.random(random).map(|e| (Item::Str(e.key()), item(e))),
+            Hash::Packed(_) if self.is_empty() => None,
+            Hash::Packed(pack) => {
+                let index = random.below(self.len() as u64) as i64;
+                let (field, value_at) = pack.at(pack.seek(index * 2)?)?;
+                Some((field, pack.at(value_at)?.0))
+            }
+        }
+    }
+
+    /// The same as a dictionary.
+    pub fn to_dict(self, seed: [u64; 2]) -> Dict {
+        let mut dict = Dict::new(seed);
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        self.each(|field, value| {
+            dict.set(field.text(&mut one), value.text(&mut other), None);
+        });
+        dict
+    }
+}
+
+/// Whether a packed hash may hold this field or value.
+pub fn fits(text: &[u8], shapes: &Shapes) -> bool {
+    text.len() <= shapes.hash_value
+}
+
+/// Whether a packed hash has outgrown its form.
+pub fn is_outgrown(bytes: &[u8], shapes: &Shapes) -> bool {
+    bytes.len() > PACKED_MAX || Pack(bytes).len() / 2 > shapes.hash_entries
+}
+
+/// Sets a field of a packed hash, which may be empty bytes; true when it is new.
+pub fn set_packed(bytes: &mut BytesMut, field: &[u8], value: &[u8]) -> bool {
+    if bytes.is_empty() {
+        listpack::create(bytes);
+    }
+    let pack = Pack(bytes);
+    match pack.find(pack.first(), field, 2).and_then(|at| pack.at(at)) {
+        Some((_, value_at)) => {
+            listpack::replace(bytes, value_at, value);
+            false
+        }
+        None => {
+            listpack::push_back(bytes, field);
+            listpack::push_back(bytes, value);
+            true
+        }
+    }
+}
+
+/// Removes a field of a packed hash; true when it was there.
+pub fn remove_packed(bytes: &mut BytesMut, field: &[u8]) -> bool {
+    let pack = Pack(bytes);
+    let Some(at) = pack.find(pack.first(), field, 2) else { return false };
+    listpack::delete(bytes, at, 2);
+    true
+}

@@ -1,0 +1,184 @@
+//! Sets: integers or short members packed while they are few, a dictionary from then on.
+
+use bytes::BytesMut;
+
+use crate::base::number::parse_i64;
+use crate::base::random::Random;
+use crate::value::dict::Dict;
+use crate::value::entry::{Entry, Form, ValueRef};
+use crate::value::intset::{self, Ints};
+use crate::value::listpack::{self, Item, Pack};
+use crate::value::object::Object;
+use crate::value::shapes::{PACKED_MAX, Shapes};
+
+/// A set as it is kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Set<'a> {
+    /// Integers, ascending.
+    Ints(Ints<'a>),
+    /// Members in the order in which they came.
+    Packed(Pack<'a>),
+    /// Members.
+    Dict(&'a Dict),
+}
+
+impl<'a> Set<'a> {
+    /// The set that an entry holds; `None` when it holds something else.
+    pub fn of(entry: &'a Entry) -> Option<Set<'a>> {
+        match entry.value() {
+            ValueRef::Packed(Form::IntSet, bytes) => Some(Set::Ints(Ints(bytes))),
+            ValueRef::Packed(Form::Set, bytes) => Some(Set::Packed(Pack(bytes))),
+            ValueRef::Object(Object::Set(dict)) => Some(Set::Dict(dict)),
+            _ => None,
+        }
+    }
+
+    /// Number of members.
+    pub fn len(self) -> usize {
+        match self {
+            Set::Ints(ints) => ints.len(),
+            Set::Packed(pack) => pack.len(),
+            Set::Dict(dict) => dict.len(),
+        }
+    }
+
+    /// True when there is no member.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `member` is in it.
+    pub fn contains(self, member: &[u8]) -> bool {
+        match self {
+            Set::Ints(ints) => parse_i64(member).is_some_and(|n| ints.contains(n)),
+            Set::Packed(pack) => pack.find(pack.first(), member, 1).is_some(),
+            Set::Dict(dict) => dict.contains(member),
+        }
+    }
+
+    /// Every member, until `visit` says false.
+    pub fn each_while(self, mut visit: impl FnMut(Item<'a>) -> bool) {
+        match self {
+            Set::Ints(ints) => drop(ints.iter().all(|n| visit(Item::Int(n)))),
+            Set::Packed(pack) => drop(pack.iter().all(|(_, item)| visit(item))),
+            Set::Dict(dict) => drop(dict.iter().all(|entry| visit(Item::Str(entry.key())))),
+        }
+    }
+
+    /// Every member.
+    pub fn each(self, mut visit: impl FnMut(Item<'a>)) {
+        self.each_while(|member| {
+            visit(member);
+            true
+        });
+    }
+
+    /// Some member, evenly chosen as far as it is cheap.
+    pub fn random(self, random: &mut Random) -> Option<Item<'a>> {
+        if self.is_empty() {
+            return None;
+        }
+        match self {
+            Set::Ints(ints) => Some(Item::Int(ints.at(random.below(ints.len() as u64) as usize))),
+            Set::Dict(dict) => dict.random(random).map(|entry| Item::Str(entry.key())),
+            Set::Packed(pack) => {
+                let index = random.below(pack.len() as u64) as i64;
+                Some(pack.at(pack.seek(index)?)?.0)
+            }
+        }
+    }
+
+    /// The members as text.
+    pub fn to_vec(self) -> Vec<Vec<u8>> {
+        let mut all = Vec::with_capacity(self.len());
+        self.each(|member| all.push(member.text(&mut itoa::Buffer::new()).to_vec()));
+        all
+    }
+
+    /// The same as a dictionary.
+    pub fn to_dict(self, seed: [u64; 2]) -> Dict {
+        let mut dict = Dict::new(seed);
+        self.each(|member| {
+            dict.set(member.text(&mut itoa::Buffer::new()), b"", None);
+        });
+        dict
+    }
+}
+
+/// The form in which a new set is kept that begins with `first` and is told of `expected` members;
+/// `None` is a dictionary.
+pub fn first_form(first: &[u8], expected: usize, shapes: &Shapes) -> Option<Form> {
+    if parse_i64(first).is_some() && expected <= shapes.set_intset {
+        Some(Form::IntSet)
+    } else if expected <= shapes.set_entries {
+        Some(Form::Set)
+    } else {
+        None
+    }
+}
+
+/// What became of a member that was to be added to a packed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is new.
+    New,
+    /// It was there.
+    There,
+    /// The set cannot hold it in this form; nothing has changed.
+    Outgrown,
+}
+
+/// Adds to a set of integers, which may be empty bytes.
+pub fn add_int(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
+    let Some(n) = parse_i64(member) else { return Added::Outgrown };
+    if bytes.is_empty() {
+        intset::create(bytes);
+    }
+    if Ints(bytes).contains(n) {
+        return Added::There;
+    }
+    // Redis bounds large intsets by their size as well.
+    if Ints(bytes).len() >= shapes.set_intset.min(1 << 30) || bytes.len() > PACKED_MAX {
+        return Added::Outgrown;
+    }
+    intset::add(bytes, n);
+    Added::New
+}
+
+/// Adds to a packed set, which may be empty bytes.
+pub fn add_packed(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
+    if bytes.is_empty() {
+        listpack::create(bytes);
+    }
+    let pack = Pack(bytes);
+    if pack.find(pack.first(), member, 1).is_some() {
+        return Added::There;
+    }
+    let large = pack.len() >= shapes.set_entries || bytes.len() > PACKED_MAX;
+    if large || member.len() > shapes.set_value {
+        return Added::Outgrown;
+    }
+    listpack::push_back(bytes, member);
+    Added::New
+}
+
+/// Removes from a set of integers; true when it was there.
+pub fn remove_int(bytes: &mut BytesMut, member: &[u8]) -> bool {
+    parse_i64(member).is_some_and(|n| intset::remove(bytes, n))
+}
+
+/// Removes from a packed set; true when it was there.
+pub fn remove_packed(bytes: &mut BytesMut, member: &[u8]) -> bool {
+    let pack = Pack(bytes);
+    let Some(at) = pack.find(pack.first(), member, 1) else { return false };
+    listpack::delete(bytes, at, 1);
+    true
+}
+
+/// Whether the members of a set of integers fit into a listpack: few enough, none too long.
+pub fn fits_pack(ints: Ints<'_>, shapes: &Shapes) -> bool {
+    let longest = |n: i64| itoa::Buffer::new().format(n).len();
+    let ends = [ints.iter().next(), ints.iter().next_back()];
+    ints.len() < shapes.set_entries
+        && ends.into_iter().flatten().all(|n| longest(n) <= shapes.set_value)
+}
