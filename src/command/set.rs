@@ -10,7 +10,7 @@ use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::{self, Draw, reply_item};
-use crate::command::fault::{Fault, WRONG_TYPE};
+use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, Keys, LOOKS, READS_FIRST, ROW, Route, Run,
 };
@@ -72,7 +72,7 @@ pub static ROWS: &[Command] = &[
         )
     },
     row("sismember", 3, READ | FAST, "1.0.0", LOOKS_FIRST, sismember),
-    row("smismember", -3, READ | FAST, "6.2.0", LOOKS_FIRST, smismember),
+    row("smismember", -3, READ | FAST, "6.2.0", READS_FIRST, smismember),
     row("scard", 2, READ | FAST, "1.0.0", LOOKS_FIRST, scard),
     Command {
         tips: &["nondeterministic_output_order"],
@@ -363,7 +363,7 @@ fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             Some(count @ 0..) => Some(count as usize),
             _ => return Err(NOT_POSITIVE),
         },
-        _ => return Err(crate::command::fault::SYNTAX),
+        _ => return Err(SYNTAX),
     };
     let mut random = Random::new(ctx.random.next_u64());
     let Some(set) = set_of(ctx.peek(key))? else {
@@ -414,6 +414,9 @@ fn srandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             Some(member) => reply_item(out, member),
             None => out.null(),
         });
+    }
+    if args.len() > 3 {
+        return Err(SYNTAX);
     }
     let drawn = Draw::parse(args, "")?;
     read(ctx, &args[1], |out, set| {

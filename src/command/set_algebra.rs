@@ -10,7 +10,7 @@ use crate::command::context::Ctx;
 use crate::command::fault::Fault;
 use crate::command::set::{self, set_of};
 use crate::command::table::{
-    ALL, Acl, Command, Flags, KeySpec, OVERWRITES, READS, ROW, Route, Run,
+    ALL, Acl, Command, Flags, KeySpec, OVERWRITES, READS, ROW, Route, Run, UPDATES,
 };
 use crate::keyspace::Form;
 use crate::value::set::Set;
@@ -45,7 +45,13 @@ const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
     Command { tips: UNORDERED, ..row("sinter", -2, Flags::READONLY, SOURCES, sinter) },
-    row("sinterstore", -3, STORES, INTO, sinterstore),
+    row(
+        "sinterstore",
+        -3,
+        STORES,
+        &[KeySpec::one(1, UPDATES), KeySpec::rest(2, 1, READS)],
+        sinterstore,
+    ),
     Command { tips: UNORDERED, ..row("sunion", -2, Flags::READONLY, SOURCES, sunion) },
     row("sunionstore", -3, STORES, INTO, sunionstore),
     Command { tips: UNORDERED, ..row("sdiff", -2, Flags::READONLY, SOURCES, sdiff) },

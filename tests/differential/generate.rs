@@ -163,6 +163,8 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
     KEYS.iter()
         .chain(&BIG_KEYS)
         .chain(&super::bits::SKETCHES)
+        .chain(&super::collections::HASHES)
+        .chain(&super::collections::SETS)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))
@@ -293,7 +295,7 @@ impl Gen {
         if self.chance(20) { word.to_ascii_lowercase().into() } else { word.into() }
     }
 
-    /// A key.
+    /// A key, mostly of a string.
     pub fn key(&mut self) -> Vec<u8> {
         match self.below(100) {
             0..70 => self.pick(&KEYS[..12]).to_vec(),
@@ -310,7 +312,12 @@ impl Gen {
     /// From `least` up to `most` keys.
     pub fn keys(&mut self, least: u64, most: u64) -> Args {
         let n = least + self.below(most - least + 1);
-        let key = |_| if self.chance(6) { self.sketch() } else { self.key() };
+        let key = |_| match self.below(100) {
+            0..6 => self.sketch(),
+            6..12 => self.hash_key(),
+            12..18 => self.set_key(),
+            _ => self.key(),
+        };
         (0..n).map(key).collect()
     }
 

@@ -5,6 +5,7 @@
 //! leaving steps and commands out) that still shows one.
 
 mod bits;
+mod collections;
 mod commands;
 pub mod generate;
 pub mod normalise;
@@ -242,6 +243,10 @@ impl Pair {
         if replies[0] != replies[1] {
             return Ok(Some(format!("short-lived: {:?} / {:?}", replies[0], replies[1])));
         }
+        if replies[0].is_error() {
+            // SET with GET refuses to replace what is no string.
+            return Ok(None);
+        }
         let limit = Instant::now() + Duration::from_secs(10);
         for side in [&mut self.peer, &mut self.ours] {
             while side.apart.try_call(&[b"EXISTS".as_slice(), &args[1]])? != Value::Int(0) {
@@ -401,7 +406,9 @@ fn differential(shards: usize) {
     };
     let peer_options = more(Options { fsync: "no", ..Options::default() });
     let Some(peer) = Server::peer(peer_options, &what) else { return };
-    let ours = Server::start(more(Options { fsync: "no", ..Options::shards(shards) }));
+    // A 7.0 has no sets in listpacks.
+    let mine = more(Options { fsync: "no", ..Options::shards(shards) });
+    let ours = Server::start(mine.with("set-max-listpack-entries", "0"));
     let (seed, commands) =
         (number("RINGSTONE_DIFF_SEED", 1), number("RINGSTONE_DIFF_COMMANDS", 10_000));
     let mut known = table(&mut ours.client());

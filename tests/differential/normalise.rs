@@ -21,6 +21,10 @@ pub enum How {
     Type,
     /// A key the stream has named, or nothing on both sides.
     SomeKey,
+    /// A whole scan: the same groups of that many elements in any order.
+    Scanned(usize),
+    /// As many elements, or one, or none.
+    Drawn,
     /// A cursor and a page.
     Page,
     /// A map, but for the values of `version`, `id` and `modules`.
@@ -62,6 +66,18 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
         "cursor and page",
         "cursors are opaque; whole scans are compared as sets",
     ),
+    row("hgetall", How::AnyOrderPairs, "order", TABLE),
+    row("hkeys", How::AnyOrder, "order", TABLE),
+    row("hvals", How::AnyOrder, "order", TABLE),
+    row("hrandfield", How::Type, "which fields", "random; has a test"),
+    row("hscan", How::Scanned(2), "order", TABLE),
+    row("smembers", How::AnyOrder, "order", TABLE),
+    row("sinter", How::AnyOrder, "order", TABLE),
+    row("sunion", How::AnyOrder, "order", TABLE),
+    row("sdiff", How::AnyOrder, "order", TABLE),
+    row("spop", How::AnyOrder, "order", TABLE),
+    row("srandmember", How::Drawn, "which members", "random; has a test"),
+    row("sscan", How::Scanned(1), "order", TABLE),
     row("randomkey", How::SomeKey, "which key", "random; it must be one the stream has named"),
     row("ttl", How::Near(5), "5 s", CLOCK),
     row("pttl", How::Near(5_000), "5 s", CLOCK),
@@ -213,6 +229,14 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
         },
         How::Type => same_type(peer, ours),
         How::SomeKey => known_key(peer) && known_key(ours) && peer.is_null() == ours.is_null(),
+        How::Scanned(group) => match (peer.items(), ours.items()) {
+            (Some([a, b]), Some([c, d])) => a == c && sorted(b, group) == sorted(d, group),
+            _ => false,
+        },
+        How::Drawn => {
+            let len = |value: &Value| value.items().map(<[Value]>::len);
+            same_type(peer, ours) && len(peer) == len(ours)
+        }
         How::Page => is_page(peer) && is_page(ours),
         How::Hello => same_type(peer, ours) && hello(peer) == hello(ours),
         How::Keyspace => same_type(peer, ours) && keyspace(peer, ours),

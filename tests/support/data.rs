@@ -7,7 +7,9 @@ use super::{Client, Value, show};
 /// What one key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its string.
+    /// Its type, as TYPE names it.
+    pub kind: Vec<u8>,
+    /// Its string, its members sorted, or its fields with their values sorted.
     pub value: Value,
     /// PEXPIRETIME: Unix milliseconds, -1 without an expiry.
     pub expires: i64,
@@ -44,18 +46,22 @@ pub fn read(client: &mut Client) -> Data {
                 .iter()
                 .flat_map(|k| {
                     [
-                        words(&[b"GET", k]),
+                        words(&[b"TYPE", k]),
                         words(&[b"PEXPIRETIME", k]),
                         words(&[b"OBJECT", b"ENCODING", k]),
                     ]
                 })
                 .collect();
-            let mut replies = client.pipeline(&commands).into_iter();
-            for key in chunk {
-                let (value, expires) = (replies.next().unwrap(), replies.next().unwrap());
-                let encoding = replies.next().unwrap();
-                let expires = expires.int().unwrap();
-                data.insert((db, key.clone()), Item { value, expires, encoding });
+            let replies = client.pipeline(&commands);
+            let kinds = replies.chunks(3).map(|r| r[0].text().unwrap_or_default().to_vec());
+            let reads: Vec<_> =
+                chunk.iter().zip(kinds).map(|(k, kind)| content(k, &kind)).collect();
+            let values = client.pipeline(&reads);
+            for ((key, facts), value) in chunk.iter().zip(replies.chunks(3)).zip(values) {
+                let kind = facts[0].text().unwrap_or_default().to_vec();
+                let value = ordered(&kind, value);
+                let (expires, encoding) = (facts[1].int().unwrap(), facts[2].clone());
+                data.insert((db, key.clone()), Item { kind, value, expires, encoding });
             }
         }
     }
@@ -63,12 +69,35 @@ pub fn read(client: &mut Client) -> Data {
     data
 }
 
+/// The request for all that a key of this type holds.
+fn content(key: &[u8], kind: &[u8]) -> Vec<Vec<u8>> {
+    match kind {
+        b"hash" => words(&[b"HGETALL", key]),
+        b"set" => words(&[b"SMEMBERS", key]),
+        _ => words(&[b"GET", key]),
+    }
+}
+
+/// The same whatever order a hash or a set stands in.
+fn ordered(kind: &[u8], value: Value) -> Value {
+    let group = match kind {
+        b"hash" => 2,
+        b"set" => 1,
+        _ => return value,
+    };
+    let items = value.items().unwrap_or_else(|| panic!("{value:?}"));
+    let mut groups: Vec<&[Value]> = items.chunks(group).collect();
+    groups.sort_by_key(|group| format!("{group:?}"));
+    Value::Array(groups.concat())
+}
+
 /// Differences of two data sets, at most ten, in words. Expiries may differ by `slack_ms`;
 /// encodings are compared when `encodings`.
 pub fn differences(left: &Data, right: &Data, slack_ms: i64, encodings: bool) -> Vec<String> {
     let mut found = Vec::new();
     let same = |a: &Item, b: &Item| {
-        a.value == b.value
+        a.kind == b.kind
+            && a.value == b.value
             && (!encodings || a.encoding == b.encoding)
             && (a.expires < 0) == (b.expires < 0)
             && (a.expires - b.expires).abs() <= slack_ms
