@@ -297,9 +297,7 @@ impl Shard {
             let tag = match call.command.run_of(args) {
                 Run::Session(code) => {
                     self.publish_space(space);
-                    self.run_session(&mut conn.session, call.command, code, args, out);
-                    // In a transaction nobody waits.
-                    self.wish = None;
+                    self.run_unwaiting(&mut conn.session, call.command, code, args, out);
                     0
                 }
                 Run::Data(code) => {
