@@ -43,7 +43,7 @@ impl Shard {
         let result = code(&mut ctx, args);
         let behind = out.checkpoint();
         if let Some(ask) = self.clients.asks.take() {
-            self.clients.asked.push((behind, ask));
+            self.clients.asked.push((behind, out.resp3, ask));
         }
         if let Err(fault) = &result {
             self.stats().error(&fault.0);
