@@ -108,6 +108,18 @@ impl Server for Shard {
         Ok(())
     }
 
+    fn load_log(&mut self) -> Result<(), String> {
+        if self.log.is_none() {
+            return Err("ERR There is no AOF to load: appendonly is no".to_owned());
+        }
+        if self.space.is_none() {
+            // Inside a transaction, whose own writes are in no log yet.
+            return Err("ERR DEBUG LOADAOF is not allowed inside a transaction".to_owned());
+        }
+        self.reload.wished = true;
+        Ok(())
+    }
+
     fn say(&self, level: LogLevel, text: &str) {
         self.global.say(level, text);
     }

@@ -157,6 +157,7 @@ impl Shard {
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
         self.end_pause();
+        self.give_up_reload();
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
