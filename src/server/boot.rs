@@ -327,14 +327,15 @@ fn options<'a>(
     }
 }
 
-/// How the log is read again while it is written: with the configuration of the start, since what
-/// that allowed is in it.
+/// How the log is read again while it is written. What the configuration of the start allowed is in
+/// it, whatever has been changed since.
 fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog> {
     let (config, disks, boot_id) = (config.clone(), Arc::clone(disks), boot_id.to_owned());
-    Box::new(move |spaces, ends| {
+    Box::new(move |now, spaces, ends| {
         let shards = spaces.len();
-        let (loading, options) =
-            (loading(&config, &disks, shards), options(&config, &disks, shards, &boot_id));
+        let options = options(&config, &disks, shards, &boot_id);
+        let mut loading = loading(now, &disks, shards);
+        loading.string_max = loading.string_max.max(config.proto_max_bulk_len);
         reload(&disks.log, &options, &loading, ends, spaces)
             .map_err(|error| format!("ERR Error trying to load the AOF: {error}"))
     })

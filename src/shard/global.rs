@@ -156,7 +156,7 @@ impl Global {
 
     /// Reads the log, which ends at these positions, into empty keyspaces; waits for a disk.
     pub fn read_log(&self, spaces: &mut Keyspaces, ends: &[u64]) -> Result<(), String> {
-        (self.voice.read_log)(spaces, ends)
+        (self.voice.read_log)(&self.config(), spaces, ends)
     }
 
     /// Writes the configuration in force into its file; `all`: the lines of every directive, as

@@ -22,9 +22,10 @@
 //! never waits: its ring goes on, its own log included. A paused shard does its disk operations, so
 //! it can become durable. It can release all it has executed as well: the marks in its log are of
 //! entries that stood in front of this lease in every FIFO, so each participant has executed and
-//! logged its part, and makes it durable as this one does. The errand depends on the disk alone.
-//! When a log cannot be written the word would not come for as long as that lasts; then the lease
-//! is given up, with an error.
+//! logged its part, and makes it durable as this one does. (For them to settle, every shard has to
+//! say that it has passed all in front of the lease, entries it had no part in included; it does so
+//! when it is asked for its word.) The errand depends on the disk alone. While a log cannot be
+//! written its word does not come; then the lease is given up, with an error.
 //!
 //! *Why readers are not answered too early.* What was read is released, all of it. So it needs no
 //! stamps: every reply about it may leave at once.
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
+use crate::config::Config;
 use crate::keyspace::space::Garbage;
 use crate::keyspace::{Database, Effects, Keyspace};
 use crate::resp::Reply;
@@ -44,8 +46,8 @@ use crate::shard::requests::all_shards;
 
 /// Keyspaces by shard.
 pub type Keyspaces = Vec<Option<Box<Keyspace>>>;
-/// Reads the log, which ends at these positions, into empty keyspaces.
-pub type ReadLog = dyn Fn(&mut Keyspaces, &[u64]) -> Result<(), String> + Send + Sync;
+/// Reads the log, which ends at these positions, into empty keyspaces, under this configuration.
+pub type ReadLog = dyn Fn(&Config, &mut Keyspaces, &[u64]) -> Result<(), String> + Send + Sync;
 
 /// What DEBUG LOADAOF has under way on a shard.
 #[derive(Debug, Default)]
@@ -95,7 +97,7 @@ impl Shard {
 
     /// Starts the first of those that are wanted, once no cut is under way.
     pub(super) fn start_reload(&mut self) {
-        if self.reload.wanted.is_empty() || self.stopping || !self.global.begin_cut() {
+        if self.reload.wanted.is_empty() || !self.global.begin_cut() {
             return;
         }
         let Some(to) = self.reload.wanted.pop_front() else { return };
@@ -128,7 +130,8 @@ impl Shard {
         let Some(held) = &self.reload.held else { return };
         let spaces = &held.lease.spaces;
         let ends: Vec<u64> = spaces.iter().flatten().map(|s| s.effects.end()).collect();
-        let mut fresh: Keyspaces = spaces.iter().flatten().map(|s| Some(Box::new(like(s)))).collect();
+        let mut fresh: Keyspaces =
+            spaces.iter().flatten().map(|s| Some(Box::new(like(s)))).collect();
         let (order, global, id) = (Arc::clone(&self.order), Arc::clone(&self.global), self.id);
         self.global.run_errand(Box::new(move || {
             let outcome = global.read_log(&mut fresh, &ends).map(|()| fresh);
@@ -164,7 +167,7 @@ impl Shard {
         }
         lease.spaces.iter_mut().flatten().for_each(|space| space.read_tag = space.floor);
         #[cfg(test)]
-        crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
+        crate::shard::sim::probe::ran_reload(entry, lease.to, &lease.spaces);
         let to = lease.to;
         if let Some(conn) = self.conn_mut(to.conn) {
             conn.output.change_remote(to.batch, |remote| {

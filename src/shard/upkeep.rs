@@ -400,6 +400,7 @@ impl Shard {
             && self.fifo.is_empty()
             && self.paused.is_none()
             && self.leases.is_empty()
+            && self.reload.wanted.is_empty()
             && self.held.is_empty()
             && self.following.is_empty()
             && self.cut.is_none()
