@@ -296,7 +296,7 @@ impl Shard {
         out: &mut Reply,
     ) -> u64 {
         call.request.with(|args| {
-            let tag = match call.command.run {
+            let tag = match call.command.run_of(args) {
                 Run::Session(code) => {
                     self.publish_space(space);
                     self.run_session(&mut conn.session, call.command, code, args, out);
