@@ -94,6 +94,7 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
         };
         let outcome = reload(&medium, &options, &loading, ends, spaces);
         tell(|| format!("read again up to {ends:?}: {outcome:?}"));
+        assert!(outcome.is_ok() || medium.is_dead(), "{outcome:?}");
         outcome.map_err(|error| error.to_string())
     })
 }
