@@ -148,7 +148,7 @@ impl Shard {
         }
     }
 
-    /// The log has been read or not: exchanges the databases, answers, and sends the keyspaces home.
+    /// The log has been read or not: exchanges the databases, answers, sends the keyspaces home.
     pub(super) fn reloaded(&mut self, outcome: Result<Keyspaces, String>) {
         let Some(Held { entry, mut lease, .. }) = self.reload.held.take() else { return };
         let mut reply = Reply::default();

@@ -343,6 +343,66 @@ fn those_who_watch_are_told() {
     }
 }
 
+/// What redis-server answers as well, request by request: what it is told while it loads, it takes
+/// for a client that has gone.
+const SAME: &[&str] = &[
+    "SET k v EX 5000",
+    "DEBUG LOADAOF",
+    "DEBUG DIGEST",
+    "debug loadaof x",
+    "APPEND k w",
+    "MULTI",
+    "SETBIT b 7 1",
+    "PFADD h a b c",
+    "EXEC",
+    "SWAPDB 0 1",
+    "SET k other",
+    "DEBUG LOADAOF",
+    "GET k",
+    "SELECT 1",
+    "MGET k b",
+    "PFCOUNT h",
+    "WATCH k",
+    "DEBUG LOADAOF",
+    "MULTI",
+    "PING",
+    "EXEC",
+    "WATCH nokey",
+    "DEBUG LOADAOF",
+    "MULTI",
+    "PING",
+    "EXEC",
+    "FLUSHALL",
+    "DEBUG LOADAOF",
+    "DBSIZE",
+    "DEBUG DIGEST",
+];
+
+#[test]
+fn replies_are_those_of_redis() {
+    let options = |shards| Options::shards(shards).with("enable-debug-command", "yes");
+    let Some(peer) = Server::peer(options(1), "DEBUG LOADAOF") else { return };
+    let answers = |server: &Server| -> Vec<Vec<u8>> {
+        let mut client = server.client();
+        let mut ask = |request: &&str| {
+            client.send(format!("{request}\r\n").as_bytes()).expect("sends");
+            client.reply().expect("a reply").0
+        };
+        SAME.iter().map(&mut ask).collect()
+    };
+    let theirs = answers(&peer);
+    for shards in [1, 3] {
+        let ours = answers(&Server::start(options(shards)));
+        for ((request, theirs), ours) in SAME.iter().zip(&theirs).zip(&ours) {
+            assert_eq!(
+                theirs.escape_ascii().to_string(),
+                ours.escape_ascii().to_string(),
+                "{request}"
+            );
+        }
+    }
+}
+
 #[test]
 fn without_a_log_there_is_nothing_to_load() {
     let options = Options { appendonly: false, ..Options::shards(2) };
