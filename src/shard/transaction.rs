@@ -226,15 +226,13 @@ impl Shard {
         let mut plan = Plan { targets: 0, session: false, cut: false, asks: false };
         for (command, request) in &multi.queue {
             plan.asks |= command.flags.has(Flags::ASKS);
-            match command.run {
+            request.with(|args| match command.run_of(args) {
                 Run::Data(_) => {
-                    let set = request
-                        .with(|args| self.targets(command, command.route_of(args.len()), args));
-                    plan.targets |= set;
+                    plan.targets |= self.targets(command, command.route_of(args.len()), args);
                     plan.cut |= command.route == Route::Cut && self.log.is_some();
                 }
                 Run::Session(_) | Run::Control(_) => plan.session = true,
-            }
+            });
         }
         for (_, key) in watch.iter().flat_map(|w| &w.keys) {
             plan.targets |= 1 << shard_of(key, shards);

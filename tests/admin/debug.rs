@@ -139,3 +139,19 @@ fn the_log_can_be_made_slow() {
     assert_eq!(client.words("DEBUG AOF-FLUSH-SLEEP 0").text(), Some(&b"OK"[..]));
     assert_eq!(client.words("GET k").text(), Some(&b"v"[..]));
 }
+
+/// Subcommands that act on the server alone do so in a transaction as well.
+#[test]
+fn a_transaction_knows_every_subcommand() {
+    for shards in [1, 3] {
+        let server = Server::start(Options::shards(shards).with("enable-debug-command", "yes"));
+        let mut client = server.client();
+        for line in ["MULTI", "DEBUG RESTART x", "DEBUG LOG y", "SET k v"] {
+            client.words(line);
+        }
+        let reply = client.words("EXEC");
+        let [refused, logged, set] = reply.items().expect("an array") else { panic!("{reply:?}") };
+        assert_eq!(*refused, Value::Error(b"ERR value is not an integer or out of range".into()));
+        assert_eq!((logged, set), (&Value::Simple(b"OK".into()), &Value::Simple(b"OK".into())));
+    }
+}
