@@ -114,6 +114,10 @@ fn rewrite_all(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> 
 }
 
 fn load_log(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    if ctx.session.in_exec {
+        // What it has written itself is in no log yet.
+        return Err(Fault::new("ERR DEBUG LOADAOF is not allowed inside a transaction"));
+    }
     ctx.server.load_log().map_err(Fault::text)?;
     ctx.out.ok();
     Ok(())
