@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
-use crate::command::table::SessionRun;
-use crate::command::{Args, Command, Session};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::message::{JobDone, Message, ReplyTo};
@@ -18,33 +16,7 @@ pub type Errand = Box<dyn FnOnce() + Send>;
 /// Work whose outcome a client is told: `OK`, or the text of an error.
 pub type Work = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
-fn tell(reply: &mut Reply, outcome: Result<(), String>) {
-    match outcome {
-        Ok(()) => reply.ok(),
-        Err(text) => reply.error(text.as_bytes()),
-    }
-}
-
 impl Shard {
-    /// Runs a command of a transaction that acts on the client or the server. Nobody waits there:
-    /// what would be done aside is done at once, with the disk it needs.
-    pub(super) fn run_unwaiting(
-        &mut self,
-        session: &mut Session,
-        command: &'static Command,
-        code: SessionRun,
-        args: &Args<'_>,
-        out: &mut Reply,
-    ) {
-        let at = out.checkpoint();
-        self.run_session(session, command, code, args, out);
-        self.wish = None;
-        if let Some(work) = self.aside.take() {
-            out.cut_back(at);
-            tell(out, work());
-        }
-    }
-
     /// Does `work` aside; its outcome is the reply of the command that has just run on `conn`.
     pub(super) fn tell_when_done(&mut self, conn: &mut Conn, work: Work) {
         let batch = self.name();
@@ -62,7 +34,10 @@ impl Shard {
         let (order, resp3) = (Arc::clone(&self.order), conn.session.resp3);
         self.global.run_errand(Box::new(move || {
             let mut reply = Reply::new(resp3);
-            tell(&mut reply, work());
+            match work() {
+                Ok(()) => reply.ok(),
+                Err(text) => reply.error(text.as_bytes()),
+            }
             let ends = vec![reply.checkpoint()];
             order.push(to.shard, Message::Done(Box::new(JobDone { to, reply, ends })));
         }));

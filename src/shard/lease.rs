@@ -199,7 +199,8 @@ impl Shard {
             call.request.with(|args| match call.command.run_of(args) {
                 Run::Session(code) => {
                     lease.spaces.iter().flatten().for_each(|s| self.publish_space(s));
-                    self.run_unwaiting(session, call.command, code, args, out);
+                    self.run_session(session, call.command, code, args, out);
+                    self.wish = None;
                 }
                 Run::Data(code) => {
                     let db = if lease.work.exec { session.db } else { call.db };

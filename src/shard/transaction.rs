@@ -297,7 +297,9 @@ impl Shard {
             let tag = match call.command.run_of(args) {
                 Run::Session(code) => {
                     self.publish_space(space);
-                    self.run_unwaiting(&mut conn.session, call.command, code, args, out);
+                    self.run_session(&mut conn.session, call.command, code, args, out);
+                    // In a transaction nobody waits.
+                    self.wish = None;
                     0
                 }
                 Run::Data(code) => {
