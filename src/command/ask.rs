@@ -114,11 +114,14 @@ pub struct Asked {
     pub ask: Ask,
     /// The answers so far.
     pub answers: Vec<Answer>,
+    /// Whether whoever asks spoke RESP3 then.
+    pub resp3: bool,
 }
 
 impl Asked {
     /// The reply, once all have answered.
     pub fn reply(self, out: &mut Reply) {
+        out.resp3 = self.resp3;
         let mut lines = Vec::new();
         let mut count = 0;
         for answer in self.answers {
@@ -165,7 +168,7 @@ mod tests {
 
     fn reply(ask: Ask, answers: Vec<Answer>) -> String {
         let mut out = Reply::new(false);
-        Asked { ask, answers }.reply(&mut out);
+        Asked { ask, answers, resp3: out.resp3 }.reply(&mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 

@@ -74,6 +74,7 @@ static ON_SERVER: &[(&str, std::ops::RangeInclusive<usize>, SessionRun)] = &[
     ("change-repl-id", 2..=2, change_repl_id),
     ("config-rewrite-force-all", 2..=2, rewrite_all),
     ("crash-and-recover", 2..=ANY, |ctx, args| restart(ctx, args, false)),
+    ("loadaof", 2..=ANY, load_log),
     ("log", 3..=3, log),
     ("restart", 2..=ANY, |ctx, args| restart(ctx, args, true)),
 ];
@@ -109,6 +110,16 @@ fn change_repl_id(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Faul
 
 fn rewrite_all(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
     ctx.server.config_rewrite(true).map_err(Fault::text)?;
+    ctx.out.ok();
+    Ok(())
+}
+
+fn load_log(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    if ctx.session.in_exec {
+        // What it has written itself is in no log yet.
+        return Err(Fault::new("ERR DEBUG LOADAOF is not allowed inside a transaction"));
+    }
+    ctx.server.load_log().map_err(Fault::text)?;
     ctx.out.ok();
     Ok(())
 }
@@ -447,6 +458,8 @@ const HELP: &[&str] = &[
     "    Return hash table statistics of the specified Redis database.",
     "HTSTATS-KEY <key>",
     "    Like HTSTATS but for the hash table stored at <key>'s value.",
+    "LOADAOF",
+    "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "REPLICATE <string>",
     "    Replicates the provided string to replicas, allowing data divergence.",
     "OBJECT <key>",
@@ -593,7 +606,12 @@ mod tests {
         let said = (LogLevel::Warning, "DEBUG LOG: a b".to_owned());
         assert_eq!(fake.said.borrow().last(), Some(&said));
         assert_eq!(fake.run("DEBUG CONFIG-REWRITE-FORCE-ALL"), "+OK\r\n");
-        assert_eq!(fake.calls, ["rewrite all"]);
+        assert_eq!(fake.run("DEBUG LoadAOF"), "+OK\r\n");
+        assert_eq!(fake.run("DEBUG LOADAOF x"), "+OK\r\n");
+        assert_eq!(fake.calls, ["rewrite all", "load log", "load log"]);
+        fake.refusal = Some("ERR no".to_owned());
+        assert_eq!(fake.run("DEBUG LOADAOF"), "-ERR no\r\n");
+        fake.refusal = None;
         fake.calls.clear();
         assert_eq!(fake.run("DEBUG RESTART"), "");
         assert_eq!(fake.run("DEBUG crash-and-recover 20"), "");

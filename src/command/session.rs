@@ -182,6 +182,9 @@ pub trait Server {
     /// CONFIG REWRITE; `all`: of every directive. A shard only begins it: its outcome is the reply
     /// then, in place of what is written behind an `Ok`.
     fn config_rewrite(&mut self, all: bool) -> Result<(), String>;
+    /// DEBUG LOADAOF. It is only begun: its outcome is the reply then, in place of what is written
+    /// behind an `Ok`.
+    fn load_log(&mut self) -> Result<(), String>;
     /// Says a line in the server's log.
     fn say(&self, level: LogLevel, text: &str);
     /// Makes the figures of this shard known to everybody.
@@ -321,6 +324,11 @@ pub(crate) mod fake {
 
         fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
             self.calls.push(if all { "rewrite all" } else { "rewrite" }.into());
+            self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn load_log(&mut self) -> Result<(), String> {
+            self.calls.push("load log".into());
             self.refusal.clone().map_or(Ok(()), Err)
         }
 

@@ -350,6 +350,11 @@ impl Database {
         }
     }
 
+    /// An empty database that hashes its keys as this one does.
+    pub fn fresh(&self) -> Database {
+        Database::of(self.table.fresh(0), 0)
+    }
+
     /// Removes everything at once; the returned database holds it, to be dropped elsewhere.
     pub fn clear(&mut self, stamp: u64) -> Database {
         let stamp = self.last_stamp.max(stamp);

@@ -7,6 +7,7 @@ mod inspect;
 pub mod load;
 pub mod rdb;
 pub mod recovery;
+pub mod reload;
 pub mod sim;
 pub mod volume;
 

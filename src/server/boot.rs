@@ -24,6 +24,7 @@ use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
+use crate::persist::reload::reload;
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
@@ -34,6 +35,7 @@ use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
+use crate::shard::reload::ReadLog;
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -183,7 +185,7 @@ fn errands() -> std::io::Result<Sender<Errand>> {
 }
 
 /// How the process speaks and dies, and has things done aside.
-fn voice(journal: &Arc<Journal>, errands: Sender<Errand>) -> Voice {
+fn voice(journal: &Arc<Journal>, errands: Sender<Errand>, read_log: Box<ReadLog>) -> Voice {
     let (say, die) = (Arc::clone(journal), Arc::clone(journal));
     let levels = Arc::clone(journal);
     Voice {
@@ -202,6 +204,7 @@ fn voice(journal: &Arc<Journal>, errands: Sender<Errand>) -> Voice {
             // The thread lives as long as the process.
             let _ = errands.send(errand);
         }),
+        read_log,
     }
 }
 
@@ -256,7 +259,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
     say_loaded(&steps, clock, journal);
-    let voice = voice(journal, errands().map_err(line)?);
+    let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
     global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
@@ -304,7 +307,16 @@ fn find_log<'a>(
     if !config.appendonly {
         return Ok(None);
     }
-    let options = Options {
+    recovery::inspect(&disks.log, &options(config, disks, shards, boot_id)).map(Some).map_err(line)
+}
+
+fn options<'a>(
+    config: &'a Config,
+    disks: &'a Disks,
+    shards: usize,
+    boot_id: &'a str,
+) -> Options<'a> {
+    Options {
         appendfilename: &config.appendfilename,
         dbfilename: &config.dbfilename,
         shards,
@@ -312,8 +324,21 @@ fn find_log<'a>(
         load_truncated: config.aof_load_truncated,
         data: &disks.data,
         accept_damage: false,
-    };
-    recovery::inspect(&disks.log, &options).map(Some).map_err(line)
+    }
+}
+
+/// How the log is read again while it is written. What the configuration of the start allowed is in
+/// it, whatever has been changed since.
+fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog> {
+    let (config, disks, boot_id) = (config.clone(), Arc::clone(disks), boot_id.to_owned());
+    Box::new(move |now, spaces, ends| {
+        let shards = spaces.len();
+        let options = options(&config, &disks, shards, &boot_id);
+        let mut loading = loading(now, &disks, shards);
+        loading.string_max = loading.string_max.max(config.proto_max_bulk_len);
+        reload(&disks.log, &options, &loading, ends, spaces)
+            .map_err(|error| format!("ERR Error trying to load the AOF: {error}"))
+    })
 }
 
 /// Says what supervisors and scripts wait for.

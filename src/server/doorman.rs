@@ -463,6 +463,10 @@ impl Server for AtTheDoor<'_> {
         not_yet()
     }
 
+    fn load_log(&mut self) -> Result<(), String> {
+        not_yet()
+    }
+
     fn sleep_before_log(&mut self, _micros: u64) {}
 
     fn shutdown(&mut self, _: Option<bool>, _: bool, _: bool, _: bool) -> Result<(), String> {

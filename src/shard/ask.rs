@@ -11,7 +11,7 @@ impl Shard {
     /// Puts the reply of a command that has asked something in its place: it leaves when all
     /// shards concerned have answered. The connection waits.
     pub(super) fn tell_when_answered(&mut self, conn: &mut Conn, reply: Reply) {
-        if self.clients.asked.iter().any(|(_, ask)| matches!(ask, Ask::Monitor { .. })) {
+        if self.clients.asked.iter().any(|(.., ask)| matches!(ask, Ask::Monitor { .. })) {
             self.listen(conn);
         }
         let id = self.name();
@@ -31,9 +31,9 @@ impl Shard {
         let mut pieces = Vec::new();
         let mut missing = 0;
         // From the end, so that what stands in front keeps its places.
-        for (at, ask) in std::mem::take(&mut self.clients.asked).into_iter().rev() {
+        for (at, resp3, ask) in std::mem::take(&mut self.clients.asked).into_iter().rev() {
             pieces.push(Merged::Ready(reply.split_off(at)));
-            pieces.push(Merged::Asked(Box::new(Asked { ask, answers: Vec::new() })));
+            pieces.push(Merged::Asked(Box::new(Asked { ask, answers: Vec::new(), resp3 })));
         }
         pieces.push(Merged::Ready(reply));
         pieces.reverse();

@@ -58,6 +58,7 @@ impl Bench {
             level: Box::new(|_| {}),
             die: Box::new(|text| panic!("{text}")),
             errand: Box::new(|errand| errand()),
+            read_log: Box::new(|_, _, _| Err("ERR it is a test".to_owned())),
         };
         let order: Arc<Order<Message>> = Arc::new(Order::new(SHARDS, 1));
         let flush = policy(config.appendfsync);

@@ -13,8 +13,9 @@ use crate::shard::pause::Pause;
 /// What a shard keeps for its connections beyond what each has for itself.
 #[derive(Debug, Default)]
 pub struct Clients {
-    /// What the command that runs has asked of all shards, and where in its reply the answer goes.
-    pub asked: Vec<(Checkpoint, Ask)>,
+    /// What the command that runs has asked of all shards, where in its reply the answer goes, and
+    /// whether it is RESP3 there.
+    pub asked: Vec<(Checkpoint, bool, Ask)>,
     /// What it asks just now.
     pub asks: Option<Ask>,
     /// Requests that are postponed: CLIENT PAUSE.

@@ -50,6 +50,7 @@ use crate::shard::log::{LogWriter, token};
 use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::order::Order;
+use crate::shard::reload::Reload;
 use crate::shard::wait::Blocked;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
@@ -94,6 +95,8 @@ pub struct Shard {
     pub(super) tightened: bool,
     /// What the command that runs leaves to be done aside; its outcome is the reply.
     pub(super) aside: Option<Work>,
+    /// DEBUG LOADAOF.
+    pub(super) reload: Reload,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -213,6 +216,7 @@ impl Shard {
             blocked: Vec::new(),
             tightened: false,
             aside: None,
+            reload: Reload::default(),
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -411,6 +415,7 @@ impl Shard {
             }
             Message::Return(home) => self.come_home(*home),
             Message::Slow { conn, call } => self.keep_slow(conn, *call),
+            Message::LeaseReleased { to } if self.is_word_to_reload(to) => {}
             Message::LeaseReleased { to } => self.arrived(to, |remote| {
                 // One that waited too long has been answered.
                 let last = remote.missing == 1;
@@ -419,6 +424,7 @@ impl Shard {
             }),
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
+            Message::Reloaded(outcome) => self.reloaded(outcome),
             Message::Cut(step) => self.cut_step(step),
             Message::Adopt(arrival) => self.adoptions.push(arrival),
             Message::Asked { to, ask } => {
@@ -459,6 +465,7 @@ impl Shard {
         }
         self.end_waits();
         self.run_crowded();
+        self.start_reload();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
                 if let Some(mut conn) = self.take_conn(key) {
@@ -611,7 +618,7 @@ impl Shard {
 
     /// Whether a connection waits for a cut to end or for the logs to catch up.
     pub fn has_parked(&self) -> bool {
-        !self.parked.is_empty()
+        !self.parked.is_empty() || !self.reload.wanted.is_empty()
     }
 
     /// The shard's data and log, taken apart at the end.

@@ -179,7 +179,7 @@ impl Shard {
         }
         let request = OwnedRequest::from_args(args);
         let call = Call { command, db: conn.session.db, request };
-        let work = Work { calls: vec![call], exec: false, watch: None, cut };
+        let work = Work { calls: vec![call], cut, ..Work::default() };
         self.start_lease(conn, all_shards(shards), work);
         Taken::Yes
     }

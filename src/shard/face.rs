@@ -38,12 +38,16 @@ impl Shard {
         self.settle_meter(session);
         crash::note(command.name);
         let at = out.checkpoint();
-        let now = self.now;
+        let (now, in_exec) = (self.now, session.in_exec);
         let mut ctx = SessionCtx { session, server: self, out, now };
-        let result = code(&mut ctx, args);
+        let mut result = code(&mut ctx, args);
+        if in_exec && let Some(work) = self.aside.take() {
+            // The replies of a transaction are one, and no part of it can be waited for.
+            result = result.and_then(|()| work().map_err(Fault::text));
+        }
         let behind = out.checkpoint();
         if let Some(ask) = self.clients.asks.take() {
-            self.clients.asked.push((behind, ask));
+            self.clients.asked.push((behind, out.resp3, ask));
         }
         if let Err(fault) = &result {
             self.stats().error(&fault.0);
@@ -99,12 +103,16 @@ impl Server for Shard {
     }
 
     fn config_rewrite(&mut self, all: bool) -> Result<(), String> {
-        if self.space.is_none() {
-            // Inside a transaction, whose replies are one.
-            return self.global.rewrite_config(all);
-        }
         let global = Arc::clone(&self.global);
         self.aside = Some(Box::new(move || global.rewrite_config(all)));
+        Ok(())
+    }
+
+    fn load_log(&mut self) -> Result<(), String> {
+        if self.log.is_none() {
+            return Err("ERR There is no AOF to load: appendonly is no".to_owned());
+        }
+        self.reload.wished = true;
         Ok(())
     }
 

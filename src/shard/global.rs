@@ -10,6 +10,7 @@ use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
 use crate::shard::errand::Errand;
+use crate::shard::reload::{Keyspaces, ReadLog};
 
 /// Says a line of the given weight.
 pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
@@ -29,6 +30,8 @@ pub struct Voice {
     pub can_start_again: bool,
     /// Runs what may wait for a disk.
     pub errand: Box<dyn Fn(Errand) + Send + Sync>,
+    /// Reads the log again.
+    pub read_log: Box<ReadLog>,
 }
 
 /// Shared by every shard of the process.
@@ -149,6 +152,11 @@ impl Global {
     /// Runs what may wait for a disk, on a thread for that.
     pub fn run_errand(&self, errand: Errand) {
         (self.voice.errand)(errand);
+    }
+
+    /// Reads the log, which ends at these positions, into empty keyspaces; waits for a disk.
+    pub fn read_log(&self, spaces: &mut Keyspaces, ends: &[u64]) -> Result<(), String> {
+        (self.voice.read_log)(&self.config(), spaces, ends)
     }
 
     /// Writes the configuration in force into its file; `all`: the lines of every directive, as

@@ -24,7 +24,7 @@ use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
 use crate::shard::transaction::queued_control;
 
 /// What is to be done with the keyspaces.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Work {
     /// The commands.
     pub calls: Vec<Call>,
@@ -34,15 +34,17 @@ pub struct Work {
     pub watch: Option<Watched>,
     /// Whole-keyspace commands among them: the log is cut.
     pub cut: bool,
+    /// Nothing is to be run: the log is to be read again, see [`super::reload`].
+    pub reload: bool,
 }
 
 /// A lease this shard coordinates.
 #[derive(Debug)]
 pub struct Lease {
-    to: ReplyTo,
+    pub(super) to: ReplyTo,
     work: Work,
     /// The keyspaces that have arrived, by shard.
-    spaces: Vec<Option<Box<Keyspace>>>,
+    pub(super) spaces: Vec<Option<Box<Keyspace>>>,
     missing: usize,
 }
 
@@ -63,7 +65,7 @@ impl Shard {
 
     /// A single command over several shards.
     pub(super) fn lease_call(&mut self, conn: &mut Conn, targets: u64, call: Call) {
-        let work = Work { calls: vec![call], exec: false, watch: None, cut: false };
+        let work = Work { calls: vec![call], ..Work::default() };
         self.start_lease(conn, targets, work);
     }
 
@@ -79,6 +81,12 @@ impl Shard {
         let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0, quiet };
         conn.output.push_remote(remote);
         self.mark_dirty(conn);
+        self.ask_for_keyspaces(targets, to, work);
+    }
+
+    /// Asks for the keyspaces of `targets`, to do what `to` waits for.
+    pub(super) fn ask_for_keyspaces(&mut self, targets: u64, to: ReplyTo, work: Work) {
+        let (lease, missing) = (to.batch, targets.count_ones() as usize);
         let spaces = (0..self.shards()).map(|_| None).collect();
         self.leases.insert(lease, Lease { to, work, spaces, missing });
         let call = LeaseCall { entry: 0, coordinator: self.id, lease };
@@ -115,7 +123,11 @@ impl Shard {
         if held.missing == 0
             && let Some(held) = self.leases.remove(&lease)
         {
-            self.run_lease(entry, held);
+            if held.work.reload {
+                self.begin_reload(entry, held);
+            } else {
+                self.run_lease(entry, held);
+            }
         }
     }
 
@@ -213,7 +225,7 @@ impl Shard {
     }
 
     /// Sends the keyspaces home with what their owners need to log.
-    fn send_home(
+    pub(super) fn send_home(
         &mut self,
         entry: u64,
         lease: Lease,

@@ -256,6 +256,15 @@ impl LogWriter {
         self.entries.push_back((id, position));
     }
 
+    /// All parts of entries below `id` have been executed, and everything is gathered: behind it
+    /// they are passed, though the last of them may not have concerned this log.
+    pub fn executed_below(&mut self, id: u64) {
+        let position = self.gathered();
+        if self.entries.back().is_none_or(|e| e.0 + 1 < id) {
+            self.entries.push_back((id - 1, position));
+        }
+    }
+
     /// Whether payload waits in here to be framed.
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()

@@ -12,6 +12,7 @@ use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::resp::{Checkpoint, Reply};
+use crate::shard::reload::Keyspaces;
 
 /// One message. `Job` and `Lease` are entries of the execution FIFO; everything else is handled
 /// when it is taken, wherever it stands.
@@ -75,6 +76,8 @@ pub enum Message {
         /// What is known of it; who its client is follows from `conn`.
         call: Box<SlowCall>,
     },
+    /// The log has been read again, or not; see [`super::reload`].
+    Reloaded(Result<Keyspaces, String>),
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
     /// A connection that was accepted elsewhere.

@@ -34,6 +34,7 @@ pub mod monitor;
 pub mod order;
 pub mod pause;
 pub mod release;
+pub mod reload;
 pub mod requests;
 pub mod tick;
 pub mod transaction;

@@ -83,7 +83,13 @@ impl Shard {
             (None, Some(log)) => log.gathered(),
         };
         self.following.push((end, to));
-        self.followed();
+        // The entry that pauses the FIFO counts as not passed, and with it all that this shard had
+        // no part in since the last one it passed. A lease that waits for this word would never
+        // see the others' marks settle.
+        if let (Some(entry), Some(log), None) = (self.paused, &mut self.log, &self.cut) {
+            log.executed_below(entry);
+        }
+        self.move_release();
     }
 
     fn followed(&mut self) {

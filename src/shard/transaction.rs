@@ -207,7 +207,7 @@ impl Shard {
             let item = Item::Exec { calls, watch: watched };
             batch.get_or_insert_default().one(shard, item);
         } else {
-            let work = Work { calls, exec: true, watch: watched, cut: plan.cut };
+            let work = Work { calls, exec: true, watch: watched, cut: plan.cut, ..Work::default() };
             self.start_lease(conn, plan.targets, work);
         }
         Steered::Done

@@ -157,6 +157,7 @@ impl Shard {
     pub fn housekeep(&mut self) {
         let now = self.now.mono_us;
         self.end_pause();
+        self.give_up_reload();
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
@@ -399,6 +400,7 @@ impl Shard {
             && self.fifo.is_empty()
             && self.paused.is_none()
             && self.leases.is_empty()
+            && self.reload.wanted.is_empty()
             && self.held.is_empty()
             && self.following.is_empty()
             && self.cut.is_none()

@@ -106,6 +106,15 @@ fn a_rewrite_of_all_directives_is_a_file_to_start_from() {
     assert_eq!((replies[0].text(), replies[1].text()), (Some(&b"OK"[..]), Some(&b"OK"[..])));
     assert_eq!(replies[2].text().map(<[u8]>::len), Some(40));
     assert!(server.log().contains("# DEBUG LOG: within\n"), "{}", server.log());
+    // Wherever the other keys of the transaction live.
+    for key in ["a", "b", "c", "d"] {
+        for request in ["MULTI", &format!("SET {key} v"), "CONFIG REWRITE"] {
+            client.words(request);
+        }
+        let replies = client.words("EXEC");
+        assert_eq!(replies.items().expect("replies")[1].text(), Some(&b"OK"[..]));
+        assert!(matches!(client.words("CLIENT ID"), Value::Int(_)), "nothing is left of it");
+    }
     let server = server.kill().restart();
     assert_eq!(server.client().words("CONFIG GET *"), all);
 }

@@ -1,6 +1,7 @@
 //! Administration: what operators ask a running server, and what it tells them.
 
 mod debug;
+mod loadaof;
 mod observe;
 mod peer;
 mod wait;

@@ -190,6 +190,22 @@ fn a_rewritten_file_is_what_redis_would_write() {
 }
 
 #[test]
+fn a_rewrite_in_a_transaction_answers_there() {
+    for shards in [1, 3] {
+        let server = Server::start(Options::shards(shards));
+        let mut client = server.client();
+        for line in ["MULTI", "SET a 1", "CONFIG REWRITE", "SET b 2", "MGET a b c d"] {
+            client.words(line);
+        }
+        let reply = client.words("EXEC");
+        let told = error(&reply.items().expect("an array")[1]);
+        assert_eq!(told, "ERR The server is running without a config file");
+        assert_eq!(client.words("PING"), Value::Simple(b"PONG".into()));
+        assert_eq!(client.words("CONFIG GET port").items().map(<[Value]>::len), Some(2));
+    }
+}
+
+#[test]
 fn a_rewrite_needs_a_file_and_waits_for_nobody() {
     let server = Server::start(Options::shards(2));
     let mut client = server.client();

@@ -325,3 +325,16 @@ fn replies_are_kept_back() {
         assert_eq!(client.reply().unwrap().1.text(), Some(&b"PONG"[..]));
     }
 }
+
+/// An answer that is put together later is in the protocol that was spoken when it was asked for.
+#[test]
+fn a_list_is_told_in_the_protocol_it_was_asked_in() {
+    for shards in [1, 3] {
+        let server = Server::start(Options::shards(shards));
+        let mut client = server.client();
+        client.words("HELLO 3");
+        assert!(matches!(client.words("CLIENT LIST"), Value::Verbatim(..)), "RESP3");
+        client.words("HELLO 2");
+        assert!(matches!(client.words("CLIENT LIST"), Value::Bulk(_)), "RESP2 again");
+    }
+}

@@ -83,6 +83,7 @@ const CALLS: &[&str] = &[
     "DEBUG SET-ACTIVE-EXPIRE 1",
     "DEBUG POPULATE 50 p 100",
     "DEBUG HTSTATS 0",
+    "DEBUG LOADAOF",
     "DEBUG PROTOCOL attrib",
     "LATENCY HISTOGRAM",
     "SLOWLOG GET -1",

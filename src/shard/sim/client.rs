@@ -107,6 +107,9 @@ impl Client {
                     self.push(&mut batch, &words(&set), next_id);
                     batch.reconfigures = true;
                 }
+                5 if random.one_in(8) => {
+                    self.push(&mut batch, &words("DEBUG LOADAOF"), next_id);
+                }
                 _ => {
                     let command = command(random, *next_id, self.shards);
                     self.push(&mut batch, &command, next_id);
@@ -174,7 +177,8 @@ impl Client {
 
     fn push(&self, batch: &mut Batch, command: &[Vec<u8>], next_id: &mut u64) {
         let shards = self.shards_of(command);
-        let lease = is_cut(command) || (shards.count_ones() > 1 && is_leased(command));
+        let whole = is_cut(command) || command[0] == b"DEBUG";
+        let lease = whole || (shards.count_ones() > 1 && is_leased(command));
         let request = Request {
             id: take(next_id),
             text: shown(command),
@@ -200,7 +204,7 @@ impl Client {
         let own = |key: &Vec<u8>| 1 << shard_of(key, self.shards);
         match &command[0][..] {
             b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => 0,
-            b"DBSIZE" | b"KEYS" | b"RANDOMKEY" => all_shards(self.shards),
+            b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"DEBUG" => all_shards(self.shards),
             b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
             _ if is_cut(command) => all_shards(self.shards),
             _ => keys(command).iter().map(own).fold(0, |set, s| set | s),
@@ -249,7 +253,7 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
         b"MSET" | b"MSETNX" => command[1..].iter().step_by(2).cloned().collect(),
         b"RENAME" | b"RENAMENX" | b"COPY" => command[1..3].to_vec(),
         b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => Vec::new(),
-        b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" => Vec::new(),
+        b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" | b"DEBUG" => Vec::new(),
         _ if is_cut(command) => Vec::new(),
         _ => command[1..2].to_vec(),
     }

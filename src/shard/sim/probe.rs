@@ -207,6 +207,17 @@ pub fn ran_lease(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
     });
 }
 
+/// The log has been read again, or not: everything is as it was.
+pub fn ran_reload(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
+    ran_lease(entry, to, spaces);
+    with(|t| {
+        for space in spaces.iter().flatten() {
+            let step = t.steps[space.shard].last().expect("it has just been added");
+            assert!(step.changes.is_empty(), "the log tells otherwise: {:?}", step.changes);
+        }
+    });
+}
+
 /// A keyspace came home from a lease, and what it left for the log has its place.
 pub fn came_home(space: &Keyspace) {
     with(|t| t.close(space));

@@ -130,7 +130,8 @@ pub fn run(seed: u64) -> Totals {
 fn config(policy: &str) -> Config {
     let given = ["--databases", "3", "--save", "", "--appendfsync", policy];
     // What is slow is told by the machine's clock, which no seed repeats.
-    let given = given.iter().chain(&["--slowlog-log-slower-than", "-1"]);
+    let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
+    let given = given.iter().chain(&more);
     let given: Vec<OsString> = given.map(OsString::from).collect();
     let invocation = args::parse(&given).expect("options");
     let loaded = load::load(&invocation, Path::new("/"), &mut files::Files, &|_| false);

@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
@@ -13,7 +14,9 @@ use crate::command::Session;
 use crate::config::Config;
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::registry::Facts;
-use crate::persist::recovery::Started;
+use crate::persist::load::Loading;
+use crate::persist::recovery::{Options, Started};
+use crate::persist::reload::reload;
 use crate::persist::sim::{SimDisk, SimMedium};
 use crate::shard::core::Shard;
 use crate::shard::face::policy;
@@ -21,6 +24,7 @@ use crate::shard::global::{Global, Voice};
 use crate::shard::log::{LogFile, LogWriter};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
+use crate::shard::reload::ReadLog;
 use crate::shard::sim::client::Client;
 use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
@@ -65,6 +69,36 @@ pub struct World {
 /// What [`Global::fatal`] unwinds with.
 pub struct ProcessEnded;
 
+/// As [`crate::server`] has the log read again.
+fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
+    let (medium, boot_id) = (medium.clone(), boot_id.to_owned());
+    Box::new(move |config, spaces, ends| {
+        let data = SimMedium::new(0);
+        let options = Options {
+            appendfilename: &config.appendfilename,
+            dbfilename: &config.dbfilename,
+            shards: spaces.len(),
+            boot_id: &boot_id,
+            load_truncated: true,
+            data: &data,
+            accept_damage: false,
+        };
+        let loading = Loading {
+            log: &medium,
+            data: &data,
+            shards: spaces.len(),
+            now: Now::default(),
+            string_max: config.proto_max_bulk_len,
+            hll_sparse_max: config.hll_sparse_max_bytes,
+            progress: &AtomicU64::new(0),
+        };
+        let outcome = reload(&medium, &options, &loading, ends, spaces);
+        tell(|| format!("read again up to {ends:?}: {outcome:?}"));
+        assert!(outcome.is_ok() || medium.is_dead(), "{outcome:?}");
+        outcome.map_err(|error| error.to_string())
+    })
+}
+
 fn die() -> ! {
     resume_unwind(Box::new(ProcessEnded))
 }
@@ -83,6 +117,7 @@ impl World {
     ) -> World {
         let shards = spaces.len();
         let voice = Voice {
+            read_log: read_log(medium, boot_id),
             again: Box::new(|_| "it is a test".to_owned()),
             can_start_again: false,
             say: Box::new(|_, _| {}),
