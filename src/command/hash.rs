@@ -386,3 +386,143 @@ fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn fields_come_and_go() {
+        World::new().check(&[
+            ("HSET h a 1 b two", ":2", "HSET h a 1 b two"),
+            ("HSET h a 3 c x", ":1", "HSET h a 3 c x"),
+            ("HSET h a", "-ERR wrong number of arguments for 'hset' command", ""),
+            ("HMSET h d 4", "+OK", "HMSET h d 4"),
+            ("HMSET h d 4 e", "-ERR wrong number of arguments for 'hmset' command", ""),
+            ("HSETNX h d 5", ":0", ""),
+            ("HSETNX h e 5", ":1", "HSETNX h e 5"),
+            ("HGET h a", "$1 3", ""),
+            ("HGET h none", "$-1", ""),
+            ("HGET none a", "$-1", ""),
+            ("HMGET h a none b", "*3 $1 3 $-1 $3 two", ""),
+            ("HLEN h", ":5", ""),
+            ("HSTRLEN h b", ":3", ""),
+            ("HEXISTS h b", ":1", ""),
+            ("HKEYS h", "*5 $1 a $1 b $1 c $1 d $1 e", ""),
+            ("HVALS h", "*5 $1 3 $3 two $1 x $1 4 $1 5", ""),
+            ("OBJECT ENCODING h", "$8 listpack", ""),
+            ("TYPE h", "+hash", ""),
+            ("HDEL h none", ":0", ""),
+            ("HDEL h a b none", ":2", "HDEL h a b none"),
+            ("HGETALL h", "*6 $1 c $1 x $1 d $1 4 $1 e $1 5", ""),
+            ("HDEL h c d e", ":3", "HDEL h c d e"),
+            ("EXISTS h", ":0", ""),
+            ("HGETALL h", "*0", ""),
+        ]);
+    }
+
+    #[test]
+    fn numbers() {
+        World::new().check(&[
+            ("HINCRBY h n 5", ":5", "HINCRBY h n 5"),
+            ("HINCRBY h n -7", ":-2", "HINCRBY h n -7"),
+            ("HINCRBY h n x", "-ERR value is not an integer or out of range", ""),
+            ("HSET h t text m 9223372036854775807", ":2", "HSET h t text m 9223372036854775807"),
+            ("HINCRBY h t 1", "-ERR hash value is not an integer", ""),
+            ("HINCRBY h m 1", "-ERR increment or decrement would overflow", ""),
+            ("HINCRBYFLOAT h n 0.5", "$4 -1.5", "HSET h n -1.5"),
+            ("HINCRBYFLOAT h t 1", "-ERR hash value is not a float", ""),
+            ("HINCRBYFLOAT h n x", "-ERR value is not a valid float", ""),
+            ("HINCRBYFLOAT h n inf", "-ERR value is NaN or Infinity", ""),
+        ]);
+    }
+
+    #[test]
+    fn what_outgrows_its_form_changes_it() {
+        let mut w = World::new();
+        w.shapes.hash_entries = 3;
+        w.shapes.hash_value = 5;
+        w.check(&[
+            ("HSET h a 1 b 2 c 3", ":3", "HSET h a 1 b 2 c 3"),
+            ("OBJECT ENCODING h", "$8 listpack", ""),
+            ("PEXPIRE h 9000", ":1", "PEXPIREAT h 1700000009000"),
+            ("HSET h a 5 d 4 e 5", ":2", "HSET h a 5 d 4 e 5"),
+            ("OBJECT ENCODING h", "$9 hashtable", ""),
+            ("PTTL h", ":9000", ""),
+            ("HLEN h", ":5", ""),
+            ("HGET h a", "$1 5", ""),
+            ("HDEL h a b c d", ":4", "HDEL h a b c d"),
+            ("OBJECT ENCODING h", "$9 hashtable", ""),
+            ("HGETALL h", "*2 $1 e $1 5", ""),
+            ("HDEL h e", ":1", "HDEL h e"),
+            ("EXISTS h", ":0", ""),
+            ("HSET i f longer", ":1", "HSET i f longer"),
+            ("OBJECT ENCODING i", "$9 hashtable", ""),
+            ("HINCRBY i f 1", "-ERR hash value is not an integer", ""),
+        ]);
+    }
+
+    #[test]
+    fn a_hash_is_no_string_and_no_string_a_hash() {
+        const WRONG: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+        World::new().check(&[
+            ("SET s x", "+OK", "SET s x"),
+            ("HSET h f v", ":1", "HSET h f v"),
+            ("HSET s f v", WRONG, ""),
+            ("HGET s f", WRONG, ""),
+            ("HDEL s f", WRONG, ""),
+            ("HSCAN s 0", WRONG, ""),
+            ("HRANDFIELD s", WRONG, ""),
+            ("SADD h m", WRONG, ""),
+            ("GET h", WRONG, ""),
+            ("GETRANGE h 0 1", WRONG, ""),
+            ("APPEND h x", WRONG, ""),
+            ("INCR h", WRONG, ""),
+            ("SETBIT h 0 1", WRONG, ""),
+            ("BITFIELD h SET u1 0 1", WRONG, ""),
+            ("PFADD h x", WRONG, ""),
+            ("GETSET h x", WRONG, ""),
+            ("SET h x GET", WRONG, ""),
+            ("LCS h s", "-ERR The specified keys must contain string values", ""),
+            ("MGET h s", "*2 $-1 $1 x", ""),
+            ("STRLEN h", WRONG, ""),
+            ("HGETALL h", "*2 $1 f $1 v", ""),
+            ("SET h x", "+OK", "SET h x"),
+            ("GET h", "$1 x", ""),
+        ]);
+    }
+
+    #[test]
+    fn moved_and_copied_whole() {
+        World::new().check(&[
+            ("HSET h f v", ":1", "HSET h f v"),
+            ("SET t x", "+OK", "SET t x"),
+            ("RENAME h t", "+OK", "DEL h | DEL t | HSET t f v"),
+            ("COPY t u", ":1", "DEL u | HSET u f v"),
+            ("HSET u g w", ":1", "HSET u g w"),
+            ("HLEN t", ":1", ""),
+            ("PEXPIRE u 5000", ":1", "PEXPIREAT u 1700000005000"),
+            ("RENAME u h", "+OK", "DEL u | DEL h | HSET h f v g w | PEXPIREAT h 1700000005000"),
+        ]);
+    }
+
+    #[test]
+    fn drawn_by_chance_and_walked() {
+        let mut w = World::new();
+        w.check(&[
+            ("HRANDFIELD none", "$-1", ""),
+            ("HRANDFIELD none 3", "*0", ""),
+            ("HSET h a 1", ":1", "HSET h a 1"),
+            ("HRANDFIELD h", "$1 a", ""),
+            ("HRANDFIELD h 5 WITHVALUES", "*2 $1 a $1 1", ""),
+            ("HRANDFIELD h -2", "*2 $1 a $1 a", ""),
+            ("HRANDFIELD h 1 x", "-ERR syntax error", ""),
+            ("HSCAN h 0", "*2 $1 0 *2 $1 a $1 1", ""),
+            ("HSCAN h 0 NOVALUES", "*2 $1 0 *1 $1 a", ""),
+            ("HSCAN h 0 MATCH b*", "*2 $1 0 *0", ""),
+            ("HSCAN h x", "-ERR invalid cursor", ""),
+            ("HSCAN none 0 nonsense", "*2 $1 0 *0", ""),
+            ("HSCAN h 0 nonsense", "-ERR syntax error", ""),
+        ]);
+    }
+}

@@ -91,6 +91,8 @@ proptest! {
         shards in 1usize..4,
     ) {
         let mut live = World::sharded(shards);
+        // Small, so that collections of a few elements change their form.
+        (live.shapes.hash_entries, live.shapes.set_intset, live.shapes.set_entries) = (2, 2, 3);
         let mut second = World::sharded(shards);
         let mut third = World::new();
         for (request, pass, db) in &steps {

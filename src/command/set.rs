@@ -450,3 +450,126 @@ fn sscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn members_come_and_go() {
+        World::new().check(&[
+            ("SADD s 3 1 2 1", ":3", "SADD s 3 1 2 1"),
+            ("SADD s 1", ":0", ""),
+            ("SMEMBERS s", "*3 $1 1 $1 2 $1 3", ""),
+            ("OBJECT ENCODING s", "$6 intset", ""),
+            ("TYPE s", "+set", ""),
+            ("SADD s x", ":1", "SADD s x"),
+            ("OBJECT ENCODING s", "$8 listpack", ""),
+            ("SCARD s", ":4", ""),
+            ("SISMEMBER s 2", ":1", ""),
+            ("SMISMEMBER s 2 9 x", "*3 :1 :0 :1", ""),
+            ("SREM s 2 9", ":1", "SREM s 2 9"),
+            ("SREM s 9", ":0", ""),
+            ("SSCAN s 0 MATCH [1-3]", "*2 $1 0 *2 $1 1 $1 3", ""),
+            ("SREM s 1 3 x", ":3", "SREM s 1 3 x"),
+            ("EXISTS s", ":0", ""),
+            ("SMEMBERS s", "*0", ""),
+            ("SCARD s", ":0", ""),
+        ]);
+    }
+
+    #[test]
+    fn what_outgrows_its_form_changes_it() {
+        let mut w = World::new();
+        w.shapes.set_intset = 3;
+        w.shapes.set_entries = 4;
+        w.shapes.set_value = 5;
+        w.check(&[
+            ("SADD i 1 2 3", ":3", "SADD i 1 2 3"),
+            ("OBJECT ENCODING i", "$6 intset", ""),
+            ("SADD i 4", ":1", "SADD i 4"),
+            ("OBJECT ENCODING i", "$9 hashtable", ""),
+            ("SADD m 1 2 a", ":3", "SADD m 1 2 a"),
+            ("OBJECT ENCODING m", "$8 listpack", ""),
+            ("SADD m b", ":1", "SADD m b"),
+            ("OBJECT ENCODING m", "$8 listpack", ""),
+            ("SADD m c d", ":2", "SADD m c d"),
+            ("OBJECT ENCODING m", "$9 hashtable", ""),
+            ("SCARD m", ":6", ""),
+            ("SADD l a longer", ":2", "SADD l a longer"),
+            ("OBJECT ENCODING l", "$9 hashtable", ""),
+            ("SADD f longer", ":1", "SADD f longer"),
+            ("OBJECT ENCODING f", "$9 hashtable", ""),
+            ("SADD n 1 longer", ":2", "SADD n 1 longer"),
+            ("OBJECT ENCODING n", "$9 hashtable", ""),
+            ("SADD w 1 2 3 4 5", ":5", "SADD w 1 2 3 4 5"),
+            ("OBJECT ENCODING w", "$9 hashtable", ""),
+            ("SREM w 1 2 3 4", ":4", "SREM w 1 2 3 4"),
+            ("SMEMBERS w", "*1 $1 5", ""),
+        ]);
+    }
+
+    #[test]
+    fn moved_from_set_to_set() {
+        World::new().check(&[
+            ("SADD a 1 x", ":2", "SADD a 1 x"),
+            ("SMOVE a b 1", ":1", "SREM a 1 | SADD b 1"),
+            ("SMOVE a b 1", ":0", ""),
+            ("SMOVE a a x", ":1", ""),
+            ("SMOVE none b x", ":0", ""),
+            ("SADD b x", ":1", "SADD b x"),
+            ("SMOVE a b x", ":1", "SREM a x"),
+            ("EXISTS a", ":0", ""),
+            ("SET s y", "+OK", "SET s y"),
+            (
+                "SMOVE b s 1",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+                "",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn drawn_by_chance() {
+        World::new().check(&[
+            ("SPOP none", "$-1", ""),
+            ("SPOP none 2", "*0", ""),
+            ("SADD s 5", ":1", "SADD s 5"),
+            ("SPOP s -1", "-ERR value is out of range, must be positive", ""),
+            ("SPOP s 0", "*0", ""),
+            ("SRANDMEMBER s", "$1 5", ""),
+            ("SRANDMEMBER s 3", "*1 $1 5", ""),
+            ("SRANDMEMBER s -3", "*3 $1 5 $1 5 $1 5", ""),
+            ("SRANDMEMBER s 1 2", "-ERR syntax error", ""),
+            ("SPOP s", "$1 5", "DEL s"),
+            ("EXISTS s", ":0", ""),
+        ]);
+    }
+
+    #[test]
+    fn algebra() {
+        World::new().check(&[
+            ("SADD a 1 2 3", ":3", "SADD a 1 2 3"),
+            ("SADD b 2 3 x", ":3", "SADD b 2 3 x"),
+            ("SINTER a b", "*2 $1 2 $1 3", ""),
+            ("SINTER a none", "*0", ""),
+            ("SUNION a b", "*4 $1 1 $1 2 $1 3 $1 x", ""),
+            ("SDIFF a b none", "*1 $1 1", ""),
+            ("SDIFF none a", "*0", ""),
+            ("SINTERSTORE c a b", ":2", "DEL c | SADD c 2 3"),
+            ("SUNIONSTORE c a b", ":4", "DEL c | SADD c 1 2 3 x"),
+            ("OBJECT ENCODING c", "$8 listpack", ""),
+            ("SDIFFSTORE c a b", ":1", "DEL c | SADD c 1"),
+            ("OBJECT ENCODING c", "$6 intset", ""),
+            ("SDIFFSTORE c a a", ":0", "DEL c"),
+            ("SDIFFSTORE c a a", ":0", ""),
+            ("SUNIONSTORE a a b", ":4", "DEL a | SADD a 1 2 3 x"),
+            ("SET s y", "+OK", "SET s y"),
+            (
+                "SINTER none s",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+                "",
+            ),
+        ]);
+    }
+}

@@ -89,7 +89,7 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             shards: spaces.len(),
             now: Now::default(),
             string_max: config.proto_max_bulk_len,
-            hll_sparse_max: config.hll_sparse_max_bytes,
+            shapes: config.shapes,
             progress: &AtomicU64::new(0),
         };
         let outcome = reload(&medium, &options, &loading, ends, spaces);
