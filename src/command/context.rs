@@ -223,7 +223,7 @@ impl Ctx<'_> {
         (result, changed)
     }
 
-    /// [`Ctx::edit_packed`] of a collection with a structure of its own; `None` when `key` has none.
+    /// [`Ctx::edit_packed`] of a collection with a structure of its own; `None` when there is none.
     pub fn change_object<R>(
         &mut self,
         key: &[u8],

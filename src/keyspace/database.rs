@@ -251,8 +251,8 @@ impl Database {
     }
 
     /// Edits the bytes of a collection that is packed, in place; they are of `form` then. An absent
-    /// key starts empty and, if `edit` leaves it so, is not created. `edit` also says whether it has
-    /// changed anything; it must not leave an absent key unchanged with bytes in it.
+    /// key starts empty and, if `edit` leaves it so, is not created. `edit` also says whether it
+    /// has changed anything; it must not leave an absent key unchanged with bytes in it.
     pub fn edit_packed<R>(
         &mut self,
         key: &[u8],

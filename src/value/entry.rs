@@ -39,6 +39,9 @@ use bytes::Bytes;
 
 use crate::base::limits::{INLINE_VALUE_MAX, LARGE_ENTRY};
 use crate::value::account::usable;
+pub use crate::value::form::Form;
+pub(crate) use crate::value::form::Look;
+use crate::value::form::{KIND, RAW};
 use crate::value::object::{Object, Type};
 
 /// Bits of the tag that the table may keep in an entry's pointer.
@@ -56,71 +59,9 @@ const INLINE: u8 = 0;
 const INT: u8 = 1;
 const SHARED: u8 = 2;
 const BOXED: u8 = 3;
-const KIND: u8 = 0b111;
-const FORM_SHIFT: u32 = 3;
-const RAW: u8 = 0x80;
 
 const _: () = assert!(usize::BITS == 64 && HEADER == 8 && size_of::<Option<Entry>>() == 8);
 const _: () = assert!(INLINE_VALUE_MAX <= u16::MAX as usize && size_of::<Long>().is_multiple_of(8));
-
-/// What the bytes of a collection are that is kept as one piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Form {
-    /// A list: a listpack of its elements.
-    List = 1,
-    /// A set of integers: an intset.
-    IntSet,
-    /// A set: a listpack of its members.
-    Set,
-    /// A hash: a listpack of fields and values in turn.
-    Hash,
-    /// A sorted set: a listpack of members and scores in turn, by score.
-    Zset,
-}
-
-impl Form {
-    /// What it is to TYPE.
-    pub fn kind(self) -> Type {
-        match self {
-            Form::List => Type::List,
-            Form::IntSet | Form::Set => Type::Set,
-            Form::Hash => Type::Hash,
-            Form::Zset => Type::Zset,
-        }
-    }
-}
-
-/// What bytes are, and how they are shown: the kind's bits above where they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look(u8);
-
-impl Look {
-    /// A string; see [`Entry::is_raw`].
-    pub(crate) fn string(raw: bool) -> Self {
-        Look(if raw { RAW } else { 0 })
-    }
-
-    /// A packed collection.
-    pub(crate) fn packed(form: Form) -> Self {
-        Look((form as u8) << FORM_SHIFT)
-    }
-
-    fn of(kind: u8) -> Self {
-        Look(kind & !KIND)
-    }
-
-    fn form(self) -> Option<Form> {
-        match (self.0 & !RAW) >> FORM_SHIFT {
-            1 => Some(Form::List),
-            2 => Some(Form::IntSet),
-            3 => Some(Form::Set),
-            4 => Some(Form::Hash),
-            5 => Some(Form::Zset),
-            _ => None,
-        }
-    }
-}
 
 /// A value to be stored.
 #[derive(Clone, Debug)]

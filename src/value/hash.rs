@@ -7,6 +7,7 @@ use crate::value::dict::Dict;
 use crate::value::entry::{Entry, Form, ValueRef};
 use crate::value::listpack::{self, Item, Pack};
 use crate::value::object::Object;
+use crate::value::set::Built;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 
 /// A hash as it is kept.
@@ -140,4 +141,48 @@ pub fn remove_packed(bytes: &mut BytesMut, field: &[u8]) -> bool {
     let Some(at) = pack.find(pack.first(), field, 2) else { return false };
     listpack::delete(bytes, at, 2);
     true
+}
+
+/// A hash that is being made of fields one by one, as when a file is read.
+#[derive(Debug)]
+pub struct Builder {
+    shapes: Shapes,
+    seed: [u64; 2],
+    kept: Built,
+}
+
+impl Builder {
+    /// An empty hash.
+    pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
+        Builder { shapes, seed, kept: Built::Packed(Form::Hash, BytesMut::new()) }
+    }
+
+    /// Sets a field; false when it was there.
+    pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+        if let Built::Packed(_, bytes) = &mut self.kept {
+            let fits = fits(field, &self.shapes) && fits(value, &self.shapes);
+            if fits && (bytes.is_empty() || !is_full(bytes, &self.shapes)) {
+                return set_packed(bytes, field, value);
+            }
+            let whole = match bytes.is_empty() {
+                true => Dict::new(self.seed),
+                false => Hash::Packed(Pack(bytes)).to_dict(self.seed),
+            };
+            self.kept = Built::Dict(whole);
+        }
+        match &mut self.kept {
+            Built::Dict(dict) => dict.set(field, value, None),
+            Built::Packed(..) => false,
+        }
+    }
+
+    /// The hash.
+    pub fn finish(self) -> Built {
+        self.kept
+    }
+}
+
+/// Whether a packed hash holds as many fields as it may.
+fn is_full(bytes: &[u8], shapes: &Shapes) -> bool {
+    bytes.len() > PACKED_MAX || Pack(bytes).len() / 2 >= shapes.hash_entries
 }

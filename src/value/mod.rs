@@ -4,6 +4,7 @@ pub mod account;
 pub mod bits;
 pub mod dict;
 pub mod entry;
+mod form;
 pub mod hash;
 pub mod hll;
 pub mod intset;

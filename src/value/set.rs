@@ -182,3 +182,71 @@ pub fn fits_pack(ints: Ints<'_>, shapes: &Shapes) -> bool {
     ints.len() < shapes.set_entries
         && ends.into_iter().flatten().all(|n| longest(n) <= shapes.set_value)
 }
+
+/// A set that is being made of members one by one, as when a file is read.
+#[derive(Debug)]
+pub struct Builder {
+    shapes: Shapes,
+    seed: [u64; 2],
+    kept: Built,
+}
+
+/// A collection that was made.
+#[derive(Debug)]
+pub enum Built {
+    /// As one piece.
+    Packed(Form, BytesMut),
+    /// With a structure of its own.
+    Dict(Dict),
+}
+
+impl Builder {
+    /// An empty set.
+    pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
+        Builder { shapes, seed, kept: Built::Packed(Form::IntSet, BytesMut::new()) }
+    }
+
+    /// Adds a member; false when it was there.
+    pub fn add(&mut self, member: &[u8]) -> bool {
+        loop {
+            let added = match &mut self.kept {
+                Built::Packed(Form::IntSet, bytes) => add_int(bytes, member, &self.shapes),
+                Built::Packed(_, bytes) => add_packed(bytes, member, &self.shapes),
+                Built::Dict(dict) => return dict.set_absent(member),
+            };
+            match added {
+                Added::New => return true,
+                Added::There => return false,
+                Added::Outgrown => self.outgrow(member),
+            }
+        }
+    }
+
+    /// Goes on in the next form, for `member` to fit.
+    fn outgrow(&mut self, member: &[u8]) {
+        let Built::Packed(form, bytes) = &self.kept else { return };
+        let whole = match (form, bytes.is_empty()) {
+            (Form::IntSet, false) => Set::Ints(Ints(bytes)),
+            (_, false) => Set::Packed(Pack(bytes)),
+            (_, true) => Set::Packed(Pack(&[7, 0, 0, 0, 0, 0, 0xFF])),
+        };
+        let packs = match whole {
+            Set::Ints(ints) => parse_i64(member).is_none() && fits_pack(ints, &self.shapes),
+            _ => *form == Form::IntSet && self.shapes.set_entries > 0,
+        };
+        if packs && member.len() <= self.shapes.set_value {
+            let mut pack = BytesMut::new();
+            listpack::create(&mut pack);
+            let text = &mut itoa::Buffer::new();
+            whole.each(|member| listpack::push_back(&mut pack, member.text(text)));
+            self.kept = Built::Packed(Form::Set, pack);
+        } else {
+            self.kept = Built::Dict(whole.to_dict(self.seed));
+        }
+    }
+
+    /// The set.
+    pub fn finish(self) -> Built {
+        self.kept
+    }
+}

@@ -4,7 +4,46 @@
 //! in their place now and then, and move and copy them. What draws by chance and changes what it
 //! draws from is sent in forms only whose outcome is certain.
 
+use super::commands::{R, Row, Trait, W, X, row};
 use super::generate::{Args, Gen};
+
+const WX: &[Trait] = &[Trait::Write, Trait::Exact];
+
+/// The rows of these commands.
+pub static ROWS: &[Row] = &[
+    row!("hset", 40, W, hset),
+    row!("hmset", 10, W, hset),
+    row!("hsetnx", 10, W, |g| vec![g.hash_key(), g.integer(), g.value()]),
+    row!("hget", 15, R, hash_element),
+    row!("hmget", 10, R, hash_elements),
+    row!("hdel", 25, W, hash_elements),
+    row!("hlen", 8, R, |g| vec![g.hash_key()]),
+    row!("hstrlen", 8, R, hash_element),
+    row!("hexists", 8, R, hash_element),
+    row!("hgetall", 15, R, |g| vec![g.hash_key()]),
+    row!("hkeys", 8, R, |g| vec![g.hash_key()]),
+    row!("hvals", 8, R, |g| vec![g.hash_key()]),
+    row!("hincrby", 15, W, |g| vec![g.hash_key(), g.integer(), g.integer()]),
+    row!("hincrbyfloat", 15, W, |g| vec![g.hash_key(), g.integer(), g.float()]),
+    row!("hrandfield", 8, R, hash_draw),
+    row!("hscan", 8, X, hash_scan),
+    row!("sadd", 50, W, set_elements),
+    row!("srem", 25, W, set_elements),
+    row!("smove", 15, W, smove),
+    row!("sismember", 8, R, set_element),
+    row!("smismember", 8, R, set_elements),
+    row!("scard", 8, R, |g| vec![g.set_key()]),
+    row!("smembers", 15, R, |g| vec![g.set_key()]),
+    row!("spop", 8, WX, spop),
+    row!("srandmember", 8, R, srandmember),
+    row!("sscan", 8, X, set_scan),
+    row!("sinter", 12, R, algebra),
+    row!("sinterstore", 12, W, algebra_into),
+    row!("sunion", 12, R, algebra),
+    row!("sunionstore", 12, W, algebra_into),
+    row!("sdiff", 12, R, algebra),
+    row!("sdiffstore", 12, W, algebra_into),
+];
 
 /// Keys that mostly hold hashes.
 pub const HASHES: [&[u8]; 5] = [b"h1", b"h2", b"{t}h", b"{u}h", b"h3"];

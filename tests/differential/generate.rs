@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use ringstone::base::random::Random;
 
-use super::commands::{ROWS, Row, Trait};
+use super::commands::{self, Row, Trait};
 use crate::support::{encode, show_command};
 
 /// Connections of the stream.
@@ -249,7 +249,7 @@ impl Gen {
     pub fn new(seed: u64, knows: impl Fn(&str) -> bool, profile: Profile) -> Gen {
         let wanted =
             |row: &&Row| knows(row.name) && (profile == Profile::All || row.is(Trait::Write));
-        let rows: Vec<&'static Row> = ROWS.iter().filter(wanted).collect();
+        let rows: Vec<&'static Row> = commands::rows().filter(wanted).collect();
         let weight = rows.iter().map(|r| u64::from(r.weight)).sum();
         Gen {
             random: Random::new(seed),
