@@ -399,12 +399,16 @@ impl<'a, 's> Replay<'a, 's> {
 
     fn rdb(&mut self, file: &str, place: Place, may_break_off: bool) -> Result<(), LoadError> {
         let volume = self.loading.volume(place);
+        let mut hash_seed = [0; 2];
+        self.spaces.each(|space| hash_seed = space.hash_seed);
         let options = rdb::Options {
             databases: self.databases,
             // Even a lone snapshot is the base of a log from now on, and the log must find it as
             // it is at every start: what is dropped without a word in the log would come back.
             drop_expired: None,
             string_max: self.loading.string_max,
+            shapes: self.loading.shapes,
+            hash_seed,
             progress: Some(self.loading.progress),
         };
         let mut sink = Store {

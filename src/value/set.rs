@@ -206,6 +206,11 @@ impl Builder {
         Builder { shapes, seed, kept: Built::Packed(Form::IntSet, BytesMut::new()) }
     }
 
+    /// An empty set that was a listpack elsewhere, and stays one while it may.
+    pub fn packed(shapes: Shapes, seed: [u64; 2]) -> Self {
+        Builder { shapes, seed, kept: Built::Packed(Form::Set, BytesMut::new()) }
+    }
+
     /// Adds a member; false when it was there.
     pub fn add(&mut self, member: &[u8]) -> bool {
         loop {

@@ -17,16 +17,21 @@ pub struct Shapes {
     pub set_value: usize,
 }
 
+impl Shapes {
+    /// As Redis' directives are by default.
+    pub const DEFAULT: Shapes = Shapes {
+        hll_sparse_bytes: 3000,
+        hash_entries: 512,
+        hash_value: 64,
+        set_intset: 512,
+        set_entries: 128,
+        set_value: 64,
+    };
+}
+
 impl Default for Shapes {
     fn default() -> Self {
-        Shapes {
-            hll_sparse_bytes: 3000,
-            hash_entries: 512,
-            hash_value: 64,
-            set_intset: 512,
-            set_entries: 128,
-            set_value: 64,
-        }
+        Shapes::DEFAULT
     }
 }
 

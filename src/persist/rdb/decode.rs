@@ -1,4 +1,5 @@
-//! Reading an RDB file: one pass, in chunks, strings only. The layout stands in [`super::format`].
+//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; sets and hashes
+//! are read in `collections`.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -17,6 +18,7 @@ use crate::keyspace::NewValue;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
+use crate::value::shapes::Shapes;
 
 /// Longest decimal form of an integer, in bytes.
 const INT_TEXT_MAX: usize = 20;
@@ -47,6 +49,10 @@ pub struct Options<'a> {
     pub drop_expired: Option<i64>,
     /// Longest string accepted, in bytes.
     pub string_max: u64,
+    /// Up to which size collections are packed.
+    pub shapes: Shapes,
+    /// Keys the hash functions of those that are not.
+    pub hash_seed: [u64; 2],
     /// Raised by the bytes read, those behind the end not included.
     pub progress: Option<&'a AtomicU64>,
 }
@@ -114,6 +120,15 @@ pub enum Problem {
     Long(u64),
     /// Compressed data is damaged, or does not become what it claims.
     Lzf,
+    /// The value of a key is damaged.
+    Damaged {
+        /// The type's name.
+        kind: &'static str,
+        /// The key, escaped and perhaps shortened.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A key stands in it twice.
     Duplicate(String),
     /// A database beyond the configured number.
@@ -136,8 +151,9 @@ impl fmt::Display for Problem {
                 write!(f, "checksum {computed:016x} where the file says {stored:016x}")
             }
             Problem::Type { kind, key } => {
-                write!(f, "{kind} \"{key}\": this version loads strings only")
+                write!(f, "{kind} \"{key}\": this version does not load it")
             }
+            Problem::Damaged { kind, key, why } => write!(f, "{kind} \"{key}\": {why}"),
             Problem::Functions => f.write_str("functions: this version does not load them"),
             Problem::Module(name) => write!(f, "data of module {name}: there are no modules"),
             Problem::Opcode(code) => write!(f, "an item of unknown kind {code}"),
@@ -190,7 +206,7 @@ pub fn decode(
 
 /// How a string begins.
 #[derive(Clone, Copy)]
-enum Text {
+pub(super) enum Text {
     /// The decimal form of an integer.
     Int(i64),
     /// So many bytes follow.
@@ -205,17 +221,17 @@ enum Length {
     Encoded(u8),
 }
 
-struct Reader<'a> {
-    source: Source<'a>,
-    options: &'a Options<'a>,
+pub(super) struct Reader<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) options: &'a Options<'a>,
     sink: &'a mut dyn Sink,
     /// Offset of the item being read.
     item: u64,
     db: usize,
     /// Expiry of the key to come.
-    expire_ms: Option<i64>,
+    pub(super) expire_ms: Option<i64>,
     loaded: Loaded,
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
     scratch: Vec<u8>,
 }
 
@@ -252,6 +268,9 @@ impl Reader<'_> {
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
+                TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
+                    self.collection_entry(code)?
+                }
                 kind => return Err(self.refuse_type(kind)),
             }
         }
@@ -310,13 +329,7 @@ impl Reader<'_> {
         let expire_ms = self.expire_ms.take();
         self.read_key()?;
         let head = self.string_head()?;
-        if !self.sink.wants(self.db, &self.key) {
-            return self.pass_over(head);
-        }
-        if let (Some(at), Some(now)) = (expire_ms, self.options.drop_expired)
-            && at < now
-        {
-            self.loaded.expired += 1;
+        if !self.is_wanted(expire_ms) {
             return self.pass_over(head);
         }
         let stored = match head {
@@ -327,6 +340,27 @@ impl Reader<'_> {
                 self.store_owned(bytes, expire_ms)
             }
         };
+        self.stored(stored)
+    }
+
+    /// Whether the value of the key just read is to be stored.
+    pub(super) fn is_wanted(&mut self, expire_ms: Option<i64>) -> bool {
+        if !self.sink.wants(self.db, &self.key) {
+            return false;
+        }
+        let past =
+            matches!((expire_ms, self.options.drop_expired), (Some(at), Some(now)) if at < now);
+        self.loaded.expired += u64::from(past);
+        !past
+    }
+
+    /// Stores a value under the key just read.
+    pub(super) fn store(&mut self, value: NewValue<'_>, at: Option<i64>) -> Result<(), Problem> {
+        let stored = self.sink.store(self.db, &self.key, value, at);
+        self.stored(stored)
+    }
+
+    fn stored(&mut self, stored: bool) -> Result<(), Problem> {
         if !stored {
             return Err(Problem::Duplicate(shown(&self.key)));
         }
@@ -370,7 +404,7 @@ impl Reader<'_> {
     }
 
     /// Reads a string into `key`.
-    fn read_key(&mut self) -> Result<(), Problem> {
+    pub(super) fn read_key(&mut self) -> Result<(), Problem> {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         let head = self.string_head()?;
@@ -379,7 +413,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn string_into(&mut self, head: Text, out: &mut Vec<u8>) -> Result<(), Problem> {
+    pub(super) fn string_into(&mut self, head: Text, out: &mut Vec<u8>) -> Result<(), Problem> {
         match head {
             Text::Int(n) => out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes()),
             Text::Plain(len) => self.source.read_into(len, out)?,
@@ -399,7 +433,7 @@ impl Reader<'_> {
         lzf::decompress(&bytes, len).map_err(|_| Problem::Lzf)
     }
 
-    fn pass_over(&mut self, head: Text) -> Result<(), Problem> {
+    pub(super) fn pass_over(&mut self, head: Text) -> Result<(), Problem> {
         match head {
             Text::Int(_) => Ok(()),
             Text::Plain(len) => self.source.skip(len),
@@ -407,7 +441,7 @@ impl Reader<'_> {
         }
     }
 
-    fn string_head(&mut self) -> Result<Text, Problem> {
+    pub(super) fn string_head(&mut self) -> Result<Text, Problem> {
         let head = match self.any_length()? {
             Length::Plain(len) => Text::Plain(len),
             Length::Encoded(ENC_INT8) => {
@@ -436,7 +470,7 @@ impl Reader<'_> {
         }
     }
 
-    fn length(&mut self) -> Result<u64, Problem> {
+    pub(super) fn length(&mut self) -> Result<u64, Problem> {
         match self.any_length()? {
             Length::Plain(len) => Ok(len),
             Length::Encoded(form) => Err(Problem::Encoding(0xC0 | form)),

@@ -57,6 +57,17 @@ pub const OP_EOF: u8 = 255;
 /// The value type of a string.
 pub const TYPE_STRING: u8 = 0;
 
+/// The value type of a set, member by member.
+pub const TYPE_SET: u8 = 2;
+/// The value type of a hash, field by field.
+pub const TYPE_HASH: u8 = 4;
+/// The value type of a set that is an intset.
+pub const TYPE_SET_INTSET: u8 = 11;
+/// The value type of a hash that is a listpack.
+pub const TYPE_HASH_LISTPACK: u8 = 16;
+/// The value type of a set that is a listpack.
+pub const TYPE_SET_LISTPACK: u8 = 20;
+
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

@@ -1,5 +1,7 @@
-//! RDB files, as Redis writes them. This version reads strings; writing comes with snapshots.
+//! RDB files, as Redis writes them. This version reads strings, sets and hashes; writing
+//! comes with snapshots.
 
+mod collections;
 pub mod decode;
 pub mod format;
 mod source;

@@ -54,8 +54,14 @@ impl Sink for Collect {
     }
 }
 
-const OPTIONS: Options<'static> =
-    Options { databases: 16, drop_expired: None, string_max: 1 << 20, progress: None };
+const OPTIONS: Options<'static> = Options {
+    databases: 16,
+    drop_expired: None,
+    string_max: 1 << 20,
+    shapes: crate::value::shapes::Shapes::DEFAULT,
+    hash_seed: [1, 2],
+    progress: None,
+};
 
 fn read_with(file: &[u8], options: &Options<'_>, sink: &mut Collect) -> Result<Loaded, RdbError> {
     let medium = SimMedium::new(0);

@@ -101,7 +101,9 @@ class Side {
 
   async fill() {
     const all = this.plain.pipeline().flushall().mset(DATA).set('timed', 't', 'EX', 1000);
-    await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd').exec();
+    await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd')
+      .hset('h', 'a', 1, 'b', 'two').hset('one', 'field', 'value')
+      .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4).exec();
     await this.elsewhere.mset(ELSEWHERE);
   }
 
@@ -111,7 +113,11 @@ class Side {
     for (const client of [this.plain, this.elsewhere]) {
       const keys = (await client.keys('*')).sort();
       const all = client.pipeline();
-      keys.forEach((key) => all.getBuffer(key).pttl(key));
+      for (const key of keys) {
+        const type = await client.type(key);
+        const read = { hash: 'hgetallBuffer', set: 'smembersBuffer' }[type] ?? 'getBuffer';
+        all[read](key).pttl(key);
+      }
       const replies = (await all.exec()).map(([, reply]) => reply);
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));
       held.push('--');

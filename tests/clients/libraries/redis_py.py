@@ -73,6 +73,10 @@ class Side:
         self.plain.mset(DATA)
         self.plain.execute_command("PFADD", "hll", "a", "b", "c")
         self.plain.execute_command("PFADD", "hll2", "c", "d")
+        self.plain.execute_command("HSET", "h", "a", 1, "b", "two")
+        self.plain.execute_command("HSET", "one", "field", "value")
+        self.plain.execute_command("SADD", "s", 1, 2, 3)
+        self.plain.execute_command("SADD", "s2", 2, 3, 4)
         self.plain.set("timed", "t", ex=1000)
         self.plain1.mset(ELSEWHERE)
 
