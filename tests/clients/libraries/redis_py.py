@@ -87,7 +87,8 @@ class Side:
             keys = sorted(client.execute_command("KEYS", "*"))
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    pipe.get(key)
+                    read = {b"hash": "HGETALL", b"set": "SMEMBERS"}
+                    pipe.execute_command(read.get(client.type(key), "GET"), key)
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)
