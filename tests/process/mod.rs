@@ -353,7 +353,7 @@ fn a_server_that_loads_can_be_stopped_by_a_signal() {
         let began = Instant::now();
         server.signal(signal);
         assert_eq!(server.child.wait().unwrap().code(), Some(0));
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         assert_eq!(client.rest().unwrap(), b"");
         let said = fs::read_to_string(home.path().join("the.log")).unwrap();
         for line in [
