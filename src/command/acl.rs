@@ -3,28 +3,16 @@
 use crate::base::hash::{hex, sha256};
 use crate::command::args::Args;
 use crate::command::fault::Fault;
+use crate::command::server;
 use crate::command::server::help;
 use crate::command::session::SessionCtx;
-use crate::command::table::{self, Acl, Command, Flags, ROW, Run, printable};
+use crate::command::table::{self, Acl, Command, Flags, ROW, SessionRun, printable};
 
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE | Flags::NOSCRIPT;
 const ADMIN: u32 = ALWAYS | Flags::ADMIN;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    run: fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        run: Run::Session(run),
-        group: "server",
-        since: "6.0.0",
-        ..ROW
-    }
+const fn row(name: &'static str, arity: i32, flags: u32, run: SessionRun) -> Command {
+    server::row(name, arity, flags, "6.0.0", run)
 }
 
 /// The commands of this file.

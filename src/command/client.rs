@@ -4,33 +4,15 @@ use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::ask::{Ask, Filter, Kind};
 use crate::command::connection::is_client_name;
+use crate::command::connection::row;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::server::help;
 use crate::command::session::{Replies, SessionCtx};
-use crate::command::table::{Acl, Command, Flags, ROW, Run, printable};
+use crate::command::table::{Acl, Command, Flags, ROW, printable};
 
 const OPEN: u32 = Flags::NOSCRIPT | Flags::LOADING | Flags::STALE;
 const ADMIN: u32 = OPEN | Flags::ADMIN;
 const ASKS: u32 = Flags::SETTLE | Flags::ASKS;
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    run: fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        run: Run::Session(run),
-        group: "connection",
-        since,
-        acl: Acl(Acl::CONNECTION),
-        ..ROW
-    }
-}
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[

@@ -10,7 +10,8 @@ use crate::command::table::{Acl, Command, Flags, ROW, Run, printable, wrong_arit
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE | Flags::FAST;
 const ENTRY: u32 = ALWAYS | Flags::NOSCRIPT | Flags::NO_AUTH | Flags::ALLOW_BUSY;
 
-const fn row(
+/// A row of this group.
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: u32,

@@ -6,10 +6,11 @@
 use crate::command::args::Args;
 use crate::command::fault::Fault;
 use crate::command::introspect::{find_full, number};
+use crate::command::server;
 use crate::command::server::help;
 use crate::command::session::SessionCtx;
 use crate::command::sparkline::{self, Point};
-use crate::command::table::{self, Command, Flags, ROW, Run, printable};
+use crate::command::table::{self, Command, Flags, ROW, SessionRun, printable};
 use crate::observe::events::{ADVICE, Series};
 use crate::observe::latency::Merged;
 use crate::resp::Reply;
@@ -18,21 +19,9 @@ const ALWAYS: u32 = Flags::LOADING | Flags::STALE;
 const SPECIAL: &[&str] =
     &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    run: fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(ALWAYS | Flags::ADMIN | Flags::NOSCRIPT | Flags::SETTLE),
-        run: Run::Session(run),
-        group: "server",
-        since: "2.8.13",
-        tips: SPECIAL,
-        ..ROW
-    }
+const fn row(name: &'static str, arity: i32, run: SessionRun) -> Command {
+    let flags = ALWAYS | Flags::ADMIN | Flags::NOSCRIPT | Flags::SETTLE;
+    Command { tips: SPECIAL, ..server::row(name, arity, flags, "2.8.13", run) }
 }
 
 /// The commands of this file.

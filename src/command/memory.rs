@@ -6,9 +6,10 @@ use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
+use crate::command::server;
 use crate::command::server::help;
 use crate::command::session::SessionCtx;
-use crate::command::table::{Command, Flags, KeySpec, Keys, LOOKS, ROW, Route, Run};
+use crate::command::table::{Command, Flags, KeySpec, Keys, LOOKS, ROW, Route, Run, SessionRun};
 use crate::keyspace::Entry;
 use crate::observe::process;
 use crate::resp::Reply;
@@ -20,18 +21,9 @@ const fn row(
     name: &'static str,
     flags: u32,
     tips: &'static [&'static str],
-    run: fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>,
+    run: SessionRun,
 ) -> Command {
-    Command {
-        name,
-        arity: 2,
-        flags: Flags(flags),
-        run: Run::Session(run),
-        group: "server",
-        since: "4.0.0",
-        tips,
-        ..ROW
-    }
+    Command { tips, ..server::row(name, 2, flags, "4.0.0", run) }
 }
 
 /// The commands of this file.

@@ -8,7 +8,8 @@ use crate::command::table::{Acl, Command, Flags, ROW, Run};
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE;
 const ADMIN: u32 = ALWAYS | Flags::ADMIN | Flags::NOSCRIPT;
 
-const fn row(
+/// A row of this group.
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: u32,

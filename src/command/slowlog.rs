@@ -3,27 +3,16 @@
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::fault::Fault;
+use crate::command::server;
 use crate::command::server::help;
 use crate::command::session::SessionCtx;
-use crate::command::table::{Command, Flags, ROW, Run};
+use crate::command::table::{Command, Flags, ROW, SessionRun};
 
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    run: fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        // Whatever its client has sent before stands in the log.
-        flags: Flags(ALWAYS | Flags::ADMIN | Flags::SETTLE),
-        run: Run::Session(run),
-        group: "server",
-        since: "2.2.12",
-        ..ROW
-    }
+const fn row(name: &'static str, arity: i32, run: SessionRun) -> Command {
+    // Whatever its client has sent before stands in the log.
+    server::row(name, arity, ALWAYS | Flags::ADMIN | Flags::SETTLE, "2.2.12", run)
 }
 
 /// The commands of this file.

@@ -1,6 +1,6 @@
 //! Reading a log that is still written: what DEBUG LOADAOF does while nothing is executed.
 //!
-//! It is the first half of recovery, and no more: the directory is looked at ([`super::inspect`])
+//! It is the first half of recovery, and no more: the directory is looked at (`inspect`)
 //! and what it holds is loaded, and nothing is cut, renamed or removed; whoever writes the files
 //! goes on in them. At a start a torn end is what a crash leaves. Here nothing has crashed, and the
 //! caller knows where each log ends: anything but all of it, to the byte, is an error.

@@ -247,8 +247,11 @@ fn while_loading_clients_are_told_so_and_stay() {
     await_some("the end of loading", || (client.words("PING") == pong).then_some(()));
     assert_eq!(client.words("DBSIZE"), Value::Int(1_500_000));
     assert_eq!(other.rest().unwrap(), b"");
-    let said = fs::read_to_string(home.path().join("the.log")).unwrap();
-    assert!(said.contains("DB loaded from append only file: "), "{said}");
+    // The log has a thread of its own.
+    await_some("a line of it", || {
+        let said = fs::read_to_string(home.path().join("the.log")).ok();
+        said.filter(|said| said.contains("DB loaded from append only file: "))
+    });
     server.signal(Signal::TERM);
     assert!(server.child.wait().unwrap().success());
 }
@@ -350,7 +353,7 @@ fn a_server_that_loads_can_be_stopped_by_a_signal() {
         let began = Instant::now();
         server.signal(signal);
         assert_eq!(server.child.wait().unwrap().code(), Some(0));
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         assert_eq!(client.rest().unwrap(), b"");
         let said = fs::read_to_string(home.path().join("the.log")).unwrap();
         for line in [
