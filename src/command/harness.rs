@@ -85,7 +85,7 @@ impl World {
             Ok(command) => {
                 let Run::Data(run) = command.run else { panic!("not a data command") };
                 let shard = (command.route_of(args.len()) == Route::Key).then(|| {
-                    let at = command.key_positions(args.len()).next().unwrap();
+                    let at = command.key_positions(args.items()).next().unwrap();
                     shard_of(&args[at], self.spaces.len())
                 });
                 self.run_on(shard, run, &args)

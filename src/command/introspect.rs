@@ -8,7 +8,7 @@ use crate::command::docs;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::server::help;
 use crate::command::session::SessionCtx;
-use crate::command::table::{self, Acl, Command, Flags, KeySpec, Keys, ROW, Run};
+use crate::command::table::{self, Acl, Begin, Command, Find, Flags, KeySpec, Keys, ROW, Run};
 use crate::resp::Reply;
 
 const ALWAYS: u32 = Flags::LOADING | Flags::STALE;
@@ -185,8 +185,9 @@ fn describe(out: &mut Reply, command: &Command) {
     out.int(i64::from(command.arity));
     names(out, command.flags.names());
     let (first, last, step) = match command.keys {
-        Keys::None => (0, 0, 0),
         Keys::Range { first, last, step } => (first, last, step),
+        Keys::None | Keys::Streams | Keys::Counted { store: false, .. } => (0, 0, 0),
+        Keys::Counted { store: true, .. } | Keys::Stored { .. } => (1, 1, 1),
     };
     [first, last, step].iter().for_each(|n| out.int(i64::from(*n)));
     names(out, command.acl_names());
@@ -217,11 +218,35 @@ fn describe_spec(out: &mut Reply, spec: &KeySpec) {
     out.bulk(b"flags");
     names(out, spec.flags.iter().copied());
     out.bulk(b"begin_search");
-    found_by(out, b"index", &[(b"index", spec.index)]);
+    match spec.begin {
+        Begin::Index(index) => found_by(out, b"index", &[(b"index", index)]),
+        Begin::Unknown => found_by(out, b"unknown", &[]),
+        Begin::Keyword(word, from) => {
+            out.map(2);
+            out.bulk(b"type");
+            out.bulk(b"keyword");
+            out.bulk(b"spec");
+            out.map(2);
+            out.bulk(b"keyword");
+            out.bulk(word.as_bytes());
+            out.bulk(b"startfrom");
+            out.int(i64::from(from));
+        }
+    }
     out.bulk(b"find_keys");
-    let range: [(&[u8], i32); 3] =
-        [(b"lastkey", spec.last), (b"keystep", spec.step), (b"limit", 0)];
-    found_by(out, b"range", &range);
+    match spec.find {
+        Find::Range { last, step, limit } => {
+            let range: [(&[u8], i32); 3] =
+                [(b"lastkey", last), (b"keystep", step), (b"limit", limit)];
+            found_by(out, b"range", &range);
+        }
+        Find::KeyNum { index, first, step } => {
+            let counted: [(&[u8], i32); 3] =
+                [(b"keynumidx", index), (b"firstkey", first), (b"keystep", step)];
+            found_by(out, b"keynum", &counted);
+        }
+        Find::Unknown => found_by(out, b"unknown", &[]),
+    }
 }
 
 /// A method of finding keys with its parameters.
@@ -268,16 +293,7 @@ fn flags_of_key(command: &Command, asked: &[&[u8]], at: usize) -> &'static [&'st
         "bitfield" => return table::REPLACES,
         _ => {}
     }
-    let covers = |spec: &&KeySpec| {
-        let index = spec.index.max(0) as usize;
-        let last = match spec.last {
-            last if last < 0 => (asked.len() as i64 + i64::from(last)).max(0) as usize,
-            last => index + last as usize,
-        };
-        let step = spec.step.max(1) as usize;
-        (index..=last).contains(&at) && (at - index).is_multiple_of(step)
-    };
-    command.specs.iter().find(covers).map_or(&[], |spec| spec.flags)
+    command.specs.iter().find(|spec| spec.covers(asked, at)).map_or(&[], |spec| spec.flags)
 }
 
 /// The command that is asked for, and the places of its keys.
@@ -296,7 +312,7 @@ fn keys_of(asked: &[&[u8]]) -> Result<(&'static Command, Vec<usize>), Fault> {
     if !command.arity_ok(asked.len()) {
         return Err(Fault::new("ERR Invalid number of arguments specified for command"));
     }
-    let keys = command.key_positions(asked.len()).filter(|at| *at < asked.len());
+    let keys = command.key_positions(asked).filter(|at| *at < asked.len());
     let keys: Vec<usize> = keys.collect();
     match keys.is_empty() {
         true => Err(Fault::new("ERR Invalid arguments specified for command")),

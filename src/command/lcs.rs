@@ -19,7 +19,7 @@ pub static ROWS: &[Command] = &[Command {
     group: "string",
     since: "7.0.0",
     acl: Acl(Acl::STRING),
-    specs: &[KeySpec { notes: "", flags: READS, index: 1, last: 1, step: 1 }],
+    specs: &[KeySpec::range(1, 1, 1, READS)],
     ..ROW
 }];
 

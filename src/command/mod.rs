@@ -20,6 +20,7 @@ pub mod hash;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod key;
+pub mod keys;
 pub mod latency;
 pub mod lcs;
 pub mod lolwut;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
+pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
@@ -98,22 +99,6 @@ impl Flags {
     pub const fn has(self, bits: u32) -> bool {
         self.0 & bits == bits
     }
-}
-
-/// Where a command's keys stand among its arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
-    /// It names none.
-    None,
-    /// From `first` to `last` (negative: from the end) by steps of `step`, as COMMAND INFO says.
-    Range {
-        /// First position.
-        first: i32,
-        /// Last position.
-        last: i32,
-        /// Distance between two.
-        step: i32,
-    },
 }
 
 /// How the parts of a command that several shards execute become one reply.
@@ -275,56 +260,6 @@ impl Acl {
     ];
 }
 
-/// One group of keys among a command's arguments, as COMMAND INFO describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeySpec {
-    /// A remark, mostly empty.
-    pub notes: &'static str,
-    /// What the command does with these keys.
-    pub flags: &'static [&'static str],
-    /// Position of the first key.
-    pub index: i32,
-    /// Position of the last key, counted from the first; negative: from the end.
-    pub last: i32,
-    /// Distance between two.
-    pub step: i32,
-}
-
-impl KeySpec {
-    /// One key at `index`.
-    pub const fn one(index: i32, flags: &'static [&'static str]) -> KeySpec {
-        KeySpec { notes: "", flags, index, last: 0, step: 1 }
-    }
-
-    /// Keys from `index` to the last argument.
-    pub const fn rest(index: i32, step: i32, flags: &'static [&'static str]) -> KeySpec {
-        KeySpec { notes: "", flags, index, last: -1, step }
-    }
-}
-
-/// Spec of a command whose first argument is the only key and is read.
-pub const READS_FIRST: &[KeySpec] = &[KeySpec::one(1, READS)];
-/// Spec of a command whose first argument is the only key, read and overwritten.
-pub const REPLACES_FIRST: &[KeySpec] = &[KeySpec::one(1, REPLACES)];
-/// Spec of a command whose first argument is the only key, changed in part.
-pub const UPDATES_FIRST: &[KeySpec] = &[KeySpec::one(1, UPDATES)];
-/// Key flags of a command that reads values.
-pub const READS: &[&str] = &["RO", "access"];
-/// Key flags of a command that looks at keys, not at their values.
-pub const LOOKS: &[&str] = &["RO"];
-/// Key flags of a command that overwrites.
-pub const OVERWRITES: &[&str] = &["OW", "update"];
-/// Key flags of a command that reads and overwrites.
-pub const REPLACES: &[&str] = &["RW", "access", "update"];
-/// Key flags of a command that changes something of a value.
-pub const UPDATES: &[&str] = &["RW", "update"];
-/// Key flags of a command that creates what was not there.
-pub const INSERTS: &[&str] = &["OW", "insert"];
-/// Key flags of a command that reads and removes.
-pub const TAKES: &[&str] = &["RW", "access", "delete"];
-/// Key flags of a command that removes keys.
-pub const REMOVES: &[&str] = &["RM", "delete"];
-
 /// One row of the table.
 #[derive(Debug)]
 pub struct Command {
@@ -373,13 +308,6 @@ pub const ROW: Command = Command {
     subcommands: &[],
 };
 
-/// Keys of a command whose only key is its first argument.
-pub const FIRST: Keys = Keys::Range { first: 1, last: 1, step: 1 };
-/// Keys of a command whose arguments are all keys.
-pub const ALL: Keys = Keys::Range { first: 1, last: -1, step: 1 };
-/// Keys of a command whose arguments are keys and values in turn.
-pub const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
-
 /// Code of containers; [`resolve`] never hands one out without its subcommand.
 fn container(_ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
     Err(SYNTAX)
@@ -393,16 +321,9 @@ impl Command {
         if arity >= 0 { count == arity } else { count >= -arity }
     }
 
-    /// Positions of the keys among `count` arguments.
-    pub fn key_positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let (first, last, step) = match self.keys {
-            Keys::None => (1, 0, 1),
-            Keys::Range { first, last, step } => {
-                let last = if last < 0 { count as i32 + last } else { last };
-                (first, last.min(count as i32 - 1), step)
-            }
-        };
-        (first..=last).step_by(step.max(1) as usize).map(|i| i as usize)
+    /// Positions of the keys among `args`, the name included.
+    pub fn key_positions(&self, args: &[&[u8]]) -> Positions {
+        self.keys.positions(args)
     }
 
     /// The code for a request with these arguments: some forms of a command that acts on data act
@@ -680,10 +601,12 @@ mod tests {
             assert!(!c.flags.has(both), "{}", c.name);
             assert_eq!(c.keys == Keys::None, c.specs.is_empty(), "{}", c.name);
             if let (Keys::Range { first, step, .. }, Some(spec)) = (c.keys, c.specs.first()) {
-                assert_eq!((first, step), (spec.index, spec.step), "{}", c.name);
-            }
-            if c.route == Route::Key {
-                assert!(c.key_positions(c.arity.unsigned_abs() as usize).next().is_some());
+                let found = (spec.begin, spec.find);
+                let same = matches!(found, (Begin::Index(index), Find::Range { step: by, .. })
+                    if (index, by) == (first, step));
+                assert!(same, "{}: {found:?}", c.name);
+                let least = vec![&b""[..]; c.arity.unsigned_abs() as usize];
+                assert!(c.key_positions(&least).next().is_some(), "{}", c.name);
             }
         }
     }
@@ -691,7 +614,7 @@ mod tests {
     #[test]
     fn key_positions() {
         let positions = |name: &str, count| {
-            find(name.as_bytes()).unwrap().key_positions(count).collect::<Vec<_>>()
+            find(name.as_bytes()).unwrap().key_positions(&vec![&b""[..]; count]).collect::<Vec<_>>()
         };
         assert_eq!(positions("get", 2), [1]);
         assert_eq!(positions("mset", 5), [1, 3]);

@@ -568,7 +568,7 @@ impl<'a, 's> Replay<'a, 's> {
             return Ok(true);
         }
         let mut ours = None;
-        for at in command.key_positions(items.len()) {
+        for at in command.key_positions(items) {
             let slot = slot(items.get(at).copied().unwrap_or_default());
             if let Origin::Frames(shard, shards) = origin
                 && shard_of_slot(slot, shards) != shard

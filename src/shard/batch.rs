@@ -135,7 +135,7 @@ impl Batch {
         shards: usize,
     ) {
         let step = key_step(command);
-        let keys: Vec<usize> = command.key_positions(args.len()).collect();
+        let keys: Vec<usize> = command.key_positions(args.items()).collect();
         let mut groups: Vec<Group<'_>> = Vec::new();
         for (place, &at) in keys.iter().enumerate() {
             let shard = shard_of(&args[at], shards);
@@ -190,7 +190,7 @@ impl Batch {
 fn key_step(command: &Command) -> usize {
     match command.keys {
         crate::command::Keys::Range { step, .. } => step.max(1) as usize,
-        crate::command::Keys::None => 1,
+        _ => 1,
     }
 }
 

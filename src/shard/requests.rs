@@ -521,7 +521,7 @@ impl Shard {
             return here;
         }
         let of_keys = |take: usize| {
-            let positions = command.key_positions(args.len()).take(take);
+            let positions = command.key_positions(args.items()).take(take);
             let set = positions.fold(0u64, |set, at| set | 1 << shard_of(&args[at], shards));
             if set == 0 { here } else { set }
         };
