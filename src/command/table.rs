@@ -10,7 +10,7 @@ use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
     introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
-    slowlog, standalone, string, whole,
+    slowlog, standalone, string, whole, zset, zset_algebra, zset_pop, zset_range,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -376,6 +376,10 @@ static GROUPS: &[&[Command]] = &[
     hash::ROWS,
     set::ROWS,
     set_algebra::ROWS,
+    zset::ROWS,
+    zset_range::ROWS,
+    zset_pop::ROWS,
+    zset_algebra::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

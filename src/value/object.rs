@@ -1,6 +1,7 @@
 //! Collections that have outgrown one piece of memory.
 
 use crate::value::dict::Dict;
+use crate::value::zset::Large;
 
 /// A collection with a structure of its own.
 #[derive(Clone, Debug)]
@@ -9,6 +10,8 @@ pub enum Object {
     Set(Dict),
     /// A hash: values by field.
     Hash(Dict),
+    /// A sorted set: scores by member, and the members in order.
+    Zset(Large),
 }
 
 /// What a value is to TYPE.
@@ -52,6 +55,7 @@ impl Object {
         match self {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
+            Object::Zset(_) => Type::Zset,
         }
     }
 
@@ -59,6 +63,7 @@ impl Object {
     pub fn encoding(&self) -> &'static str {
         match self {
             Object::Set(_) | Object::Hash(_) => "hashtable",
+            Object::Zset(_) => "skiplist",
         }
     }
 
@@ -66,6 +71,7 @@ impl Object {
     pub fn len(&self) -> usize {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
+            Object::Zset(large) => large.len(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Object {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
+            Object::Zset(large) => large.memory(),
         }
     }
 
@@ -86,6 +93,7 @@ impl Object {
     pub fn free_slice(&mut self, budget: usize) -> bool {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
+            Object::Zset(large) => large.free_slice(budget),
         }
     }
 }

@@ -271,6 +271,7 @@ impl Reader<'_> {
                 TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
                     self.collection_entry(code)?
                 }
+                TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_LISTPACK => self.zset_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }
