@@ -360,7 +360,10 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
         }
         return ctx.out.int(0);
     }
-    let mut builder = Builder::new(ctx.shapes, ctx.hash_seed(key));
+    let (shapes, seed) = (ctx.shapes, ctx.hash_seed(key));
+    let fits = members.len() <= shapes.zset_entries
+        && members.iter().all(|(member, _)| member.len() <= shapes.zset_value);
+    let mut builder = if fits { Builder::new(shapes, seed) } else { Builder::large(shapes, seed) };
     for (member, score) in members {
         builder.add(member, *score);
     }

@@ -152,7 +152,7 @@ impl<'a> Query<'a> {
             } else if args.is(at, "LIMIT") && args.len() > at + 2 {
                 (offset, limit) = (integer(&args[at + 1])?, integer(&args[at + 2])?);
                 at += 2;
-            } else if down.is_none() && args.is(at, "REV") {
+            } else if own_down.is_none() && args.is(at, "REV") {
                 own_down = Some(true);
             } else if own_by.is_none() && args.is(at, "BYLEX") {
                 own_by = Some(By::Name);

@@ -255,6 +255,11 @@ impl Builder {
         Builder { shapes, seed, kept: Built::Packed(BytesMut::new()) }
     }
 
+    /// An empty one that has structures of its own from the beginning.
+    pub fn large(shapes: Shapes, seed: [u64; 2]) -> Self {
+        Builder { shapes, seed, kept: Built::Large(Large::new(seed)) }
+    }
+
     /// Adds a member; false when it was there.
     pub fn add(&mut self, member: &[u8], score: f64) -> bool {
         if let Built::Packed(bytes) = &mut self.kept {
