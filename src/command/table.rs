@@ -8,7 +8,7 @@ use crate::command::fault::{Fault, SYNTAX};
 pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
-    acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
+    acl, bitfield, bitmap, client, connection, counter, debug, expire, geo, hash, hyperloglog,
     introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
     slowlog, standalone, string, whole, zset, zset_algebra, zset_pop, zset_range,
 };
@@ -209,6 +209,8 @@ impl Acl {
     pub const LIST: u32 = 1 << 16;
     /// `@sortedset`
     pub const SORTED_SET: u32 = 1 << 17;
+    /// `@geo`
+    pub const GEO: u32 = 1 << 18;
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
@@ -249,6 +251,7 @@ impl Acl {
         (Self::STRING, "@string"),
         (Self::BITMAP, "@bitmap"),
         (Self::HYPERLOGLOG, "@hyperloglog"),
+        (Self::GEO, "@geo"),
         (Self::PUBSUB, "@pubsub"),
         (Self::ADMIN, "@admin"),
         (Self::FAST, "@fast"),
@@ -380,6 +383,7 @@ static GROUPS: &[&[Command]] = &[
     zset_range::ROWS,
     zset_pop::ROWS,
     zset_algebra::ROWS,
+    geo::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

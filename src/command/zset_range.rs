@@ -119,7 +119,7 @@ impl<'a> Range<'a> {
     fn find(&self, zset: Zset<'_>, down: bool) -> (usize, usize) {
         match self {
             Range::Scores(scores) => zset.score_range(scores),
-            Range::Names(names) => zset.name_range(names),
+            Range::Names(names) => zset.name_range(names, down),
             Range::Ranks(start, end) => {
                 let len = zset.len() as i64;
                 let place = |at: i64| if at < 0 { at.saturating_add(len) } else { at };
