@@ -99,10 +99,14 @@ impl Cell {
         }
     }
 
-    /// The cell so many to the east and to the north; the globe goes round both ways.
+    /// The cell so many to the east and to the north; the globe goes round both ways. (The last
+    /// degree of all is in a cell beyond the last, whose index stays as it is unless it moves.)
     fn neighbour(self, east: i32, north: i32) -> Cell {
         let mask = (1_u64 << self.step) as u32 - 1;
-        let moved = |index: u32, by: i32| index.wrapping_add_signed(by) & mask;
+        let moved = |index: u32, by: i32| match by {
+            0 => index,
+            by => index.wrapping_add_signed(by) & mask,
+        };
         let longitude = moved(gather(self.bits >> 1), east);
         let latitude = moved(gather(self.bits), north);
         Cell { bits: spread(latitude) | spread(longitude) << 1, step: self.step }
