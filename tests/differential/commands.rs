@@ -51,7 +51,7 @@ pub(crate) use row;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(super::collections::ROWS).chain(super::zsets::ROWS)
+    ROWS.iter().chain(super::collections::ROWS).chain(super::zsets::ROWS).chain(super::places::ROWS)
 }
 
 /// The rows of this file. Weights are in thousandths, roughly.

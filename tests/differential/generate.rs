@@ -167,6 +167,8 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
         .chain(&super::collections::SETS)
         .chain(&super::zsets::ZSETS)
         .chain(&super::zsets::LEVELS)
+        .chain(&super::places::PLACES)
+        .chain(&super::places::FOUND)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))

@@ -9,6 +9,7 @@ mod collections;
 mod commands;
 pub mod generate;
 pub mod normalise;
+mod places;
 mod zsets;
 
 use std::io;
