@@ -77,6 +77,10 @@ class Side:
         self.plain.execute_command("HSET", "one", "field", "value")
         self.plain.execute_command("SADD", "s", 1, 2, 3)
         self.plain.execute_command("SADD", "s2", 2, 3, 4)
+        self.plain.execute_command("ZADD", "z", 1, "a", 2.5, "b", 3, "c")
+        self.plain.execute_command("ZADD", "z2", 2, "b", 4, "d")
+        self.plain.execute_command("GEOADD", "geo", 13.361389, 38.115556, "Palermo",
+                                   15.087269, 37.502669, "Catania")
         self.plain.set("timed", "t", ex=1000)
         self.plain1.mset(ELSEWHERE)
 
@@ -87,8 +91,10 @@ class Side:
             keys = sorted(client.execute_command("KEYS", "*"))
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    read = {b"hash": "HGETALL", b"set": "SMEMBERS"}
-                    pipe.execute_command(read.get(client.type(key), "GET"), key)
+                    read = {b"hash": ["HGETALL"], b"set": ["SMEMBERS"],
+                            b"zset": ["ZRANGE", 0, -1, "WITHSCORES"]}
+                    name, *more = read.get(client.type(key), ["GET"])
+                    pipe.execute_command(name, key, *more)
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)
