@@ -94,7 +94,10 @@ proptest! {
 
     #[test]
     fn effects_replay_to_the_same_contents(
-        steps in prop::collection::vec((prop_oneof![request(), on_collections()], 0i64..8, 0usize..3), 1..60),
+        steps in prop::collection::vec(
+            (prop_oneof![request(), on_collections()], 0i64..8, 0usize..3),
+            1..60,
+        ),
         shards in 1usize..4,
     ) {
         let mut live = World::sharded(shards);

@@ -68,6 +68,9 @@ pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
 
+/// The kinds of collections that are read.
+pub const COLLECTIONS: &[u8] =
+    &[TYPE_SET, TYPE_HASH, TYPE_SET_INTSET, TYPE_HASH_LISTPACK, TYPE_SET_LISTPACK];
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.
