@@ -49,7 +49,7 @@ mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
 pub use ask::{Answer, Ask, Asked};
-pub use context::{Ctx, Spaces};
+pub use context::{Ctx, Patience, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};
 pub use table::{Command, Flags, Keys, Merge, Route, Run};
