@@ -4,6 +4,7 @@
 use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
+use crate::value::list;
 use crate::value::listpack::Pack;
 
 /// 20 bytes that data is mixed into.
@@ -51,6 +52,12 @@ impl Digest {
                 let mut digits = itoa::Buffer::new();
                 self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
             }),
+            ValueRef::Object(Object::List(_)) => {
+                let mut digits = itoa::Buffer::new();
+                if let Some(list) = list::Kept::of(entry) {
+                    list.each(|element| self.mix(element.text(&mut digits)));
+                }
+            }
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
                 self.mix(entry.text(&mut itoa::Buffer::new()).unwrap_or_default());
             }

@@ -23,6 +23,8 @@ pub mod key;
 pub mod keys;
 pub mod latency;
 pub mod lcs;
+pub mod list;
+pub mod list_inside;
 pub mod lolwut;
 pub mod memory;
 pub mod monitor;

@@ -89,20 +89,49 @@ fn on_collections() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A request on lists; they share keys with sets and strings.
+fn on_lists() -> impl Strategy<Value = String> {
+    let list = || prop::sample::select(vec!["l", "m", "n", "a", "s"]);
+    let element = || prop_oneof![4 => "[0-9]", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
+    let side = || prop::sample::select(vec!["LEFT", "RIGHT"]);
+    let one = || prop::sample::select(vec!["LPOP", "RPOP"]);
+    let more = prop::sample::select(vec!["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]);
+    prop_oneof![
+        4 => (more, list(), element(), element()).prop_map(|(c, k, e, f)| format!("{c} {k} {e} {f}")),
+        1 => (one(), list()).prop_map(|(c, k)| format!("{c} {k}")),
+        1 => (one(), list(), 0..4).prop_map(|(c, k, n)| format!("{c} {k} {n}")),
+        2 => (list(), list(), side(), side()).prop_map(|(k, l, s, t)| format!("LMOVE {k} {l} {s} {t}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("RPOPLPUSH {k} {l}")),
+        1 => (list(), list(), side(), 1..4)
+            .prop_map(|(k, l, s, n)| format!("LMPOP 2 {k} {l} {s} COUNT {n}")),
+        1 => (list(), -4i64..4, element()).prop_map(|(k, n, e)| format!("LSET {k} {n} {e}")),
+        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} BEFORE {p} {e}")),
+        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
+        1 => (list(), -2i64..3, element()).prop_map(|(k, n, e)| format!("LREM {k} {n} {e}")),
+        1 => (list(), -6i64..6, -6i64..6).prop_map(|(k, n, m)| format!("LTRIM {k} {n} {m}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
+        1 => (list(), 0..3).prop_map(|(k, n)| format!("MOVE {k} {n}")),
+    ]
+}
+
+/// A request of any kind.
+fn any_request() -> impl Strategy<Value = String> {
+    prop_oneof![request(), on_collections(), on_lists(),]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn effects_replay_to_the_same_contents(
-        steps in prop::collection::vec(
-            (prop_oneof![request(), on_collections()], 0i64..8, 0usize..3),
-            1..60,
-        ),
+        steps in prop::collection::vec((any_request(), 0i64..8, 0usize..3), 1..60),
         shards in 1usize..4,
     ) {
         let mut live = World::sharded(shards);
         // Small, so that collections of a few elements change their form.
         (live.shapes.hash_entries, live.shapes.set_intset, live.shapes.set_entries) = (2, 2, 3);
+        (live.shapes.list.size, live.shapes.list.depth) = (3, 1);
         let mut second = World::sharded(shards);
         let mut third = World::new();
         for (request, pass, db) in &steps {

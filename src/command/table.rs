@@ -9,8 +9,8 @@ pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
-    introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
-    slowlog, standalone, string, whole,
+    introspect, key, latency, lcs, list, list_inside, lolwut, memory, object, range, scan, server,
+    set, set_algebra, slowlog, standalone, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -376,6 +376,8 @@ static GROUPS: &[&[Command]] = &[
     hash::ROWS,
     set::ROWS,
     set_algebra::ROWS,
+    list::ROWS,
+    list_inside::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::keyspace::{Effects, Entry, Form, Object, ValueRef};
 use crate::value::intset::Ints;
+use crate::value::list;
 use crate::value::listpack::Pack;
 
 /// Elements of one command.
@@ -124,6 +125,14 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
             }
             out.flush();
         }
+        Object::List(_) => {
+            let mut out = growing(effects, db, entry, Form::List);
+            let mut digits = itoa::Buffer::new();
+            if let Some(list) = list::Kept::of(entry) {
+                list.each(|element| out.word(element.text(&mut digits)));
+            }
+            out.flush();
+        }
     }
     log_expiry(effects, db, entry);
 }
@@ -136,6 +145,11 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
         return text.to_vec();
     }
     let mut elements: Vec<String> = Vec::new();
+    if let Some(list) = list::Kept::of(entry) {
+        // Its order counts.
+        list.each(|element| elements.push(format!("{}", Shown(element))));
+        return format!("list: {}", elements.join(", ")).into_bytes();
+    }
     if let Some(set) = crate::value::set::Set::of(entry) {
         set.each(|member| elements.push(format!("{}", Shown(member))));
     } else if let Some(hash) = crate::value::hash::Hash::of(entry) {

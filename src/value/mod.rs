@@ -9,6 +9,7 @@ pub mod hash;
 pub mod hll;
 pub mod intset;
 pub mod lcs;
+pub mod list;
 pub mod listpack;
 pub mod object;
 mod segment;

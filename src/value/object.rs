@@ -1,6 +1,7 @@
 //! Collections that have outgrown one piece of memory.
 
 use crate::value::dict::Dict;
+use crate::value::list::List;
 
 /// A collection with a structure of its own.
 #[derive(Clone, Debug)]
@@ -9,6 +10,8 @@ pub enum Object {
     Set(Dict),
     /// A hash: values by field.
     Hash(Dict),
+    /// A list.
+    List(List),
 }
 
 /// What a value is to TYPE.
@@ -52,6 +55,7 @@ impl Object {
         match self {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
+            Object::List(_) => Type::List,
         }
     }
 
@@ -59,6 +63,7 @@ impl Object {
     pub fn encoding(&self) -> &'static str {
         match self {
             Object::Set(_) | Object::Hash(_) => "hashtable",
+            Object::List(_) => "quicklist",
         }
     }
 
@@ -66,6 +71,7 @@ impl Object {
     pub fn len(&self) -> usize {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
+            Object::List(list) => list.len(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Object {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
+            Object::List(list) => list.memory(),
         }
     }
 
@@ -86,6 +93,7 @@ impl Object {
     pub fn free_slice(&mut self, budget: usize) -> bool {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
+            Object::List(list) => list.free_slice(budget),
         }
     }
 }
