@@ -43,6 +43,10 @@ pub mod standalone;
 pub mod string;
 pub mod table;
 pub mod whole;
+pub mod zset;
+pub mod zset_algebra;
+pub mod zset_pop;
+pub mod zset_range;
 
 #[cfg(test)]
 mod harness;

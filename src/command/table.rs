@@ -10,7 +10,7 @@ use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
     introspect, key, latency, lcs, list, list_inside, lolwut, memory, object, range, scan, server,
-    set, set_algebra, slowlog, standalone, string, whole,
+    set, set_algebra, slowlog, standalone, string, whole, zset, zset_algebra, zset_pop, zset_range,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -378,6 +378,10 @@ static GROUPS: &[&[Command]] = &[
     set_algebra::ROWS,
     list::ROWS,
     list_inside::ROWS,
+    zset::ROWS,
+    zset_range::ROWS,
+    zset_pop::ROWS,
+    zset_algebra::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

@@ -269,6 +269,10 @@ impl Reader<'_> {
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
                 code if COLLECTIONS.contains(&code) => self.collection_entry(code)?,
+                TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
+                    self.collection_entry(code)?
+                }
+                TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_LISTPACK => self.zset_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }
