@@ -16,3 +16,4 @@ mod segment;
 pub mod set;
 pub mod shapes;
 pub(crate) mod table;
+pub mod ziplist;

@@ -268,8 +268,10 @@ impl Reader<'_> {
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
-                TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
-                    self.collection_entry(code)?
+                TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK
+                | TYPE_HASH_ZIPLIST | TYPE_HASH_ZIPMAP => self.collection_entry(code)?,
+                TYPE_LIST | TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => {
+                    self.list_entry(code)?
                 }
                 kind => return Err(self.refuse_type(kind)),
             }

@@ -57,12 +57,24 @@ pub const OP_EOF: u8 = 255;
 /// The value type of a string.
 pub const TYPE_STRING: u8 = 0;
 
+/// The value type of a list, element by element.
+pub const TYPE_LIST: u8 = 1;
+/// The value type of a list that is a ziplist.
+pub const TYPE_LIST_ZIPLIST: u8 = 10;
+/// The value type of a list whose nodes are ziplists.
+pub const TYPE_LIST_QUICKLIST: u8 = 14;
+/// The value type of a list whose nodes are listpacks, or long elements.
+pub const TYPE_LIST_QUICKLIST_2: u8 = 18;
 /// The value type of a set, member by member.
 pub const TYPE_SET: u8 = 2;
 /// The value type of a hash, field by field.
 pub const TYPE_HASH: u8 = 4;
 /// The value type of a set that is an intset.
 pub const TYPE_SET_INTSET: u8 = 11;
+/// The value type of a hash that is a zipmap.
+pub const TYPE_HASH_ZIPMAP: u8 = 9;
+/// The value type of a hash that is a ziplist.
+pub const TYPE_HASH_ZIPLIST: u8 = 13;
 /// The value type of a hash that is a listpack.
 pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.

@@ -1,9 +1,10 @@
-//! RDB files, as Redis writes them. This version reads strings, sets and hashes; writing
+//! RDB files, as Redis writes them. This version reads strings, lists, sets and hashes; writing
 //! comes with snapshots.
 
 mod collections;
 pub mod decode;
 pub mod format;
+mod lists;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
