@@ -16,4 +16,5 @@ mod segment;
 pub mod set;
 pub mod shapes;
 pub(crate) mod table;
+pub mod ziplist;
 pub mod zset;

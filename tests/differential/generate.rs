@@ -165,6 +165,7 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
         .chain(&super::bits::SKETCHES)
         .chain(&super::collections::HASHES)
         .chain(&super::collections::SETS)
+        .chain(&super::lists::LISTS)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))

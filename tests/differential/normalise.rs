@@ -23,6 +23,8 @@ pub enum How {
     SomeKey,
     /// A whole scan: the same groups of that many elements in any order.
     Scanned(usize),
+    /// Of a list `quicklist`, where it may be a `listpack`.
+    ListForm,
     /// As many elements, or one, or none.
     Drawn,
     /// A cursor and a page.
@@ -84,6 +86,7 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("expiretime", How::Near(5), "5 s", CLOCK),
     row("pexpiretime", How::Near(5_000), "5 s", CLOCK),
     row("object|idletime", How::Near(600), "10 minutes", CLOCK),
+    row("object|encoding", How::ListForm, "forms of lists", "a 7.0 packs no list"),
     row("object|refcount", How::Type, "the count", "sharing of values is the allocator's business"),
     row("object|help", How::Type, "the text", VERSION),
     row("time", How::Type, "the time", CLOCK),
@@ -233,6 +236,7 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
             (Some([a, b]), Some([c, d])) => a == c && sorted(b, group) == sorted(d, group),
             _ => false,
         },
+        How::ListForm => peer.text() == Some(b"quicklist") && ours.text() == Some(b"listpack"),
         How::Drawn => {
             let len = |value: &Value| value.items().map(<[Value]>::len);
             same_type(peer, ours) && len(peer) == len(ours)

@@ -103,7 +103,8 @@ class Side {
     const all = this.plain.pipeline().flushall().mset(DATA).set('timed', 't', 'EX', 1000);
     await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd')
       .hset('h', 'a', 1, 'b', 'two').hset('one', 'field', 'value')
-      .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4).exec();
+      .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4)
+      .rpush('l', 'a', 'b', 'c', 'b', 1).rpush('l2', 'x', 'y').exec();
     await this.elsewhere.mset(ELSEWHERE);
   }
 
@@ -116,7 +117,8 @@ class Side {
       for (const key of keys) {
         const type = await client.type(key);
         const read = { hash: 'hgetallBuffer', set: 'smembersBuffer' }[type] ?? 'getBuffer';
-        all[read](key).pttl(key);
+        if (type === 'list') all.lrangeBuffer(key, 0, -1).pttl(key);
+        else all[read](key).pttl(key);
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
       // The members of a set come in no promised order.

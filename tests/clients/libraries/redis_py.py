@@ -77,6 +77,8 @@ class Side:
         self.plain.execute_command("HSET", "one", "field", "value")
         self.plain.execute_command("SADD", "s", 1, 2, 3)
         self.plain.execute_command("SADD", "s2", 2, 3, 4)
+        self.plain.execute_command("RPUSH", "l", "a", "b", "c", "b", 1)
+        self.plain.execute_command("RPUSH", "l2", "x", "y")
         self.plain.set("timed", "t", ex=1000)
         self.plain1.mset(ELSEWHERE)
 
@@ -87,8 +89,9 @@ class Side:
             keys = sorted(client.execute_command("KEYS", "*"))
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    read = {b"hash": "HGETALL", b"set": "SMEMBERS"}
-                    pipe.execute_command(read.get(client.type(key), "GET"), key)
+                    read = {b"hash": ["HGETALL", key], b"set": ["SMEMBERS", key],
+                            b"list": ["LRANGE", key, 0, -1]}
+                    pipe.execute_command(*read.get(client.type(key), ["GET", key]))
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)
