@@ -17,6 +17,7 @@ pub mod docs;
 pub mod elements;
 pub mod expire;
 pub mod fault;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod introspect;

@@ -5,6 +5,7 @@ pub mod bits;
 pub mod dict;
 pub mod entry;
 mod form;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod intset;

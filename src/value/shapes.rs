@@ -46,6 +46,6 @@ impl Default for Shapes {
     }
 }
 
-/// Most bytes of a packed hash, set or sorted set, whatever the directives allow: each change moves what is
-/// behind it.
+/// Most bytes of a packed hash, set or sorted set, whatever the directives allow: each change moves
+/// what is behind it.
 pub const PACKED_MAX: usize = 1 << 20;

@@ -52,7 +52,9 @@ pub(crate) use row;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(super::collections::ROWS).chain(super::lists::ROWS)
+    let others =
+        [super::collections::ROWS, super::lists::ROWS, super::zsets::ROWS, super::places::ROWS];
+    ROWS.iter().chain(others.into_iter().flatten())
 }
 
 /// The rows of this file. Weights are in thousandths, roughly.

@@ -10,7 +10,9 @@ mod commands;
 pub mod generate;
 mod lists;
 pub mod normalise;
+mod places;
 mod steering;
+mod zsets;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -36,6 +36,7 @@ static TEXTS: &[&str] = &[
     include_str!("cluster.txt"),
     include_str!("connection.txt"),
     include_str!("generic.txt"),
+    include_str!("geo.txt"),
     include_str!("hash.txt"),
     include_str!("hyperloglog.txt"),
     include_str!("list.txt"),

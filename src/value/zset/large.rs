@@ -4,7 +4,7 @@
 //! allocation that moves nowhere while the element is there. So a long member is kept once.
 //!
 //! # Obligations of the unsafe block
-//! An [`Anchor`] may be looked at while the element it was taken of exists and is not being changed.
+//! An [`Anchor`] may be looked at while the element it was taken of is there and unchanged.
 //! 1. Anchors are taken in `insert` alone, of elements that the dictionary then owns, and stay in
 //!    `order`; none is handed out but to be looked at through a borrow of the whole.
 //! 2. An element leaves `members` only in `remove`, after its anchor has left `order`, and in
@@ -221,7 +221,10 @@ mod tests {
                             prop_assert!(model.remove(&name).is_some());
                         }
                     }
-                    _ => prop_assert_eq!(large.set(&name, score(by)), model.insert(name, score(by))),
+                    _ => {
+                        let score = score(by);
+                        prop_assert_eq!(large.set(&name, score), model.insert(name, score));
+                    }
                 }
             }
             check(&large, &model);
