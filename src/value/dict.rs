@@ -2,10 +2,12 @@
 //!
 //! It is the table that databases are made of, so it grows by one small segment at a time, can be
 //! walked with cursors that survive changes, and keeps a time with each element that needs one.
+//! A snapshot visits in slices what it held at one moment ([`Dict::begin_cut`]).
 //!
-//! Invariants: `bytes` is the sum of `Entry::memory`, `expires` the number of elements with a time.
+//! Invariants: every change is told to `cut` first. `bytes` is the sum of `Entry::memory`, `expires` the number of elements with a time.
 
 use crate::base::random::Random;
+use crate::value::cut::{Cut, Kept};
 use crate::value::entry::{Entry, NewValue};
 use crate::value::table::{CURSOR_BITS, Table};
 
@@ -16,6 +18,8 @@ pub struct Dict {
     len: usize,
     expires: usize,
     bytes: usize,
+    /// The cut that is being visited.
+    cut: Option<Box<Cut>>,
 }
 
 impl Default for Dict {
@@ -26,7 +30,7 @@ impl Default for Dict {
 
 impl Clone for Dict {
     fn clone(&self) -> Self {
-        let mut copy = Dict { table: self.table.fresh(0), len: 0, expires: 0, bytes: 0 };
+        let mut copy = Dict::of(self.table.fresh(0));
         self.iter().for_each(|entry| drop(copy.insert(entry.clone())));
         copy
     }
@@ -35,7 +39,11 @@ impl Clone for Dict {
 impl Dict {
     /// An empty one; `seed` keys its hash function, whose bits SCAN's cursors show.
     pub fn new(seed: [u64; 2]) -> Self {
-        Dict { table: Table::new(seed, 0), len: 0, expires: 0, bytes: 0 }
+        Dict::of(Table::new(seed, 0))
+    }
+
+    fn of(table: Table) -> Self {
+        Dict { table, len: 0, expires: 0, bytes: 0, cut: None }
     }
 
     /// Number of elements.
@@ -55,7 +63,36 @@ impl Dict {
 
     /// Bytes of heap memory held.
     pub fn memory(&self) -> usize {
-        self.bytes + self.table.memory()
+        self.bytes + self.table.memory() + self.cut.as_ref().map_or(0, |cut| cut.memory())
+    }
+
+    /// To be called before anything in the segment of `hash` changes.
+    #[inline]
+    fn before_change(&mut self, hash: u64) {
+        if let Some(cut) = &mut self.cut {
+            cut.before_change(&mut self.table, hash);
+        }
+    }
+
+    /// From now on [`Dict::cut_slice`] visits what is here now. Epochs rise from cut to cut, and
+    /// the first is above 0. Constant time; one cut at a time.
+    pub fn begin_cut(&mut self, epoch: u64) {
+        debug_assert!(self.cut.is_none() && epoch > 0);
+        self.cut = Some(Box::new(Cut::new(epoch)));
+    }
+
+    /// Visits at least `budget` of the elements that stood here when the cut began, and the rest
+    /// of the last one's segment; true when each has been visited, once. Anything may change from
+    /// call to call.
+    pub fn cut_slice(&mut self, budget: usize, visit: &mut dyn FnMut(&Entry)) -> bool {
+        let Some(cut) = &mut self.cut else { return true };
+        cut.slice(&mut self.table, budget, visit)
+    }
+
+    /// Ends a cut, however far it has come. What it had kept is returned: to be dropped, or in
+    /// slices where it may be much.
+    pub fn end_cut(&mut self) -> Kept {
+        self.cut.take().map(|cut| cut.into_kept()).unwrap_or_default()
     }
 
     /// The element called `name`.
@@ -72,6 +109,7 @@ impl Dict {
     /// Adds or replaces an element; gives the one it replaces.
     pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
         let hash = self.table.hash(entry.key());
+        self.before_change(hash);
         self.bytes += entry.memory();
         self.expires += usize::from(entry.expires());
         let Ok(spot) = self.table.locate(hash, entry.key()) else {
@@ -98,7 +136,9 @@ impl Dict {
 
     /// Takes an element out.
     pub fn remove(&mut self, name: &[u8]) -> Option<Entry> {
-        let spot = self.table.locate(self.table.hash(name), name).ok()?;
+        let hash = self.table.hash(name);
+        let spot = self.table.locate(hash, name).ok()?;
+        self.before_change(hash);
         let entry = self.table.remove(spot, 0);
         self.len -= 1;
         self.bytes -= entry.memory();
@@ -141,7 +181,8 @@ impl Dict {
         let (count, bytes) = self.table.free(budget);
         self.len -= count;
         self.bytes -= bytes;
-        self.table.is_freed()
+        let kept = self.cut.as_mut().is_none_or(|cut| cut.free_slice(budget));
+        self.table.is_freed() && kept
     }
 }
 
@@ -163,6 +204,47 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_cut_shows_what_was_there_whatever_changes(
+            first in prop::collection::vec((0_u32..6000, 0_usize..60), 0..4000),
+            steps in prop::collection::vec((0_u8..9, 0_u32..6000, 0_usize..60), 0..1500),
+            stops in any::<bool>(),
+        ) {
+            let text = |name: u32| name.to_string().into_bytes();
+            let mut dict = Dict::new([5, 6]);
+            for (name, len) in first {
+                dict.set(&text(name), &vec![b'v'; len], (len % 5 == 0).then_some(len as i64));
+            }
+            let facts = |e: &Entry| (e.key().to_vec(), value(e), e.expire_ms());
+            for epoch in 1..3 {
+                let mut then: Vec<_> = dict.iter().map(facts).collect();
+                let mut seen = Vec::new();
+                dict.begin_cut(epoch);
+                for &(what, name, len) in &steps {
+                    match what {
+                        0..3 => drop(dict.remove(&text(name))),
+                        3..7 => drop(dict.set(&text(name), &vec![b'w'; len], None)),
+                        7 => drop(dict.set(&text(name), b"", Some(9))),
+                        _ => drop(dict.cut_slice(len, &mut |e| seen.push(facts(e)))),
+                    }
+                }
+                let bytes: usize = dict.iter().map(Entry::memory).sum();
+                let cut = dict.cut.as_ref().map_or(0, |cut| cut.memory());
+                prop_assert_eq!(dict.memory(), bytes + dict.table.memory() + cut);
+                if stops {
+                    let mut kept = dict.end_cut();
+                    while !kept.free_slice(7) {}
+                    prop_assert_eq!(kept.bytes(), 0);
+                    continue;
+                }
+                while !dict.cut_slice(100, &mut |e| seen.push(facts(e))) {}
+                prop_assert!(dict.end_cut().free_slice(1));
+                then.sort();
+                seen.sort();
+                prop_assert_eq!(then, seen);
+            }
+        }
+
         #[test]
         fn it_is_a_map(
             steps in prop::collection::vec((0_u8..3, 0_u32..3000, 0_usize..60), 0..4000),
