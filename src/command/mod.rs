@@ -7,6 +7,7 @@ pub mod ask;
 pub mod bitfield;
 pub mod bitmap;
 pub mod client;
+pub mod compare;
 pub mod connection;
 pub mod context;
 pub mod counter;

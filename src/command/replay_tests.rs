@@ -53,6 +53,12 @@ fn request() -> impl Strategy<Value = String> {
         (key(), -9i64..9).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
         (key(), key(), value(), value()).prop_map(|(k, l, v, w)| format!("MSET {k} {v} {l} {w}")),
         (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETNX {k} {v} {l} {v}")),
+        (key(), value(), value()).prop_map(|(k, v, w)| format!("SET {k} {v} IFNE {w}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELEX {k} IFNE {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELIFEQ {k} {v}")),
+        (key(), key(), ms(), value())
+            .prop_map(|(k, l, t, v)| format!("MSETEX 2 {k} {v} {l} 1 PX {t}")),
+        (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETEX 2 {k} {v} {l} 1 XX KEEPTTL")),
         (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (key(), key()).prop_map(|(k, l)| format!("RENAMENX {k} {l}")),
         (key(), key(), 0..3).prop_map(|(k, l, n)| format!("COPY {k} {l} DB {n} REPLACE")),

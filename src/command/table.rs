@@ -8,7 +8,7 @@ use crate::command::fault::{Fault, SYNTAX};
 pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
-    acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
+    acl, bitfield, bitmap, client, compare, connection, counter, debug, expire, hash, hyperloglog,
     introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
     slowlog, standalone, string, whole,
 };
@@ -367,6 +367,7 @@ impl Command {
 /// The rows, by the file that holds them.
 static GROUPS: &[&[Command]] = &[
     string::ROWS,
+    compare::ROWS,
     range::ROWS,
     counter::ROWS,
     lcs::ROWS,
