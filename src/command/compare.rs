@@ -144,16 +144,12 @@ fn delex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         (2, found) => found.is_some(),
         (4, None) => false,
         (4, Some(ValueRef::Packed(..) | ValueRef::Object(_))) => {
-            return Err(Fault::new(
-                "ERR Key should be of string type if conditions are specified",
-            ));
+            return Err(Fault::new("ERR Key should be of string type if conditions are specified"));
         }
         (4, Some(value)) => match Condition::parse(args, 2) {
             Some(condition) => condition.holds(value)?,
             None => {
-                return Err(Fault::new(
-                    "ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
-                ));
+                return Err(Fault::new("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"));
             }
         },
         _ => return Err(wrong_arity("delex")),
@@ -273,11 +269,7 @@ mod tests {
             (&format!("DELEX s IFDNE {HELLO}"), ":0", ""),
             (&format!("DELEX s IFDEQ {HELLO}"), ":1", "DEL s"),
             ("HSET h f v", ":1", "HSET h f v"),
-            (
-                "DELEX h IFEQ v",
-                "-ERR Key should be of string type if conditions are specified",
-                "",
-            ),
+            ("DELEX h IFEQ v", "-ERR Key should be of string type if conditions are specified", ""),
             ("DELIFEQ h v", WRONG, ""),
             ("DELEX h", ":1", "DEL h"),
             ("DELEX h", ":0", ""),

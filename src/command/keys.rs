@@ -109,19 +109,17 @@ impl Keys {
                 n if n > count.saturating_sub(at + 1) / 2 => Positions::default(),
                 n => Positions { next: at + 1, end: at + 1 + 2 * n, step: 2, ..Default::default() },
             },
-            Keys::Counted { at, store } => {
-                match number_at(args, at) {
-                    0 => Positions::default(),
-                    n if n > count.saturating_sub(at + 1) => Positions::default(),
-                    n => Positions {
-                        before: store.then_some(1),
-                        next: at + 1,
-                        end: at + 1 + n,
-                        step: 1,
-                        after: None,
-                    },
-                }
-            }
+            Keys::Counted { at, store } => match number_at(args, at) {
+                0 => Positions::default(),
+                n if n > count.saturating_sub(at + 1) => Positions::default(),
+                n => Positions {
+                    before: store.then_some(1),
+                    next: at + 1,
+                    end: at + 1 + n,
+                    step: 1,
+                    after: None,
+                },
+            },
             Keys::Streams => {
                 let Some(word) = args.iter().position(|arg| is_word(arg, "STREAMS")) else {
                     return Positions::default();

@@ -18,6 +18,8 @@ pub mod elements;
 pub mod expire;
 pub mod fault;
 pub mod hash;
+pub mod hash_expire;
+pub mod hash_timed;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod key;

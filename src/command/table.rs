@@ -8,9 +8,9 @@ use crate::command::fault::{Fault, SYNTAX};
 pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
-    acl, bitfield, bitmap, client, compare, connection, counter, debug, expire, hash, hyperloglog,
-    introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
-    slowlog, standalone, string, whole,
+    acl, bitfield, bitmap, client, compare, connection, counter, debug, expire, hash, hash_expire,
+    hash_timed, hyperloglog, introspect, key, latency, lcs, lolwut, memory, object, range, scan,
+    server, set, set_algebra, slowlog, standalone, string, whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -375,6 +375,8 @@ static GROUPS: &[&[Command]] = &[
     bitfield::ROWS,
     hyperloglog::ROWS,
     hash::ROWS,
+    hash_expire::ROWS,
+    hash_timed::ROWS,
     set::ROWS,
     set_algebra::ROWS,
     key::ROWS,

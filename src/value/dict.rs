@@ -4,9 +4,14 @@
 //! walked with cursors that survive changes, and keeps a time with each element that needs one.
 //! A snapshot visits in slices what it held at one moment ([`Dict::begin_cut`]).
 //!
-//! Invariants: every change is told to `cut` first. `bytes` is the sum of `Entry::memory`, `expires` the number of elements with a time.
+//! Elements past their time are found by walks in slices: `times` knows no element's time is below
+//! `due`, and each walk that has come round makes that exact again.
+//!
+//! Invariants: every change is told to `cut` first. `times` is there as long as `expires` is not 0;
+//! no element's time is below `times.due`. `bytes` is the sum of `Entry::memory`, `expires` the number of elements with a time.
 
 use crate::base::random::Random;
+use crate::value::account::usable;
 use crate::value::cut::{Cut, Kept};
 use crate::value::entry::{Entry, NewValue};
 use crate::value::table::{CURSOR_BITS, Table};
@@ -20,7 +25,25 @@ pub struct Dict {
     bytes: usize,
     /// The cut that is being visited.
     cut: Option<Box<Cut>>,
+    times: Option<Box<Times>>,
+    /// See [`Dict::is_small`].
+    small: bool,
 }
+
+/// What is known of the times of a dictionary's elements.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// None of them is below.
+    due: i64,
+    /// When to look next for elements past their time.
+    look: i64,
+    /// Where in the hash space that look begins.
+    position: u64,
+    /// None of those that the present round has passed, or that have come since, is below.
+    least: i64,
+}
+
+const NO_TIMES: Times = Times { due: i64::MAX, look: i64::MAX, position: 0, least: i64::MAX };
 
 impl Default for Dict {
     fn default() -> Self {
@@ -30,7 +53,7 @@ impl Default for Dict {
 
 impl Clone for Dict {
     fn clone(&self) -> Self {
-        let mut copy = Dict::of(self.table.fresh(0));
+        let mut copy = Dict { small: self.small, ..Dict::of(self.table.fresh(0)) };
         self.iter().for_each(|entry| drop(copy.insert(entry.clone())));
         copy
     }
@@ -43,7 +66,7 @@ impl Dict {
     }
 
     fn of(table: Table) -> Self {
-        Dict { table, len: 0, expires: 0, bytes: 0, cut: None }
+        Dict { table, len: 0, expires: 0, bytes: 0, cut: None, times: None, small: false }
     }
 
     /// Number of elements.
@@ -63,7 +86,90 @@ impl Dict {
 
     /// Bytes of heap memory held.
     pub fn memory(&self) -> usize {
-        self.bytes + self.table.memory() + self.cut.as_ref().map_or(0, |cut| cut.memory())
+        let times = if self.times.is_some() { usable(size_of::<Times>()) } else { 0 };
+        let cut = self.cut.as_ref().map_or(0, |cut| cut.memory());
+        self.bytes + self.table.memory() + cut + times
+    }
+
+    /// Whether it would be one piece of memory if its elements had no times: what is called
+    /// `listpackex` then.
+    pub fn is_small(&self) -> bool {
+        self.small
+    }
+
+    /// See [`Dict::is_small`].
+    pub fn set_small(&mut self, small: bool) {
+        self.small = small;
+    }
+
+    /// Whether an element may be past its time at `now_ms`.
+    pub fn may_lapse(&self, now_ms: i64) -> bool {
+        self.times.as_ref().is_some_and(|times| times.due < now_ms)
+    }
+
+    /// When to look for elements past their time; `None` while none has a time.
+    pub fn next_look(&self) -> Option<i64> {
+        self.times.as_ref().map(|times| times.look)
+    }
+
+    /// Number of elements that are not past their time at `now_ms`.
+    pub fn live_len(&self, now_ms: i64) -> usize {
+        if !self.may_lapse(now_ms) {
+            return self.len;
+        }
+        let mut past = 0;
+        self.table.walk(
+            0,
+            usize::MAX,
+            |segment| segment.volatile() > 0,
+            |entry| {
+                past += usize::from(entry.is_expired(now_ms));
+                true
+            },
+        );
+        self.len - past
+    }
+
+    /// An element has a time now.
+    fn note(&mut self, expire_ms: Option<i64>) {
+        if let Some(at) = expire_ms {
+            let times = self.times.get_or_insert_with(|| Box::new(NO_TIMES));
+            times.due = times.due.min(at);
+            times.look = times.look.min(at);
+            times.least = times.least.min(at);
+        } else if self.expires == 0 {
+            self.times = None;
+        }
+    }
+
+    /// Looks at up to `budget` elements that have a time, going on where the last call stopped, and
+    /// hands the names of those past `now_ms` to `past`: the caller removes them. Returns how many
+    /// it has looked at.
+    pub fn look_for_past(&mut self, now_ms: i64, budget: usize, past: &mut Vec<Vec<u8>>) -> usize {
+        let Some(times) = &mut self.times else { return 0 };
+        // A round begins at 0, and has passed nothing yet.
+        let (mut seen, mut least) =
+            (0, if times.position == 0 { i64::MAX } else { times.least });
+        let work = budget.saturating_mul(64).saturating_add(1024);
+        let look = |entry: &Entry| {
+            let Some(at) = entry.expire_ms() else { return true };
+            seen += 1;
+            if at < now_ms {
+                past.push(entry.key().to_vec());
+            } else {
+                least = least.min(at);
+            }
+            seen < budget
+        };
+        let next = self.table.walk(times.position, work, |s| s.volatile() > 0, look);
+        times.position = next.unwrap_or(0);
+        if next.is_some() {
+            // Behind those that have waited longer, and due still.
+            (times.look, times.least) = (now_ms.saturating_sub(1), least);
+        } else {
+            **times = Times { due: least, look: least, ..NO_TIMES };
+        }
+        seen
     }
 
     /// To be called before anything in the segment of `hash` changes.
@@ -112,6 +218,9 @@ impl Dict {
         self.before_change(hash);
         self.bytes += entry.memory();
         self.expires += usize::from(entry.expires());
+        if entry.expires() {
+            self.note(entry.expire_ms());
+        }
         let Ok(spot) = self.table.locate(hash, entry.key()) else {
             self.table.insert(hash, entry, 0);
             self.len += 1;
@@ -119,7 +228,10 @@ impl Dict {
         };
         let old = self.table.change(spot, 0, |own| std::mem::replace(own, entry));
         self.bytes -= old.memory();
-        self.expires -= usize::from(old.expires());
+        if old.expires() {
+            self.expires -= 1;
+            self.note(None);
+        }
         Some(old)
     }
 
@@ -127,6 +239,28 @@ impl Dict {
     pub fn set(&mut self, name: &[u8], value: &[u8], expire_ms: Option<i64>) -> bool {
         let value = NewValue::Str { bytes: value, raw: false };
         self.insert(Entry::new(name, value, expire_ms)).is_none()
+    }
+
+    /// Sets an element's value; the time of one that is there stays. True when it is new.
+    pub fn set_value(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let expire_ms = self.get(name).and_then(Entry::expire_ms);
+        self.set(name, value, expire_ms)
+    }
+
+    /// Sets or clears an element's time; false when there is no such element.
+    pub fn set_expire(&mut self, name: &[u8], expire_ms: Option<i64>) -> bool {
+        let hash = self.table.hash(name);
+        let Ok(spot) = self.table.locate(hash, name) else { return false };
+        self.before_change(hash);
+        let (before, after) = self.table.change(spot, 0, |entry| {
+            let before = (entry.memory(), entry.expires());
+            entry.set_expire(expire_ms);
+            (before, (entry.memory(), entry.expires()))
+        });
+        self.bytes = self.bytes - before.0 + after.0;
+        self.expires = self.expires - usize::from(before.1) + usize::from(after.1);
+        self.note(expire_ms);
+        true
     }
 
     /// Adds an element without a value; true when it is new.
@@ -142,7 +276,10 @@ impl Dict {
         let entry = self.table.remove(spot, 0);
         self.len -= 1;
         self.bytes -= entry.memory();
-        self.expires -= usize::from(entry.expires());
+        if entry.expires() {
+            self.expires -= 1;
+            self.note(None);
+        }
         Some(entry)
     }
 
@@ -205,6 +342,63 @@ mod tests {
 
     proptest! {
         #[test]
+        fn elements_past_their_time_are_found_in_slices(
+            steps in prop::collection::vec((0_u8..8, 0_u32..400, 0_i64..3000), 0..2000),
+            budget in 1_usize..50,
+        ) {
+            let (mut dict, mut model) = (Dict::new([7, 8]), BTreeMap::new());
+            let mut now = 0;
+            for (what, name, time) in steps {
+                let text = name.to_string().into_bytes();
+                match what {
+                    0 => {
+                        dict.set(&text, b"v", None);
+                        model.insert(text, None);
+                    }
+                    1 => drop((dict.remove(&text), model.remove(&text))),
+                    2 | 3 => {
+                        let at = Some(now + time);
+                        dict.set(&text, b"v", at);
+                        model.insert(text, at);
+                    }
+                    4 => {
+                        let at = (time % 3 > 0).then_some(now + time);
+                        if dict.set_expire(&text, at) {
+                            model.insert(text, at);
+                        }
+                    }
+                    5 if dict.set_value(&text, b"w") => drop(model.insert(text, None)),
+                    _ => {
+                        now += time / 20;
+                        let mut past = Vec::new();
+                        prop_assert!(dict.look_for_past(now, budget, &mut past) <= budget + 16);
+                        for name in past {
+                            let at = dict.remove(&name).and_then(|entry| entry.expire_ms());
+                            prop_assert!(at.unwrap() < now);
+                            prop_assert_eq!(model.remove(&name), Some(at));
+                        }
+                    }
+                }
+                let times = || model.values().copied().flatten();
+                let past = times().filter(|&at| at < now).count();
+                prop_assert_eq!(dict.live_len(now), model.len() - past);
+                prop_assert_eq!(dict.expires_len(), times().count());
+                prop_assert_eq!(dict.times.is_some(), times().count() > 0);
+                if let Some(known) = &dict.times {
+                    prop_assert!(times().all(|at| known.due <= at));
+                }
+            }
+            // Walks that come round leave nothing that is past.
+            now += 3000;
+            for _ in 0..1000 {
+                let mut past = Vec::new();
+                dict.look_for_past(now, budget, &mut past);
+                past.iter().for_each(|name| drop(dict.remove(name)));
+            }
+            prop_assert!(dict.iter().all(|entry| !entry.is_expired(now)));
+        }
+
+        #[test]
         fn a_cut_shows_what_was_there_whatever_changes(
             first in prop::collection::vec((0_u32..6000, 0_usize..60), 0..4000),
             steps in prop::collection::vec((0_u8..9, 0_u32..6000, 0_usize..60), 0..1500),
@@ -230,7 +424,8 @@ mod tests {
                 }
                 let bytes: usize = dict.iter().map(Entry::memory).sum();
                 let cut = dict.cut.as_ref().map_or(0, |cut| cut.memory());
-                prop_assert_eq!(dict.memory(), bytes + dict.table.memory() + cut);
+                let times = dict.times.as_ref().map_or(0, |_| usable(size_of::<Times>()));
+                prop_assert_eq!(dict.memory(), bytes + dict.table.memory() + cut + times);
                 if stops {
                     let mut kept = dict.end_cut();
                     while !kept.free_slice(7) {}
@@ -267,7 +462,8 @@ mod tests {
             prop_assert_eq!(&of(&dict), &model);
             prop_assert_eq!(&of(&dict.clone()), &model);
             let bytes: usize = dict.iter().map(Entry::memory).sum();
-            prop_assert_eq!(dict.memory(), bytes + dict.table.memory());
+            let times = dict.times.as_ref().map_or(0, |_| usable(size_of::<Times>()));
+            prop_assert_eq!(dict.memory(), bytes + dict.table.memory() + times);
             let expires = dict.iter().filter(|entry| entry.expires()).count();
             prop_assert_eq!(dict.expires_len(), expires);
             for (name, value) in &model {
