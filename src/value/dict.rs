@@ -148,8 +148,7 @@ impl Dict {
     pub fn look_for_past(&mut self, now_ms: i64, budget: usize, past: &mut Vec<Vec<u8>>) -> usize {
         let Some(times) = &mut self.times else { return 0 };
         // A round begins at 0, and has passed nothing yet.
-        let (mut seen, mut least) =
-            (0, if times.position == 0 { i64::MAX } else { times.least });
+        let (mut seen, mut least) = (0, if times.position == 0 { i64::MAX } else { times.least });
         let work = budget.saturating_mul(64).saturating_add(1024);
         let look = |entry: &Entry| {
             let Some(at) = entry.expire_ms() else { return true };

@@ -40,19 +40,19 @@ impl Reader<'_> {
         self.store(value, expire_ms)
     }
 
-    fn damaged(&self, kind: Type, why: String) -> Problem {
+    pub(super) fn damaged(&self, kind: Type, why: String) -> Problem {
         Problem::Damaged { kind: kind.name(), key: shown(&self.key), why }
     }
 
     /// A count of elements, each of which takes a byte or more.
-    fn count(&mut self) -> Result<u64, Problem> {
+    pub(super) fn count(&mut self) -> Result<u64, Problem> {
         match self.length()? {
             count if count > self.source.left() => Err(Problem::Truncated),
             count => Ok(count),
         }
     }
 
-    fn next_string(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
+    pub(super) fn next_string(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         out.clear();
         let head = self.string_head()?;
         self.string_into(head, out)

@@ -1,5 +1,5 @@
 //! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; sets and hashes
-//! are read in `collections`.
+//! are read in `collections`, hashes whose fields have times in `timed`.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -271,6 +271,10 @@ impl Reader<'_> {
                 TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
                     self.collection_entry(code)?
                 }
+                TYPE_HASH_TIMED_OLD
+                | TYPE_HASH_TIMED_LISTPACK_OLD
+                | TYPE_HASH_TIMED
+                | TYPE_HASH_TIMED_LISTPACK => self.timed_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }

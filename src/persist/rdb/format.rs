@@ -67,6 +67,16 @@ pub const TYPE_SET_INTSET: u8 = 11;
 pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
+/// The value type of a hash whose fields have times, in release candidates of Redis 7.4: a time
+/// (0 is none) in front of each field, as a length.
+pub const TYPE_HASH_TIMED_OLD: u8 = 22;
+/// The value type of such a hash that is a listpack: field, value and time in turn.
+pub const TYPE_HASH_TIMED_LISTPACK_OLD: u8 = 23;
+/// As [`TYPE_HASH_TIMED_OLD`] of Redis 7.4: the first time stands in front of all, and the others
+/// are counted from there, beginning with 1.
+pub const TYPE_HASH_TIMED: u8 = 24;
+/// As [`TYPE_HASH_TIMED_LISTPACK_OLD`] of Redis 7.4: the first time stands in front.
+pub const TYPE_HASH_TIMED_LISTPACK: u8 = 25;
 
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;

@@ -7,5 +7,6 @@ pub mod format;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timed;
 
 pub use decode::{Loaded, Options, Problem, RdbError, Sink, decode};
