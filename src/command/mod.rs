@@ -19,6 +19,8 @@ pub mod expire;
 pub mod fault;
 pub mod hash;
 pub mod hash_expire;
+#[cfg(test)]
+mod hash_model;
 pub mod hash_timed;
 pub mod hyperloglog;
 pub mod introspect;
