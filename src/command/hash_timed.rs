@@ -8,7 +8,7 @@ use crate::command::context::Ctx;
 use crate::command::expire::Unit;
 use crate::command::fault::Fault;
 use crate::command::hash::{
-    kept, log_kept_times, peek, remove_empty, remove_field, row, set_fields,
+    kept, log_kept_times, peek, remove_empty, remove_field, row, set_fields, spread,
 };
 use crate::command::hash_expire::{BAD_COUNT, field_time, named, persist, set_time};
 use crate::command::table::{
@@ -103,7 +103,10 @@ fn hgetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     match times {
         // What was read has not lapsed a moment later: the time stands still for a command.
         Times::At(when) => drop(set_time(ctx, key, fields, when, |_| true)),
-        Times::Persist => drop(persist(ctx, key, fields)?),
+        Times::Persist => {
+            spread(ctx, key);
+            persist(ctx, key, fields)?;
+        }
         Times::Untold | Times::Keep => {}
     }
     answer(ctx, &values);
