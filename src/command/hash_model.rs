@@ -40,25 +40,26 @@ fn bulk(value: Option<&(String, Option<i64>)>) -> String {
     value.map_or("$-1".to_owned(), |(value, _)| format!("${} {value}", value.len()))
 }
 
+/// Numbers that a request is made of: which, two fields, a time, a value.
+type Numbers = (u8, u8, u8, i64, u8);
+
+/// Sets a field of the model; 1 when it is new.
+fn put(model: &mut Model, field: &str, value: &str, at: Option<i64>) -> i64 {
+    i64::from(model.insert(field.to_owned(), (value.to_owned(), at)).is_none())
+}
+
 /// A request, and the reply that the model says it has.
-fn step(
-    model: &mut Model,
-    now: i64,
-    (what, f, g, ms, n): (u8, u8, u8, i64, u8),
-) -> (String, String) {
+fn step(model: &mut Model, now: i64, numbers: Numbers) -> (String, String) {
+    let (what, f, g, ms, n) = numbers;
     let (f, g, value) = (format!("f{f}"), format!("f{g}"), n.to_string());
-    let when = now + ms;
-    let condition = ["", " NX", " XX", " GT", " LT"][usize::from(n) % 5];
-    let new = |model: &mut Model, field: &str, at| {
-        i64::from(model.insert(field.to_owned(), (value.clone(), at)).is_none())
-    };
     match what {
         0 => {
-            let added = new(model, &f, None) + new(model, &g, None);
+            let added = put(model, &f, &value, None) + put(model, &g, &value, None);
             (format!("HSET h {f} {n} {g} {n}"), format!(":{added}"))
         }
         1 => {
-            let found = [&f, &g].map(|field| end(model, field, when, now, condition));
+            let condition = ["", " NX", " XX", " GT", " LT"][usize::from(n) % 5];
+            let found = [&f, &g].map(|field| end(model, field, now + ms, now, condition));
             let request = format!("HPEXPIRE h {ms}{condition} FIELDS 2 {f} {g}");
             (request, format!("*2 :{} :{}", found[0], found[1]))
         }
@@ -67,49 +68,20 @@ fn step(
             (format!("HMGET h {f} {g}"), reply)
         }
         3 => {
-            let (reply, at) = (bulk(model.get(&f)), Some(when).filter(|_| n % 2 == 0));
-            if let Some((_, time)) = model.get_mut(&f) {
-                *time = at;
-            }
-            if at.is_some_and(|at| at <= now) {
-                model.remove(&f);
-            }
-            let words = at.map_or("PERSIST".to_owned(), |at| format!("PXAT {at}"));
-            (format!("HGETEX h {words} FIELDS 1 {f}"), format!("*1 {reply}"))
-        }
-        4 => {
-            let old = model.get(&f).and_then(|(_, at)| *at);
-            let (words, at) = match n % 3 {
-                0 => ("KEEPTTL".to_owned(), old),
-                1 => (format!("PX {ms}"), Some(when)),
-                _ => ("FNX".to_owned(), None),
-            };
-            let request = format!("HSETEX h {words} FIELDS 1 {f} {n}");
-            if n % 3 == 2 && model.contains_key(&f) {
-                return (request, ":0".to_owned());
-            }
-            new(model, &f, at);
-            if at.is_some_and(|at| at <= now) {
-                model.remove(&f);
-            }
-            (request, ":1".to_owned())
-        }
-        5 => {
             let first = bulk(model.remove(&f).as_ref());
             let second = bulk(model.remove(&g).as_ref());
             (format!("HGETDEL h FIELDS 2 {f} {g}"), format!("*2 {first} {second}"))
         }
-        6 => {
-            let gone =
-                i64::from(model.remove(&f).is_some()) + i64::from(model.remove(&g).is_some());
+        4 => {
+            let gone = [&f, &g].into_iter().filter(|field| model.remove(*field).is_some()).count();
             (format!("HDEL h {f} {g}"), format!(":{gone}"))
         }
-        7 => {
+        5 => {
             let (value, _) = model.entry(f.clone()).or_insert(("0".to_owned(), None));
             *value = (value.parse::<i64>().unwrap() + i64::from(n)).to_string();
             (format!("HINCRBY h {f} {n}"), format!(":{value}"))
         }
-        8 => {
+        6 => {
             let left = |field| match model.get(field) {
                 None => -2,
                 Some((_, None)) => -1,
@@ -117,15 +89,47 @@ fn step(
             };
             (format!("HPTTL h FIELDS 2 {f} {g}"), format!("*2 :{} :{}", left(&f), left(&g)))
         }
-        9 => {
+        7 => {
             let outcome = match model.get_mut(&f) {
                 None => -2,
                 Some((_, time)) => time.take().map_or(-1, |_| 1),
             };
             (format!("HPERSIST h FIELDS 1 {f}"), format!("*1 :{outcome}"))
         }
-        _ => (format!("HEXISTS h {f}"), format!(":{}", i64::from(model.contains_key(&f)))),
+        8 => (format!("HEXISTS h {f}"), format!(":{}", i64::from(model.contains_key(&f)))),
+        _ => timed_step(model, now, numbers),
     }
+}
+
+/// [`step`] of HGETEX and HSETEX.
+fn timed_step(model: &mut Model, now: i64, numbers: Numbers) -> (String, String) {
+    let (what, f, _, ms, n) = numbers;
+    let (f, value, when) = (format!("f{f}"), n.to_string(), now + ms);
+    let (request, reply, at) = if what == 9 {
+        let (reply, at) = (bulk(model.get(&f)), Some(when).filter(|_| n % 2 == 0));
+        if let Some((_, time)) = model.get_mut(&f) {
+            *time = at;
+        }
+        let words = at.map_or("PERSIST".to_owned(), |at| format!("PXAT {at}"));
+        (format!("HGETEX h {words} FIELDS 1 {f}"), format!("*1 {reply}"), at)
+    } else {
+        let old = model.get(&f).and_then(|(_, at)| *at);
+        let (words, at) = match n % 3 {
+            0 => ("KEEPTTL".to_owned(), old),
+            1 => (format!("PX {ms}"), Some(when)),
+            _ => ("FNX".to_owned(), None),
+        };
+        let request = format!("HSETEX h {words} FIELDS 1 {f} {n}");
+        if n % 3 == 2 && model.contains_key(&f) {
+            return (request, ":0".to_owned());
+        }
+        put(model, &f, &value, at);
+        (request, ":1".to_owned(), at.filter(|_| n % 3 == 1))
+    };
+    if at.is_some_and(|at| at <= now) {
+        model.remove(&f);
+    }
+    (request, reply)
 }
 
 /// The words of a flat reply of bulk strings, sorted by pairs or one by one.

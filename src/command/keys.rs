@@ -297,6 +297,8 @@ pub const REPLACES: &[&str] = &["RW", "access", "update"];
 pub const UPDATES: &[&str] = &["RW", "update"];
 /// Key flags of a command that creates what was not there.
 pub const INSERTS: &[&str] = &["OW", "insert"];
+/// Key flags of a command that adds to what is there.
+pub const INSERTS_MORE: &[&str] = &["RW", "insert"];
 /// Key flags of a command that reads and removes.
 pub const TAKES: &[&str] = &["RW", "access", "delete"];
 /// Key flags of a command that removes keys.

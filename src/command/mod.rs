@@ -28,6 +28,8 @@ pub mod key;
 pub mod keys;
 pub mod latency;
 pub mod lcs;
+pub mod list;
+pub mod list_inside;
 pub mod lolwut;
 pub mod memory;
 pub mod monitor;
@@ -46,6 +48,10 @@ pub mod standalone;
 pub mod string;
 pub mod table;
 pub mod whole;
+pub mod zset;
+pub mod zset_algebra;
+pub mod zset_pop;
+pub mod zset_range;
 
 #[cfg(test)]
 mod harness;
@@ -54,7 +60,7 @@ mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
 pub use ask::{Answer, Ask, Asked};
-pub use context::{Ctx, Spaces};
+pub use context::{Ctx, Patience, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};
 pub use table::{Command, Flags, Keys, Merge, Route, Run};

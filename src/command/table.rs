@@ -9,8 +9,9 @@ pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, compare, connection, counter, debug, expire, hash, hash_expire,
-    hash_timed, hyperloglog, introspect, key, latency, lcs, lolwut, memory, object, range, scan,
-    server, set, set_algebra, slowlog, standalone, string, whole,
+    hash_timed, hyperloglog, introspect, key, latency, lcs, list, list_inside, lolwut, memory,
+    object, range, scan, server, set, set_algebra, slowlog, standalone, string, whole, zset,
+    zset_algebra, zset_pop, zset_range,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -379,6 +380,12 @@ static GROUPS: &[&[Command]] = &[
     hash_timed::ROWS,
     set::ROWS,
     set_algebra::ROWS,
+    list::ROWS,
+    list_inside::ROWS,
+    zset::ROWS,
+    zset_range::ROWS,
+    zset_pop::ROWS,
+    zset_algebra::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

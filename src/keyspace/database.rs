@@ -3,9 +3,9 @@
 //! Expiry is data here: whether a key is past it is the caller's question. Every change goes
 //! through a method that takes the log position it is stamped with.
 //!
-//! Invariants: `timed` has the keys whose values have fields with a time, each under the time at
-//! which to look at it next. `bytes` is the sum of `Entry::memory`, `expires` the number of entries with an
-//! expiry, `last_stamp` at least every segment's stamp.
+//! Invariants: `timed` has the keys whose values have fields with a time, by when to look at each
+//! next; `bytes` is the sum of `Entry::memory`, `expires` the number of entries with an expiry,
+//! `last_stamp` at least every segment's stamp.
 
 use std::collections::BTreeSet;
 

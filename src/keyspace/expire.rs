@@ -1,4 +1,5 @@
-//! Active expiry: finding keys and fields past their expiry that nobody asks for, a bounded number per call.
+//! Active expiry: finding keys and fields past their expiry that nobody asks for, a bounded number
+//! per call.
 
 use crate::keyspace::space::Keyspace;
 
@@ -22,8 +23,8 @@ pub struct Expired {
 
 impl Keyspace {
     /// Removes keys and fields past `now_ms` from all databases, each removal logged, after looking
-    /// at no more than `budget` keys and as many fields (and 64 slots of the table for each). Databases take turns; one is left
-    /// as soon as few of a round's keys were expired.
+    /// at no more than `budget` keys and as many fields (and 64 slots of the table for each).
+    /// Databases take turns; one is left as soon as few of a round's keys were expired.
     pub fn active_expire(&mut self, now_ms: i64, budget: usize) -> Expired {
         let mut done = Expired::default();
         if self.expiry_paused {

@@ -1,5 +1,5 @@
-//! Fields of hashes past their time: removed when somebody names them, and by active expiry, with the
-//! removal logged as HDEL. A hash goes with its last field.
+//! Fields of hashes past their time: removed when somebody names them, and by active expiry, with
+//! the removal logged as HDEL. A hash goes with its last field.
 
 use crate::keyspace::Object;
 use crate::keyspace::expire::{Expired, STALE_PERCENT};
@@ -42,7 +42,7 @@ impl Keyspace {
             if left == 0 {
                 self.delete(db, key);
             }
-            self.watched.touch(db, key);
+            self.touched(db, key);
             self.counters.expired_fields += gone.len() as u64 - 2;
             self.effects.log(db, &gone);
         }

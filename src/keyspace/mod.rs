@@ -9,6 +9,7 @@ mod fields;
 mod model;
 mod rebuild;
 pub mod space;
+pub mod waiting;
 pub mod watch;
 
 pub use crate::value::account::usable;

@@ -2,12 +2,14 @@
 //!
 //! Large collections take several commands of [`BATCH`] elements, as in the files that Redis
 //! rewrites; the first of them begins a key that is not there, so a DEL goes in front where
-//! something else may be. The times of fields follow in HPEXPIREAT, which no Redis before 7.4 knows.
+//! something else may be. The times of fields follow in HPEXPIREAT, which Redis knows since 7.4.
 
 use smallvec::SmallVec;
 
+use crate::base::double;
 use crate::keyspace::{Effects, Entry, Form, Object, ValueRef};
 use crate::value::intset::Ints;
+use crate::value::list;
 use crate::value::listpack::Pack;
 
 /// Elements of one command.
@@ -145,6 +147,22 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
                 }
             }
         }
+        Object::List(_) => {
+            let mut out = growing(effects, db, entry, Form::List);
+            let mut digits = itoa::Buffer::new();
+            if let Some(list) = list::Kept::of(entry) {
+                list.each(|element| out.word(element.text(&mut digits)));
+            }
+            out.flush();
+        }
+        Object::Zset(large) => {
+            let mut out = growing(effects, db, entry, Form::Zset);
+            for (member, score) in large.iter(0) {
+                out.word(double::text(score).as_bytes());
+                out.word(member);
+            }
+            out.flush();
+        }
     }
     log_expiry(effects, db, entry);
 }
@@ -157,6 +175,11 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
         return text.to_vec();
     }
     let mut elements: Vec<String> = Vec::new();
+    if let Some(list) = list::Kept::of(entry) {
+        // Its order counts.
+        list.each(|element| elements.push(format!("{}", Shown(element))));
+        return format!("list: {}", elements.join(", ")).into_bytes();
+    }
     if let Some(set) = crate::value::set::Set::of(entry) {
         set.each(|member| elements.push(format!("{}", Shown(member))));
     } else if let Some(Object::Hash(dict)) = entry.object() {
@@ -167,6 +190,9 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
         }
     } else if let Some(hash) = crate::value::hash::Hash::of(entry) {
         hash.each(|field, value| elements.push(format!("{} = {}", Shown(field), Shown(value))));
+    } else if let Some(zset) = crate::value::zset::Zset::of(entry) {
+        // -0 is 0 in packed ones.
+        zset.each(|m, score| elements.push(format!("{} = {}", Shown(m), score + 0.0)));
     }
     elements.sort();
     format!("{}: {}", entry.kind().name(), elements.join(", ")).into_bytes()

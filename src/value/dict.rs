@@ -4,16 +4,17 @@
 //! walked with cursors that survive changes, and keeps a time with each element that needs one.
 //! A snapshot visits in slices what it held at one moment ([`Dict::begin_cut`]).
 //!
-//! Elements past their time are found by walks in slices: `times` knows no element's time is below
-//! `due`, and each walk that has come round makes that exact again.
+//! Elements past their time are found by walks in slices. Each that has come round tells exactly
+//! when the next is due.
 //!
-//! Invariants: every change is told to `cut` first. `times` is there as long as `expires` is not 0;
-//! no element's time is below `times.due`. `bytes` is the sum of `Entry::memory`, `expires` the number of elements with a time.
+//! Invariants: every change is told to `cut` first; `bytes` is the sum of `Entry::memory`,
+//! `expires` the number of elements with a time; as long as that is not 0, `times` is there, and
+//! no element's time is below `times.due`.
 
 use crate::base::random::Random;
 use crate::value::account::usable;
 use crate::value::cut::{Cut, Kept};
-use crate::value::entry::{Entry, NewValue};
+use crate::value::entry::{Entry, NewValue, Stored};
 use crate::value::table::{CURSOR_BITS, Table};
 
 /// Elements by name.
@@ -53,7 +54,7 @@ impl Default for Dict {
 
 impl Clone for Dict {
     fn clone(&self) -> Self {
-        let mut copy = Dict { small: self.small, ..Dict::of(self.table.fresh(0)) };
+        let mut copy = self.fresh();
         self.iter().for_each(|entry| drop(copy.insert(entry.clone())));
         copy
     }
@@ -260,6 +261,22 @@ impl Dict {
         self.expires = self.expires - usize::from(before.1) + usize::from(after.1);
         self.note(expire_ms);
         true
+    }
+
+    /// Makes an element that is an integer another integer, without moving it.
+    pub(crate) fn set_int(&mut self, name: &[u8], n: i64) {
+        let hash = self.table.hash(name);
+        let Ok(spot) = self.table.locate(hash, name) else { return };
+        self.before_change(hash);
+        self.table.change(spot, 0, |entry| {
+            let kept = entry.overwrite(Stored::Int(n), None);
+            debug_assert!(kept.is_ok(), "an integer is as long as any other");
+        });
+    }
+
+    /// An empty one that hashes its elements as this one does.
+    pub(crate) fn fresh(&self) -> Dict {
+        Dict { small: self.small, ..Dict::of(self.table.fresh(0)) }
     }
 
     /// Adds an element without a value; true when it is new.

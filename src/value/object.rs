@@ -1,6 +1,8 @@
 //! Collections that have outgrown one piece of memory.
 
 use crate::value::dict::Dict;
+use crate::value::list::List;
+use crate::value::zset::Large;
 
 /// A collection with a structure of its own.
 #[derive(Clone, Debug)]
@@ -9,6 +11,10 @@ pub enum Object {
     Set(Dict),
     /// A hash: values by field.
     Hash(Dict),
+    /// A list.
+    List(List),
+    /// A sorted set: scores by member, and the members in order.
+    Zset(Large),
 }
 
 /// What a value is to TYPE.
@@ -52,6 +58,8 @@ impl Object {
         match self {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
+            Object::List(_) => Type::List,
+            Object::Zset(_) => Type::Zset,
         }
     }
 
@@ -60,6 +68,8 @@ impl Object {
         match self {
             Object::Hash(dict) if dict.is_small() => "listpackex",
             Object::Set(_) | Object::Hash(_) => "hashtable",
+            Object::List(_) => "quicklist",
+            Object::Zset(_) => "skiplist",
         }
     }
 
@@ -75,6 +85,8 @@ impl Object {
     pub fn len(&self) -> usize {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
+            Object::List(list) => list.len(),
+            Object::Zset(large) => large.len(),
         }
     }
 
@@ -88,6 +100,8 @@ impl Object {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
+            Object::List(list) => list.memory(),
+            Object::Zset(large) => large.memory(),
         }
     }
 
@@ -95,6 +109,8 @@ impl Object {
     pub fn free_slice(&mut self, budget: usize) -> bool {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
+            Object::List(list) => list.free_slice(budget),
+            Object::Zset(large) => large.free_slice(budget),
         }
     }
 }

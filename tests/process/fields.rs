@@ -1,5 +1,5 @@
-//! Fields of hashes that end: over restarts and kills, in the background, and as the server tells of
-//! them.
+//! Fields of hashes that end: over restarts and kills, in the background, and as the server tells
+//! of them.
 
 use super::await_some;
 use crate::support::{Client, Options, Server, Value};

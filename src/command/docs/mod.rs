@@ -38,8 +38,10 @@ static TEXTS: &[&str] = &[
     include_str!("generic.txt"),
     include_str!("hash.txt"),
     include_str!("hyperloglog.txt"),
+    include_str!("list.txt"),
     include_str!("server.txt"),
     include_str!("set.txt"),
+    include_str!("sorted-set.txt"),
     include_str!("string.txt"),
     include_str!("transactions.txt"),
 ];

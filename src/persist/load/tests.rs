@@ -364,7 +364,7 @@ fn refusals_name_file_offset_and_command() {
     }
     let rdb = Build::new(10).raw(&[1]).text(b"list").raw(&[1, 0]).end();
     let told = refused(&medium, &[snapshot(&medium, "x.rdb", &rdb)]);
-    assert_eq!(told, "x.rdb, byte 9: list \"list\": this version loads strings only");
+    assert_eq!(told, "x.rdb, byte 9: list \"list\": this version does not load it");
     let twice = [snapshot(&medium, "1.rdb", &Build::new(10).set(b"k", b"v").end()), {
         snapshot(&medium, "2.rdb", &Build::new(10).set(b"k", b"v").end())
     }];

@@ -1,5 +1,5 @@
-//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; sets and hashes
-//! are read in `collections`, hashes whose fields have times in `timed`.
+//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; collections
+//! are read in `collections` and the files beside it.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -14,10 +14,10 @@ use bytes::Bytes;
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::lzf;
 use crate::base::number::parse_i64;
-use crate::keyspace::NewValue;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
+use crate::value::entry::NewValue;
 use crate::value::shapes::Shapes;
 
 /// Longest decimal form of an integer, in bytes.
@@ -268,6 +268,7 @@ impl Reader<'_> {
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
+                code if COLLECTIONS.contains(&code) => self.collection_entry(code)?,
                 TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
                     self.collection_entry(code)?
                 }
@@ -275,6 +276,7 @@ impl Reader<'_> {
                 | TYPE_HASH_TIMED_LISTPACK_OLD
                 | TYPE_HASH_TIMED
                 | TYPE_HASH_TIMED_LISTPACK => self.timed_entry(code)?,
+                TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_LISTPACK => self.zset_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }

@@ -61,6 +61,12 @@ pub const TYPE_STRING: u8 = 0;
 pub const TYPE_SET: u8 = 2;
 /// The value type of a hash, field by field.
 pub const TYPE_HASH: u8 = 4;
+/// The value type of a sorted set, member by member, scores as text.
+pub const TYPE_ZSET: u8 = 3;
+/// The value type of a sorted set, member by member, scores as doubles.
+pub const TYPE_ZSET_2: u8 = 5;
+/// The value type of a sorted set that is a listpack.
+pub const TYPE_ZSET_LISTPACK: u8 = 17;
 /// The value type of a set that is an intset.
 pub const TYPE_SET_INTSET: u8 = 11;
 /// The value type of a hash that is a listpack.
@@ -78,6 +84,9 @@ pub const TYPE_HASH_TIMED: u8 = 24;
 /// As [`TYPE_HASH_TIMED_LISTPACK_OLD`] of Redis 7.4: the first time stands in front.
 pub const TYPE_HASH_TIMED_LISTPACK: u8 = 25;
 
+/// The kinds of collections that are read.
+pub const COLLECTIONS: &[u8] =
+    &[TYPE_SET, TYPE_HASH, TYPE_SET_INTSET, TYPE_HASH_LISTPACK, TYPE_SET_LISTPACK];
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

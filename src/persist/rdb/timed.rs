@@ -3,12 +3,13 @@
 //! A time that has passed is kept with its field: nobody sees that, and it goes when it is looked
 //! for, which the log is told of.
 
-use crate::keyspace::{NewValue, Object, Type};
 use crate::persist::rdb::decode::{Problem, Reader};
 use crate::persist::rdb::format::*;
 use crate::value::dict::Dict;
+use crate::value::entry::NewValue;
 use crate::value::hash;
 use crate::value::listpack::{self, Item, Pack};
+use crate::value::object::{Object, Type};
 
 /// Latest time that Redis writes: 2^48 - 1 milliseconds.
 const TIME_MAX: u64 = (1 << 48) - 1;
@@ -121,11 +122,11 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::keyspace::{Entry, spelled};
     use crate::persist::disk::Volume;
     use crate::persist::rdb::decode::{Options, Sink, decode};
     use crate::persist::rdb::tests::Build;
     use crate::persist::sim::SimMedium;
+    use crate::value::entry::Entry;
     use crate::value::shapes::Shapes;
 
     #[derive(Default)]
@@ -139,8 +140,16 @@ mod tests {
         fn store(&mut self, _: usize, key: &[u8], value: NewValue<'_>, at: Option<i64>) -> bool {
             let entry = Entry::new(key, value, at);
             let encoding = entry.object().map_or("", Object::encoding);
-            let text = String::from_utf8(spelled(&entry)).unwrap();
-            self.0.push(format!("{encoding} {text}"));
+            let Some(Object::Hash(dict)) = entry.object() else { panic!("{entry:?}") };
+            let one = |e: &Entry| {
+                let digits = &mut itoa::Buffer::new();
+                let value = String::from_utf8_lossy(e.text(digits).unwrap()).into_owned();
+                let at = e.expire_ms().map_or(String::new(), |at| format!(" until {at}"));
+                format!("{} = {value}{at}", String::from_utf8_lossy(e.key()))
+            };
+            let mut fields: Vec<String> = dict.iter().map(one).collect();
+            fields.sort();
+            self.0.push(format!("{encoding} {}", fields.join(", ")));
             true
         }
 
@@ -186,17 +195,17 @@ mod tests {
     fn every_kind() {
         let first = 1_700_000_000_000_u64.to_le_bytes();
         let words = ["a", "1", "1700000000000", "b", "2", "0"];
-        let two = "listpackex hash: a = 1 until 1700000000000, b = 2";
+        let two = "listpackex a = 1 until 1700000000000, b = 2";
         let kinds = [
             (
                 fields(head(24).raw(&first), &[(1, "a"), (0, "b")]),
-                "listpackex hash: a = v until 1700000000000, b = v",
+                "listpackex a = v until 1700000000000, b = v",
             ),
             (
                 fields(head(24).raw(&first), &[(9, "a"), (0, "b"), (1, "c")]),
-                "hashtable hash: a = v until 1700000000008, b = v, c = v until 1700000000000",
+                "hashtable a = v until 1700000000008, b = v, c = v until 1700000000000",
             ),
-            (fields(head(22), &[(7, "a"), (0, "b")]), "listpackex hash: a = v until 7, b = v"),
+            (fields(head(22), &[(7, "a"), (0, "b")]), "listpackex a = v until 7, b = v"),
             (head(25).raw(&first).text(&pack(&words)), two),
             (head(23).text(&pack(&words)), two),
         ];

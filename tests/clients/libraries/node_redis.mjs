@@ -343,6 +343,7 @@ const methods = {
   HRANDFIELD_COUNT: [(r) => r.HRANDFIELD_COUNT('one', 3), (r) => r.HRANDFIELD_COUNT('one', -2)],
   HRANDFIELD_COUNT_WITHVALUES: [(r) => r.HRANDFIELD_COUNT_WITHVALUES('one', 3)],
   HSCAN: [(r) => r.HSCAN('h', '0'), (r) => r.HSCAN('h', '0', { MATCH: 'a*', COUNT: 100 })],
+  HSCAN_NOVALUES: [(r) => r.HSCAN_NOVALUES('one', '0')],
   HSET: [(r) => r.HSET('h', 'a', '3'), (r) => r.HSET('h', { a: '3', c: 'd' }),
     (r) => r.HSET('k', 'a', '1')],
   HSETNX: [(r) => r.HSETNX('h', 'a', '3'), (r) => r.HSETNX('h', 'c', '3')],
@@ -493,6 +494,7 @@ const pairs = {
     '7.0 has no CLIENT SETINFO'],
 };
 const contract = {
+  'HSCAN_NOVALUES#0': [{ cursor: '0', fields: ['field'] }, 'new in 7.4'],
   'ACL_GETUSER#0': [{ channels: '&*', commands: '+@all', flags: ['on', 'nopass', 'sanitize-payload'],
     keys: '~*', passwords: [], selectors: [] }, '7.2 names the flag'],
   'ACL_LIST#0': [['user default on nopass sanitize-payload ~* &* +@all'], '7.2 names the flag'],
