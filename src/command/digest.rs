@@ -51,8 +51,13 @@ impl Digest {
             ValueRef::Packed(form, bytes) => self.packed(form, bytes),
             ValueRef::Object(Object::Set(dict)) => dict.iter().for_each(|e| self.xor(e.key())),
             ValueRef::Object(Object::Hash(dict)) => dict.iter().for_each(|field| {
-                let mut digits = itoa::Buffer::new();
-                self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
+                let mut pair = Digest::default();
+                pair.mix(field.key());
+                pair.mix(field.text(&mut itoa::Buffer::new()).unwrap_or_default());
+                if field.expire_ms().is_some() {
+                    pair.xor(b"!!hexpire!!");
+                }
+                self.xor(&pair.0);
             }),
             ValueRef::Object(Object::List(_)) => {
                 let mut digits = itoa::Buffer::new();

@@ -8,6 +8,7 @@ pub mod bitfield;
 pub mod bitmap;
 pub mod blocking;
 pub mod client;
+pub mod compare;
 pub mod connection;
 pub mod context;
 pub mod counter;
@@ -19,6 +20,10 @@ pub mod expire;
 pub mod fault;
 pub mod geo;
 pub mod hash;
+pub mod hash_expire;
+#[cfg(test)]
+mod hash_model;
+pub mod hash_timed;
 pub mod hyperloglog;
 pub mod introspect;
 pub mod key;

@@ -53,6 +53,12 @@ fn request() -> impl Strategy<Value = String> {
         (key(), -9i64..9).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
         (key(), key(), value(), value()).prop_map(|(k, l, v, w)| format!("MSET {k} {v} {l} {w}")),
         (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETNX {k} {v} {l} {v}")),
+        (key(), value(), value()).prop_map(|(k, v, w)| format!("SET {k} {v} IFNE {w}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELEX {k} IFNE {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELIFEQ {k} {v}")),
+        (key(), key(), ms(), value())
+            .prop_map(|(k, l, t, v)| format!("MSETEX 2 {k} {v} {l} 1 PX {t}")),
+        (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETEX 2 {k} {v} {l} 1 XX KEEPTTL")),
         (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (key(), key()).prop_map(|(k, l)| format!("RENAMENX {k} {l}")),
         (key(), key(), 0..3).prop_map(|(k, l, n)| format!("COPY {k} {l} DB {n} REPLACE")),
@@ -71,6 +77,7 @@ fn on_collections() -> impl Strategy<Value = String> {
     let hash = || prop::sample::select(vec!["x", "y", "z", "a"]);
     let member = || prop_oneof![4 => "[0-9]{1,2}", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
     let value = || "[a-z0-9]{1,80}";
+    let timing = prop::sample::select(vec!["", " NX", " XX", " GT", " LT"]);
     prop_oneof![
         (set(), member(), member()).prop_map(|(k, m, n)| format!("SADD {k} {m} {n}")),
         (set(), member(), member()).prop_map(|(k, m, n)| format!("SREM {k} {m} {n}")),
@@ -86,6 +93,18 @@ fn on_collections() -> impl Strategy<Value = String> {
         (set(), hash()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (hash(), set()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
         (hash(), -5i64..50).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),
+        (hash(), 0i64..30, timing, member(), member())
+            .prop_map(|(k, t, c, f, g)| format!("HPEXPIRE {k} {t}{c} FIELDS 2 {f} {g}")),
+        (hash(), 0i64..30, member(), value())
+            .prop_map(|(k, t, f, v)| format!("HSETEX {k} PX {t} FIELDS 2 {f} {v} x y")),
+        (hash(), member(), value())
+            .prop_map(|(k, f, v)| format!("HSETEX {k} KEEPTTL FIELDS 1 {f} {v}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HPERSIST {k} FIELDS 2 {f} x")),
+        (hash(), 0i64..30, member())
+            .prop_map(|(k, t, f)| format!("HGETEX {k} PX {t} FIELDS 2 {f} x")),
+        (hash(), member()).prop_map(|(k, f)| format!("HGETEX {k} PERSIST FIELDS 1 {f}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HGETDEL {k} FIELDS 2 {f} x")),
+        (hash(), member()).prop_map(|(k, f)| format!("HMGET {k} {f} x")),
     ]
 }
 

@@ -366,6 +366,7 @@ impl Command {
 /// The rows, by the file that holds them.
 static GROUPS: &[&[Command]] = &[
     command::string::ROWS,
+    command::compare::ROWS,
     command::range::ROWS,
     command::counter::ROWS,
     command::lcs::ROWS,
@@ -373,6 +374,8 @@ static GROUPS: &[&[Command]] = &[
     command::bitfield::ROWS,
     command::hyperloglog::ROWS,
     command::hash::ROWS,
+    command::hash_expire::ROWS,
+    command::hash_timed::ROWS,
     command::set::ROWS,
     command::set_algebra::ROWS,
     command::list::ROWS,

@@ -4,6 +4,7 @@
 pub mod database;
 pub mod effects;
 pub mod expire;
+mod fields;
 #[cfg(test)]
 mod model;
 mod rebuild;
@@ -17,7 +18,7 @@ pub use crate::value::object::{Object, Type};
 pub use database::{Database, Found};
 pub use effects::Effects;
 pub use expire::Expired;
-pub use rebuild::rebuild;
 #[cfg(test)]
 pub use rebuild::spelled;
+pub use rebuild::{log_times, rebuild};
 pub use space::{Counters, Keyspace};

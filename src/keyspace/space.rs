@@ -15,6 +15,8 @@ pub struct Counters {
     pub misses: u64,
     /// Keys removed because they were past their expiry.
     pub expired: u64,
+    /// Fields of hashes removed because they were past their time.
+    pub expired_fields: u64,
     /// Changes to the data (Redis' `dirty`).
     pub dirty: u64,
 }
@@ -50,7 +52,7 @@ pub struct Keyspace {
     /// Clients are paused (CLIENT PAUSE): what is past its expiry stays, though nobody sees it.
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
-    expired_held: bool,
+    pub(super) expired_held: bool,
     /// Whether keys past their expiry are looked for.
     pub expires_actively: bool,
     /// The database that active expiry looks at next.
@@ -161,9 +163,9 @@ impl Keyspace {
         self.waiting.touch(db, key);
     }
 
-    /// Whether any key has an expiry.
+    /// Whether any key, or any field of a hash, has an expiry.
     pub fn has_volatile(&self) -> bool {
-        self.dbs.iter().any(|db| db.expires_len() > 0)
+        self.dbs.iter().any(|db| db.expires_len() > 0 || db.timed_len() > 0)
     }
 
     /// Frees an entry, later if that would take long.

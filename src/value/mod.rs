@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod bits;
+pub mod cut;
 pub mod dict;
 pub mod entry;
 mod form;

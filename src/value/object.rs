@@ -66,9 +66,18 @@ impl Object {
     /// What OBJECT ENCODING calls it.
     pub fn encoding(&self) -> &'static str {
         match self {
+            Object::Hash(dict) if dict.is_small() => "listpackex",
             Object::Set(_) | Object::Hash(_) => "hashtable",
             Object::List(_) => "quicklist",
             Object::Zset(_) => "skiplist",
+        }
+    }
+
+    /// When to look for fields past their time; `None` when nothing in it has a time.
+    pub fn next_look(&self) -> Option<i64> {
+        match self {
+            Object::Hash(dict) => dict.next_look(),
+            _ => None,
         }
     }
 

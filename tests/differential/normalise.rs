@@ -150,7 +150,25 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
 ];
 
 /// Commands that 7.0 does not know: the stream does without them, and they have tests of their own.
-pub static NEWER: &[&str] = &["waitaof"];
+pub static NEWER: &[&str] = &[
+    "delex",
+    "delifeq",
+    "digest",
+    "hexpire",
+    "hexpireat",
+    "hexpiretime",
+    "hgetdel",
+    "hgetex",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "hsetex",
+    "httl",
+    "msetex",
+    "waitaof",
+];
 
 /// An error that 7.2 words otherwise than the peer, which may be 7.0. A text may end in `…`.
 pub struct Reworded {

@@ -8,6 +8,7 @@ mod lists;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timed;
 mod zset;
 
 pub use decode::{Loaded, Options, Problem, RdbError, Sink, decode};

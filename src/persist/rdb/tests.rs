@@ -316,7 +316,7 @@ fn other_types_are_refused_by_name() {
         assert_eq!(&file[offset as usize + 1..offset as usize + 5], b"\x03foo");
     }
     assert!(matches!(problem(fixture!("type-function")).1, Problem::Functions));
-    let read = [HASHES_AND_SETS, LISTS, ZSETS].concat();
+    let read = [HASHES_AND_SETS, TIMED_HASHES, LISTS, ZSETS].concat();
     for kind in (1..OP_SLOT_INFO).filter(|kind| !read.contains(kind)) {
         let file = Build::new(12).raw(&[kind]).text(b"a\nkey").raw(b"x").end();
         let (offset, problem) = problem(&file);
