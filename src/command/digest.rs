@@ -5,6 +5,7 @@ use crate::base::double;
 use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
+use crate::value::list;
 use crate::value::listpack::Pack;
 use crate::value::zset::Zset;
 
@@ -50,9 +51,20 @@ impl Digest {
             ValueRef::Packed(form, bytes) => self.packed(form, bytes),
             ValueRef::Object(Object::Set(dict)) => dict.iter().for_each(|e| self.xor(e.key())),
             ValueRef::Object(Object::Hash(dict)) => dict.iter().for_each(|field| {
-                let mut digits = itoa::Buffer::new();
-                self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
+                let mut pair = Digest::default();
+                pair.mix(field.key());
+                pair.mix(field.text(&mut itoa::Buffer::new()).unwrap_or_default());
+                if field.expire_ms().is_some() {
+                    pair.xor(b"!!hexpire!!");
+                }
+                self.xor(&pair.0);
             }),
+            ValueRef::Object(Object::List(_)) => {
+                let mut digits = itoa::Buffer::new();
+                if let Some(list) = list::Kept::of(entry) {
+                    list.each(|element| self.mix(element.text(&mut digits)));
+                }
+            }
             ValueRef::Object(Object::Zset(large)) => large.iter(0).for_each(|(member, score)| {
                 self.pair(member, double::text_17(score).as_bytes());
             }),

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::value::{OutputLimit, read_limits};
+use crate::value::list::Limits;
 use crate::value::shapes::Shapes;
 
 /// When the log is flushed to the medium.
@@ -273,6 +274,10 @@ fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
         hll_sparse_bytes: number(word("hll-sparse-max-bytes")),
         hash_entries: number(word("hash-max-listpack-entries")),
         hash_value: number(word("hash-max-listpack-value")),
+        list: Limits {
+            size: number(word("list-max-listpack-size")),
+            depth: number(word("list-compress-depth")),
+        },
         set_intset: number(word("set-max-intset-entries")),
         set_entries: number(word("set-max-listpack-entries")),
         set_value: number(word("set-max-listpack-value")),

@@ -4,10 +4,12 @@
 pub mod database;
 pub mod effects;
 pub mod expire;
+mod fields;
 #[cfg(test)]
 mod model;
 mod rebuild;
 pub mod space;
+pub mod waiting;
 pub mod watch;
 
 pub use crate::value::account::usable;
@@ -16,7 +18,7 @@ pub use crate::value::object::{Object, Type};
 pub use database::{Database, Found};
 pub use effects::Effects;
 pub use expire::Expired;
-pub use rebuild::rebuild;
 #[cfg(test)]
 pub use rebuild::spelled;
+pub use rebuild::{log_times, rebuild};
 pub use space::{Counters, Keyspace};

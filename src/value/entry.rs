@@ -434,6 +434,14 @@ impl Entry {
     }
 
     /// The structure, when the value has one of its own.
+    pub fn object(&self) -> Option<&Object> {
+        match self.value() {
+            ValueRef::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// [`Entry::object`], to be changed.
     pub(crate) fn object_mut(&mut self) -> Option<&mut Box<Object>> {
         let shape = self.shape();
         (shape.kind & KIND == BOXED).then(|| {
@@ -475,6 +483,15 @@ impl Entry {
     /// Whether `OBJECT ENCODING` says `raw` even for a short string (APPEND and SETRANGE made it).
     pub fn is_raw(&self) -> bool {
         self.shape().kind & RAW != 0
+    }
+
+    /// When to look for fields of the value that are past their time; `None` when none has a time.
+    #[inline]
+    pub(crate) fn next_look(&self) -> Option<i64> {
+        match self.value() {
+            ValueRef::Object(object) => object.next_look(),
+            _ => None,
+        }
     }
 
     /// Unix time in milliseconds at which the key ceases to exist.

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod bits;
+pub mod cut;
 pub mod dict;
 pub mod entry;
 mod form;
@@ -10,10 +11,12 @@ pub mod hash;
 pub mod hll;
 pub mod intset;
 pub mod lcs;
+pub mod list;
 pub mod listpack;
 pub mod object;
 mod segment;
 pub mod set;
 pub mod shapes;
 pub(crate) mod table;
+pub mod ziplist;
 pub mod zset;

@@ -1,6 +1,7 @@
 //! Collections that have outgrown one piece of memory.
 
 use crate::value::dict::Dict;
+use crate::value::list::List;
 use crate::value::zset::Large;
 
 /// A collection with a structure of its own.
@@ -10,6 +11,8 @@ pub enum Object {
     Set(Dict),
     /// A hash: values by field.
     Hash(Dict),
+    /// A list.
+    List(List),
     /// A sorted set: scores by member, and the members in order.
     Zset(Large),
 }
@@ -55,6 +58,7 @@ impl Object {
         match self {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
+            Object::List(_) => Type::List,
             Object::Zset(_) => Type::Zset,
         }
     }
@@ -62,8 +66,18 @@ impl Object {
     /// What OBJECT ENCODING calls it.
     pub fn encoding(&self) -> &'static str {
         match self {
+            Object::Hash(dict) if dict.is_small() => "listpackex",
             Object::Set(_) | Object::Hash(_) => "hashtable",
+            Object::List(_) => "quicklist",
             Object::Zset(_) => "skiplist",
+        }
+    }
+
+    /// When to look for fields past their time; `None` when nothing in it has a time.
+    pub fn next_look(&self) -> Option<i64> {
+        match self {
+            Object::Hash(dict) => dict.next_look(),
+            _ => None,
         }
     }
 
@@ -71,6 +85,7 @@ impl Object {
     pub fn len(&self) -> usize {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
+            Object::List(list) => list.len(),
             Object::Zset(large) => large.len(),
         }
     }
@@ -85,6 +100,7 @@ impl Object {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
+            Object::List(list) => list.memory(),
             Object::Zset(large) => large.memory(),
         }
     }
@@ -93,6 +109,7 @@ impl Object {
     pub fn free_slice(&mut self, budget: usize) -> bool {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
+            Object::List(list) => list.free_slice(budget),
             Object::Zset(large) => large.free_slice(budget),
         }
     }

@@ -1,5 +1,7 @@
 //! Up to which size a collection is kept as one piece.
 
+use crate::value::list::Limits;
+
 /// The bounds, as the directives of the same names set them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shapes {
@@ -9,6 +11,8 @@ pub struct Shapes {
     pub hash_entries: usize,
     /// Longest field or value in one, in bytes (`hash-max-listpack-value`).
     pub hash_value: usize,
+    /// How large nodes of lists are (`list-max-listpack-size`, `list-compress-depth`).
+    pub list: Limits,
     /// Most members of a set of integers (`set-max-intset-entries`).
     pub set_intset: usize,
     /// Most members of a packed set (`set-max-listpack-entries`).
@@ -27,6 +31,7 @@ impl Shapes {
         hll_sparse_bytes: 3000,
         hash_entries: 512,
         hash_value: 64,
+        list: Limits::DEFAULT,
         set_intset: 512,
         set_entries: 128,
         set_value: 64,

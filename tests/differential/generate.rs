@@ -165,6 +165,7 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
         .chain(&super::bits::SKETCHES)
         .chain(&super::collections::HASHES)
         .chain(&super::collections::SETS)
+        .chain(&super::lists::LISTS)
         .chain(&super::zsets::ZSETS)
         .chain(&super::zsets::LEVELS)
         .chain(&super::places::PLACES)

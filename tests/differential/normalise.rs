@@ -25,6 +25,8 @@ pub enum How {
     Numbers,
     /// A whole scan: the same groups of that many elements in any order.
     Scanned(usize),
+    /// Of a list `quicklist`, where it may be a `listpack`.
+    ListForm,
     /// As many elements, or one, or none.
     Drawn,
     /// A cursor and a page.
@@ -103,6 +105,7 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("expiretime", How::Near(5), "5 s", CLOCK),
     row("pexpiretime", How::Near(5_000), "5 s", CLOCK),
     row("object|idletime", How::Near(600), "10 minutes", CLOCK),
+    row("object|encoding", How::ListForm, "forms of lists", "a 7.0 packs no list"),
     row("object|refcount", How::Type, "the count", "sharing of values is the allocator's business"),
     row("object|help", How::Type, "the text", VERSION),
     row("time", How::Type, "the time", CLOCK),
@@ -147,7 +150,25 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
 ];
 
 /// Commands that 7.0 does not know: the stream does without them, and they have tests of their own.
-pub static NEWER: &[&str] = &["waitaof"];
+pub static NEWER: &[&str] = &[
+    "delex",
+    "delifeq",
+    "digest",
+    "hexpire",
+    "hexpireat",
+    "hexpiretime",
+    "hgetdel",
+    "hgetex",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "hsetex",
+    "httl",
+    "msetex",
+    "waitaof",
+];
 
 /// An error that 7.2 words otherwise than the peer, which may be 7.0. A text may end in `…`.
 pub struct Reworded {
@@ -258,6 +279,7 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
             }
             _ => false,
         },
+        How::ListForm => peer.text() == Some(b"quicklist") && ours.text() == Some(b"listpack"),
         How::Numbers => alike(peer, ours),
         How::Drawn => {
             let len = |value: &Value| value.items().map(<[Value]>::len);

@@ -43,11 +43,27 @@ static DIFFERENCES: &[Difference] = &[
     differs("quit", "replaced_by", "deprecated since 7.2"),
 ];
 
-/// Commands and subcommands that 7.2 has and a 7.0 does not know, with the version they came in.
+/// Commands and subcommands that are here and a 7.0 does not know, with the version they came in.
 pub static ADDED: &[(&str, &str)] = &[
     ("client|no-touch", "7.2.0"),
     ("client|setinfo", "7.2.0"),
     ("cluster|myshardid", "7.2.0"),
+    ("delex", "8.4.0"),
+    ("delifeq", "9.0.0"),
+    ("digest", "8.4.0"),
+    ("hexpire", "7.4.0"),
+    ("hexpireat", "7.4.0"),
+    ("hexpiretime", "7.4.0"),
+    ("hgetdel", "8.0.0"),
+    ("hgetex", "8.0.0"),
+    ("hpersist", "7.4.0"),
+    ("hpexpire", "7.4.0"),
+    ("hpexpireat", "7.4.0"),
+    ("hpexpiretime", "7.4.0"),
+    ("hpttl", "7.4.0"),
+    ("hsetex", "8.0.0"),
+    ("httl", "7.4.0"),
+    ("msetex", "8.4.0"),
     ("waitaof", "7.2.0"),
 ];
 

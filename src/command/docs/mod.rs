@@ -39,6 +39,7 @@ static TEXTS: &[&str] = &[
     include_str!("geo.txt"),
     include_str!("hash.txt"),
     include_str!("hyperloglog.txt"),
+    include_str!("list.txt"),
     include_str!("server.txt"),
     include_str!("set.txt"),
     include_str!("sorted-set.txt"),

@@ -125,8 +125,6 @@ const REASONS: &[(&str, &[&str])] = &[
     (
         "this type is not there yet",
         &[
-            "list-max-listpack-size",
-            "list-compress-depth",
             "zset-max-listpack-entries",
             "zset-max-listpack-value",
             "stream-node-max-bytes",

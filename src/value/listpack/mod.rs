@@ -25,11 +25,13 @@
 
 mod edit;
 mod read;
+mod row;
 #[cfg(test)]
 mod tests;
 
 pub use edit::{Buffer, create, delete, insert, push_back, push_front, replace};
 pub use read::{Invalid, Item, Iter, Pack, validate};
+pub use row::{Row, encoded};
 
 /// Bytes in front of the first element.
 const HEAD: usize = 6;

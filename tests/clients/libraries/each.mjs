@@ -104,6 +104,7 @@ class Side {
     await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd')
       .hset('h', 'a', 1, 'b', 'two').hset('one', 'field', 'value')
       .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4)
+      .rpush('l', 'a', 'b', 'c', 'b', 1).rpush('l2', 'x', 'y')
       .zadd('z', 1, 'a', 2.5, 'b', 3, 'c').zadd('z2', 2, 'b', 4, 'd')
       .geoadd('geo', 13.361389, 38.115556, 'Palermo', 15.087269, 37.502669, 'Catania').exec();
     await this.elsewhere.mset(ELSEWHERE);
@@ -118,11 +119,13 @@ class Side {
       for (const key of keys) {
         const type = await client.type(key);
         const reads = { hash: ['hgetallBuffer'], set: ['smembersBuffer'],
-          zset: ['zrangeBuffer', 0, -1, 'WITHSCORES'] };
+          list: ['lrangeBuffer', 0, -1], zset: ['zrangeBuffer', 0, -1, 'WITHSCORES'] };
         const [read, ...more] = reads[type] ?? ['getBuffer'];
         all[read](key, ...more).pttl(key);
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
+      // The members of a set come in no promised order.
+      replies.filter(Array.isArray).forEach((members) => members.sort(Buffer.compare));
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));
       held.push('--');
     }

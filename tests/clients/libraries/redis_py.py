@@ -81,6 +81,8 @@ class Side:
         self.plain.execute_command("ZADD", "z2", 2, "b", 4, "d")
         self.plain.execute_command("GEOADD", "geo", 13.361389, 38.115556, "Palermo",
                                    15.087269, 37.502669, "Catania")
+        self.plain.execute_command("RPUSH", "l", "a", "b", "c", "b", 1)
+        self.plain.execute_command("RPUSH", "l2", "x", "y")
         self.plain.set("timed", "t", ex=1000)
         self.plain1.mset(ELSEWHERE)
 
@@ -91,10 +93,10 @@ class Side:
             keys = sorted(client.execute_command("KEYS", "*"))
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    read = {b"hash": ["HGETALL"], b"set": ["SMEMBERS"],
-                            b"zset": ["ZRANGE", 0, -1, "WITHSCORES"]}
-                    name, *more = read.get(client.type(key), ["GET"])
-                    pipe.execute_command(name, key, *more)
+                    read = {b"hash": ["HGETALL", key], b"set": ["SMEMBERS", key],
+                            b"list": ["LRANGE", key, 0, -1],
+                            b"zset": ["ZRANGE", key, 0, -1, "WITHSCORES"]}
+                    pipe.execute_command(*read.get(client.type(key), ["GET", key]))
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)
