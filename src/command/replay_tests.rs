@@ -181,12 +181,7 @@ fn on_sorted_sets() -> impl Strategy<Value = String> {
 
 /// A request on anything.
 fn on_anything() -> impl Strategy<Value = String> {
-    prop_oneof![
-        request(),
-        on_collections(),
-        on_lists(),
-        on_sorted_sets(),
-    ]
+    prop_oneof![request(), on_collections(), on_lists(), on_sorted_sets(),]
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 
 mod bits;
 mod collections;
-mod commands;
+pub mod commands;
 pub mod generate;
 mod lists;
 pub mod normalise;

@@ -75,6 +75,9 @@ fn content(key: &[u8], kind: &[u8]) -> Vec<Vec<u8>> {
         b"hash" => words(&[b"HGETALL", key]),
         b"set" => words(&[b"SMEMBERS", key]),
         b"list" => words(&[b"LRANGE", key, b"0", b"-1"]),
+        b"zset" => words(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+        // Groups too.
+        b"stream" => words(&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"]),
         _ => words(&[b"GET", key]),
     }
 }
