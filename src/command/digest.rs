@@ -1,11 +1,13 @@
 //! Digests of data, as DEBUG DIGEST has them: equal data gives the same, whoever holds it and in
 //! whatever order a set or a hash stands.
 
+use crate::base::double;
 use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
 use crate::value::list;
 use crate::value::listpack::Pack;
+use crate::value::zset::Zset;
 
 /// 20 bytes that data is mixed into.
 #[derive(Clone, Copy, Default)]
@@ -58,6 +60,9 @@ impl Digest {
                     list.each(|element| self.mix(element.text(&mut digits)));
                 }
             }
+            ValueRef::Object(Object::Zset(large)) => large.iter(0).for_each(|(member, score)| {
+                self.pair(member, double::text_17(score).as_bytes());
+            }),
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
                 self.mix(entry.text(&mut itoa::Buffer::new()).unwrap_or_default());
             }
@@ -74,7 +79,10 @@ impl Digest {
             Form::IntSet => Ints(bytes).iter().for_each(|n| self.xor(one.format(n).as_bytes())),
             Form::Set => items().for_each(|item| self.xor(item.text(&mut one))),
             Form::List => items().for_each(|item| self.mix(item.text(&mut one))),
-            Form::Hash | Form::Zset => {
+            Form::Zset => Zset::Packed(Pack(bytes)).each(|member, score| {
+                self.pair(member.text(&mut one), double::text_17(score).as_bytes());
+            }),
+            Form::Hash => {
                 let mut items = items();
                 while let (Some(name), Some(value)) = (items.next(), items.next()) {
                     self.pair(name.text(&mut one), value.text(&mut other));

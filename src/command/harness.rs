@@ -116,6 +116,9 @@ impl World {
                 string_max: self.string_max,
                 shapes: self.shapes,
                 replay: self.replay,
+                claim: None,
+                claimed: false,
+                patience: None,
             };
             run(&mut ctx, args)
         })

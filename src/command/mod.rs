@@ -38,11 +38,16 @@ pub mod session;
 pub mod set;
 pub mod set_algebra;
 pub mod slowlog;
+pub mod sort;
 pub mod sparkline;
 pub mod standalone;
 pub mod string;
 pub mod table;
 pub mod whole;
+pub mod zset;
+pub mod zset_algebra;
+pub mod zset_pop;
+pub mod zset_range;
 
 #[cfg(test)]
 mod harness;
@@ -51,7 +56,7 @@ mod replay_tests;
 
 pub use args::{Args, OwnedRequest};
 pub use ask::{Answer, Ask, Asked};
-pub use context::{Ctx, Spaces};
+pub use context::{Ctx, Patience, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};
 pub use table::{Command, Flags, Keys, Merge, Route, Run};

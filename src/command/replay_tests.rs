@@ -115,18 +115,71 @@ fn on_lists() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A request on sorted sets; they share a key with strings and one with sets.
+fn on_sorted_sets() -> impl Strategy<Value = String> {
+    let key = || prop::sample::select(vec!["o", "p", "q", "s", "a"]);
+    let member = || prop_oneof![4 => "[0-9]{1,2}", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
+    let score = || {
+        prop_oneof![
+            (-9i64..9).prop_map(|n| n.to_string()),
+            (-99i64..99).prop_map(|n| (n as f64 / 10.0).to_string()),
+            prop::sample::select(vec!["inf", "-inf", "1e30", "-0", "x"]).prop_map(str::to_owned),
+        ]
+    };
+    let option = prop::sample::select(vec!["", " NX", " XX", " GT", " LT", " CH", " XX GT"]);
+    let bounds = prop::sample::select(vec!["-inf 0", "(0 5", "2 inf", "x 1", "-inf +inf"]);
+    let names = prop::sample::select(vec!["- +", "[1 (b", "(5 [a", "- [3"]);
+    let ranks = || prop::sample::select(vec!["0 0", "-2 -1", "1 2", "0 -1", "5 1"]);
+    let operation = prop::sample::select(vec!["UNION", "INTER"]);
+    let aggregate = prop::sample::select(vec!["SUM", "MIN", "MAX"]);
+    let end = || prop::sample::select(vec!["MIN", "MAX"]);
+    prop_oneof![
+        (key(), score(), member(), score(), member(), option)
+            .prop_map(|(k, s, m, t, n, o)| format!("ZADD {k}{o} {s} {m} {t} {n}")),
+        (key(), score(), member()).prop_map(|(k, s, m)| format!("ZADD {k} INCR {s} {m}")),
+        (key(), score(), member()).prop_map(|(k, s, m)| format!("ZINCRBY {k} {s} {m}")),
+        (key(), member(), member()).prop_map(|(k, m, n)| format!("ZREM {k} {m} {n}")),
+        (key(), ranks()).prop_map(|(k, r)| format!("ZREMRANGEBYRANK {k} {r}")),
+        (key(), bounds).prop_map(|(k, b)| format!("ZREMRANGEBYSCORE {k} {b}")),
+        (key(), names).prop_map(|(k, n)| format!("ZREMRANGEBYLEX {k} {n}")),
+        (key(), end(), 0..4).prop_map(|(k, e, n)| format!("ZPOP{e} {k} {n}")),
+        (key(), key(), end(), 1..4)
+            .prop_map(|(k, l, e, n)| format!("ZMPOP 2 {k} {l} {e} COUNT {n}")),
+        (key(), key(), ranks()).prop_map(|(k, l, r)| format!("ZRANGESTORE {k} {l} {r}")),
+        (key(), key(), key(), operation, aggregate).prop_map(|(k, l, m, o, a)| {
+            format!("Z{o}STORE {k} 2 {l} {m} WEIGHTS 1.5 -1 AGGREGATE {a}")
+        }),
+        (key(), key(), key()).prop_map(|(k, l, m)| format!("ZDIFFSTORE {k} 2 {l} {m}")),
+        (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        (key(), key()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
+        (key(), -5i64..50).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),
+    ]
+}
+
+/// A request on anything.
+fn on_anything() -> impl Strategy<Value = String> {
+    prop_oneof![
+        request(),
+        on_collections(),
+        on_lists(),
+        on_sorted_sets(),
+        // (one line for each kind)
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn effects_replay_to_the_same_contents(
-        steps in prop::collection::vec((prop_oneof![request(), on_collections(), on_lists()], 0i64..8, 0usize..3), 1..60),
+        steps in prop::collection::vec((on_anything(), 0i64..8, 0usize..3), 1..60),
         shards in 1usize..4,
     ) {
         let mut live = World::sharded(shards);
         // Small, so that collections of a few elements change their form.
         (live.shapes.hash_entries, live.shapes.set_intset, live.shapes.set_entries) = (2, 2, 3);
         (live.shapes.list.size, live.shapes.list.depth) = (3, 1);
+        live.shapes.zset_entries = 3;
         let mut second = World::sharded(shards);
         let mut third = World::new();
         for (request, pass, db) in &steps {

@@ -10,7 +10,8 @@ use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
     introspect, key, latency, lcs, list, list_inside, lolwut, memory, object, range, scan, server,
-    set, set_algebra, slowlog, standalone, string, whole,
+    set, set_algebra, slowlog, sort, standalone, string, whole, zset, zset_algebra, zset_pop,
+    zset_range,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -127,6 +128,8 @@ pub enum Route {
     Split(Merge),
     /// One shard when all its keys live there; else whoever asks, with the keyspaces on lease.
     Lease,
+    /// As a lease, of all shards where a pattern among the arguments may name any key (SORT).
+    Patterns,
     /// Every shard its part, in one hop.
     Every(Merge),
     /// SCAN: the shard that the cursor names.
@@ -376,8 +379,13 @@ static GROUPS: &[&[Command]] = &[
     hash::ROWS,
     set::ROWS,
     set_algebra::ROWS,
+    sort::ROWS,
     list::ROWS,
     list_inside::ROWS,
+    zset::ROWS,
+    zset_range::ROWS,
+    zset_pop::ROWS,
+    zset_algebra::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

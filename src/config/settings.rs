@@ -281,6 +281,8 @@ fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
         set_intset: number(word("set-max-intset-entries")),
         set_entries: number(word("set-max-listpack-entries")),
         set_value: number(word("set-max-listpack-value")),
+        zset_entries: number(word("zset-max-listpack-entries")),
+        zset_value: number(word("zset-max-listpack-value")),
     }
 }
 

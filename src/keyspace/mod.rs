@@ -8,6 +8,7 @@ pub mod expire;
 mod model;
 mod rebuild;
 pub mod space;
+pub mod waiting;
 pub mod watch;
 
 pub use crate::value::account::usable;

@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use crate::base::double;
 use crate::keyspace::{Effects, Entry, Form, Object, ValueRef};
 use crate::value::intset::Ints;
 use crate::value::list;
@@ -133,6 +134,14 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
             }
             out.flush();
         }
+        Object::Zset(large) => {
+            let mut out = growing(effects, db, entry, Form::Zset);
+            for (member, score) in large.iter(0) {
+                out.word(double::text(score).as_bytes());
+                out.word(member);
+            }
+            out.flush();
+        }
     }
     log_expiry(effects, db, entry);
 }
@@ -154,6 +163,9 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
         set.each(|member| elements.push(format!("{}", Shown(member))));
     } else if let Some(hash) = crate::value::hash::Hash::of(entry) {
         hash.each(|field, value| elements.push(format!("{} = {}", Shown(field), Shown(value))));
+    } else if let Some(zset) = crate::value::zset::Zset::of(entry) {
+        // -0 is 0 in packed ones.
+        zset.each(|m, score| elements.push(format!("{} = {}", Shown(m), score + 0.0)));
     }
     elements.sort();
     format!("{}: {}", entry.kind().name(), elements.join(", ")).into_bytes()

@@ -2,6 +2,7 @@
 
 use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
+use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
 use crate::value::entry::Entry;
 
@@ -42,6 +43,8 @@ pub struct Keyspace {
     pub counters: Counters,
     /// Keys that clients watch.
     pub watched: WatchTable,
+    /// Clients that wait for keys.
+    pub waiting: Waiting,
     /// Values and databases waiting to be freed in slices.
     pub garbage: Vec<Garbage>,
     /// Clients are paused (CLIENT PAUSE): what is past its expiry stays, though nobody sees it.
@@ -76,6 +79,7 @@ impl Keyspace {
             floor: 0,
             counters: Counters::default(),
             watched: WatchTable::default(),
+            waiting: Waiting::default(),
             garbage: Vec::new(),
             expiry_paused: false,
             expired_held: false,
@@ -145,9 +149,16 @@ impl Keyspace {
     pub fn delete(&mut self, db: usize, key: &[u8]) -> bool {
         let stamp = self.effects.stamp();
         let Some(old) = self.dbs[db].remove(key, stamp) else { return false };
-        self.watched.touch(db, key);
+        self.touched(db, key);
         self.discard(old);
         true
+    }
+
+    /// A key has changed: whoever watches it or waits for it hears of it.
+    #[inline]
+    pub fn touched(&mut self, db: usize, key: &[u8]) {
+        self.watched.touch(db, key);
+        self.waiting.touch(db, key);
     }
 
     /// Whether any key has an expiry.
@@ -188,7 +199,8 @@ impl Keyspace {
         self.garbage.is_empty()
     }
 
-    /// Bytes of heap memory held: databases, garbage, effects not yet framed, watched keys.
+    /// Bytes of heap memory held: databases, garbage, effects not yet framed, watched
+    /// keys, waiting clients.
     /// Constant time but for the garbage, whose items it goes through.
     pub fn memory(&self) -> usize {
         let garbage = self.garbage.iter().map(|item| match item {
@@ -200,6 +212,7 @@ impl Keyspace {
             + self.garbage.capacity() * size_of::<Garbage>()
             + self.effects.memory()
             + self.watched.memory()
+            + self.waiting.memory()
     }
 }
 

@@ -11,12 +11,15 @@ use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
-use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, table};
+use crate::command::{
+    Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, sort, table,
+};
 use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
+use crate::shard::blocking::may_wait;
 use crate::shard::core::Shard;
-use crate::shard::execute::{DataFn, Surroundings};
+use crate::shard::execute::{DataFn, Fate, Surroundings};
 use crate::shard::message::{Call, Item};
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
@@ -470,6 +473,9 @@ impl Shard {
         code: DataFn,
         args: &Args<'_>,
     ) -> Taken {
+        if command.flags.has(Flags::BLOCKING) && may_wait(command, args) {
+            return self.blocking(conn, batch, command, code, args);
+        }
         let shards = self.shards();
         let route = command.route_of(args.len());
         if route == Route::Cut && (self.log.is_some() || shards > 1) {
@@ -529,6 +535,8 @@ impl Shard {
             Route::Here => here,
             Route::Key => of_keys(1),
             Route::Split(_) | Route::Lease => of_keys(usize::MAX),
+            Route::Patterns if sort::looks_anywhere(args) => all_shards(shards),
+            Route::Patterns => of_keys(usize::MAX),
             Route::Every(_) | Route::Whole | Route::Cut => all_shards(shards),
             Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }
@@ -559,11 +567,13 @@ impl Shard {
             shards,
             string_max: self.config.proto_max_bulk_len,
             shapes: self.config.shapes,
+            claim: None,
+            fate: Fate::Answered,
         };
         let db = conn.session.db;
         if conn.session.is_muted() {
             run(&mut around, space, db, &mut Reply::new(resp3));
-            return;
+            return self.serve_here();
         }
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;
@@ -576,7 +586,7 @@ impl Shard {
                 let reply = out.split_off(at);
                 conn.output.hold(tag, reply);
             }
-            return;
+            return self.serve_here();
         }
         // Replies of one frame are released together, so they may wait together; joining one that
         // waits for an earlier frame would hold it back.
@@ -597,6 +607,7 @@ impl Shard {
         *position = (*position).max(tag);
         let grown = reply.len() - before;
         conn.output.grew(grown);
+        self.serve_here();
     }
 
     /// Whether writes that need memory are to be refused.

@@ -247,7 +247,7 @@ impl Shard {
         stats.recent_max_input_buffer.set(self.clients.recent.max_input());
         stats.recent_max_output_buffer.set(self.clients.recent.max_output());
         stats.client_memory.set(self.output_bytes as u64);
-        let blocked = self.clients.postponed.len() + self.blocked.len();
+        let blocked = self.clients.postponed.len() + self.blocked.len() + self.key_waits.len();
         stats.blocked_clients.set(blocked as u64);
         stats.held_replies.set((self.held.len() + self.waiters.len()) as u64);
         if let Some(log) = &self.log {

@@ -6,7 +6,7 @@
 //! Invariants: `bytes` is the sum of `Entry::memory`, `expires` the number of elements with a time.
 
 use crate::base::random::Random;
-use crate::value::entry::{Entry, NewValue};
+use crate::value::entry::{Entry, NewValue, Stored};
 use crate::value::table::{CURSOR_BITS, Table};
 
 /// Elements by name.
@@ -26,7 +26,7 @@ impl Default for Dict {
 
 impl Clone for Dict {
     fn clone(&self) -> Self {
-        let mut copy = Dict { table: self.table.fresh(0), len: 0, expires: 0, bytes: 0 };
+        let mut copy = self.fresh();
         self.iter().for_each(|entry| drop(copy.insert(entry.clone())));
         copy
     }
@@ -89,6 +89,20 @@ impl Dict {
     pub fn set(&mut self, name: &[u8], value: &[u8], expire_ms: Option<i64>) -> bool {
         let value = NewValue::Str { bytes: value, raw: false };
         self.insert(Entry::new(name, value, expire_ms)).is_none()
+    }
+
+    /// Makes an element that is an integer another integer, without moving it.
+    pub(crate) fn set_int(&mut self, name: &[u8], n: i64) {
+        let Ok(spot) = self.table.locate(self.table.hash(name), name) else { return };
+        self.table.change(spot, 0, |entry| {
+            let kept = entry.overwrite(Stored::Int(n), None);
+            debug_assert!(kept.is_ok(), "an integer is as long as any other");
+        });
+    }
+
+    /// An empty one that hashes its elements as this one does.
+    pub(crate) fn fresh(&self) -> Dict {
+        Dict { table: self.table.fresh(0), len: 0, expires: 0, bytes: 0 }
     }
 
     /// Adds an element without a value; true when it is new.

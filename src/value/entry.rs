@@ -243,7 +243,36 @@ unsafe impl Send for Entry {}
 // SAFETY: (3) `&Entry` only reads, and what it reads (bytes, `Bytes`) is `Sync`.
 unsafe impl Sync for Entry {}
 
+/// Where an entry's memory is: what an order of entries that are owned elsewhere holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Anchor(NonNull<u8>);
+
+// SAFETY: it only reads, as `&Entry` does; that it may was promised in `Entry::anchor`.
+unsafe impl Send for Anchor {}
+// SAFETY: as above.
+unsafe impl Sync for Anchor {}
+
+impl Anchor {
+    /// The entry's key.
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        let entry = std::mem::ManuallyDrop::new(Entry(self.0));
+        let key = entry.key();
+        // SAFETY: the entry is there and is not being changed, as promised in `Entry::anchor`.
+        unsafe { std::slice::from_raw_parts(key.as_ptr(), key.len()) }
+    }
+}
+
 impl Entry {
+    /// Where its memory is.
+    ///
+    /// # Safety
+    /// The anchor and its copies may be looked at only while this entry is neither dropped nor
+    /// changed otherwise than by [`Entry::overwrite`], during which none may be looked at.
+    pub(crate) unsafe fn anchor(&self) -> Anchor {
+        Anchor(self.0)
+    }
+
     /// An entry; `expire_ms` is the Unix time in milliseconds at which it ceases to exist.
     pub fn new(key: &[u8], value: NewValue<'_>, expire_ms: Option<i64>) -> Self {
         Entry::store(key, Stored::new(value), expire_ms)

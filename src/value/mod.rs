@@ -17,3 +17,4 @@ pub mod set;
 pub mod shapes;
 pub(crate) mod table;
 pub mod ziplist;
+pub mod zset;

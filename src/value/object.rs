@@ -2,6 +2,7 @@
 
 use crate::value::dict::Dict;
 use crate::value::list::List;
+use crate::value::zset::Large;
 
 /// A collection with a structure of its own.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub enum Object {
     Hash(Dict),
     /// A list.
     List(List),
+    /// A sorted set: scores by member, and the members in order.
+    Zset(Large),
 }
 
 /// What a value is to TYPE.
@@ -56,6 +59,7 @@ impl Object {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
             Object::List(_) => Type::List,
+            Object::Zset(_) => Type::Zset,
         }
     }
 
@@ -64,6 +68,7 @@ impl Object {
         match self {
             Object::Set(_) | Object::Hash(_) => "hashtable",
             Object::List(_) => "quicklist",
+            Object::Zset(_) => "skiplist",
         }
     }
 
@@ -72,6 +77,7 @@ impl Object {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
             Object::List(list) => list.len(),
+            Object::Zset(large) => large.len(),
         }
     }
 
@@ -86,6 +92,7 @@ impl Object {
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
             Object::List(list) => list.memory(),
+            Object::Zset(large) => large.memory(),
         }
     }
 
@@ -94,6 +101,7 @@ impl Object {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
             Object::List(list) => list.free_slice(budget),
+            Object::Zset(large) => large.free_slice(budget),
         }
     }
 }

@@ -19,6 +19,10 @@ pub struct Shapes {
     pub set_entries: usize,
     /// Longest member of one, in bytes (`set-max-listpack-value`).
     pub set_value: usize,
+    /// Most members of a packed sorted set (`zset-max-listpack-entries`).
+    pub zset_entries: usize,
+    /// Longest member of one, in bytes (`zset-max-listpack-value`).
+    pub zset_value: usize,
 }
 
 impl Shapes {
@@ -31,6 +35,8 @@ impl Shapes {
         set_intset: 512,
         set_entries: 128,
         set_value: 64,
+        zset_entries: 128,
+        zset_value: 64,
     };
 }
 
@@ -40,6 +46,6 @@ impl Default for Shapes {
     }
 }
 
-/// Most bytes of a packed hash or set, whatever the directives allow: each change moves what is
+/// Most bytes of a packed hash, set or sorted set, whatever the directives allow: each change moves what is
 /// behind it.
 pub const PACKED_MAX: usize = 1 << 20;

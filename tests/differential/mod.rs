@@ -10,6 +10,7 @@ mod commands;
 pub mod generate;
 mod lists;
 pub mod normalise;
+mod steering;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -41,6 +41,7 @@ static TEXTS: &[&str] = &[
     include_str!("list.txt"),
     include_str!("server.txt"),
     include_str!("set.txt"),
+    include_str!("sorted-set.txt"),
     include_str!("string.txt"),
     include_str!("transactions.txt"),
 ];

@@ -250,9 +250,9 @@ pub static ROWS: &[Directive] = &[
     row("set-max-intset-entries", COUNT, "512", "Members of a set of integers."),
     row("set-max-listpack-entries", COUNT, "128", "Members of a compact set."),
     row("set-max-listpack-value", BYTES, "64", "Bytes of a member in one."),
-    known("zset-max-listpack-entries", COUNT, "128", "Members of a compact sorted set.")
+    row("zset-max-listpack-entries", COUNT, "128", "Members of a compact sorted set.")
         .alias("zset-max-ziplist-entries"),
-    known("zset-max-listpack-value", BYTES, "64", "Bytes of a member in one.")
+    row("zset-max-listpack-value", BYTES, "64", "Bytes of a member in one.")
         .alias("zset-max-ziplist-value"),
     known("stream-node-max-bytes", BYTES, "4096", "Bytes of a stream's node."),
     known("stream-node-max-entries", COUNT, "100", "Entries of a stream's node."),

@@ -5,12 +5,13 @@
 
 use bytes::BytesMut;
 
-use crate::keyspace::{Form, NewValue, Object, Type};
 use crate::persist::rdb::decode::{Problem, Reader, shown};
 use crate::persist::rdb::format::*;
+use crate::value::entry::{Form, NewValue};
 use crate::value::hash::{self, Hash};
 use crate::value::intset::{self, Ints};
 use crate::value::listpack::{self, Item, Pack};
+use crate::value::object::{Object, Type};
 use crate::value::set::{self, Built, Set};
 use crate::value::ziplist;
 

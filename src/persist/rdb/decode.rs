@@ -1,4 +1,4 @@
-//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; sets and hashes
+//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; collections
 //! are read in `collections`.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
@@ -14,10 +14,10 @@ use bytes::Bytes;
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::lzf;
 use crate::base::number::parse_i64;
-use crate::keyspace::NewValue;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
+use crate::value::entry::NewValue;
 use crate::value::shapes::Shapes;
 
 /// Longest decimal form of an integer, in bytes.
@@ -268,10 +268,12 @@ impl Reader<'_> {
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
-                TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK
-                | TYPE_HASH_ZIPLIST | TYPE_HASH_ZIPMAP => self.collection_entry(code)?,
+                code if COLLECTIONS.contains(&code) => self.collection_entry(code)?,
                 TYPE_LIST | TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => {
                     self.list_entry(code)?
+                }
+                TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_ZIPLIST | TYPE_ZSET_LISTPACK => {
+                    self.zset_entry(code)?
                 }
                 kind => return Err(self.refuse_type(kind)),
             }

@@ -69,6 +69,14 @@ pub const TYPE_LIST_QUICKLIST_2: u8 = 18;
 pub const TYPE_SET: u8 = 2;
 /// The value type of a hash, field by field.
 pub const TYPE_HASH: u8 = 4;
+/// The value type of a sorted set, member by member, scores as text.
+pub const TYPE_ZSET: u8 = 3;
+/// The value type of a sorted set, member by member, scores as doubles.
+pub const TYPE_ZSET_2: u8 = 5;
+/// The value type of a sorted set that is a ziplist.
+pub const TYPE_ZSET_ZIPLIST: u8 = 12;
+/// The value type of a sorted set that is a listpack.
+pub const TYPE_ZSET_LISTPACK: u8 = 17;
 /// The value type of a set that is an intset.
 pub const TYPE_SET_INTSET: u8 = 11;
 /// The value type of a hash that is a zipmap.
@@ -80,6 +88,16 @@ pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
 
+/// The kinds of sets and hashes that are read.
+pub const COLLECTIONS: &[u8] = &[
+    TYPE_SET,
+    TYPE_HASH,
+    TYPE_SET_INTSET,
+    TYPE_HASH_LISTPACK,
+    TYPE_SET_LISTPACK,
+    TYPE_HASH_ZIPMAP,
+    TYPE_HASH_ZIPLIST,
+];
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

@@ -1,5 +1,5 @@
-//! RDB files, as Redis writes them. This version reads strings, lists, sets and hashes; writing
-//! comes with snapshots.
+//! RDB files, as Redis writes them. This version reads strings, lists, sets, hashes and sorted sets;
+//! writing comes with snapshots.
 
 mod collections;
 pub mod decode;
@@ -8,5 +8,6 @@ mod lists;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod zset;
 
 pub use decode::{Loaded, Options, Problem, RdbError, Sink, decode};

@@ -121,6 +121,8 @@ class Side {
         else all[read](key).pttl(key);
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
+      // The members of a set come in no promised order.
+      replies.filter(Array.isArray).forEach((members) => members.sort(Buffer.compare));
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));
       held.push('--');
     }

@@ -318,6 +318,7 @@ const methods = {
   HRANDFIELD_COUNT: [(r) => r.HRANDFIELD_COUNT('one', 3), (r) => r.HRANDFIELD_COUNT('one', -2)],
   HRANDFIELD_COUNT_WITHVALUES: [(r) => r.HRANDFIELD_COUNT_WITHVALUES('one', 3)],
   HSCAN: [(r) => r.HSCAN('h', '0'), (r) => r.HSCAN('h', '0', { MATCH: 'a*', COUNT: 100 })],
+  HSCAN_NOVALUES: [(r) => r.HSCAN_NOVALUES('one', '0')],
   HSET: [(r) => r.HSET('h', 'a', '3'), (r) => r.HSET('h', { a: '3', c: 'd' }),
     (r) => r.HSET('k', 'a', '1')],
   HSETNX: [(r) => r.HSETNX('h', 'a', '3'), (r) => r.HSETNX('h', 'c', '3')],
@@ -362,6 +363,10 @@ const methods = {
   RPOPLPUSH: [(r) => r.RPOPLPUSH('l', 'l2'), (r) => r.RPOPLPUSH('none', 'l')],
   RPUSH: [(r) => r.RPUSH('l', ['x', '2']), (r) => r.RPUSH('k', 'a')],
   RPUSHX: [(r) => r.RPUSHX('l', ['x', 'y']), (r) => r.RPUSHX('none', 'x')],
+  SORT: [(r) => r.SORT('s', { DIRECTION: 'DESC' }), (r) => r.SORT('l'),
+    (r) => r.SORT('l', { ALPHA: true, LIMIT: { offset: 1, count: 2 }, GET: '#' })],
+  SORT_RO: [(r) => r.SORT_RO('s', { DIRECTION: 'DESC' }), (r) => r.SORT_RO('none')],
+  SORT_STORE: [(r) => r.SORT_STORE('l', 'd', { BY: 'no' }), (r) => r.SORT_STORE('s', 'd')],
   PFADD: [(r) => r.PFADD('hll', 'a'), (r) => r.PFADD('hll', ['x', 'y']), (r) => r.PFADD('new')],
   PFCOUNT: [(r) => r.PFCOUNT('hll'), (r) => r.PFCOUNT(['hll', 'hll2']), (r) => r.PFCOUNT('k')],
   PFMERGE: [(r) => r.PFMERGE('d', ['hll', 'hll2']), (r) => r.PFMERGE('d')],
@@ -489,6 +494,7 @@ const pairs = {
     '7.0 has no CLIENT SETINFO'],
 };
 const contract = {
+  'HSCAN_NOVALUES#0': [{ cursor: '0', fields: ['field'] }, 'new in 7.4'],
   'ACL_GETUSER#0': [{ channels: '&*', commands: '+@all', flags: ['on', 'nopass', 'sanitize-payload'],
     keys: '~*', passwords: [], selectors: [] }, '7.2 names the flag'],
   'ACL_LIST#0': [['user default on nopass sanitize-payload ~* &* +@all'], '7.2 names the flag'],
