@@ -178,6 +178,8 @@ const lines = {
   ltrim: [['l', 1, -2], ['l', 9, 9]], rpop: [['l'], ['l', 2], ['none']],
   rpoplpush: [['l', 'l2'], ['none', 'l']], rpush: [['l', 'x', 2], ['k', 'a']],
   rpushx: [['l', 'x'], ['none', 'x']],
+  sort: [['s', 'DESC'], ['l', 'ALPHA', 'LIMIT', 1, 2, 'GET', '#'], ['l', 'BY', 'no', 'STORE', 'd'],
+    ['l'], ['k']], sort_ro: [['s', 'DESC'], ['s', 'STORE', 'd']],
   setbit: [['bits', 7, 0], ['new', 100, 1]], setex: [['k', 100, 'v'], ['k', 0, 'v']],
   setnx: [['new', 'v'], ['k', 'v']], setrange: [['k', 2, 'XX'], ['k', -1, 'y']],
   shutdown: [['ABORT'], ['SAVE', 'NOSAVE']], slaveof: [['NO', 'ONE']],

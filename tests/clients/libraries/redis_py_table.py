@@ -365,6 +365,11 @@ METHODS = {
     "rpoplpush": [lambda r: r.rpoplpush("l", "l2"), lambda r: r.rpoplpush("none", "l")],
     "rpush": [lambda r: r.rpush("l", "x", 2), lambda r: r.rpush("k", "a")],
     "rpushx": [lambda r: r.rpushx("l", "x"), lambda r: r.rpushx("none", "x")],
+    "sort": [lambda r: r.sort("s", desc=True), lambda r: r.sort("l", alpha=True),
+             lambda r: r.sort("l", alpha=True, start=1, num=2, get=["#", "k*"], groups=True),
+             lambda r: r.sort("l", by="nosort", store="d"), lambda r: r.sort("l"),
+             lambda r: r.sort("k")],
+    "sort_ro": [lambda r: r.sort_ro("s", desc=True), lambda r: r.sort_ro("none")],
     "wait": [lambda r: r.wait(0, 0), lambda r: r.wait(1, 1), lambda r: r.wait(1, -1)],
     "waitaof": [lambda r: r.waitaof(0, 0, 0), lambda r: r.waitaof(1, 0, 0),
                 lambda r: r.waitaof(2, 0, 0)],
@@ -398,7 +403,7 @@ LATER = {
     "himport_prepare_internal": "HIMPORT", "himport_set": "HIMPORT", "hotkeys_start": "HOTKEYS",
     "keyspace_notifications": "SUBSCRIBE",
     "pubsub": "SUBSCRIBE", "register_script": "EVALSHA", "script_debug": "SCRIPT DEBUG",
-    "sort_ro": "SORT_RO", "xgroup_create": "XGROUP CREATE",
+    "xgroup_create": "XGROUP CREATE",
     "zscan_iter": "ZSCAN",
 }
 
