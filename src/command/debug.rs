@@ -212,6 +212,7 @@ fn serialized_len(entry: &Entry) -> usize {
         ValueRef::Object(Object::Hash(dict)) => {
             dict.iter().map(|e| string(e.key().len()) + string(text(e))).sum()
         }
+        ValueRef::Object(Object::Stream(stream)) => stream.memory(),
     }
 }
 

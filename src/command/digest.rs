@@ -5,6 +5,7 @@ use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
 use crate::value::listpack::Pack;
+use crate::value::stream::{Id, Stream};
 
 /// 20 bytes that data is mixed into.
 #[derive(Clone, Copy, Default)]
@@ -18,6 +19,7 @@ fn number(kind: Type) -> u32 {
         Type::Set => 2,
         Type::Zset => 3,
         Type::Hash => 4,
+        Type::Stream => 6,
     }
 }
 
@@ -51,12 +53,25 @@ impl Digest {
                 let mut digits = itoa::Buffer::new();
                 self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
             }),
+            ValueRef::Object(Object::Stream(stream)) => self.stream(stream),
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
                 self.mix(entry.text(&mut itoa::Buffer::new()).unwrap_or_default());
             }
         }
         if entry.expire_ms().is_some() {
             self.xor(b"!!expire!!");
+        }
+    }
+
+    /// Entries with their fields; groups do not count.
+    fn stream(&mut self, stream: &Stream) {
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        for entry in stream.range(Id::MIN, Id::MAX) {
+            self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+            for (field, value) in entry.pairs() {
+                self.mix(field.text(&mut one));
+                self.mix(value.text(&mut other));
+            }
         }
     }
 

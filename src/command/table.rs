@@ -10,7 +10,8 @@ use crate::command::session::SessionCtx;
 use crate::command::{
     acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
     introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
-    slowlog, standalone, string, whole,
+    slowlog, standalone, stream, stream_claim, stream_group, stream_info, stream_read, string,
+    whole,
 };
 
 /// Command flags, as COMMAND INFO names them.
@@ -209,6 +210,8 @@ impl Acl {
     pub const LIST: u32 = 1 << 16;
     /// `@sortedset`
     pub const SORTED_SET: u32 = 1 << 17;
+    /// `@stream`
+    pub const STREAM: u32 = 1 << 19;
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
@@ -249,6 +252,7 @@ impl Acl {
         (Self::STRING, "@string"),
         (Self::BITMAP, "@bitmap"),
         (Self::HYPERLOGLOG, "@hyperloglog"),
+        (Self::STREAM, "@stream"),
         (Self::PUBSUB, "@pubsub"),
         (Self::ADMIN, "@admin"),
         (Self::FAST, "@fast"),
@@ -376,6 +380,11 @@ static GROUPS: &[&[Command]] = &[
     hash::ROWS,
     set::ROWS,
     set_algebra::ROWS,
+    stream::ROWS,
+    stream_read::ROWS,
+    stream_group::ROWS,
+    stream_claim::ROWS,
+    stream_info::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

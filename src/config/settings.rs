@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::value::{OutputLimit, read_limits};
 use crate::value::shapes::Shapes;
+use crate::value::stream::NodeMax;
 
 /// When the log is flushed to the medium.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -276,6 +277,10 @@ fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
         set_intset: number(word("set-max-intset-entries")),
         set_entries: number(word("set-max-listpack-entries")),
         set_value: number(word("set-max-listpack-value")),
+        stream_node: NodeMax {
+            bytes: number(word("stream-node-max-bytes")),
+            entries: number(word("stream-node-max-entries")),
+        },
     }
 }
 

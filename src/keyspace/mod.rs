@@ -7,6 +7,7 @@ pub mod expire;
 #[cfg(test)]
 mod model;
 mod rebuild;
+mod rebuild_stream;
 pub mod space;
 pub mod watch;
 
@@ -19,4 +20,5 @@ pub use expire::Expired;
 pub use rebuild::rebuild;
 #[cfg(test)]
 pub use rebuild::spelled;
+pub use rebuild_stream::claim_words;
 pub use space::{Counters, Keyspace};

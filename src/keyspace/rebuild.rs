@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use crate::keyspace::{Effects, Entry, Form, Object, ValueRef};
+use crate::keyspace::{Effects, Entry, Form, Object, ValueRef, rebuild_stream};
 use crate::value::intset::Ints;
 use crate::value::listpack::Pack;
 
@@ -124,6 +124,7 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
             }
             out.flush();
         }
+        Object::Stream(stream) => rebuild_stream::log(effects, db, entry.key(), stream),
     }
     log_expiry(effects, db, entry);
 }
@@ -140,6 +141,9 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
         set.each(|member| elements.push(format!("{}", Shown(member))));
     } else if let Some(hash) = crate::value::hash::Hash::of(entry) {
         hash.each(|field, value| elements.push(format!("{} = {}", Shown(field), Shown(value))));
+    }
+    if let ValueRef::Object(Object::Stream(stream)) = entry.value() {
+        return rebuild_stream::spelled(stream).into_bytes();
     }
     elements.sort();
     format!("{}: {}", entry.kind().name(), elements.join(", ")).into_bytes()

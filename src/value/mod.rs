@@ -14,4 +14,5 @@ pub mod object;
 mod segment;
 pub mod set;
 pub mod shapes;
+pub mod stream;
 pub(crate) mod table;

@@ -1,6 +1,7 @@
 //! Collections that have outgrown one piece of memory.
 
 use crate::value::dict::Dict;
+use crate::value::stream::Stream;
 
 /// A collection with a structure of its own.
 #[derive(Clone, Debug)]
@@ -9,6 +10,8 @@ pub enum Object {
     Set(Dict),
     /// A hash: values by field.
     Hash(Dict),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 /// What a value is to TYPE.
@@ -24,6 +27,8 @@ pub enum Type {
     Zset,
     /// A hash.
     Hash,
+    /// A stream.
+    Stream,
 }
 
 impl Type {
@@ -35,6 +40,7 @@ impl Type {
             Type::Set => "set",
             Type::Zset => "zset",
             Type::Hash => "hash",
+            Type::Stream => "stream",
         }
     }
 }
@@ -52,6 +58,7 @@ impl Object {
         match self {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
+            Object::Stream(_) => Type::Stream,
         }
     }
 
@@ -59,6 +66,7 @@ impl Object {
     pub fn encoding(&self) -> &'static str {
         match self {
             Object::Set(_) | Object::Hash(_) => "hashtable",
+            Object::Stream(_) => "stream",
         }
     }
 
@@ -66,6 +74,7 @@ impl Object {
     pub fn len(&self) -> usize {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
+            Object::Stream(stream) => stream.len() as usize,
         }
     }
 
@@ -79,6 +88,7 @@ impl Object {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
+            Object::Stream(stream) => stream.memory(),
         }
     }
 
@@ -86,6 +96,7 @@ impl Object {
     pub fn free_slice(&mut self, budget: usize) -> bool {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
+            Object::Stream(stream) => stream.free_slice(budget),
         }
     }
 }

@@ -40,6 +40,7 @@ static TEXTS: &[&str] = &[
     include_str!("hyperloglog.txt"),
     include_str!("server.txt"),
     include_str!("set.txt"),
+    include_str!("stream.txt"),
     include_str!("string.txt"),
     include_str!("transactions.txt"),
 ];

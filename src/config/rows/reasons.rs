@@ -129,8 +129,6 @@ const REASONS: &[(&str, &[&str])] = &[
             "list-compress-depth",
             "zset-max-listpack-entries",
             "zset-max-listpack-value",
-            "stream-node-max-bytes",
-            "stream-node-max-entries",
         ],
     ),
     ("there are no scripts yet", &["busy-reply-threshold"]),
