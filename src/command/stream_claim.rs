@@ -370,12 +370,11 @@ fn claim(
             (Some(old), _) => old.count,
             (None, true) => 1,
         };
-        let count = match (u64::try_from(options.retries), options.just_ids) {
-            (Ok(retries), _) => retries,
-            (Err(_), true) => count,
-            (Err(_), false) => count.saturating_add(1),
-        };
-        let pending = Pending { time, count, consumer: number };
+        let mut pending = Pending { time, count, consumer: number };
+        match u64::try_from(options.retries) {
+            Ok(retries) => pending.count = retries,
+            Err(_) => pending = pending.again(time, !options.just_ids),
+        }
         claimed.take(stream, name, id, pending, options.just_ids);
     }
     if let Some(group) = stream.group_mut(name) {
@@ -460,8 +459,7 @@ fn auto_claim(
             claimed.drop_gone(stream.group_mut(name), id);
             count -= 1;
         } else if !idle_less(now, old.time, min_idle) {
-            let tries = old.count.saturating_add(u64::from(!just_ids));
-            let pending = Pending { time: now, count: tries, consumer: number };
+            let pending = Pending { consumer: number, ..old.again(now, !just_ids) };
             claimed.take(stream, name, id, pending, just_ids);
             count -= 1;
         }

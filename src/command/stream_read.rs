@@ -332,8 +332,7 @@ fn give_history(
         match stream.get(*id) {
             Some(entry) => {
                 reply_entry(&mut entries, &entry);
-                let count = pending.count.saturating_add(1);
-                again.push((*id, Pending { time: now, count, ..*pending }));
+                again.push((*id, pending.again(now, true)));
             }
             None => {
                 entries.array(2);

@@ -51,7 +51,7 @@ pub(crate) use row;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(super::collections::ROWS)
+    ROWS.iter().chain(super::collections::ROWS).chain(super::streams::ROWS)
 }
 
 /// The rows of this file. Weights are in thousandths, roughly.

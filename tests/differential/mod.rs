@@ -9,6 +9,7 @@ mod collections;
 mod commands;
 pub mod generate;
 pub mod normalise;
+mod streams;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -25,6 +25,8 @@ pub enum How {
     Scanned(usize),
     /// As many elements, or one, or none.
     Drawn,
+    /// The same, but for consumers and the times of pending entries.
+    Consumers,
     /// A cursor and a page.
     Page,
     /// A map, but for the values of `version`, `id` and `modules`.
@@ -55,6 +57,8 @@ const fn row(command: &'static str, how: How, what: &'static str, why: &'static 
 
 const CLOCK: &str = "the two servers read their clocks at different moments";
 const TABLE: &str = "the order of a hash table is nobody's promise";
+const CONSUMERS: &str =
+    "7.2 makes a consumer that is given nothing, and tells when it was given something; has tests";
 const VERSION: &str = "7.0 judges 7.2: texts were added (documented in the release notes of 7.2)";
 
 /// The table.
@@ -78,6 +82,13 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("spop", How::AnyOrder, "order", TABLE),
     row("srandmember", How::Drawn, "which members", "random; has a test"),
     row("sscan", How::Scanned(1), "order", TABLE),
+    row("xgroup|createconsumer", How::Type, "whether it is new", CONSUMERS),
+    row("xinfo|consumers", How::Type, "the consumers", CONSUMERS),
+    row("xinfo|groups", How::Consumers, "the consumers", CONSUMERS),
+    row("xinfo|stream", How::Consumers, "the consumers, times", CONSUMERS),
+    row("xinfo|help", How::Type, "the text", VERSION),
+    row("xgroup|help", How::Type, "the text", VERSION),
+    row("xpending", How::Consumers, "times", CLOCK),
     row("randomkey", How::SomeKey, "which key", "random; it must be one the stream has named"),
     row("ttl", How::Near(5), "5 s", CLOCK),
     row("pttl", How::Near(5_000), "5 s", CLOCK),
@@ -237,6 +248,7 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
             let len = |value: &Value| value.items().map(<[Value]>::len);
             same_type(peer, ours) && len(peer) == len(ours)
         }
+        How::Consumers => same_type(peer, ours) && timeless(peer) == timeless(ours),
         How::Page => is_page(peer) && is_page(ours),
         How::Hello => same_type(peer, ours) && hello(peer) == hello(ours),
         How::Keyspace => same_type(peer, ours) && keyspace(peer, ours),
@@ -258,6 +270,24 @@ fn sorted(value: &Value, group: usize) -> Vec<String> {
     let mut all: Vec<String> = items.chunks(group).map(|c| format!("{c:?}")).collect();
     all.sort();
     all
+}
+
+/// A reply about groups without their consumers and the times of pending entries.
+fn timeless(value: &Value) -> String {
+    let Some(items) = value.items() else { return format!("{value:?}") };
+    if let [Value::Bulk(id), Value::Bulk(consumer), Value::Int(_), Value::Int(count)] = items {
+        return format!("{id:?} {consumer:?} {count}");
+    }
+    let (mut text, mut at) = (String::from("["), 0);
+    while at < items.len() {
+        let skip = items[at].text() == Some(b"consumers");
+        at += if skip { 2 } else { 1 };
+        if !skip {
+            text += &timeless(&items[at - 1]);
+            text.push(' ');
+        }
+    }
+    text + "]"
 }
 
 fn known_key(value: &Value) -> bool {

@@ -1,5 +1,5 @@
 //! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; sets and hashes
-//! are read in `collections`.
+//! are read in `collections`, streams in `streams`.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -271,6 +271,7 @@ impl Reader<'_> {
                 TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
                     self.collection_entry(code)?
                 }
+                TYPE_STREAM | TYPE_STREAM_2 | TYPE_STREAM_3 => self.stream_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }

@@ -68,6 +68,13 @@ pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
 
+/// The value type of a stream.
+pub const TYPE_STREAM: u8 = 15;
+/// The value type of a stream that tells how many entries it ever had.
+pub const TYPE_STREAM_2: u8 = 19;
+/// The value type of one that tells when its consumers were given something, too.
+pub const TYPE_STREAM_3: u8 = 21;
+
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

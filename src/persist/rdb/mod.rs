@@ -5,6 +5,7 @@ mod collections;
 pub mod decode;
 pub mod format;
 mod source;
+mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::value::account::usable;
+use crate::value::stream::COUNT_MAX;
 use crate::value::stream::id::Id;
 use crate::value::stream::tracked::{Tracked, Weigh};
 
@@ -21,6 +22,14 @@ pub struct Pending {
     pub count: u64,
     /// The number of the consumer that has it.
     pub consumer: u64,
+}
+
+impl Pending {
+    /// The same, delivered once more at `time`; `counts` whether that counts.
+    pub fn again(self, time: i64, counts: bool) -> Pending {
+        let count = self.count.saturating_add(u64::from(counts)).min(COUNT_MAX);
+        Pending { time, count, ..self }
+    }
 }
 
 impl Weigh for Pending {

@@ -30,6 +30,9 @@ use cut::Cut;
 use node::Entries;
 use tracked::{Tracked, Weigh};
 
+/// Highest count that is kept: what commands can say.
+pub const COUNT_MAX: u64 = i64::MAX as u64;
+
 /// Up to which size nodes are filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeMax {
@@ -168,7 +171,7 @@ impl Stream {
         }
         self.nodes.change_last(|master, node| node.append(*master, id, pairs));
         self.length += 1;
-        self.entries_added += 1;
+        self.entries_added = self.entries_added.saturating_add(1).min(COUNT_MAX);
         self.last_id = id;
         if self.length == 1 {
             self.first_id = id;

@@ -103,7 +103,10 @@ class Side {
     const all = this.plain.pipeline().flushall().mset(DATA).set('timed', 't', 'EX', 1000);
     await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd')
       .hset('h', 'a', 1, 'b', 'two').hset('one', 'field', 'value')
-      .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4).exec();
+      .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4)
+      .xadd('x', '1-0', 'a', 1).xadd('x', '2-0', 'b', 2).xadd('x', '3-0', 'c', 3)
+      .xgroup('CREATE', 'x', 'g', 0)
+      .xreadgroup('GROUP', 'g', 'me', 'COUNT', 2, 'STREAMS', 'x', '>').exec();
     await this.elsewhere.mset(ELSEWHERE);
   }
 
@@ -115,8 +118,9 @@ class Side {
       const all = client.pipeline();
       for (const key of keys) {
         const type = await client.type(key);
-        const read = { hash: 'hgetallBuffer', set: 'smembersBuffer' }[type] ?? 'getBuffer';
-        all[read](key).pttl(key);
+        const read = { hash: 'hgetallBuffer', set: 'smembersBuffer', stream: 'xrangeBuffer' }[type]
+          ?? 'getBuffer';
+        all[read](key, ...(type === 'stream' ? ['-', '+'] : [])).pttl(key);
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));

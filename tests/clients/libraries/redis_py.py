@@ -77,6 +77,11 @@ class Side:
         self.plain.execute_command("HSET", "one", "field", "value")
         self.plain.execute_command("SADD", "s", 1, 2, 3)
         self.plain.execute_command("SADD", "s2", 2, 3, 4)
+        for n, field in enumerate(["a", "b", "c"], 1):
+            self.plain.execute_command("XADD", "x", f"{n}-0", field, n)
+        self.plain.execute_command("XGROUP", "CREATE", "x", "g", "0")
+        self.plain.execute_command(
+            "XREADGROUP", "GROUP", "g", "me", "COUNT", 2, "STREAMS", "x", ">")
         self.plain.set("timed", "t", ex=1000)
         self.plain1.mset(ELSEWHERE)
 
@@ -87,8 +92,10 @@ class Side:
             keys = sorted(client.execute_command("KEYS", "*"))
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    read = {b"hash": "HGETALL", b"set": "SMEMBERS"}
-                    pipe.execute_command(read.get(client.type(key), "GET"), key)
+                    read = {b"hash": "HGETALL", b"set": "SMEMBERS", b"stream": "XRANGE"}
+                    kind = client.type(key)
+                    every = ["-", "+"] if kind == b"stream" else []
+                    pipe.execute_command(read.get(kind, "GET"), key, *every)
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)
