@@ -167,6 +167,22 @@ pub static REWORDED: &[Reworded] = &[
         new: "ERR Syntax error in HELLO option '…",
         why: "7.2 reads all options before it tries the password (modules may do that since)",
     },
+    Reworded {
+        command: "xread",
+        old: "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        new: "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        why: "7.2 names the command that was called",
+    },
+    Reworded {
+        command: "xreadgroup",
+        old: "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        new: "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must \
+              be specified.",
+        why: "7.2 names the command that was called",
+    },
 ];
 
 /// The peer's bytes with texts that were only mended put as 7.2 has them.
