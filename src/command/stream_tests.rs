@@ -63,6 +63,11 @@ fn entries_come_and_go() {
             "XDEL s 1700000000000-0 1700000000000-1 1800000000000-1 2-0",
         ),
         ("EXISTS s", ":1", ""),
+        (
+            "XSETID s 2",
+            "-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
+            "",
+        ),
         ("SET k v", "+OK", "SET k v"),
         ("XADD k * a b", "-WRONGTYPE Operation against a key holding the wrong kind of value", ""),
         ("XLEN k", "-WRONGTYPE Operation against a key holding the wrong kind of value", ""),
@@ -289,7 +294,7 @@ fn request() -> impl Strategy<Value = String> {
         3 => (key(), trim(), new_id).prop_map(|(k, t, i)| format!("XADD {k} {t} {i} a 1")),
         4 => (key(), id(), id()).prop_map(|(k, i, j)| format!("XDEL {k} {i} {j}")),
         2 => (key(), trim()).prop_map(|(k, t)| format!("XTRIM {k} {t}")),
-        1 => (key(), 40..50).prop_map(|(k, i)| format!("XSETID {k} {i} ENTRIESADDED 99")),
+        1 => key().prop_map(|k| format!("XSETID {k} 1900000000000 ENTRIESADDED 99")),
         3 => (key(), group(), id())
             .prop_map(|(k, g, i)| format!("XGROUP CREATE {k} {g} {i} MKSTREAM")),
         1 => (key(), group(), id()).prop_map(|(k, g, i)| format!("XGROUP SETID {k} {g} {i}")),

@@ -275,7 +275,8 @@ impl Database {
         // Stamped afterwards: nothing that was not changed may be.
         let result = self.change(spot, 0, |entry| entry.object_mut().map(|object| change(object)));
         if let Some((_, true)) = result {
-            self.change(spot, stamp, |_| {});
+            self.stamped(stamp);
+            self.table.change(spot, stamp, |_| {});
         }
         result
     }

@@ -160,7 +160,12 @@ fn xtrim(g: &mut Gen) -> Args {
 }
 
 fn xsetid(g: &mut Gen) -> Args {
-    let mut args = vec![g.stream_key(), g.stream_id()];
+    // 7.2 refuses an id in front of one that was deleted, which 7.0 takes; has a test.
+    let id = match g.below(10) {
+        0 => b"x".to_vec(),
+        _ => (g.stamp + g.below(2)).to_string().into(),
+    };
+    let mut args = vec![g.stream_key(), id];
     if g.chance(50) {
         args.extend([b"ENTRIESADDED".to_vec(), g.below(500).to_string().into()]);
         args.extend([b"MAXDELETEDID".to_vec(), g.stream_id()]);

@@ -1,4 +1,4 @@
-//! RDB files, as Redis writes them. This version reads strings, sets and hashes; writing
+//! RDB files, as Redis writes them. This version reads strings, sets, hashes and streams; writing
 //! comes with snapshots.
 
 mod collections;
@@ -6,6 +6,8 @@ pub mod decode;
 pub mod format;
 mod source;
 mod streams;
+#[cfg(test)]
+mod streams_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -50,11 +50,7 @@ impl Reader<'_> {
     }
 
     fn bad_stream(&self, why: &str) -> Problem {
-        Problem::Damaged {
-            kind: Type::Stream.name(),
-            key: shown(&self.key),
-            why: why.to_owned(),
-        }
+        Problem::Damaged { kind: Type::Stream.name(), key: shown(&self.key), why: why.to_owned() }
     }
 
     /// A number of things that take `least` bytes each.

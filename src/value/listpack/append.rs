@@ -73,11 +73,11 @@ fn settle(bytes: &mut [u8], count: u16) {
 
 /// Puts `n` in the place of the element at `offset`.
 pub fn set_int(bytes: &mut Vec<u8>, offset: usize, n: i64) {
-    let next = Pack(bytes).skip(offset, 1);
-    if (0..=127).contains(&n) && next == offset + 2 {
+    if (0..=127).contains(&n) && bytes[offset] <= 127 {
         bytes[offset] = n as u8;
         return;
     }
+    let next = Pack(bytes).skip(offset, 1);
     let mut new = Vec::with_capacity(16);
     encode_int(&mut new, n);
     let len = new.len();

@@ -102,13 +102,14 @@ pub fn node(master: Id, bytes: Vec<u8>) -> Result<(Node, Id, Id), BadNode> {
         }
         if is_dead { found.1 += 1 } else { found.0 += 1 }
     }
-    let (Some((first, last)), Ok(count)) = (ids, u32::try_from(live)) else {
+    let counts = (u32::try_from(live), u32::try_from(dead));
+    let (Some((first, last)), (Ok(few), Ok(gone))) = (ids, counts) else {
         return reader.wrong("there are no entries");
     };
     if found != (live, dead) {
         return reader.wrong("it does not hold as many entries as it says");
     }
-    Ok((Node::checked(bytes, count), first, last))
+    Ok((Node::checked(bytes, few, gone), first, last))
 }
 
 fn entry(reader: &mut Reader<'_>, master: Id, fields: usize) -> Result<(Id, bool), BadNode> {

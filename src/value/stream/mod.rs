@@ -165,11 +165,20 @@ impl Stream {
     pub fn add(&mut self, wish: Wish, pairs: &[&[u8]], max: NodeMax) -> Result<Id, Refused> {
         let id = self.check(wish, pairs)?;
         let bytes = pairs.iter().map(|text| text.len()).sum();
-        if !self.last_has_room(bytes, max) {
-            self.nodes.change_last(|_, node| node.seal());
-            self.nodes.insert(id, Node::new(pairs));
+        let appended = self.nodes.change_last(|master, node| {
+            let room = node.has_room(bytes, max);
+            if room {
+                node.append(*master, id, pairs)
+            } else {
+                node.seal()
+            }
+            room
+        });
+        if appended != Some(true) {
+            let mut node = Node::new(pairs);
+            node.append(id, id, pairs);
+            self.nodes.insert(id, node);
         }
-        self.nodes.change_last(|master, node| node.append(*master, id, pairs));
         self.length += 1;
         self.entries_added = self.entries_added.saturating_add(1).min(COUNT_MAX);
         self.last_id = id;
@@ -177,12 +186,6 @@ impl Stream {
             self.first_id = id;
         }
         Ok(id)
-    }
-
-    fn last_has_room(&self, bytes: usize, max: NodeMax) -> bool {
-        let Some((_, node)) = self.nodes.map().last_key_value() else { return false };
-        let bound = if max.bytes == 0 { SIZE_MAX } else { max.bytes.min(SIZE_MAX) };
-        node.bytes().len() + bytes < bound && (max.entries == 0 || node.all() < max.entries as u64)
     }
 
     /// The node that would hold `id`.

@@ -15,7 +15,8 @@
 //! become so), ids grow, `live` is the first element.
 
 use crate::value::account::usable;
-use crate::value::listpack::{self, Appender, Item, Pack};
+use crate::value::listpack::{self, Appender, Item, Pack, SIZE_MAX};
+use crate::value::stream::NodeMax;
 use crate::value::stream::id::Id;
 use crate::value::stream::tracked::Weigh;
 
@@ -31,6 +32,7 @@ const FIXED: usize = 3;
 pub struct Node {
     bytes: Vec<u8>,
     live: u32,
+    dead: u32,
 }
 
 impl Weigh for Node {
@@ -56,7 +58,13 @@ pub struct EntryRef<'a> {
 }
 
 /// The integer at an offset, and the offset behind it.
+#[inline]
 fn int_at(pack: Pack<'_>, offset: usize) -> (i64, usize) {
+    // Most are of one byte.
+    let first = pack.0[offset];
+    if first <= 127 {
+        return (i64::from(first), offset + 2);
+    }
     match pack.at(offset) {
         Some((Item::Int(n), next)) => (n, next),
         Some((Item::Str(_), next)) => (0, next),
@@ -66,7 +74,6 @@ fn int_at(pack: Pack<'_>, offset: usize) -> (i64, usize) {
 
 /// What stands in front of the entries.
 struct Head {
-    dead: i64,
     fields: usize,
     /// Where the first field stands.
     master: usize,
@@ -83,12 +90,12 @@ impl Node {
         pairs.iter().step_by(2).for_each(|field| out.text(field));
         out.int(0);
         out.finish();
-        Node { bytes, live: 0 }
+        Node { bytes, live: 0, dead: 0 }
     }
 
-    /// A node of bytes that were checked, with this many live entries.
-    pub(super) fn checked(bytes: Vec<u8>, live: u32) -> Node {
-        Node { bytes, live }
+    /// A node of bytes that were checked, with this many live entries and tombstones.
+    pub(super) fn checked(bytes: Vec<u8>, live: u32, dead: u32) -> Node {
+        Node { bytes, live, dead }
     }
 
     /// Its bytes.
@@ -101,9 +108,11 @@ impl Node {
         u64::from(self.live)
     }
 
-    /// Number of entries, tombstones included.
-    pub(super) fn all(&self) -> u64 {
-        self.live() + self.head().dead.unsigned_abs()
+    /// Whether there is room for an entry with texts of this length together.
+    pub(super) fn has_room(&self, bytes: usize, max: NodeMax) -> bool {
+        let bound = if max.bytes == 0 { SIZE_MAX } else { max.bytes.min(SIZE_MAX) };
+        let entries = self.live() + u64::from(self.dead);
+        self.bytes.len() + bytes < bound && (max.entries == 0 || entries < max.entries as u64)
     }
 
     fn pack(&self) -> Pack<'_> {
@@ -113,9 +122,9 @@ impl Node {
     fn head(&self) -> Head {
         let pack = self.pack();
         let (_, at) = int_at(pack, pack.first());
-        let (dead, at) = int_at(pack, at);
+        let (_, at) = int_at(pack, at);
         let (fields, master) = int_at(pack, at);
-        Head { dead, fields: fields.max(0) as usize, master }
+        Head { fields: fields.max(0) as usize, master }
     }
 
     /// Adds an entry; fields and values in turn.
@@ -163,15 +172,16 @@ impl Node {
         listpack::set_int(&mut self.bytes, first, i64::from(self.live));
         if dead != 0 {
             let at = self.pack().skip(first, 1);
-            let (old, _) = int_at(self.pack(), at);
-            listpack::set_int(&mut self.bytes, at, old.saturating_add(dead));
+            self.dead = self.dead.saturating_add_signed(dead as i32);
+            listpack::set_int(&mut self.bytes, at, i64::from(self.dead));
         }
     }
 
     /// Gives back memory that only appending needs.
     pub(super) fn seal(&mut self) {
         if usable(self.bytes.len()) < usable(self.bytes.capacity()) {
-            self.bytes.shrink_to_fit();
+            // A copy: allocators do not give back the end of a block.
+            self.bytes = Vec::from(&self.bytes[..]);
         }
     }
 
