@@ -190,8 +190,8 @@ pub(super) fn reply_consumer(out: &mut Reply, group: &Group, number: u64) {
 fn summary(out: &mut Reply, group: &Group) {
     out.array(4);
     out.int(group.pending_len() as i64);
-    let edges = (group.pending_from(Id::MIN).next(), group.pending_from(Id::MIN).next_back());
-    let (Some((first, _)), Some((last, _))) = edges else {
+    let edges = (group.pending_from(Id::MIN).next(), group.pending_last());
+    let (Some((first, _)), Some(last)) = edges else {
         out.null();
         out.null();
         out.null_array();

@@ -80,7 +80,7 @@ impl Stream {
         for group in self.groups.values_mut() {
             group.at_cut = Some((group.last_id, group.entries_read));
             group.consumers.begin_cut();
-            group.pending.begin_cut();
+            group.kept.begin();
         }
         self.cut = Some(Box::new(Cut {
             epoch,
@@ -147,9 +147,8 @@ impl Stream {
             }
             Stage::Pending(name) => {
                 let group = cut.groups.get_mut(&name).or_else(|| self.groups.get_mut(&name));
-                let done = group.is_none_or(|group| {
-                    group.pending.walk(left, |id, p| visit(Piece::Pending(*id, p)))
-                });
+                let done = group
+                    .is_none_or(|group| group.walk(left, |id, p| visit(Piece::Pending(*id, p))));
                 cut.stage = if done { Stage::Groups(Some(name)) } else { Stage::Pending(name) };
             }
         }
@@ -175,7 +174,7 @@ impl Stream {
         for group in self.groups.values_mut() {
             group.at_cut = None;
             group.consumers.end_cut();
-            group.pending.end_cut();
+            group.kept.end();
         }
     }
 }

@@ -6,12 +6,13 @@
 //!
 //! Invariants: both places have the same entries; a consumer's `pending` is how many are its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::value::account::usable;
 use crate::value::stream::COUNT_MAX;
+use crate::value::stream::chunks::Chunks;
 use crate::value::stream::id::Id;
-use crate::value::stream::tracked::{Tracked, Weigh};
+use crate::value::stream::tracked::{Kept, Tracked, Weigh};
 
 /// An entry that was delivered and not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +65,9 @@ pub struct Group {
     pub last_id: Id,
     /// How many entries of all that were ever added lie up to `last_id`; -1: nobody knows.
     pub entries_read: i64,
-    pub(super) pending: Tracked<Id, Pending>,
-    owned: BTreeSet<(u64, Id)>,
+    pending: Chunks<Id, Pending>,
+    pub(super) kept: Kept<Id, Pending>,
+    owned: BTreeMap<u64, Chunks<Id, ()>>,
     pub(super) consumers: Tracked<u64, Consumer>,
     names: BTreeMap<Box<[u8]>, u64>,
     next_number: u64,
@@ -91,9 +93,9 @@ impl Group {
 
     /// Bytes of heap memory held.
     pub fn memory(&self) -> usize {
-        let names = self.names.len() * (size_of::<Box<[u8]>>() + size_of::<u64>()) * 3 / 2;
-        let owned = self.owned.len() * size_of::<(u64, Id)>() * 3 / 2;
-        self.pending.memory() + 2 * self.consumers.memory() + names + owned
+        // What is owned has the same ids once more, in pieces of the same lengths or less.
+        let owned = self.pending.memory() * 16 / 40;
+        self.pending.memory() + owned + self.kept.memory() + 3 * self.consumers.memory()
     }
 
     /// The number of a consumer.
@@ -144,9 +146,10 @@ impl Group {
         let number = self.names.remove(name)?;
         let ids: Vec<Id> = self.history(number, Id::MIN).map(|(id, _)| id).collect();
         for id in &ids {
-            self.owned.remove(&(number, *id));
+            self.kept.keep(id, || self.pending.get(id));
             self.pending.remove(id);
         }
+        self.owned.remove(&number);
         self.consumers.remove(&number);
         Some(ids.len())
     }
@@ -157,14 +160,26 @@ impl Group {
     }
 
     /// Pending entries from `start` on.
-    pub fn pending_from(&self, start: Id) -> impl DoubleEndedIterator<Item = (Id, &Pending)> {
-        self.pending.range(start..).map(|(id, pending)| (*id, pending))
+    pub fn pending_from(&self, start: Id) -> impl Iterator<Item = (Id, &Pending)> {
+        self.pending.from(start).map(|(id, pending)| (*id, pending))
+    }
+
+    /// The id of the last pending entry.
+    pub fn pending_last(&self) -> Option<Id> {
+        self.pending.last().map(|(id, _)| *id)
+    }
+
+    /// Visits up to `budget` of what was pending when a walk began; true when all has been.
+    pub(super) fn walk(&mut self, budget: &mut usize, visit: impl FnMut(&Id, &Pending)) -> bool {
+        let from = self.kept.passed().map_or(Some(Id::MIN), Id::next);
+        let now = from.into_iter().flat_map(|from| self.pending.from(from));
+        self.kept.walk(budget, now, visit)
     }
 
     /// What is pending with one consumer, from `start` on.
     pub fn history(&self, number: u64, start: Id) -> impl Iterator<Item = (Id, Pending)> {
-        let own = self.owned.range((number, start)..=(number, Id::MAX));
-        own.filter_map(|(_, id)| Some((*id, self.pending_at(*id)?)))
+        let own = self.owned.get(&number).into_iter().flat_map(move |own| own.from(start));
+        own.filter_map(|(id, ())| Some((*id, self.pending_at(*id)?)))
     }
 
     /// Makes an entry pending with a consumer, whoever had it before.
@@ -174,33 +189,45 @@ impl Group {
             if let Some(old) = old {
                 self.disown(old.consumer, id);
             }
-            self.owned.insert((pending.consumer, id));
+            self.owned.entry(pending.consumer).or_default().insert(id, ());
             self.consumers.change(&pending.consumer, |consumer| consumer.pending += 1);
         }
+        self.kept.keep(&id, || self.pending.get(&id));
         self.pending.insert(id, pending);
     }
 
     /// Ends what is pending of an entry; false when nothing was.
     pub fn acknowledge(&mut self, id: Id) -> bool {
+        self.kept.keep(&id, || self.pending.get(&id));
         let Some(old) = self.pending.remove(&id) else { return false };
         self.disown(old.consumer, id);
         true
     }
 
     fn disown(&mut self, number: u64, id: Id) {
-        self.owned.remove(&(number, id));
+        if let Some(own) = self.owned.get_mut(&number) {
+            own.remove(&id);
+            if own.len() == 0 {
+                self.owned.remove(&number);
+            }
+        }
         self.consumers.change(&number, |consumer| consumer.pending -= 1);
     }
 
     /// Frees up to `budget` pending entries and consumers; true when none is left.
     pub(super) fn free_slice(&mut self, budget: &mut usize) -> bool {
+        if !self.pending.free_slice(budget) {
+            return false;
+        }
+        while let Some(mut last) = self.owned.last_entry() {
+            if !last.get_mut().free_slice(budget) {
+                return false;
+            }
+            last.remove();
+        }
         while *budget > 0 {
             *budget -= 1;
-            let more = self.owned.pop_first().is_some()
-                | self.pending.free_first()
-                | self.consumers.free_first()
-                | self.names.pop_first().is_some();
-            if !more {
+            if !(self.consumers.free_first() | self.names.pop_first().is_some()) {
                 return true;
             }
         }
@@ -209,9 +236,12 @@ impl Group {
 
     #[cfg(test)]
     pub(super) fn check(&self) {
-        assert_eq!(self.owned.len(), self.pending.len());
-        for (id, pending) in self.pending.map() {
-            assert!(self.owned.contains(&(pending.consumer, *id)));
+        self.pending.check();
+        self.owned.values().for_each(Chunks::check);
+        let owned: usize = self.owned.values().map(Chunks::len).sum();
+        assert_eq!(owned, self.pending.len());
+        for (id, pending) in self.pending_from(Id::MIN) {
+            assert!(self.owned[&pending.consumer].get(&id).is_some());
         }
         assert_eq!(self.names.len(), self.consumers.len());
         for (number, consumer) in self.consumers() {

@@ -7,6 +7,7 @@
 //! is behind `last_id`; `first_id` is that of the first live entry, `0-0` without one.
 
 mod check;
+mod chunks;
 mod cut;
 mod group;
 mod id;

@@ -1,6 +1,6 @@
-//! An ordered map that can be walked, in slices, as it was at one moment, while it changes.
+//! Ordered maps that can be walked, in slices, as they were at one moment, while they change.
 //!
-//! From [`Tracked::begin_cut`] on, whatever the walk has not reached yet is kept in its old form
+//! From [`Kept::begin`] on, whatever the walk has not reached yet is kept in its old form
 //! before its first change; so what is kept is bounded by what is changed. The walk goes through
 //! both maps side by side.
 //!
@@ -27,156 +27,78 @@ struct Cut<K, V> {
     bytes: usize,
 }
 
-/// See the module.
+/// What a walk through a map needs, beside the map.
 #[derive(Debug)]
-pub(super) struct Tracked<K, V> {
-    map: BTreeMap<K, V>,
-    bytes: usize,
-    cut: Option<Box<Cut<K, V>>>,
-}
+pub(super) struct Kept<K, V>(Option<Box<Cut<K, V>>>);
 
-impl<K, V> Default for Tracked<K, V> {
+impl<K, V> Default for Kept<K, V> {
     fn default() -> Self {
-        Tracked { map: BTreeMap::new(), bytes: 0, cut: None }
+        Kept(None)
     }
 }
 
-impl<K: Clone, V: Clone> Clone for Tracked<K, V> {
-    /// What it holds now, and no walk.
+impl<K, V> Clone for Kept<K, V> {
+    /// A copy is not walked through.
     fn clone(&self) -> Self {
-        Tracked { map: self.map.clone(), bytes: self.bytes, cut: None }
+        Kept(None)
     }
 }
 
-impl<K: Ord + Clone, V: Clone + Weigh> Tracked<K, V> {
-    pub(super) fn map(&self) -> &BTreeMap<K, V> {
-        &self.map
+impl<K: Ord + Clone, V: Clone + Weigh> Kept<K, V> {
+    /// From now on what stands in the map is kept.
+    pub(super) fn begin(&mut self) {
+        self.0 = Some(Box::new(Cut { passed: None, done: false, old: BTreeMap::new(), bytes: 0 }));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.map.len()
+    pub(super) fn end(&mut self) {
+        self.0 = None;
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.map.get(key)
-    }
-
-    pub(super) fn range(
-        &self,
-        range: impl RangeBounds<K>,
-    ) -> std::collections::btree_map::Range<'_, K, V> {
-        self.map.range(range)
+    /// Whether a walk has not come to its end.
+    pub(super) fn is_walked(&self) -> bool {
+        self.0.as_ref().is_some_and(|cut| !cut.done)
     }
 
     /// Bytes of heap memory held.
     pub(super) fn memory(&self) -> usize {
-        // A node of the tree is two thirds full on average.
-        let places = |len: usize| len * (size_of::<K>() + size_of::<V>()) * 3 / 2;
-        let kept = self.cut.as_ref().map_or(0, |cut| cut.bytes + places(cut.old.len()));
-        self.bytes + places(self.map.len()) + kept
+        self.0.as_ref().map_or(0, |cut| cut.bytes + places::<K, Option<V>>(cut.old.len()))
     }
 
-    /// Keeps what stands under `key`, if the walk will want it.
-    fn keep(&mut self, key: &K) {
-        let Some(cut) = &mut self.cut else { return };
+    /// To be called before what stands under `key` changes: keeps it, if the walk will want it.
+    pub(super) fn keep<'m>(&mut self, key: &K, now: impl FnOnce() -> Option<&'m V>)
+    where
+        V: 'm,
+    {
+        let Some(cut) = &mut self.0 else { return };
         if !cut.done && cut.passed.as_ref() < Some(key) && !cut.old.contains_key(key) {
-            let value = self.map.get(key).cloned();
+            let value = now().cloned();
             cut.bytes += value.as_ref().map_or(0, Weigh::weight);
             cut.old.insert(key.clone(), value);
         }
     }
 
-    pub(super) fn change<R>(&mut self, key: &K, change: impl FnOnce(&mut V) -> R) -> Option<R> {
-        if self.cut.is_some() {
-            self.keep(key);
-        }
-        let value = self.map.get_mut(key)?;
-        let before = value.weight();
-        let result = change(value);
-        self.bytes = self.bytes - before + value.weight();
-        Some(result)
+    /// How far the walk has come.
+    pub(super) fn passed(&self) -> Option<K> {
+        self.0.as_ref().and_then(|cut| cut.passed.clone())
     }
 
-    /// [`Tracked::change`] of the last value.
-    pub(super) fn change_last<R>(&mut self, change: impl FnOnce(&K, &mut V) -> R) -> Option<R> {
-        if self.cut.is_some() {
-            let key = self.map.last_key_value()?.0.clone();
-            self.keep(&key);
-        }
-        let mut last = self.map.last_entry()?;
-        let key = last.key().clone();
-        let value = last.get_mut();
-        let before = value.weight();
-        let result = change(&key, value);
-        self.bytes = self.bytes - before + value.weight();
-        Some(result)
-    }
-
-    pub(super) fn insert(&mut self, key: K, value: V) {
-        if self.cut.is_some() {
-            self.keep(&key);
-        }
-        self.bytes += value.weight();
-        if let Some(old) = self.map.insert(key, value) {
-            self.bytes -= old.weight();
-        }
-    }
-
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        if self.cut.is_some() {
-            self.keep(key);
-        }
-        let value = self.map.remove(key)?;
-        self.bytes -= value.weight();
-        Some(value)
-    }
-
-    /// Takes out all in front of `key`, or everything; `weight` is what they weigh together.
-    pub(super) fn drop_front(&mut self, key: Option<&K>, weight: usize) -> BTreeMap<K, V> {
-        if self.cut.as_ref().is_some_and(|cut| !cut.done) {
-            let front = self.map.keys().take_while(|own| key.is_none_or(|key| *own < key));
-            let front: Vec<K> = front.cloned().collect();
-            front.iter().for_each(|key| self.keep(key));
-        }
-        self.bytes -= weight;
-        let rest = key.map_or_else(BTreeMap::new, |key| self.map.split_off(key));
-        std::mem::replace(&mut self.map, rest)
-    }
-
-    /// Holds what another map held, which weighs this much; nothing was in it.
-    pub(super) fn adopt(&mut self, map: BTreeMap<K, V>, weight: usize) {
-        (self.map, self.bytes) = (map, weight);
-    }
-
-    /// Takes out the first, of a map that is on its way out.
-    pub(super) fn free_first(&mut self) -> bool {
-        let Some((_, value)) = self.map.pop_first() else { return false };
-        self.bytes -= value.weight();
-        true
-    }
-
-    pub(super) fn begin_cut(&mut self) {
-        self.cut =
-            Some(Box::new(Cut { passed: None, done: false, old: BTreeMap::new(), bytes: 0 }));
-    }
-
-    pub(super) fn end_cut(&mut self) {
-        self.cut = None;
-    }
-
-    /// Visits up to `budget` of what was there when the cut began; true when all has been.
-    pub(super) fn walk(&mut self, budget: &mut usize, mut visit: impl FnMut(&K, &V)) -> bool {
-        let Some(cut) = &mut self.cut else { return true };
-        if cut.done {
-            return true;
-        }
-        let from = cut.passed.clone().map_or(Unbounded, Excluded);
-        let mut now = self.map.range((from, Unbounded)).peekable();
+    /// Visits up to `budget` of what was there when the walk began; true when all has been. `now`
+    /// is what the map has behind [`Kept::passed`].
+    pub(super) fn walk<'m>(
+        &mut self,
+        budget: &mut usize,
+        now: impl Iterator<Item = (&'m K, &'m V)>,
+        mut visit: impl FnMut(&K, &V),
+    ) -> bool
+    where
+        K: 'm,
+        V: 'm,
+    {
+        let Some(cut) = self.0.as_mut().filter(|cut| !cut.done) else { return true };
+        let mut now = now.peekable();
         while *budget > 0 {
             *budget -= 1;
-            let old = cut.old.first_key_value();
-            let next = now.peek();
-            let old_first = match (old, next) {
+            let old_first = match (cut.old.first_key_value(), now.peek()) {
                 (None, None) => {
                     cut.done = true;
                     return true;
@@ -202,5 +124,127 @@ impl<K: Ord + Clone, V: Clone + Weigh> Tracked<K, V> {
             cut.passed = Some(key);
         }
         false
+    }
+}
+
+/// Bytes of places in a tree, whose nodes are two thirds full on average.
+fn places<K, V>(len: usize) -> usize {
+    len * (size_of::<K>() + size_of::<V>()) * 3 / 2
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Tracked<K, V> {
+    map: BTreeMap<K, V>,
+    bytes: usize,
+    kept: Kept<K, V>,
+}
+
+impl<K, V> Default for Tracked<K, V> {
+    fn default() -> Self {
+        Tracked { map: BTreeMap::new(), bytes: 0, kept: Kept::default() }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone + Weigh> Tracked<K, V> {
+    pub(super) fn map(&self) -> &BTreeMap<K, V> {
+        &self.map
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.map.get(key)
+    }
+
+    pub(super) fn range(
+        &self,
+        range: impl RangeBounds<K>,
+    ) -> std::collections::btree_map::Range<'_, K, V> {
+        self.map.range(range)
+    }
+
+    /// Bytes of heap memory held.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + places::<K, V>(self.map.len()) + self.kept.memory()
+    }
+
+    fn keep(&mut self, key: &K) {
+        self.kept.keep(key, || self.map.get(key));
+    }
+
+    pub(super) fn change<R>(&mut self, key: &K, change: impl FnOnce(&mut V) -> R) -> Option<R> {
+        self.keep(key);
+        let value = self.map.get_mut(key)?;
+        let before = value.weight();
+        let result = change(value);
+        self.bytes = self.bytes - before + value.weight();
+        Some(result)
+    }
+
+    /// [`Tracked::change`] of the last value.
+    pub(super) fn change_last<R>(&mut self, change: impl FnOnce(&K, &mut V) -> R) -> Option<R> {
+        let mut last = self.map.last_entry()?;
+        self.kept.keep(last.key(), || Some(last.get()));
+        let key = last.key().clone();
+        let value = last.get_mut();
+        let before = value.weight();
+        let result = change(&key, value);
+        self.bytes = self.bytes - before + value.weight();
+        Some(result)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        self.keep(&key);
+        self.bytes += value.weight();
+        if let Some(old) = self.map.insert(key, value) {
+            self.bytes -= old.weight();
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        self.keep(key);
+        let value = self.map.remove(key)?;
+        self.bytes -= value.weight();
+        Some(value)
+    }
+
+    /// Takes out all in front of `key`, or everything; `weight` is what they weigh together.
+    pub(super) fn drop_front(&mut self, key: Option<&K>, weight: usize) -> BTreeMap<K, V> {
+        if self.kept.is_walked() {
+            let front = self.map.iter().take_while(|(own, _)| key.is_none_or(|key| *own < key));
+            front.for_each(|(key, value)| self.kept.keep(key, || Some(value)));
+        }
+        self.bytes -= weight;
+        let rest = key.map_or_else(BTreeMap::new, |key| self.map.split_off(key));
+        std::mem::replace(&mut self.map, rest)
+    }
+
+    /// Holds what another map held, which weighs this much; nothing was in it.
+    pub(super) fn adopt(&mut self, map: BTreeMap<K, V>, weight: usize) {
+        (self.map, self.bytes) = (map, weight);
+    }
+
+    /// Takes out the first, of a map that is on its way out.
+    pub(super) fn free_first(&mut self) -> bool {
+        let Some((_, value)) = self.map.pop_first() else { return false };
+        self.bytes -= value.weight();
+        true
+    }
+
+    pub(super) fn begin_cut(&mut self) {
+        self.kept.begin();
+    }
+
+    pub(super) fn end_cut(&mut self) {
+        self.kept.end();
+    }
+
+    /// Visits up to `budget` of what was there when the cut began; true when all has been.
+    pub(super) fn walk(&mut self, budget: &mut usize, visit: impl FnMut(&K, &V)) -> bool {
+        let from = self.kept.passed().map_or(Unbounded, Excluded);
+        self.kept.walk(budget, self.map.range((from, Unbounded)), visit)
     }
 }
