@@ -1,4 +1,9 @@
-//! LZF decompression, as Redis stores long strings in RDB files. Compression comes with writing.
+//! LZF, as Redis stores long strings in RDB files and the inner nodes of lists.
+//!
+//! The data is a run of literals (one byte below 32, their number less one, and they) and of back
+//! references: three bits of length and thirteen of distance; a length of 7 goes on in the next
+//! byte; both count from the least there can be. (The crate's compressor panics on some input, so
+//! it serves in the other direction only.)
 
 /// Most bytes that one byte of compressed data can stand for: the longest back reference is three
 /// bytes long and copies 264.
@@ -29,6 +34,54 @@ pub fn decompress(data: &[u8], len: u64) -> Result<Vec<u8>, LzfError> {
     if out.len() as u64 == len { Ok(out) } else { Err(LzfError::Damaged) }
 }
 
+/// Farthest back reference, and longest.
+const DISTANCE_MAX: usize = 1 << 13;
+const LENGTH_MAX: usize = 264;
+const LITERALS_MAX: usize = 32;
+/// Bits of the table of places where three bytes were last seen.
+const TABLE_BITS: u32 = 12;
+
+/// Compresses `data`; `None` when it would take more than `max` bytes.
+pub fn compress(data: &[u8], max: usize) -> Option<Vec<u8>> {
+    let mut seen = vec![u32::MAX; 1 << TABLE_BITS];
+    let mut out = Vec::with_capacity(max.min(data.len()));
+    let (mut at, mut literals) = (0, 0);
+    while let Some(three) = data.get(at..at + 3) {
+        let word = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
+        let slot = word.wrapping_mul(0x9E37_79B1) >> (32 - TABLE_BITS);
+        let place = std::mem::replace(&mut seen[slot as usize], u32::try_from(at).ok()?) as usize;
+        let near = place < at && at - place <= DISTANCE_MAX;
+        if !near || &data[place..place + 3] != three {
+            at += 1;
+            continue;
+        }
+        let rest = &data[at..data.len().min(at + LENGTH_MAX)];
+        let length =
+            rest.iter().zip(&data[place..]).take_while(|(one, other)| one == other).count();
+        put_literals(&mut out, &data[literals..at]);
+        let (distance, length_code) = (at - place - 1, length - 2);
+        out.push((length_code.min(7) << 5 | distance >> 8) as u8);
+        if length_code >= 7 {
+            out.push((length_code - 7) as u8);
+        }
+        out.push(distance as u8);
+        at += length;
+        literals = at;
+        if out.len() > max {
+            return None;
+        }
+    }
+    put_literals(&mut out, &data[literals..]);
+    (out.len() <= max).then_some(out)
+}
+
+fn put_literals(out: &mut Vec<u8>, literals: &[u8]) {
+    for run in literals.chunks(LITERALS_MAX) {
+        out.push(run.len() as u8 - 1);
+        out.extend_from_slice(run);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -57,9 +110,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(words in prop::collection::vec("[a-d]{1,6}", 30..400)) {
+        fn round_trips(
+            words in prop::collection::vec("[a-d]{1,6}|(xyz){100,200}|[\\x00-\\x7f]{0,40}", 1..400),
+        ) {
             let text = words.concat();
-            if let Ok(packed) = lzf::compress(text.as_bytes()) {
+            if let Some(packed) = compress(text.as_bytes(), text.len()) {
+                prop_assert!(packed.len() <= text.len());
                 prop_assert_eq!(decompress(&packed, text.len() as u64).unwrap(), text.as_bytes());
                 prop_assert!(decompress(&packed, text.len() as u64 + 1).is_err());
                 prop_assert!(decompress(&packed[..packed.len() - 1], text.len() as u64).is_err());

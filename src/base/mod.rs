@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod crash;
 pub mod crc;
+pub mod double;
 pub mod glob;
 pub mod hash;
 pub mod limits;

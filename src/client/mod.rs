@@ -9,7 +9,7 @@ pub use input::Input;
 pub use output::{Merged, Output, Remote, Slot};
 
 /// Names a connection of one shard: a slab index, and which of its tenants is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnKey {
     /// Slab index.
     pub index: u32,

@@ -8,7 +8,8 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::keyspace::space::Garbage;
-use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, rebuild};
+use crate::keyspace::waiting::Claim;
+use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -22,6 +23,14 @@ pub enum Spaces<'a> {
 }
 
 impl Spaces<'_> {
+    /// The same, for a while.
+    pub fn lent(&mut self) -> Spaces<'_> {
+        match self {
+            Spaces::One(space) => Spaces::One(space),
+            Spaces::Many(spaces) => Spaces::Many(spaces),
+        }
+    }
+
     /// The keyspace that owns `key`. A command that touches a key it did not declare is our bug.
     pub fn of(&mut self, key: &[u8]) -> &mut Keyspace {
         match self {
@@ -93,6 +102,25 @@ pub struct Ctx<'a> {
     pub shapes: Shapes,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
+    /// Decides whether the command may still be answered; there is one only if it may wait.
+    pub claim: Option<&'a Claim>,
+    /// The command has taken the claim.
+    pub claimed: bool,
+    /// What the command waits for; its reply is then the one for when that is in vain.
+    pub patience: Option<Patience>,
+}
+
+/// What a command waits for that finds nothing yet.
+#[derive(Debug)]
+pub struct Patience {
+    /// Until when, in monotonic microseconds.
+    pub deadline: Option<u64>,
+    /// The type of key it waits for.
+    pub on: Type,
+    /// Whether it also hears of a key that is gone or of another type.
+    pub hears_of_absence: bool,
+    /// The command to be run when a key is ready, where it is not the one that was sent.
+    pub words: Option<Vec<Vec<u8>>>,
 }
 
 impl Ctx<'_> {
@@ -128,6 +156,13 @@ impl Ctx<'_> {
         }
     }
 
+    /// Removes those of `fields` of the hash at `key`, if there is one, that are past their time:
+    /// to be called before anything is done to them.
+    pub fn lapse(&mut self, key: &[u8], fields: &[&[u8]]) {
+        let (db, now) = (self.db, self.now_ms());
+        self.spaces.of(key).lapse(db, key, fields, now);
+    }
+
     /// Looks a key up for reading: counts a hit or a miss.
     pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
         let (db, now) = (self.db, self.now_ms());
@@ -158,7 +193,7 @@ impl Ctx<'_> {
         if let Some(old) = space.dbs[db].put(key, value, expire_ms, stamp) {
             space.discard(old);
         }
-        space.watched.touch(db, key);
+        space.touched(db, key);
         space.counters.dirty += 1;
     }
 
@@ -168,7 +203,7 @@ impl Ctx<'_> {
         let space = self.spaces.of(key);
         let stamp = space.effects.stamp();
         let result = space.dbs[db].edit(key, stamp, edit);
-        space.watched.touch(db, key);
+        space.touched(db, key);
         space.counters.dirty += 1;
         result
     }
@@ -183,7 +218,7 @@ impl Ctx<'_> {
         let db = self.db;
         let (result, changed) = self.recode_if(key, edit);
         if changed {
-            self.spaces.of(key).watched.touch(db, key);
+            self.spaces.of(key).touched(db, key);
         }
         (result, changed)
     }
@@ -217,7 +252,7 @@ impl Ctx<'_> {
         let stamp = space.effects.stamp();
         let (result, changed) = space.dbs[db].edit_packed(key, form, stamp, edit);
         if changed {
-            space.watched.touch(db, key);
+            space.touched(db, key);
             space.counters.dirty += 1;
         }
         (result, changed)
@@ -234,7 +269,7 @@ impl Ctx<'_> {
         let stamp = space.effects.stamp();
         let (result, changed) = space.dbs[db].change_object(key, stamp, change)?;
         if changed {
-            space.watched.touch(db, key);
+            space.touched(db, key);
             space.counters.dirty += 1;
         }
         Some((result, changed))
@@ -271,7 +306,7 @@ impl Ctx<'_> {
         space.lookup(db, key, now)?;
         let stamp = space.effects.stamp();
         let entry = space.dbs[db].remove(key, stamp);
-        space.watched.touch(db, key);
+        space.touched(db, key);
         entry
     }
 
@@ -284,7 +319,7 @@ impl Ctx<'_> {
         if let Some(old) = space.dbs[db].insert(entry, stamp) {
             space.discard(old);
         }
-        space.watched.touch(db, &key);
+        space.touched(db, &key);
     }
 
     /// Sets or clears a key's expiry; false when there is no such key. The caller logs the effect.
@@ -294,7 +329,7 @@ impl Ctx<'_> {
         let stamp = space.effects.stamp();
         let there = space.dbs[db].set_expire(key, expire_ms, stamp);
         if there {
-            space.watched.touch(db, key);
+            space.touched(db, key);
             space.counters.dirty += 1;
         }
         there
@@ -305,10 +340,37 @@ impl Ctx<'_> {
         self.spaces.of(key).counters.dirty += 1;
     }
 
+    /// To be asked before a command that can wait changes or answers anything: false when its
+    /// client is gone or has been served elsewhere. The command then ends without a reply.
+    pub fn claim(&mut self) -> bool {
+        self.claimed = self.claimed || self.claim.is_none_or(Claim::take);
+        self.claimed
+    }
+
+    /// Lets the client wait, if it can, for a key of type `on`; `timeout_ms` 0 is for ever. The
+    /// reply that is written stands for having waited in vain.
+    pub fn wait(&mut self, on: Type, timeout_ms: u64) {
+        let deadline = self.now.mono_us.saturating_add(timeout_ms.saturating_mul(1000));
+        let deadline = (timeout_ms > 0).then_some(deadline);
+        self.patience = Some(Patience { deadline, on, hears_of_absence: false, words: None });
+    }
+
     /// Logs an effect on `key` in the selected database.
     pub fn log(&mut self, key: &[u8], parts: &[&[u8]]) {
         let db = self.db;
         self.log_in(db, key, parts);
+    }
+
+    /// Logs that `fields` of the hash at `key` end at `at`.
+    pub fn log_times(&mut self, key: &[u8], fields: &[&[u8]], at: i64) {
+        let db = self.db;
+        log_times(&mut self.spaces.of(key).effects, db, key, fields, at);
+    }
+
+    /// [`Ctx::log`] of a command that Redis 7.0 does not know.
+    pub fn log_newer(&mut self, key: &[u8], parts: &[&[u8]]) {
+        let db = self.db;
+        self.spaces.of(key).effects.log_newer(db, parts);
     }
 
     /// Logs an effect on `key` in database `db`.
@@ -351,6 +413,7 @@ impl Ctx<'_> {
             // Past its expiry or not: WATCH has removed what was past it, so a key that is there
             // lived when it began to be watched.
             space.watched.touch_database(db, |key| data.find(key).entry.is_some());
+            space.waiting.touch_database(db);
             space.counters.dirty += space.dbs[db].len() as u64;
             let old = space.dbs[db].clear(stamp);
             space.garbage.push(Garbage::Database(old));

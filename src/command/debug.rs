@@ -213,6 +213,10 @@ fn serialized_len(entry: &Entry) -> usize {
             dict.iter().map(|e| string(e.key().len()) + string(text(e))).sum()
         }
         ValueRef::Object(Object::Stream(stream)) => stream.memory(),
+        ValueRef::Object(Object::List(list)) => list.memory(),
+        ValueRef::Object(Object::Zset(large)) => {
+            large.iter(0).map(|(member, _)| string(member.len()) + size_of::<f64>()).sum()
+        }
     }
 }
 

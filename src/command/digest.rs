@@ -1,11 +1,14 @@
 //! Digests of data, as DEBUG DIGEST has them: equal data gives the same, whoever holds it and in
 //! whatever order a set or a hash stands.
 
+use crate::base::double;
 use crate::base::hash::sha1;
 use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
+use crate::value::list;
 use crate::value::listpack::Pack;
 use crate::value::stream::{Id, Stream};
+use crate::value::zset::Zset;
 
 /// 20 bytes that data is mixed into.
 #[derive(Clone, Copy, Default)]
@@ -50,8 +53,22 @@ impl Digest {
             ValueRef::Packed(form, bytes) => self.packed(form, bytes),
             ValueRef::Object(Object::Set(dict)) => dict.iter().for_each(|e| self.xor(e.key())),
             ValueRef::Object(Object::Hash(dict)) => dict.iter().for_each(|field| {
+                let mut pair = Digest::default();
+                pair.mix(field.key());
+                pair.mix(field.text(&mut itoa::Buffer::new()).unwrap_or_default());
+                if field.expire_ms().is_some() {
+                    pair.xor(b"!!hexpire!!");
+                }
+                self.xor(&pair.0);
+            }),
+            ValueRef::Object(Object::List(_)) => {
                 let mut digits = itoa::Buffer::new();
-                self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
+                if let Some(list) = list::Kept::of(entry) {
+                    list.each(|element| self.mix(element.text(&mut digits)));
+                }
+            }
+            ValueRef::Object(Object::Zset(large)) => large.iter(0).for_each(|(member, score)| {
+                self.pair(member, double::text_17(score).as_bytes());
             }),
             ValueRef::Object(Object::Stream(stream)) => self.stream(stream),
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
@@ -82,7 +99,10 @@ impl Digest {
             Form::IntSet => Ints(bytes).iter().for_each(|n| self.xor(one.format(n).as_bytes())),
             Form::Set => items().for_each(|item| self.xor(item.text(&mut one))),
             Form::List => items().for_each(|item| self.mix(item.text(&mut one))),
-            Form::Hash | Form::Zset => {
+            Form::Zset => Zset::Packed(Pack(bytes)).each(|member, score| {
+                self.pair(member.text(&mut one), double::text_17(score).as_bytes());
+            }),
+            Form::Hash => {
                 let mut items = items();
                 while let (Some(name), Some(value)) = (items.next(), items.next()) {
                     self.pair(name.text(&mut one), value.text(&mut other));

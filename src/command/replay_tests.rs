@@ -53,6 +53,12 @@ fn request() -> impl Strategy<Value = String> {
         (key(), -9i64..9).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
         (key(), key(), value(), value()).prop_map(|(k, l, v, w)| format!("MSET {k} {v} {l} {w}")),
         (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETNX {k} {v} {l} {v}")),
+        (key(), value(), value()).prop_map(|(k, v, w)| format!("SET {k} {v} IFNE {w}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELEX {k} IFNE {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELIFEQ {k} {v}")),
+        (key(), key(), ms(), value())
+            .prop_map(|(k, l, t, v)| format!("MSETEX 2 {k} {v} {l} 1 PX {t}")),
+        (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETEX 2 {k} {v} {l} 1 XX KEEPTTL")),
         (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (key(), key()).prop_map(|(k, l)| format!("RENAMENX {k} {l}")),
         (key(), key(), 0..3).prop_map(|(k, l, n)| format!("COPY {k} {l} DB {n} REPLACE")),
@@ -71,6 +77,7 @@ fn on_collections() -> impl Strategy<Value = String> {
     let hash = || prop::sample::select(vec!["x", "y", "z", "a"]);
     let member = || prop_oneof![4 => "[0-9]{1,2}", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
     let value = || "[a-z0-9]{1,80}";
+    let timing = prop::sample::select(vec!["", " NX", " XX", " GT", " LT"]);
     prop_oneof![
         (set(), member(), member()).prop_map(|(k, m, n)| format!("SADD {k} {m} {n}")),
         (set(), member(), member()).prop_map(|(k, m, n)| format!("SREM {k} {m} {n}")),
@@ -86,6 +93,96 @@ fn on_collections() -> impl Strategy<Value = String> {
         (set(), hash()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (hash(), set()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
         (hash(), -5i64..50).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),
+        (hash(), 0i64..30, timing, member(), member())
+            .prop_map(|(k, t, c, f, g)| format!("HPEXPIRE {k} {t}{c} FIELDS 2 {f} {g}")),
+        (hash(), 0i64..30, member(), value())
+            .prop_map(|(k, t, f, v)| format!("HSETEX {k} PX {t} FIELDS 2 {f} {v} x y")),
+        (hash(), member(), value())
+            .prop_map(|(k, f, v)| format!("HSETEX {k} KEEPTTL FIELDS 1 {f} {v}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HPERSIST {k} FIELDS 2 {f} x")),
+        (hash(), 0i64..30, member())
+            .prop_map(|(k, t, f)| format!("HGETEX {k} PX {t} FIELDS 2 {f} x")),
+        (hash(), member()).prop_map(|(k, f)| format!("HGETEX {k} PERSIST FIELDS 1 {f}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HGETDEL {k} FIELDS 2 {f} x")),
+        (hash(), member()).prop_map(|(k, f)| format!("HMGET {k} {f} x")),
+    ]
+}
+
+/// A request on lists; they share keys with sets and strings.
+fn on_lists() -> impl Strategy<Value = String> {
+    let list = || prop::sample::select(vec!["l", "m", "n", "a", "s"]);
+    let element = || prop_oneof![4 => "[0-9]", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
+    let side = || prop::sample::select(vec!["LEFT", "RIGHT"]);
+    let one = || prop::sample::select(vec!["LPOP", "RPOP"]);
+    let more = prop::sample::select(vec!["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]);
+    prop_oneof![
+        4 => (more, list(), element(), element()).prop_map(|(c, k, e, f)| format!("{c} {k} {e} {f}")),
+        1 => (one(), list()).prop_map(|(c, k)| format!("{c} {k}")),
+        1 => (one(), list(), 0..4).prop_map(|(c, k, n)| format!("{c} {k} {n}")),
+        2 => (list(), list(), side(), side()).prop_map(|(k, l, s, t)| format!("LMOVE {k} {l} {s} {t}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("RPOPLPUSH {k} {l}")),
+        1 => (list(), list(), side(), 1..4)
+            .prop_map(|(k, l, s, n)| format!("LMPOP 2 {k} {l} {s} COUNT {n}")),
+        1 => (list(), -4i64..4, element()).prop_map(|(k, n, e)| format!("LSET {k} {n} {e}")),
+        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} BEFORE {p} {e}")),
+        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
+        1 => (list(), -2i64..3, element()).prop_map(|(k, n, e)| format!("LREM {k} {n} {e}")),
+        1 => (list(), -6i64..6, -6i64..6).prop_map(|(k, n, m)| format!("LTRIM {k} {n} {m}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
+        1 => (list(), 0..3).prop_map(|(k, n)| format!("MOVE {k} {n}")),
+    ]
+}
+
+/// A request on sorted sets; they share a key with strings and one with sets.
+fn on_sorted_sets() -> impl Strategy<Value = String> {
+    let key = || prop::sample::select(vec!["o", "p", "q", "s", "a"]);
+    let member = || prop_oneof![4 => "[0-9]{1,2}", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
+    let score = || {
+        prop_oneof![
+            (-9i64..9).prop_map(|n| n.to_string()),
+            (-99i64..99).prop_map(|n| (n as f64 / 10.0).to_string()),
+            prop::sample::select(vec!["inf", "-inf", "1e30", "-0", "x"]).prop_map(str::to_owned),
+        ]
+    };
+    let option = prop::sample::select(vec!["", " NX", " XX", " GT", " LT", " CH", " XX GT"]);
+    let bounds = prop::sample::select(vec!["-inf 0", "(0 5", "2 inf", "x 1", "-inf +inf"]);
+    let names = prop::sample::select(vec!["- +", "[1 (b", "(5 [a", "- [3"]);
+    let ranks = || prop::sample::select(vec!["0 0", "-2 -1", "1 2", "0 -1", "5 1"]);
+    let operation = prop::sample::select(vec!["UNION", "INTER"]);
+    let aggregate = prop::sample::select(vec!["SUM", "MIN", "MAX"]);
+    let end = || prop::sample::select(vec!["MIN", "MAX"]);
+    prop_oneof![
+        (key(), score(), member(), score(), member(), option)
+            .prop_map(|(k, s, m, t, n, o)| format!("ZADD {k}{o} {s} {m} {t} {n}")),
+        (key(), score(), member()).prop_map(|(k, s, m)| format!("ZADD {k} INCR {s} {m}")),
+        (key(), score(), member()).prop_map(|(k, s, m)| format!("ZINCRBY {k} {s} {m}")),
+        (key(), member(), member()).prop_map(|(k, m, n)| format!("ZREM {k} {m} {n}")),
+        (key(), ranks()).prop_map(|(k, r)| format!("ZREMRANGEBYRANK {k} {r}")),
+        (key(), bounds).prop_map(|(k, b)| format!("ZREMRANGEBYSCORE {k} {b}")),
+        (key(), names).prop_map(|(k, n)| format!("ZREMRANGEBYLEX {k} {n}")),
+        (key(), end(), 0..4).prop_map(|(k, e, n)| format!("ZPOP{e} {k} {n}")),
+        (key(), key(), end(), 1..4)
+            .prop_map(|(k, l, e, n)| format!("ZMPOP 2 {k} {l} {e} COUNT {n}")),
+        (key(), key(), ranks()).prop_map(|(k, l, r)| format!("ZRANGESTORE {k} {l} {r}")),
+        (key(), key(), key(), operation, aggregate).prop_map(|(k, l, m, o, a)| {
+            format!("Z{o}STORE {k} 2 {l} {m} WEIGHTS 1.5 -1 AGGREGATE {a}")
+        }),
+        (key(), key(), key()).prop_map(|(k, l, m)| format!("ZDIFFSTORE {k} 2 {l} {m}")),
+        (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
+        (key(), key()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
+        (key(), -5i64..50).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),
+    ]
+}
+
+/// A request on anything.
+fn on_anything() -> impl Strategy<Value = String> {
+    prop_oneof![
+        request(),
+        on_collections(),
+        on_lists(),
+        on_sorted_sets(),
+        // (one line for each kind)
     ]
 }
 
@@ -94,12 +191,14 @@ proptest! {
 
     #[test]
     fn effects_replay_to_the_same_contents(
-        steps in prop::collection::vec((prop_oneof![request(), on_collections()], 0i64..8, 0usize..3), 1..60),
+        steps in prop::collection::vec((on_anything(), 0i64..8, 0usize..3), 1..60),
         shards in 1usize..4,
     ) {
         let mut live = World::sharded(shards);
         // Small, so that collections of a few elements change their form.
         (live.shapes.hash_entries, live.shapes.set_intset, live.shapes.set_entries) = (2, 2, 3);
+        (live.shapes.list.size, live.shapes.list.depth) = (3, 1);
+        live.shapes.zset_entries = 3;
         let mut second = World::sharded(shards);
         let mut third = World::new();
         for (request, pass, db) in &steps {

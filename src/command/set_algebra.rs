@@ -5,13 +5,15 @@
 
 use std::collections::HashSet;
 
+use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
-use crate::command::fault::Fault;
+use crate::command::fault::{Fault, SYNTAX};
 use crate::command::set::{self, set_of};
 use crate::command::table::{
-    ALL, Acl, Command, Flags, KeySpec, OVERWRITES, READS, ROW, Route, Run, UPDATES,
+    ALL, Acl, Command, Flags, KeySpec, Keys, OVERWRITES, READS, ROW, Route, Run, UPDATES,
 };
+use crate::command::zset_algebra;
 use crate::keyspace::Form;
 use crate::value::set::Set;
 
@@ -56,6 +58,17 @@ pub static ROWS: &[Command] = &[
     row("sunionstore", -3, STORES, INTO, sunionstore),
     Command { tips: UNORDERED, ..row("sdiff", -2, Flags::READONLY, SOURCES, sdiff) },
     row("sdiffstore", -3, STORES, INTO, sdiffstore),
+    Command {
+        keys: Keys::Counted { at: 1, store: false },
+        since: "7.0.0",
+        ..row(
+            "sintercard",
+            -3,
+            Flags::READONLY | Flags::MOVABLE_KEYS,
+            &[KeySpec::counted(1, READS)],
+            sintercard,
+        )
+    },
 ];
 
 type Members = Vec<Vec<u8>>;
@@ -152,6 +165,29 @@ fn sinter(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 fn sinterstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let outcome = intersection(ctx, &args.items()[2..])?;
     store(ctx, &args[1], &outcome)
+}
+
+fn sintercard(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let number = parse_i64(&args[1]).filter(|number| *number > 0);
+    let number = number.ok_or(Fault::new("ERR numkeys should be greater than 0"))? as usize;
+    let too_many = "ERR Number of keys can't be greater than number of args";
+    let (keys, rest) = args.items()[2..].split_at_checked(number).ok_or(Fault::new(too_many))?;
+    let mut limit = usize::MAX;
+    for option in rest.chunks(2) {
+        match option {
+            [word, bound] if word.eq_ignore_ascii_case(b"LIMIT") => {
+                limit = zset_algebra::limit(bound)?;
+            }
+            _ => return Err(SYNTAX),
+        }
+    }
+    let sizes = sizes(ctx, keys)?;
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|&index| sizes[index]);
+    let keys: Vec<&[u8]> = order.into_iter().map(|index| keys[index]).collect();
+    let count = zset_algebra::count_common(ctx, &keys, limit);
+    ctx.out.int(count as i64);
+    Ok(())
 }
 
 fn sunion(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {

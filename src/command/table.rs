@@ -2,17 +2,12 @@
 
 use std::sync::LazyLock;
 
+use crate::command;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
-use crate::command::{
-    acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
-    introspect, key, latency, lcs, lolwut, memory, object, range, scan, server, set, set_algebra,
-    slowlog, standalone, stream, stream_claim, stream_group, stream_info, stream_read, string,
-    whole,
-};
 
 /// Command flags, as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +205,8 @@ impl Acl {
     pub const LIST: u32 = 1 << 16;
     /// `@sortedset`
     pub const SORTED_SET: u32 = 1 << 17;
+    /// `@geo`
+    pub const GEO: u32 = 1 << 18;
     /// `@stream`
     pub const STREAM: u32 = 1 << 19;
     /// `@hyperloglog`
@@ -252,6 +249,7 @@ impl Acl {
         (Self::STRING, "@string"),
         (Self::BITMAP, "@bitmap"),
         (Self::HYPERLOGLOG, "@hyperloglog"),
+        (Self::GEO, "@geo"),
         (Self::STREAM, "@stream"),
         (Self::PUBSUB, "@pubsub"),
         (Self::ADMIN, "@admin"),
@@ -370,37 +368,48 @@ impl Command {
 
 /// The rows, by the file that holds them.
 static GROUPS: &[&[Command]] = &[
-    string::ROWS,
-    range::ROWS,
-    counter::ROWS,
-    lcs::ROWS,
-    bitmap::ROWS,
-    bitfield::ROWS,
-    hyperloglog::ROWS,
-    hash::ROWS,
-    set::ROWS,
-    set_algebra::ROWS,
-    stream::ROWS,
-    stream_read::ROWS,
-    stream_group::ROWS,
-    stream_claim::ROWS,
-    stream_info::ROWS,
-    key::ROWS,
-    expire::ROWS,
-    object::ROWS,
-    scan::ROWS,
-    whole::ROWS,
-    connection::ROWS,
-    client::ROWS,
-    server::ROWS,
-    introspect::ROWS,
-    slowlog::ROWS,
-    latency::ROWS,
-    memory::ROWS,
-    standalone::ROWS,
-    acl::ROWS,
-    lolwut::ROWS,
-    debug::ROWS,
+    command::string::ROWS,
+    command::compare::ROWS,
+    command::range::ROWS,
+    command::counter::ROWS,
+    command::lcs::ROWS,
+    command::bitmap::ROWS,
+    command::bitfield::ROWS,
+    command::hyperloglog::ROWS,
+    command::hash::ROWS,
+    command::hash_expire::ROWS,
+    command::hash_timed::ROWS,
+    command::set::ROWS,
+    command::set_algebra::ROWS,
+    command::stream::ROWS,
+    command::stream_read::ROWS,
+    command::stream_group::ROWS,
+    command::stream_claim::ROWS,
+    command::stream_info::ROWS,
+    command::list::ROWS,
+    command::list_inside::ROWS,
+    command::zset::ROWS,
+    command::zset_range::ROWS,
+    command::zset_pop::ROWS,
+    command::zset_algebra::ROWS,
+    command::blocking::ROWS,
+    command::geo::ROWS,
+    command::key::ROWS,
+    command::expire::ROWS,
+    command::object::ROWS,
+    command::scan::ROWS,
+    command::whole::ROWS,
+    command::connection::ROWS,
+    command::client::ROWS,
+    command::server::ROWS,
+    command::introspect::ROWS,
+    command::slowlog::ROWS,
+    command::latency::ROWS,
+    command::memory::ROWS,
+    command::standalone::ROWS,
+    command::acl::ROWS,
+    command::lolwut::ROWS,
+    command::debug::ROWS,
     CONTROL,
 ];
 
@@ -593,7 +602,7 @@ mod tests {
             for name in [command.name, &upper] {
                 assert!(std::ptr::eq(find(name.as_bytes()).unwrap(), command), "{name}");
             }
-            assert!(find(format!("{}x", command.name).as_bytes()).is_none());
+            assert!(find(format!("{}!", command.name).as_bytes()).is_none());
         }
         for name in [&b""[..], b"g", b"ge", b"\x07et", b"nothing-of-the-kind", &[b'x'; 1000]] {
             assert!(find(name).is_none());

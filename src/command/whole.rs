@@ -84,6 +84,8 @@ fn swapdb(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         space.watched.touch_database(first, known);
         space.watched.touch_database(second, known);
         space.dbs.swap(first, second);
+        space.waiting.touch_database(first);
+        space.waiting.touch_database(second);
     });
     ctx.out.ok();
     Ok(())

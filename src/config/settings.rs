@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::value::{OutputLimit, read_limits};
+use crate::value::list::Limits;
 use crate::value::shapes::Shapes;
 use crate::value::stream::NodeMax;
 
@@ -274,6 +275,10 @@ fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
         hll_sparse_bytes: number(word("hll-sparse-max-bytes")),
         hash_entries: number(word("hash-max-listpack-entries")),
         hash_value: number(word("hash-max-listpack-value")),
+        list: Limits {
+            size: number(word("list-max-listpack-size")),
+            depth: number(word("list-compress-depth")),
+        },
         set_intset: number(word("set-max-intset-entries")),
         set_entries: number(word("set-max-listpack-entries")),
         set_value: number(word("set-max-listpack-value")),
@@ -281,6 +286,8 @@ fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
             bytes: number(word("stream-node-max-bytes")),
             entries: number(word("stream-node-max-entries")),
         },
+        zset_entries: number(word("zset-max-listpack-entries")),
+        zset_value: number(word("zset-max-listpack-value")),
     }
 }
 

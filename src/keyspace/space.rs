@@ -2,6 +2,7 @@
 
 use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
+use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
 use crate::value::entry::Entry;
 
@@ -14,6 +15,8 @@ pub struct Counters {
     pub misses: u64,
     /// Keys removed because they were past their expiry.
     pub expired: u64,
+    /// Fields of hashes removed because they were past their time.
+    pub expired_fields: u64,
     /// Changes to the data (Redis' `dirty`).
     pub dirty: u64,
 }
@@ -42,12 +45,14 @@ pub struct Keyspace {
     pub counters: Counters,
     /// Keys that clients watch.
     pub watched: WatchTable,
+    /// Clients that wait for keys.
+    pub waiting: Waiting,
     /// Values and databases waiting to be freed in slices.
     pub garbage: Vec<Garbage>,
     /// Clients are paused (CLIENT PAUSE): what is past its expiry stays, though nobody sees it.
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
-    expired_held: bool,
+    pub(super) expired_held: bool,
     /// Whether keys past their expiry are looked for.
     pub expires_actively: bool,
     /// The database that active expiry looks at next.
@@ -76,6 +81,7 @@ impl Keyspace {
             floor: 0,
             counters: Counters::default(),
             watched: WatchTable::default(),
+            waiting: Waiting::default(),
             garbage: Vec::new(),
             expiry_paused: false,
             expired_held: false,
@@ -145,14 +151,21 @@ impl Keyspace {
     pub fn delete(&mut self, db: usize, key: &[u8]) -> bool {
         let stamp = self.effects.stamp();
         let Some(old) = self.dbs[db].remove(key, stamp) else { return false };
-        self.watched.touch(db, key);
+        self.touched(db, key);
         self.discard(old);
         true
     }
 
-    /// Whether any key has an expiry.
+    /// A key has changed: whoever watches it or waits for it hears of it.
+    #[inline]
+    pub fn touched(&mut self, db: usize, key: &[u8]) {
+        self.watched.touch(db, key);
+        self.waiting.touch(db, key);
+    }
+
+    /// Whether any key, or any field of a hash, has an expiry.
     pub fn has_volatile(&self) -> bool {
-        self.dbs.iter().any(|db| db.expires_len() > 0)
+        self.dbs.iter().any(|db| db.expires_len() > 0 || db.timed_len() > 0)
     }
 
     /// Frees an entry, later if that would take long.
@@ -188,7 +201,8 @@ impl Keyspace {
         self.garbage.is_empty()
     }
 
-    /// Bytes of heap memory held: databases, garbage, effects not yet framed, watched keys.
+    /// Bytes of heap memory held: databases, garbage, effects not yet framed, watched
+    /// keys, waiting clients.
     /// Constant time but for the garbage, whose items it goes through.
     pub fn memory(&self) -> usize {
         let garbage = self.garbage.iter().map(|item| match item {
@@ -200,6 +214,7 @@ impl Keyspace {
             + self.garbage.capacity() * size_of::<Garbage>()
             + self.effects.memory()
             + self.watched.memory()
+            + self.waiting.memory()
     }
 }
 

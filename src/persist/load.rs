@@ -538,6 +538,9 @@ impl<'a, 's> Replay<'a, 's> {
                     string_max: self.loading.string_max,
                     shapes: self.loading.shapes,
                     replay: true,
+                    claim: None,
+                    claimed: false,
+                    patience: None,
                 };
                 let result = run(&mut ctx, &Args::new(items));
                 self.reply.cut_back(start);

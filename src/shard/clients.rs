@@ -117,7 +117,14 @@ impl Shard {
                 conn.session.closing = true;
                 continue;
             }
+            // What it has been served is its own: it gets that first.
+            let owed = !self.give_up(*key);
             let Some(mut conn) = self.take_conn(*key) else { continue };
+            if owed {
+                conn.session.closing = true;
+                self.put_conn(conn);
+                continue;
+            }
             self.send_away(&mut conn);
             self.put_conn(conn);
         }

@@ -38,6 +38,7 @@ use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::batch::Abroad;
+use crate::shard::blocking::KeyWaits;
 use crate::shard::clients::Clients;
 use crate::shard::cut::{CutLead, CutPart};
 use crate::shard::errand::Work;
@@ -89,8 +90,10 @@ pub struct Shard {
     pub(super) following: Vec<(u64, ReplyTo)>,
     /// What the command that has just run wants its client to wait for.
     pub(super) wish: Option<Wait>,
-    /// Clients that wait in a command.
+    /// Clients that wait in a command for time or disk.
     pub(super) blocked: Vec<Blocked>,
+    /// Clients that wait for keys.
+    pub(super) key_waits: KeyWaits,
     /// The command that runs has made the flush policy stricter.
     pub(super) tightened: bool,
     /// What the command that runs leaves to be done aside; its outcome is the reply.
@@ -214,6 +217,7 @@ impl Shard {
             following: Vec::new(),
             wish: None,
             blocked: Vec::new(),
+            key_waits: KeyWaits::default(),
             tightened: false,
             aside: None,
             reload: Reload::default(),
@@ -290,6 +294,7 @@ impl Shard {
         self.leaving.push((self.now.mono_us + LEAVING_US, key));
         self.mark_dirty(&mut conn);
         self.put_conn(conn);
+        self.give_up(key);
     }
 
     /// Clients that have ended their stream and do not read what they asked for.
@@ -304,6 +309,7 @@ impl Shard {
     pub fn disconnect(&mut self, key: ConnKey) {
         if let Some(conn) = self.take_conn(key) {
             self.unload();
+            self.drop_wait(key);
             self.output_bytes -= conn.counted;
             self.intake.bytes -= conn.counted_input;
             if conn.postponed {
@@ -390,6 +396,8 @@ impl Shard {
             let entry = match &message {
                 Message::Job(job) => Some(job.entry),
                 Message::Lease(call) => Some(call.entry),
+                // In their place behind what was sent before.
+                Message::Block(_) | Message::Forget(_) => Some(0),
                 _ => None,
             };
             match entry {
@@ -406,7 +414,12 @@ impl Shard {
 
     fn immediate(&mut self, message: Message) {
         match message {
-            Message::Job(_) | Message::Lease(_) => unreachable!("entries go to the FIFO"),
+            Message::Job(_) | Message::Lease(_) | Message::Block(_) | Message::Forget(_) => {
+                unreachable!("entries go to the FIFO")
+            }
+            Message::Waits(waits) => self.waits(*waits),
+            Message::Served(answered) => self.served(*answered),
+            Message::Called(waiter) => self.called(&waiter),
             Message::Done(done) => {
                 self.part_done(*done);
             }
@@ -445,6 +458,8 @@ impl Shard {
             match self.fifo.pop_front() {
                 Some(Message::Job(job)) => self.run_job(*job),
                 Some(Message::Lease(call)) => self.grant(call),
+                Some(Message::Block(call)) => self.run_block(*call),
+                Some(Message::Forget(ticket)) => self.forget_here(&ticket),
                 Some(_) => unreachable!("only entries are queued"),
                 None => break,
             }
@@ -464,6 +479,8 @@ impl Shard {
             }
         }
         self.end_waits();
+        self.end_key_waits();
+        self.serve_here();
         self.run_crowded();
         self.start_reload();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {

@@ -1,9 +1,14 @@
 //! Executing: the one place where a command's code meets a keyspace.
 
+use std::sync::Arc;
+
 use crate::base::clock::Now;
 use crate::base::random::Random;
-use crate::command::{Args, Command, Ctx, Fault, Merge, Route, Run, Spaces, introspect, scan};
+use crate::command::{
+    Args, Command, Ctx, Fault, Merge, Patience, Route, Run, Spaces, introspect, scan,
+};
 use crate::keyspace::Keyspace;
+use crate::keyspace::waiting::Claim;
 use crate::observe::{ShardStats, crash};
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
@@ -33,6 +38,22 @@ pub struct Surroundings<'a> {
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
     pub shapes: Shapes,
+    /// The claim of the client, if it may wait.
+    pub claim: Option<Arc<Claim>>,
+    /// What became of it in the command that ran last.
+    pub fate: Fate,
+}
+
+/// What became of a command that may wait.
+#[derive(Debug, Default)]
+pub enum Fate {
+    /// It is answered.
+    #[default]
+    Answered,
+    /// It waits; this is what it says when that was in vain.
+    Waits(Box<Patience>, Reply),
+    /// Its client is gone, or has been served elsewhere: there is no reply.
+    Gone,
 }
 
 impl Surroundings<'_> {
@@ -56,12 +77,28 @@ impl Surroundings<'_> {
             string_max: self.string_max,
             shapes: self.shapes,
             replay: false,
+            claim: self.claim.as_deref(),
+            claimed: false,
+            patience: None,
         };
         let result = code(&mut ctx, args);
+        let (claimed, patience) = (ctx.claimed, ctx.patience.take());
         if let Err(fault) = &result {
             self.stats.error(&fault.0);
             out.cut_back(at);
             out.error(&fault.0);
+        }
+        if let Some(claim) = &self.claim {
+            self.fate = match patience {
+                Some(patience) if result.is_ok() => {
+                    Fate::Waits(Box::new(patience), out.split_off(at))
+                }
+                _ if claimed || claim.take() => Fate::Answered,
+                _ => {
+                    out.cut_back(at);
+                    Fate::Gone
+                }
+            };
         }
         result.is_ok()
     }
@@ -164,11 +201,13 @@ impl Shard {
         let mut reply = Reply::new(job.resp3);
         let mut ends = Vec::with_capacity(job.items.len());
         let mut tag = 0;
+        let mut served = Vec::new();
         let mut around = self.around();
         around.now = job.now;
         around.meter.begin(job.items.len() <= 2);
         for item in &job.items {
             tag = tag.max(around.run_item(&mut space, item, &mut reply));
+            around.serve(Spaces::One(&mut space), &mut served);
             #[cfg(test)]
             crate::shard::sim::probe::ran_item(&job, writes, &space);
             ends.push(reply.checkpoint());
@@ -182,6 +221,7 @@ impl Shard {
         #[cfg(test)]
         crate::shard::sim::probe::ran_job(&space);
         self.space = Some(space);
+        self.tell_served(served);
         self.answer(
             tag,
             job.to.shard,

@@ -10,6 +10,8 @@
 //! A connection whose lease is under way is not parsed further. Its reply waits until every shard
 //! concerned has released what the lease read and wrote there.
 
+use std::sync::Arc;
+
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::command::{Args, Route, Run, Session, Spaces, scan, table};
@@ -17,9 +19,10 @@ use crate::keyspace::Keyspace;
 use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::resp::Reply;
+use crate::shard::blocking::Block;
 use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
-use crate::shard::execute::{DataFn, Surroundings, is_dirty};
+use crate::shard::execute::{DataFn, Fate, Surroundings, is_dirty};
 use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
 use crate::shard::transaction::queued_control;
 
@@ -36,13 +39,15 @@ pub struct Work {
     pub cut: bool,
     /// Nothing is to be run: the log is to be read again, see [`super::reload`].
     pub reload: bool,
+    /// The one command may wait.
+    pub block: Option<Block>,
 }
 
 /// A lease this shard coordinates.
 #[derive(Debug)]
 pub struct Lease {
     pub(super) to: ReplyTo,
-    work: Work,
+    pub(super) work: Work,
     /// The keyspaces that have arrived, by shard.
     pub(super) spaces: Vec<Option<Box<Keyspace>>>,
     missing: usize,
@@ -60,6 +65,8 @@ impl Shard {
             shards: self.order.shards(),
             string_max: self.config.proto_max_bulk_len,
             shapes: self.config.shapes,
+            claim: None,
+            fate: Fate::Answered,
         }
     }
 
@@ -142,6 +149,8 @@ impl Shard {
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         self.meter.begin(true);
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
+        let blocked = self.settle_block(&mut lease);
+        let served = self.serve_leased(&mut lease);
         if lease.work.exec
             && let Some(command) = table::find(b"EXEC")
         {
@@ -157,16 +166,19 @@ impl Shard {
         let (commands, answers) = self.take_asked(out, lease.to);
         if let Some(conn) = &mut conn {
             conn.output.change_remote(lease.to.batch, |remote| {
-                remote.missing += followers + answers;
-                remote.bytes = commands.iter().map(Merged::size).sum();
-                remote.commands = commands;
+                remote.missing =
+                    (remote.missing + followers + answers + blocked.more) - blocked.less;
+                if blocked.answered {
+                    remote.bytes = commands.iter().map(Merged::size).sum();
+                    remote.commands = commands;
+                }
             });
         }
         if let Some(conn) = conn {
             self.put_conn(conn);
         }
         let cut = diverted.and_then(|d| self.lead_cut(d, &lease.spaces));
-        self.send_home(entry, lease, aborted, cut);
+        self.send_home(entry, lease, aborted, cut, &served);
     }
 
     /// Runs the commands; true when a watched key forbade it.
@@ -207,8 +219,13 @@ impl Shard {
                     let before = diverted.as_ref().map(|_| Diverted::weigh(&lease.spaces));
                     let at = out.checkpoint();
                     let mut around = self.around();
+                    around.claim = lease.work.block.as_ref().map(|block| Arc::clone(&block.claim));
                     let ok = around.run_leased(&mut lease.spaces, db, call, code, args, out);
                     around.count(call.command, args, ok, true);
+                    let fate = std::mem::take(&mut around.fate);
+                    if let Some(block) = &mut lease.work.block {
+                        block.fate = fate;
+                    }
                     if let (Some(diverted), Some(before)) = (diverted.as_deref_mut(), before) {
                         let failed = out.bytes_from(at).first() == Some(&b'-');
                         diverted.ran(&mut lease.spaces, call, db, args, failed, &before);
@@ -231,6 +248,7 @@ impl Shard {
         lease: Lease,
         aborted: bool,
         cut: Option<Vec<crate::shard::message::CutFile>>,
+        served: &[ReplyTo],
     ) {
         let mut writers = 0u64;
         let untold = lease.work.cut && cut.is_none();
@@ -251,7 +269,8 @@ impl Shard {
             let shard = space.shard;
             let cut = cut.as_ref().map(|files| files[shard].clone());
             let readers = readers.clone();
-            let home = Return { entry, to: lease.to, space, writers, readers, cut };
+            let served = served.to_vec();
+            let home = Return { entry, to: lease.to, space, writers, readers, cut, served };
             if shard == self.id {
                 self.come_home(home);
             } else {
@@ -292,6 +311,9 @@ impl Shard {
         crate::shard::sim::probe::came_home(&space);
         space.expiry_paused = self.clients.pause.is_some();
         self.space = Some(space);
+        for to in home.served {
+            self.answer(tag, to.shard, Message::LeaseReleased { to });
+        }
         self.answer(tag, home.to.shard, Message::LeaseReleased { to: home.to });
     }
 }

@@ -1,6 +1,7 @@
 //! What shards send each other.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,6 +9,7 @@ use crate::base::clock::Now;
 use crate::client::ConnKey;
 use crate::command::{Answer, Ask, Command, OwnedRequest, Session};
 use crate::keyspace::Keyspace;
+use crate::keyspace::waiting::{Claim, Ticket, Waiter};
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
@@ -82,6 +84,16 @@ pub enum Message {
     Cut(CutStep),
     /// A connection that was accepted elsewhere.
     Adopt(Arrival),
+    /// A command to execute that may wait; see [`super::blocking`].
+    Block(Box<BlockCall>),
+    /// A waiter is gone: its places in the queues are free.
+    Forget(Ticket),
+    /// A client waits now.
+    Waits(Box<Waits>),
+    /// A client that waited is served, or a command that might have waited is answered.
+    Served(Box<Answered>),
+    /// A key is ready for a client that has to be served with all its keys at hand.
+    Called(Arc<Waiter>),
 }
 
 /// A connection on its way to the shard that is to serve it.
@@ -123,6 +135,43 @@ pub struct Job {
     pub now: Now,
     /// The commands.
     pub items: Vec<Item>,
+}
+
+/// A command that may wait.
+#[derive(Debug)]
+pub struct BlockCall {
+    /// Where its reply goes.
+    pub to: ReplyTo,
+    /// The command.
+    pub call: Call,
+    /// Decides who answers it.
+    pub claim: Arc<Claim>,
+    /// Encode the reply for RESP3.
+    pub resp3: bool,
+}
+
+/// A client waits.
+#[derive(Debug)]
+pub struct Waits {
+    /// Its place.
+    pub to: ReplyTo,
+    /// Until when, in monotonic microseconds.
+    pub deadline: Option<u64>,
+    /// What it is told then.
+    pub vain: Reply,
+}
+
+/// The reply of a command that may wait, or has.
+#[derive(Debug)]
+pub struct Answered {
+    /// Where it goes.
+    pub to: ReplyTo,
+    /// The reply.
+    pub reply: Reply,
+    /// Words of release that it waits for beside.
+    pub more: usize,
+    /// Shards where the waiter stands in no queue any more, as a set.
+    pub at: u64,
 }
 
 /// One element of a job.
@@ -215,6 +264,8 @@ pub struct Return {
     pub readers: Vec<At>,
     /// The lease changed the whole keyspace: the log goes on in a new file.
     pub cut: Option<CutFile>,
+    /// Clients served in it, whose replies wait for it too.
+    pub served: Vec<ReplyTo>,
 }
 
 /// The file in which a shard's log goes on behind a cut.

@@ -13,6 +13,7 @@
 
 pub mod ask;
 pub mod batch;
+pub mod blocking;
 #[cfg(test)]
 mod bounds_tests;
 pub mod clients;
@@ -36,6 +37,7 @@ pub mod pause;
 pub mod release;
 pub mod reload;
 pub mod requests;
+pub mod serve;
 pub mod tick;
 pub mod transaction;
 pub mod upkeep;

@@ -176,7 +176,7 @@ impl Shard {
             });
         }
         self.global.end_cut();
-        self.send_home(entry, lease, false, None);
+        self.send_home(entry, lease, false, None, &[]);
     }
 }
 
@@ -195,6 +195,7 @@ fn exchange(space: &mut Keyspace, fresh: Keyspace) {
         let new = &space.dbs[db];
         let known = |key: &[u8]| old.find(key).entry.is_some() || new.find(key).entry.is_some();
         space.watched.touch_database(db, known);
+        space.waiting.touch_database(db);
         if !old.is_empty() {
             space.garbage.push(Garbage::Database(old));
         }

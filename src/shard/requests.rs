@@ -15,8 +15,9 @@ use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect,
 use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
+use crate::shard::blocking::may_wait;
 use crate::shard::core::Shard;
-use crate::shard::execute::{DataFn, Surroundings};
+use crate::shard::execute::{DataFn, Fate, Surroundings};
 use crate::shard::message::{Call, Item};
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
@@ -470,6 +471,9 @@ impl Shard {
         code: DataFn,
         args: &Args<'_>,
     ) -> Taken {
+        if command.flags.has(Flags::BLOCKING) && may_wait(command, args) {
+            return self.blocking(conn, batch, command, code, args);
+        }
         let shards = self.shards();
         let route = command.route_of(args.len());
         if route == Route::Cut && (self.log.is_some() || shards > 1) {
@@ -559,11 +563,13 @@ impl Shard {
             shards,
             string_max: self.config.proto_max_bulk_len,
             shapes: self.config.shapes,
+            claim: None,
+            fate: Fate::Answered,
         };
         let db = conn.session.db;
         if conn.session.is_muted() {
             run(&mut around, space, db, &mut Reply::new(resp3));
-            return;
+            return self.serve_here();
         }
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;
@@ -576,7 +582,7 @@ impl Shard {
                 let reply = out.split_off(at);
                 conn.output.hold(tag, reply);
             }
-            return;
+            return self.serve_here();
         }
         // Replies of one frame are released together, so they may wait together; joining one that
         // waits for an earlier frame would hold it back.
@@ -597,6 +603,7 @@ impl Shard {
         *position = (*position).max(tag);
         let grown = reply.len() - before;
         conn.output.grew(grown);
+        self.serve_here();
     }
 
     /// Whether writes that need memory are to be refused.

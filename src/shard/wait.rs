@@ -81,6 +81,9 @@ impl Shard {
     /// CLIENT UNBLOCK: ends a client's wait, as if its time were over or by an error. Gives the
     /// number of clients woken.
     pub(super) fn unblock(&mut self, client: u64, error: bool) -> u64 {
+        if self.unblock_key_wait(client, error) {
+            return 1;
+        }
         let durable = self.all_durable();
         for at in 0..self.blocked.len() {
             let (conn, id) = (self.blocked[at].conn, self.blocked[at].id);
@@ -110,7 +113,8 @@ impl Shard {
 
     /// When the first of those clients has waited long enough, in monotonic microseconds.
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.blocked.iter().filter_map(|b| b.wait.deadline).min()
+        let waits = self.blocked.iter().filter_map(|b| b.wait.deadline).min();
+        waits.into_iter().chain(self.key_waits.next_deadline()).min()
     }
 
     /// Whether all that any shard is known to have executed is durable.

@@ -243,7 +243,36 @@ unsafe impl Send for Entry {}
 // SAFETY: (3) `&Entry` only reads, and what it reads (bytes, `Bytes`) is `Sync`.
 unsafe impl Sync for Entry {}
 
+/// Where an entry's memory is: what an order of entries that are owned elsewhere holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Anchor(NonNull<u8>);
+
+// SAFETY: it only reads, as `&Entry` does; that it may was promised in `Entry::anchor`.
+unsafe impl Send for Anchor {}
+// SAFETY: as above.
+unsafe impl Sync for Anchor {}
+
+impl Anchor {
+    /// The entry's key.
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        let entry = std::mem::ManuallyDrop::new(Entry(self.0));
+        let key = entry.key();
+        // SAFETY: the entry is there and is not being changed, as promised in `Entry::anchor`.
+        unsafe { std::slice::from_raw_parts(key.as_ptr(), key.len()) }
+    }
+}
+
 impl Entry {
+    /// Where its memory is.
+    ///
+    /// # Safety
+    /// The anchor and its copies may be looked at only while this entry is neither dropped nor
+    /// changed otherwise than by [`Entry::overwrite`], during which none may be looked at.
+    pub(crate) unsafe fn anchor(&self) -> Anchor {
+        Anchor(self.0)
+    }
+
     /// An entry; `expire_ms` is the Unix time in milliseconds at which it ceases to exist.
     pub fn new(key: &[u8], value: NewValue<'_>, expire_ms: Option<i64>) -> Self {
         Entry::store(key, Stored::new(value), expire_ms)
@@ -405,6 +434,14 @@ impl Entry {
     }
 
     /// The structure, when the value has one of its own.
+    pub fn object(&self) -> Option<&Object> {
+        match self.value() {
+            ValueRef::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// [`Entry::object`], to be changed.
     pub(crate) fn object_mut(&mut self) -> Option<&mut Box<Object>> {
         let shape = self.shape();
         (shape.kind & KIND == BOXED).then(|| {
@@ -446,6 +483,15 @@ impl Entry {
     /// Whether `OBJECT ENCODING` says `raw` even for a short string (APPEND and SETRANGE made it).
     pub fn is_raw(&self) -> bool {
         self.shape().kind & RAW != 0
+    }
+
+    /// When to look for fields of the value that are past their time; `None` when none has a time.
+    #[inline]
+    pub(crate) fn next_look(&self) -> Option<i64> {
+        match self.value() {
+            ValueRef::Object(object) => object.next_look(),
+            _ => None,
+        }
     }
 
     /// Unix time in milliseconds at which the key ceases to exist.

@@ -2,13 +2,16 @@
 
 pub mod account;
 pub mod bits;
+pub mod cut;
 pub mod dict;
 pub mod entry;
 mod form;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod intset;
 pub mod lcs;
+pub mod list;
 pub mod listpack;
 pub mod object;
 mod segment;
@@ -16,3 +19,5 @@ pub mod set;
 pub mod shapes;
 pub mod stream;
 pub(crate) mod table;
+pub mod ziplist;
+pub mod zset;

@@ -1,7 +1,9 @@
 //! Collections that have outgrown one piece of memory.
 
 use crate::value::dict::Dict;
+use crate::value::list::List;
 use crate::value::stream::Stream;
+use crate::value::zset::Large;
 
 /// A collection with a structure of its own.
 #[derive(Clone, Debug)]
@@ -12,6 +14,10 @@ pub enum Object {
     Hash(Dict),
     /// A stream.
     Stream(Box<Stream>),
+    /// A list.
+    List(List),
+    /// A sorted set: scores by member, and the members in order.
+    Zset(Large),
 }
 
 /// What a value is to TYPE.
@@ -59,14 +65,27 @@ impl Object {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
             Object::Stream(_) => Type::Stream,
+            Object::List(_) => Type::List,
+            Object::Zset(_) => Type::Zset,
         }
     }
 
     /// What OBJECT ENCODING calls it.
     pub fn encoding(&self) -> &'static str {
         match self {
+            Object::Hash(dict) if dict.is_small() => "listpackex",
             Object::Set(_) | Object::Hash(_) => "hashtable",
             Object::Stream(_) => "stream",
+            Object::List(_) => "quicklist",
+            Object::Zset(_) => "skiplist",
+        }
+    }
+
+    /// When to look for fields past their time; `None` when nothing in it has a time.
+    pub fn next_look(&self) -> Option<i64> {
+        match self {
+            Object::Hash(dict) => dict.next_look(),
+            _ => None,
         }
     }
 
@@ -75,6 +94,8 @@ impl Object {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
             Object::Stream(stream) => stream.len() as usize,
+            Object::List(list) => list.len(),
+            Object::Zset(large) => large.len(),
         }
     }
 
@@ -89,6 +110,8 @@ impl Object {
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
             Object::Stream(stream) => stream.memory(),
+            Object::List(list) => list.memory(),
+            Object::Zset(large) => large.memory(),
         }
     }
 
@@ -97,6 +120,8 @@ impl Object {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
             Object::Stream(stream) => stream.free_slice(budget),
+            Object::List(list) => list.free_slice(budget),
+            Object::Zset(large) => large.free_slice(budget),
         }
     }
 }

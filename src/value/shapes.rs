@@ -1,5 +1,6 @@
 //! Up to which size a collection is kept as one piece.
 
+use crate::value::list::Limits;
 use crate::value::stream::NodeMax;
 
 /// The bounds, as the directives of the same names set them.
@@ -11,6 +12,8 @@ pub struct Shapes {
     pub hash_entries: usize,
     /// Longest field or value in one, in bytes (`hash-max-listpack-value`).
     pub hash_value: usize,
+    /// How large nodes of lists are (`list-max-listpack-size`, `list-compress-depth`).
+    pub list: Limits,
     /// Most members of a set of integers (`set-max-intset-entries`).
     pub set_intset: usize,
     /// Most members of a packed set (`set-max-listpack-entries`).
@@ -19,6 +22,10 @@ pub struct Shapes {
     pub set_value: usize,
     /// Up to which size a stream's nodes are filled (`stream-node-max-bytes` and `-entries`).
     pub stream_node: NodeMax,
+    /// Most members of a packed sorted set (`zset-max-listpack-entries`).
+    pub zset_entries: usize,
+    /// Longest member of one, in bytes (`zset-max-listpack-value`).
+    pub zset_value: usize,
 }
 
 impl Shapes {
@@ -27,10 +34,13 @@ impl Shapes {
         hll_sparse_bytes: 3000,
         hash_entries: 512,
         hash_value: 64,
+        list: Limits::DEFAULT,
         set_intset: 512,
         set_entries: 128,
         set_value: 64,
         stream_node: NodeMax::DEFAULT,
+        zset_entries: 128,
+        zset_value: 64,
     };
 }
 
@@ -40,6 +50,6 @@ impl Default for Shapes {
     }
 }
 
-/// Most bytes of a packed hash or set, whatever the directives allow: each change moves what is
-/// behind it.
+/// Most bytes of a packed hash, set or sorted set, whatever the directives allow: each change moves
+/// what is behind it.
 pub const PACKED_MAX: usize = 1 << 20;

@@ -168,6 +168,11 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
         .chain(&super::collections::HASHES)
         .chain(&super::collections::SETS)
         .chain(&super::streams::STREAMS)
+        .chain(&super::lists::LISTS)
+        .chain(&super::zsets::ZSETS)
+        .chain(&super::zsets::LEVELS)
+        .chain(&super::places::PLACES)
+        .chain(&super::places::FOUND)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))
@@ -510,14 +515,13 @@ impl Gen {
             return plain(vec![self.word(&["EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"])]);
         }
         let row = self.row();
-        let mut args = vec![row.name.to_ascii_uppercase().into_bytes()];
-        args.extend((row.make)(self));
-        while super::normalise::is_left_out(&args) {
-            args.truncate(1);
+        let mut args = Args::new();
+        while args.is_empty() || super::normalise::is_left_out(&args) {
+            args = vec![row.name.to_ascii_uppercase().into_bytes()];
             args.extend((row.make)(self));
-        }
-        if !row.is(Trait::Exact) {
-            self.spoil(row, &mut args);
+            if !row.is(Trait::Exact) {
+                self.spoil(row, &mut args);
+            }
         }
         match row.name {
             "multi" => self.in_multi[on] = args.len() == 1,

@@ -8,8 +8,12 @@ mod bits;
 mod collections;
 mod commands;
 pub mod generate;
+mod lists;
 pub mod normalise;
+mod places;
+mod steering;
 mod streams;
+mod zsets;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -409,7 +413,11 @@ fn differential(shards: usize) {
     let Some(peer) = Server::peer(peer_options, &what) else { return };
     // A 7.0 has no sets in listpacks.
     let mine = more(Options { fsync: "no", ..Options::shards(shards) });
-    let ours = Server::start(mine.with("set-max-listpack-entries", "0"));
+    let mine = mine.with("set-max-listpack-entries", "0");
+    // Lists of nodes of several sizes, compressed inside or not.
+    let (size, depth) = [("-2", "0"), ("5", "1"), ("-1", "2")][shards / 2];
+    let mine = mine.with("list-max-listpack-size", size).with("list-compress-depth", depth);
+    let ours = Server::start(mine);
     let (seed, commands) =
         (number("RINGSTONE_DIFF_SEED", 1), number("RINGSTONE_DIFF_COMMANDS", 10_000));
     let mut known = table(&mut ours.client());

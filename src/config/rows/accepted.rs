@@ -244,15 +244,15 @@ pub static ROWS: &[Directive] = &[
         .alias("hash-max-ziplist-entries"),
     row("hash-max-listpack-value", BYTES, "64", "Bytes of a field or value in one.")
         .alias("hash-max-ziplist-value"),
-    known("list-max-listpack-size", ANY, "-2", "Size of a list's nodes.")
+    row("list-max-listpack-size", ANY, "-2", "Size of a list's nodes.")
         .alias("list-max-ziplist-size"),
-    known("list-compress-depth", NAT, "0", "Nodes at a list's ends left uncompressed."),
+    row("list-compress-depth", NAT, "0", "Nodes at a list's ends left uncompressed."),
     row("set-max-intset-entries", COUNT, "512", "Members of a set of integers."),
     row("set-max-listpack-entries", COUNT, "128", "Members of a compact set."),
     row("set-max-listpack-value", BYTES, "64", "Bytes of a member in one."),
-    known("zset-max-listpack-entries", COUNT, "128", "Members of a compact sorted set.")
+    row("zset-max-listpack-entries", COUNT, "128", "Members of a compact sorted set.")
         .alias("zset-max-ziplist-entries"),
-    known("zset-max-listpack-value", BYTES, "64", "Bytes of a member in one.")
+    row("zset-max-listpack-value", BYTES, "64", "Bytes of a member in one.")
         .alias("zset-max-ziplist-value"),
     row("stream-node-max-bytes", BYTES, "4096", "Bytes of a stream's node."),
     row("stream-node-max-entries", COUNT, "100", "Entries of a stream's node."),

@@ -5,13 +5,15 @@
 
 use bytes::BytesMut;
 
-use crate::keyspace::{Form, NewValue, Object, Type};
 use crate::persist::rdb::decode::{Problem, Reader, shown};
 use crate::persist::rdb::format::*;
+use crate::value::entry::{Form, NewValue};
 use crate::value::hash::{self, Hash};
 use crate::value::intset::{self, Ints};
-use crate::value::listpack::{self, Pack};
+use crate::value::listpack::{self, Item, Pack};
+use crate::value::object::{Object, Type};
 use crate::value::set::{self, Built, Set};
+use crate::value::ziplist;
 
 impl Reader<'_> {
     /// Reads a set or a hash of one of the kinds that are known here.
@@ -40,19 +42,19 @@ impl Reader<'_> {
         self.store(value, expire_ms)
     }
 
-    fn damaged(&self, kind: Type, why: String) -> Problem {
+    pub(super) fn damaged(&self, kind: Type, why: String) -> Problem {
         Problem::Damaged { kind: kind.name(), key: shown(&self.key), why }
     }
 
     /// A count of elements, each of which takes a byte or more.
-    fn count(&mut self) -> Result<u64, Problem> {
+    pub(super) fn count(&mut self) -> Result<u64, Problem> {
         match self.length()? {
             count if count > self.source.left() => Err(Problem::Truncated),
             count => Ok(count),
         }
     }
 
-    fn next_string(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
+    pub(super) fn next_string(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         out.clear();
         let head = self.string_head()?;
         self.string_into(head, out)
@@ -108,6 +110,14 @@ impl Reader<'_> {
                 }
                 set.finish()
             }
+            TYPE_HASH_ZIPLIST | TYPE_HASH_ZIPMAP => {
+                let mut hash = hash::Builder::new(shapes, seed);
+                for (field, value) in self.old_pairs(kind, &bytes)? {
+                    let mut other = itoa::Buffer::new();
+                    twice |= !hash.set(field.text(digits), value.text(&mut other));
+                }
+                hash.finish()
+            }
             _ => {
                 let count = listpack::validate(&bytes)
                     .map_err(|e| self.damaged(Type::Hash, e.to_string()))?;
@@ -127,6 +137,24 @@ impl Reader<'_> {
             return Err(self.damaged(kind, "an element stands in it twice".to_owned()));
         }
         Ok(built)
+    }
+
+    /// Fields and values as older servers packed them.
+    fn old_pairs<'b>(
+        &self,
+        kind: u8,
+        bytes: &'b [u8],
+    ) -> Result<Vec<(Item<'b>, Item<'b>)>, Problem> {
+        let bad = |e: listpack::Invalid| self.damaged(Type::Hash, e.to_string());
+        if kind == TYPE_HASH_ZIPMAP {
+            let pairs = ziplist::read_map(bytes).map_err(bad)?.into_iter();
+            return Ok(pairs.map(|(field, value)| (Item::Str(field), Item::Str(value))).collect());
+        }
+        let items = ziplist::read(bytes).map_err(bad)?;
+        if items.len() % 2 == 1 {
+            return Err(self.damaged(Type::Hash, "a field lacks its value".to_owned()));
+        }
+        Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }
 
     fn pass_over_collection(&mut self, kind: u8) -> Result<(), Problem> {

@@ -1,5 +1,5 @@
-//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; sets and hashes
-//! are read in `collections`, streams in `streams`.
+//! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; collections
+//! are read in `collections` and the files beside it.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -14,10 +14,10 @@ use bytes::Bytes;
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::lzf;
 use crate::base::number::parse_i64;
-use crate::keyspace::NewValue;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
+use crate::value::entry::NewValue;
 use crate::value::shapes::Shapes;
 
 /// Longest decimal form of an integer, in bytes.
@@ -268,9 +268,10 @@ impl Reader<'_> {
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
-                TYPE_SET | TYPE_HASH | TYPE_SET_INTSET | TYPE_HASH_LISTPACK | TYPE_SET_LISTPACK => {
-                    self.collection_entry(code)?
-                }
+                code if HASHES_AND_SETS.contains(&code) => self.collection_entry(code)?,
+                code if TIMED_HASHES.contains(&code) => self.timed_entry(code)?,
+                code if LISTS.contains(&code) => self.list_entry(code)?,
+                code if ZSETS.contains(&code) => self.zset_entry(code)?,
                 TYPE_STREAM | TYPE_STREAM_2 | TYPE_STREAM_3 => self.stream_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }

@@ -57,16 +57,44 @@ pub const OP_EOF: u8 = 255;
 /// The value type of a string.
 pub const TYPE_STRING: u8 = 0;
 
+/// The value type of a list, element by element.
+pub const TYPE_LIST: u8 = 1;
+/// The value type of a list that is a ziplist.
+pub const TYPE_LIST_ZIPLIST: u8 = 10;
+/// The value type of a list whose nodes are ziplists.
+pub const TYPE_LIST_QUICKLIST: u8 = 14;
+/// The value type of a list whose nodes are listpacks, or long elements.
+pub const TYPE_LIST_QUICKLIST_2: u8 = 18;
 /// The value type of a set, member by member.
 pub const TYPE_SET: u8 = 2;
 /// The value type of a hash, field by field.
 pub const TYPE_HASH: u8 = 4;
+/// The value type of a sorted set, member by member, scores as text.
+pub const TYPE_ZSET: u8 = 3;
+/// The value type of a sorted set, member by member, scores as doubles.
+pub const TYPE_ZSET_2: u8 = 5;
+/// The value type of a sorted set that is a listpack.
+pub const TYPE_ZSET_LISTPACK: u8 = 17;
 /// The value type of a set that is an intset.
 pub const TYPE_SET_INTSET: u8 = 11;
+/// The value type of a hash that is a zipmap.
+pub const TYPE_HASH_ZIPMAP: u8 = 9;
+/// The value type of a hash that is a ziplist.
+pub const TYPE_HASH_ZIPLIST: u8 = 13;
 /// The value type of a hash that is a listpack.
 pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
+/// The value type of a hash whose fields have times, in release candidates of Redis 7.4: a time
+/// (0 is none) in front of each field, as a length.
+pub const TYPE_HASH_TIMED_OLD: u8 = 22;
+/// The value type of such a hash that is a listpack: field, value and time in turn.
+pub const TYPE_HASH_TIMED_LISTPACK_OLD: u8 = 23;
+/// As [`TYPE_HASH_TIMED_OLD`] of Redis 7.4: the first time stands in front of all, and the others
+/// are counted from there, beginning with 1.
+pub const TYPE_HASH_TIMED: u8 = 24;
+/// As [`TYPE_HASH_TIMED_LISTPACK_OLD`] of Redis 7.4: the first time stands in front.
+pub const TYPE_HASH_TIMED_LISTPACK: u8 = 25;
 
 /// The value type of a stream.
 pub const TYPE_STREAM: u8 = 15;
@@ -75,6 +103,24 @@ pub const TYPE_STREAM_2: u8 = 19;
 /// The value type of one that tells when its consumers were given something, too.
 pub const TYPE_STREAM_3: u8 = 21;
 
+/// The kinds of hashes and sets that are read.
+pub const HASHES_AND_SETS: &[u8] = &[
+    TYPE_SET,
+    TYPE_HASH,
+    TYPE_SET_INTSET,
+    TYPE_SET_LISTPACK,
+    TYPE_HASH_ZIPMAP,
+    TYPE_HASH_ZIPLIST,
+    TYPE_HASH_LISTPACK,
+];
+/// The kinds of hashes whose fields have times.
+pub const TIMED_HASHES: &[u8] =
+    &[TYPE_HASH_TIMED_OLD, TYPE_HASH_TIMED_LISTPACK_OLD, TYPE_HASH_TIMED, TYPE_HASH_TIMED_LISTPACK];
+/// The kinds of lists that are read.
+pub const LISTS: &[u8] =
+    &[TYPE_LIST, TYPE_LIST_ZIPLIST, TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2];
+/// The kinds of sorted sets that are read.
+pub const ZSETS: &[u8] = &[TYPE_ZSET, TYPE_ZSET_2, TYPE_ZSET_LISTPACK];
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::format::*;
 use super::*;
 use crate::base::crc::crc64_redis;
-use crate::keyspace::NewValue;
+use crate::keyspace::{Entry, NewValue, spelled};
 use crate::persist::disk::Volume;
 use crate::persist::sim::SimMedium;
 
@@ -36,7 +36,9 @@ impl Sink for Collect {
     ) -> bool {
         let value = match value {
             NewValue::Int(n) => n.to_string().into_bytes(),
-            NewValue::Packed { .. } | NewValue::Object(_) => panic!("strings only"),
+            value @ (NewValue::Packed { .. } | NewValue::Object(_)) => {
+                spelled(&Entry::new(key, value, None))
+            }
             NewValue::Str { bytes, raw } => {
                 assert!(!raw);
                 bytes.to_vec()
@@ -230,26 +232,98 @@ fn strangers_are_named() {
 }
 
 #[test]
-fn other_types_are_refused_by_name() {
-    for (file, kind) in [
-        (fixture!("type-list"), "list"),
-        (fixture!("type-set"), "set"),
-        (fixture!("type-zset"), "sorted set"),
-        (fixture!("type-hash"), "hash"),
-        (fixture!("type-stream"), "stream"),
+fn collections_of_every_form_are_read() {
+    // "2" and "5", packed as older servers did.
+    let zip = [0x0f, 0, 0, 0, 0x0c, 0, 0, 0, 2, 0, 0x00, 0xf3, 0x02, 0xf6, 0xff];
+    let pack = [11, 0, 0, 0, 2, 0, 2, 1, 5, 1, 0xff];
+    let file = Build::new(11)
+        .raw(&[TYPE_LIST])
+        .text(b"a")
+        .raw(&[2])
+        .text(b"2")
+        .text(b"5")
+        .raw(&[TYPE_LIST_ZIPLIST])
+        .text(b"b")
+        .text(&zip)
+        .raw(&[TYPE_LIST_QUICKLIST])
+        .text(b"c")
+        .raw(&[2])
+        .text(&zip)
+        .text(&zip)
+        .raw(&[TYPE_LIST_QUICKLIST_2])
+        .text(b"d")
+        .raw(&[2, 2])
+        .text(&pack)
+        .raw(&[1])
+        .text(b"x")
+        .raw(&[TYPE_HASH_ZIPLIST])
+        .text(b"e")
+        .text(&zip)
+        .raw(&[TYPE_HASH_ZIPMAP])
+        .text(b"f")
+        .text(b"\x01\x03foo\x03\x00bar\xff")
+        .raw(&[TYPE_LIST])
+        .text(b"empty")
+        .raw(&[0])
+        .end();
+    let contents = read(&file).unwrap().1;
+    let value = |key: &[u8]| {
+        contents.get(&(0, key.to_vec())).map(|(_, v)| String::from_utf8_lossy(v).into_owned())
+    };
+    let held = [b"a", b"b", b"c", b"d", b"e", b"f"].map(|key| value(key).unwrap());
+    let expected = [
+        "list: 2, 5",
+        "list: 2, 5",
+        "list: 2, 5, 2, 5",
+        "list: 2, 5, x",
+        "hash: 2 = 5",
+        "hash: foo = bar",
+    ];
+    assert_eq!(held, expected);
+    assert_eq!(value(b"empty"), None);
+    // Passed over, all the same.
+    let mut nothing = Collect { unwanted_len: Some(0), ..Collect::default() };
+    assert_eq!(read_with(&file, &OPTIONS, &mut nothing).unwrap().keys, 0);
+    for (kind, body) in [
+        (TYPE_LIST_ZIPLIST, &b"\x00"[..]),
+        (TYPE_LIST_QUICKLIST, b"\x01\x02zz"),
+        (TYPE_LIST_QUICKLIST_2, b"\x01\x02\x02zz"),
+        (TYPE_LIST_QUICKLIST_2, b"\x01\x03\x02zz"),
+        (TYPE_HASH_ZIPLIST, b"\x02zz"),
+        (TYPE_HASH_ZIPMAP, b"\x02zz"),
     ] {
+        let file = Build::new(11).raw(&[kind]).text(b"k").raw(body).end();
+        assert!(matches!(problem(&file).1, Problem::Damaged { .. }), "{kind}");
+    }
+}
+
+#[test]
+fn lists_that_redis_wrote() {
+    let contents = read(fixture!("lists")).unwrap().1;
+    let value = |key: &[u8]| contents.get(&(0, key.to_vec())).unwrap().clone();
+    let list = |elements: Vec<String>| format!("list: {}", elements.join(", ")).into_bytes();
+    assert_eq!(value(b"small"), (None, b"list: a, 1, -5, ".to_vec()));
+    assert_eq!(value(b"large").1, list((0..3000).map(|n| format!("element {n}")).collect()));
+    let plain = vec!["x".to_owned(), "y".repeat(300), "z".repeat(9000), "1".to_owned()];
+    assert_eq!(value(b"plain"), (Some(33_177_117_420_000), list(plain)));
+}
+
+#[test]
+fn other_types_are_refused_by_name() {
+    for (file, kind) in [(fixture!("type-stream"), "stream")] {
         let (offset, problem) = problem(file);
-        assert_eq!(problem.to_string(), format!("{kind} \"foo\": this version loads strings only"));
+        assert_eq!(problem.to_string(), format!("{kind} \"foo\": this version does not load it"));
         assert_eq!(&file[offset as usize + 1..offset as usize + 5], b"\x03foo");
     }
     assert!(matches!(problem(fixture!("type-function")).1, Problem::Functions));
-    for kind in 1..=OP_SLOT_INFO - 1 {
+    let read = [HASHES_AND_SETS, TIMED_HASHES, LISTS, ZSETS].concat();
+    for kind in (1..OP_SLOT_INFO).filter(|kind| !read.contains(kind)) {
         let file = Build::new(12).raw(&[kind]).text(b"a\nkey").raw(b"x").end();
         let (offset, problem) = problem(&file);
         assert_eq!(offset, 9);
         match type_name(kind) {
             Some(name) => {
-                let text = format!("{name} \"a\\nkey\": this version loads strings only");
+                let text = format!("{name} \"a\\nkey\": this version does not load it");
                 assert_eq!(problem.to_string(), text);
             }
             None if kind < 64 => assert!(matches!(problem, Problem::Type { .. })),

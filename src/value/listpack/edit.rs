@@ -46,7 +46,7 @@ impl Buffer for BytesMut {
 }
 
 /// An element as it is kept, with the length behind it. Short ones stay off the heap.
-type Encoded = SmallVec<[u8; 96]>;
+pub type Encoded = SmallVec<[u8; 96]>;
 
 /// Where encoded bytes go.
 pub(super) trait Out {
@@ -79,7 +79,7 @@ impl Out for Vec<u8> {
 }
 
 /// `text` in its encoding: an integer where it is the decimal form of one.
-fn encode(text: &[u8]) -> Encoded {
+pub(super) fn encode(text: &[u8]) -> Encoded {
     let mut out = Encoded::new();
     match parse_i64(text) {
         Some(n) => encode_int(&mut out, n),

@@ -26,12 +26,14 @@
 mod append;
 mod edit;
 mod read;
+mod row;
 #[cfg(test)]
 mod tests;
 
 pub use append::{Appender, set_int};
 pub use edit::{Buffer, create, delete, insert, push_back, push_front, replace};
 pub use read::{Invalid, Item, Iter, Pack, validate};
+pub use row::{Row, encoded};
 
 /// Bytes in front of the first element.
 const HEAD: usize = 6;

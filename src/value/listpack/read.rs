@@ -79,7 +79,7 @@ pub(super) const fn back_len(len: usize) -> usize {
 }
 
 /// The length in front of `end`, and how many bytes it takes; `None` when there is none.
-fn length_before(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
+pub(super) fn length_before(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
     let mut len = 0;
     for n in 0..5 {
         let byte = *bytes.get(end.checked_sub(n + 1)?)?;
@@ -96,6 +96,25 @@ fn signed(bytes: &[u8]) -> i64 {
     let mut wide = [0; 8];
     wide[8 - bytes.len()..].copy_from_slice(bytes);
     i64::from_le_bytes(wide) >> (64 - 8 * bytes.len())
+}
+
+/// The element that begins with sound bytes, and how many it takes, the length behind it included.
+#[inline]
+pub(super) fn element(bytes: &[u8]) -> Option<(Item<'_>, usize)> {
+    let shape = shape(bytes)?;
+    let len = shape.head + shape.data;
+    let data = &bytes[shape.head..len];
+    let item = match (shape.integer, bytes[0]) {
+        (false, _) => Item::Str(data),
+        (true, first @ 0x00..=0x7F) => Item::Int(i64::from(first)),
+        (true, first @ 0x80..=0xDF) => {
+            // 13 bits, sign first.
+            let raw = i64::from(first & 0x1F) << 8 | i64::from(data[0]);
+            Item::Int(raw << 51 >> 51)
+        }
+        (true, _) => Item::Int(signed(data)),
+    };
+    Some((item, len + back_len(len)))
 }
 
 impl<'a> Pack<'a> {
@@ -133,20 +152,8 @@ impl<'a> Pack<'a> {
         if bytes[0] == END {
             return None;
         }
-        let shape = shape(bytes).expect("a sound listpack");
-        let len = shape.head + shape.data;
-        let data = &bytes[shape.head..len];
-        let item = match (shape.integer, bytes[0]) {
-            (false, _) => Item::Str(data),
-            (true, first @ 0x00..=0x7F) => Item::Int(i64::from(first)),
-            (true, first @ 0x80..=0xDF) => {
-                // 13 bits, sign first.
-                let raw = i64::from(first & 0x1F) << 8 | i64::from(data[0]);
-                Item::Int(raw << 51 >> 51)
-            }
-            (true, _) => Item::Int(signed(data)),
-        };
-        Some((item, offset + len + back_len(len)))
+        let (item, len) = element(bytes).expect("a sound listpack");
+        Some((item, offset + len))
     }
 
     /// The offset behind `count` elements from `offset` on, or the end if there are fewer.

@@ -104,6 +104,7 @@ class Side {
     await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd')
       .hset('h', 'a', 1, 'b', 'two').hset('one', 'field', 'value')
       .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4)
+      .rpush('l', 'a', 'b', 'c', 'b', 1).rpush('l2', 'x', 'y')
       .xadd('x', '1-0', 'a', 1).xadd('x', '2-0', 'b', 2).xadd('x', '3-0', 'c', 3)
       .xgroup('CREATE', 'x', 'g', 0)
       .xreadgroup('GROUP', 'g', 'me', 'COUNT', 2, 'STREAMS', 'x', '>').exec();
@@ -118,11 +119,14 @@ class Side {
       const all = client.pipeline();
       for (const key of keys) {
         const type = await client.type(key);
-        const read = { hash: 'hgetallBuffer', set: 'smembersBuffer', stream: 'xrangeBuffer' }[type]
-          ?? 'getBuffer';
-        all[read](key, ...(type === 'stream' ? ['-', '+'] : [])).pttl(key);
+        const read = { hash: 'hgetallBuffer', set: 'smembersBuffer' }[type] ?? 'getBuffer';
+        if (type === 'list') all.lrangeBuffer(key, 0, -1).pttl(key);
+        else if (type === 'stream') all.xrangeBuffer(key, '-', '+').pttl(key);
+        else all[read](key).pttl(key);
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
+      // The members of a set come in no promised order.
+      replies.filter(Array.isArray).forEach((members) => members.sort(Buffer.compare));
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));
       held.push('--');
     }

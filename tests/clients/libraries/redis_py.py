@@ -82,6 +82,8 @@ class Side:
         self.plain.execute_command("XGROUP", "CREATE", "x", "g", "0")
         self.plain.execute_command(
             "XREADGROUP", "GROUP", "g", "me", "COUNT", 2, "STREAMS", "x", ">")
+        self.plain.execute_command("RPUSH", "l", "a", "b", "c", "b", 1)
+        self.plain.execute_command("RPUSH", "l2", "x", "y")
         self.plain.set("timed", "t", ex=1000)
         self.plain1.mset(ELSEWHERE)
 
@@ -92,10 +94,10 @@ class Side:
             keys = sorted(client.execute_command("KEYS", "*"))
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    read = {b"hash": "HGETALL", b"set": "SMEMBERS", b"stream": "XRANGE"}
-                    kind = client.type(key)
-                    every = ["-", "+"] if kind == b"stream" else []
-                    pipe.execute_command(read.get(kind, "GET"), key, *every)
+                    read = {b"hash": ["HGETALL", key], b"set": ["SMEMBERS", key],
+                            b"list": ["LRANGE", key, 0, -1],
+                            b"stream": ["XRANGE", key, "-", "+"]}
+                    pipe.execute_command(*read.get(client.type(key), ["GET", key]))
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)

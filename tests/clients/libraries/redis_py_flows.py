@@ -105,6 +105,11 @@ async def scanned(s):
     return found
 
 
+async def elements(s, method, key):
+    scan = getattr(s.r, method)
+    return [sorted(await s.collect(scan(key, **how))) for how in ({}, {"count": 7})]
+
+
 async def monitored(s):
     other = s.new(client_name="seen", db=1)
     await done(other.ping())

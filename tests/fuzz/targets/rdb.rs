@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use ringstone::base::crc::crc64_redis;
 use ringstone::keyspace::{Entry, NewValue};
 use ringstone::persist::rdb::decode::{Options, Sink, decode};
+use ringstone::value::shapes::Shapes;
 
 #[path = "memory.rs"]
 mod memory;
@@ -41,6 +42,8 @@ impl Sink for Check {
             NewValue::Int(_) => 0,
             NewValue::Str { bytes, .. } => bytes.len(),
             NewValue::Shared { bytes, .. } => bytes.len(),
+            NewValue::Packed { bytes, .. } => bytes.len() / 64,
+            NewValue::Object(object) => object.len() / 64,
         };
         assert!(length as u64 <= STRING_MAX);
         drop(Entry::new(key, value, expire_ms));
@@ -66,6 +69,8 @@ fuzz_target!(|data: &[u8]| {
         databases: DATABASES,
         drop_expired: (flags & 2 != 0).then_some(1_700_000_000_000),
         string_max: STRING_MAX,
+        shapes: Shapes::DEFAULT,
+        hash_seed: [1, 2],
         progress: None,
     };
     let mut sink = Check { wanted: flags, stored: 0 };

@@ -1,0 +1,120 @@
+//! Sorted sets of an RDB file: member by member, with scores as text or as doubles, or packed as
+//! Redis keeps them.
+//!
+//! Everything is built anew, so that it stands in order, has our own bounds and nothing twice.
+
+use crate::base::double;
+use crate::persist::rdb::decode::{Problem, Reader};
+use crate::persist::rdb::format::*;
+use crate::value::entry::{Form, NewValue};
+use crate::value::listpack::{self, Pack};
+use crate::value::object::{Object, Type};
+use crate::value::zset::{Builder, Built, packed};
+
+/// What stands for the length of a score as text that is no number or infinite.
+const SCORE_NAN: u8 = 253;
+/// See [`SCORE_NAN`].
+const SCORE_HIGHEST: u8 = 254;
+/// See [`SCORE_NAN`].
+const SCORE_LOWEST: u8 = 255;
+
+impl Reader<'_> {
+    /// Reads a sorted set of one of the kinds that are known here.
+    pub(super) fn zset_entry(&mut self, kind: u8) -> Result<(), Problem> {
+        let expire_ms = self.expire_ms.take();
+        self.read_key()?;
+        if !self.is_wanted(expire_ms) {
+            return self.pass_over_zset(kind);
+        }
+        let built = match kind {
+            TYPE_ZSET_LISTPACK => self.packed_zset()?,
+            _ => self.zset(kind)?,
+        };
+        match built {
+            // Redis leaves out keys that hold nothing as well.
+            Built::Packed(bytes) if bytes.is_empty() => Ok(()),
+            Built::Packed(bytes) => {
+                self.store(NewValue::Packed { form: Form::Zset, bytes: &bytes }, expire_ms)
+            }
+            Built::Large(large) => {
+                self.store(NewValue::Object(Box::new(Object::Zset(large))), expire_ms)
+            }
+        }
+    }
+
+    fn damaged_zset(&self, why: &str) -> Problem {
+        self.damaged(Type::Zset, why.to_owned())
+    }
+
+    fn zset(&mut self, kind: u8) -> Result<Built, Problem> {
+        let mut zset = Builder::new(self.options.shapes, self.options.hash_seed);
+        let mut member = Vec::new();
+        for _ in 0..self.count()? {
+            self.next_string(&mut member)?;
+            let score = match kind {
+                TYPE_ZSET => self.score_text()?,
+                _ => Some(f64::from_le_bytes(self.source.take()?)),
+            };
+            let score = score.filter(|score| !score.is_nan());
+            let score = score.ok_or_else(|| self.damaged_zset("a score is no number"))?;
+            if !zset.add(&member, score) {
+                return Err(self.damaged_zset("a member stands in it twice"));
+            }
+        }
+        Ok(zset.finish())
+    }
+
+    /// A score as text, its length in front.
+    fn score_text(&mut self) -> Result<Option<f64>, Problem> {
+        let [len] = self.source.take()?;
+        Ok(match len {
+            SCORE_NAN => None,
+            SCORE_HIGHEST => Some(f64::INFINITY),
+            SCORE_LOWEST => Some(f64::NEG_INFINITY),
+            len => {
+                let mut text = Vec::new();
+                self.source.read_into(u64::from(len), &mut text)?;
+                double::parse(&text)
+            }
+        })
+    }
+
+    fn packed_zset(&mut self) -> Result<Built, Problem> {
+        let mut bytes = Vec::new();
+        self.next_string(&mut bytes)?;
+        let count =
+            listpack::validate(&bytes).map_err(|e| self.damaged(Type::Zset, e.to_string()))?;
+        if count % 2 == 1 {
+            return Err(self.damaged_zset("a member lacks its score"));
+        }
+        let mut zset = Builder::new(self.options.shapes, self.options.hash_seed);
+        for (_, member, score) in packed::pairs(Pack(&bytes)) {
+            if !packed::is_score(score) {
+                return Err(self.damaged_zset("a score is no number"));
+            }
+            if !zset.add(member.text(&mut itoa::Buffer::new()), packed::score(score)) {
+                return Err(self.damaged_zset("a member stands in it twice"));
+            }
+        }
+        Ok(zset.finish())
+    }
+
+    fn pass_over_zset(&mut self, kind: u8) -> Result<(), Problem> {
+        let members = if kind == TYPE_ZSET_LISTPACK { 1 } else { self.count()? };
+        for _ in 0..members {
+            let head = self.string_head()?;
+            self.pass_over(head)?;
+            match kind {
+                TYPE_ZSET => {
+                    let [len] = self.source.take()?;
+                    if len < SCORE_NAN {
+                        self.source.skip(u64::from(len))?;
+                    }
+                }
+                TYPE_ZSET_2 => self.source.skip(size_of::<f64>() as u64)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

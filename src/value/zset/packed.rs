@@ -1,0 +1,87 @@
+//! Small sorted sets: a listpack of members and scores in turn, in the order of scores, then of
+//! members. A score that is an integer is kept as one (so is -0, as 0), any other as its text.
+
+use bytes::BytesMut;
+
+use crate::base::double;
+use crate::value::listpack::{self, Item, Pack};
+use crate::value::shapes::{PACKED_MAX, Shapes};
+
+/// The score that an element of a listpack is.
+pub fn score(item: Item<'_>) -> f64 {
+    match item {
+        Item::Int(n) => n as f64,
+        Item::Str(text) => double::parse(text).unwrap_or(0.0),
+    }
+}
+
+/// Whether an element of a listpack can be a score.
+pub fn is_score(item: Item<'_>) -> bool {
+    match item {
+        Item::Int(_) => true,
+        Item::Str(text) => double::parse(text).is_some(),
+    }
+}
+
+/// A score as it is kept.
+fn text(score: f64) -> double::Text {
+    // The text of -0 is no integer's.
+    double::text(if score == 0.0 { 0.0 } else { score })
+}
+
+/// Members and scores, each pair with the offset of its member.
+pub fn pairs(pack: Pack<'_>) -> impl Iterator<Item = (usize, Item<'_>, Item<'_>)> {
+    let mut items = pack.iter();
+    std::iter::from_fn(move || {
+        let ((at, member), (_, score)) = (items.next()?, items.next()?);
+        Some((at, member, score))
+    })
+}
+
+/// Where a member is, and its score.
+pub fn find(pack: Pack<'_>, member: &[u8]) -> Option<(usize, f64)> {
+    let at = pack.find(pack.first(), member, 2)?;
+    let (_, score_at) = pack.at(at)?;
+    Some((at, score(pack.at(score_at)?.0)))
+}
+
+/// Whether another member finds room; the listpack may be empty bytes.
+pub fn has_room(bytes: &[u8], member: &[u8], shapes: &Shapes) -> bool {
+    let len = if bytes.is_empty() { 0 } else { Pack(bytes).len() / 2 };
+    len < shapes.zset_entries && member.len() <= shapes.zset_value && bytes.len() <= PACKED_MAX
+}
+
+/// Adds a member that is not there; the listpack may be empty bytes.
+pub fn insert(bytes: &mut BytesMut, member: &[u8], new: f64) {
+    if bytes.is_empty() {
+        listpack::create(bytes);
+    }
+    let pack = Pack(bytes);
+    let behind = |(_, own, own_score): &(usize, Item<'_>, Item<'_>)| {
+        let own_score = score(*own_score);
+        own_score > new || own_score == new && own.text(&mut itoa::Buffer::new()) > member
+    };
+    let at = pairs(pack).find(behind).map_or(pack.end(), |(at, ..)| at);
+    listpack::insert(bytes, at, text(new).as_bytes());
+    listpack::insert(bytes, at, member);
+}
+
+/// Gives the member at `at` another score.
+pub fn change(bytes: &mut BytesMut, at: usize, member: &[u8], new: f64) {
+    listpack::delete(bytes, at, 2);
+    insert(bytes, member, new);
+}
+
+/// Removes a member; gives the score it had.
+pub fn remove(bytes: &mut BytesMut, member: &[u8]) -> Option<f64> {
+    let (at, score) = find(Pack(bytes), member)?;
+    listpack::delete(bytes, at, 2);
+    Some(score)
+}
+
+/// Removes `count` members from rank `from` on.
+pub fn remove_ranks(bytes: &mut BytesMut, from: usize, count: usize) {
+    if let Some(at) = Pack(bytes).seek(2 * from as i64) {
+        listpack::delete(bytes, at, 2 * count);
+    }
+}
