@@ -1,7 +1,7 @@
 //! Streams: XADD, XRANGE and their kin.
 //!
-//! The log gets ids as they were given and trimming as it turned out: what the clock says, and which
-//! whole nodes there were to drop, is not asked again when it is replayed.
+//! The log gets ids as they were given and trimming as it turned out: what the clock says, and
+//! which whole nodes there were to drop, is not asked again when it is replayed.
 
 use smallvec::SmallVec;
 

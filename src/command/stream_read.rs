@@ -1,8 +1,8 @@
 //! XREAD and XREADGROUP.
 //!
-//! Both ask several streams one after another: [`starts`] settles from where each is read, [`serve`]
-//! answers with what is there behind that. What a group was given is logged as what became of it:
-//! XCLAIM for what is pending now, XGROUP SETID for how far it has read.
+//! Both ask several streams one after another: [`starts`] settles from where each is read,
+//! [`serve`] answers with what is there behind that. What a group was given is logged as what
+//! became of it: XCLAIM for what is pending now, XGROUP SETID for how far it has read.
 
 use smallvec::SmallVec;
 

@@ -68,6 +68,15 @@ fn entries_come_and_go() {
             "-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
             "",
         ),
+    ]);
+}
+
+#[test]
+fn other_types_are_refused() {
+    let mut w = World::new();
+    w.run("XADD s 1 a b");
+    w.effects();
+    w.check(&[
         ("SET k v", "+OK", "SET k v"),
         ("XADD k * a b", "-WRONGTYPE Operation against a key holding the wrong kind of value", ""),
         ("XLEN k", "-WRONGTYPE Operation against a key holding the wrong kind of value", ""),
@@ -132,16 +141,33 @@ fn streams_are_read() {
     }
     w.effects();
     w.check(&[
-        ("XREAD COUNT 1 STREAMS a b none c 0 1 0 $", 
-            "*2 *2 $1 a *1 *2 $3 1-0 *2 $1 f $1 v *2 $1 b *1 *2 $3 2-0 *2 $1 f $1 w", ""),
+        (
+            "XREAD COUNT 1 STREAMS a b none c 0 1 0 $",
+            "*2 *2 $1 a *1 *2 $3 1-0 *2 $1 f $1 v *2 $1 b *1 *2 $3 2-0 *2 $1 f $1 w",
+            "",
+        ),
         ("XREAD STREAMS a b $ 2", "*-1", ""),
         ("XREAD BLOCK 5 STREAMS a $", "*-1", ""),
         ("XREAD STREAMS a +", "*1 *2 $1 a *1 *2 $3 2-0 *2 $1 f $1 w", ""),
         ("XREAD BLOCK -1 STREAMS a $", "-ERR timeout is negative", ""),
         ("XREAD BLOCK x STREAMS a $", "-ERR timeout is not an integer or out of range", ""),
-        ("XREAD STREAMS a b 0", "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified.", ""),
-        ("XREAD STREAMS a >", "-ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.", ""),
-        ("XREAD NOACK STREAMS a 0", "-ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.", ""),
+        (
+            "XREAD STREAMS a b 0",
+            "-ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must \
+             be specified.",
+            "",
+        ),
+        (
+            "XREAD STREAMS a >",
+            "-ERR The > ID can be specified only when calling XREADGROUP using the GROUP \
+             <group> <consumer> option.",
+            "",
+        ),
+        (
+            "XREAD NOACK STREAMS a 0",
+            "-ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.",
+            "",
+        ),
         ("XREAD COUNT 2 a b", "-ERR syntax error", ""),
     ]);
     w.resp3 = true;
@@ -150,6 +176,27 @@ fn streams_are_read() {
         "%2 $1 a *1 *2 $3 2-0 *2 $1 f $1 w $1 b *1 *2 $3 2-0 *2 $1 f $1 w"
     );
     assert_eq!(w.run("XREAD STREAMS a b 5 5"), "_");
+}
+
+#[test]
+fn groups_that_are_not_there_are_missed() {
+    let mut w = World::new();
+    w.run("XADD s 1 a b");
+    w.effects();
+    w.check(&[
+        (
+            "XGROUP CREATE none g 0",
+            "-ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you \
+             may want to use the MKSTREAM option to create an empty stream automatically.",
+            "",
+        ),
+        (
+            "XREADGROUP GROUP none c STREAMS s >",
+            "-NOGROUP No such key 's' or consumer group 'none' in XREADGROUP with GROUP \
+             option",
+            "",
+        ),
+    ]);
 }
 
 #[test]
@@ -168,22 +215,29 @@ fn groups_share_a_stream() {
     );
     let moved = format!("XCLAIM s g d 0 1-0 TIME {NOW} RETRYCOUNT 3 FORCE JUSTID LASTID 3-0");
     let gone = format!(
-        "XGROUP CREATECONSUMER s g e | XCLAIM s g e 0 2-0 TIME {NOW} RETRYCOUNT 2 FORCE JUSTID LASTID 3-0"
+        "XGROUP CREATECONSUMER s g e | \
+         XCLAIM s g e 0 2-0 TIME {NOW} RETRYCOUNT 2 FORCE JUSTID LASTID 3-0"
     );
     let both =
         format!("{gone} | XCLAIM s g e 0 1-0 TIME {NOW} RETRYCOUNT 4 FORCE JUSTID LASTID 3-0");
     w.check(&[
         ("XGROUP CREATE s g 0", "+OK", "XGROUP CREATE s g 0"),
         ("XGROUP CREATE s g 0", "-BUSYGROUP Consumer Group name already exists", ""),
-        ("XGROUP CREATE none g 0", "-ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.", ""),
-        ("XREADGROUP GROUP none c STREAMS s >", "-NOGROUP No such key 's' or consumer group 'none' in XREADGROUP with GROUP option", ""),
-        ("XREADGROUP GROUP g c COUNT 2 STREAMS s >",
-            "*1 *2 $1 s *2 *2 $3 1-0 *2 $1 a $1 1 *2 $3 2-0 *2 $1 a $1 2", &given),
-        ("XREADGROUP GROUP g d NOACK COUNT 1 STREAMS s >", "*1 *2 $1 s *1 *2 $3 3-0 *2 $1 a $1 3",
-            "XGROUP CREATECONSUMER s g d | XGROUP SETID s g 3-0 ENTRIESREAD 3"),
-        ("XREADGROUP GROUP g c STREAMS s 0",
+        (
+            "XREADGROUP GROUP g c COUNT 2 STREAMS s >",
             "*1 *2 $1 s *2 *2 $3 1-0 *2 $1 a $1 1 *2 $3 2-0 *2 $1 a $1 2",
-            &claim("1-0 2-0", 2, 3)),
+            &given,
+        ),
+        (
+            "XREADGROUP GROUP g d NOACK COUNT 1 STREAMS s >",
+            "*1 *2 $1 s *1 *2 $3 3-0 *2 $1 a $1 3",
+            "XGROUP CREATECONSUMER s g d | XGROUP SETID s g 3-0 ENTRIESREAD 3",
+        ),
+        (
+            "XREADGROUP GROUP g c STREAMS s 0",
+            "*1 *2 $1 s *2 *2 $3 1-0 *2 $1 a $1 1 *2 $3 2-0 *2 $1 a $1 2",
+            &claim("1-0 2-0", 2, 3),
+        ),
         ("XPENDING s g", "*4 :2 $3 1-0 $3 2-0 *1 *2 $1 c $1 2", ""),
         ("XPENDING s g - + 9 d", "*0", ""),
         ("XPENDING s g IDLE 1 - + 9", "*0", ""),
@@ -192,14 +246,22 @@ fn groups_share_a_stream() {
         ("XDEL s 2", ":1", "XDEL s 2"),
         ("XREADGROUP GROUP g c STREAMS s 0", "*1 *2 $1 s *1 *2 $3 2-0 *-1", ""),
         ("XAUTOCLAIM s g e 0 (1 COUNT 1 JUSTID", "*3 $3 0-0 *0 *1 $3 2-0", &gone),
-        ("XAUTOCLAIM s g e 0 0", "*3 $3 0-0 *1 *2 $3 1-0 *2 $1 a $1 1 *0",
-            both.rsplit(" | ").next().unwrap()),
+        (
+            "XAUTOCLAIM s g e 0 0",
+            "*3 $3 0-0 *1 *2 $3 1-0 *2 $1 a $1 1 *0",
+            both.rsplit(" | ").next().unwrap(),
+        ),
         ("XACK s g 1 1", ":1", "XACK s g 1 1"),
         ("XACK s none 1", ":0", ""),
         ("XGROUP DELCONSUMER s g c", ":0", "XGROUP DELCONSUMER s g c"),
         ("XGROUP DESTROY s g", ":1", "XGROUP DESTROY s g"),
         ("XGROUP DESTROY s g", ":0", ""),
-        ("XINFO STREAM s FULL x", "-ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.", ""),
+        (
+            "XINFO STREAM s FULL x",
+            "-ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO \
+             HELP.",
+            "",
+        ),
     ]);
 }
 
@@ -228,8 +290,9 @@ fn what_is_known_is_told() {
     w.resp3 = true;
     assert_eq!(
         w.run("XINFO STREAM s FULL"),
-        "%9 $6 length :1 $15 radix-tree-keys :1 $16 radix-tree-nodes :2 $17 last-generated-id $3 1-0 \
-         $20 max-deleted-entry-id $3 0-0 $13 entries-added :1 $23 recorded-first-entry-id $3 1-0 \
+        "%9 $6 length :1 $15 radix-tree-keys :1 $16 radix-tree-nodes :2 \
+         $17 last-generated-id $3 1-0 $20 max-deleted-entry-id $3 0-0 $13 entries-added :1 \
+         $23 recorded-first-entry-id $3 1-0 \
          $7 entries *1 *2 $3 1-0 *2 $1 a $1 b $6 groups *1 %7 $4 name $1 g $17 last-delivered-id \
          $3 1-0 $12 entries-read :1 $3 lag :0 $9 pel-count :1 $7 pending *1 *4 $3 1-0 $1 c \
          :1700000000000 :1 $9 consumers *2 %5 $4 name $1 c $9 seen-time :1700000000000 \
@@ -304,7 +367,9 @@ fn request() -> impl Strategy<Value = String> {
         1 => (key(), group(), consumer())
             .prop_map(|(k, g, c)| format!("XGROUP DELCONSUMER {k} {g} {c}")),
         8 => (key(), group(), consumer(), 1..4, from)
-            .prop_map(|(k, g, c, n, f)| format!("XREADGROUP GROUP {g} {c} COUNT {n} STREAMS {k} {f}")),
+            .prop_map(|(k, g, c, n, f)| {
+                format!("XREADGROUP GROUP {g} {c} COUNT {n} STREAMS {k} {f}")
+            }),
         2 => (key(), key(), group(), consumer())
             .prop_map(|(k, l, g, c)| format!("XREADGROUP GROUP {g} {c} NOACK STREAMS {k} {l} > >")),
         3 => (key(), group(), id(), id()).prop_map(|(k, g, i, j)| format!("XACK {k} {g} {i} {j}")),

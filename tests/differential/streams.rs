@@ -80,7 +80,7 @@ impl Gen {
         self.below(12).to_string().into()
     }
 
-    fn bound(&mut self) -> Args {
+    fn trim_bound(&mut self) -> Args {
         let mut args = match self.below(10) {
             0..6 => words(&["MAXLEN"]),
             6..9 => words(&["MINID"]),
@@ -111,7 +111,7 @@ fn xadd(g: &mut Gen) -> Args {
         args.push(b"NOMKSTREAM".to_vec());
     }
     if g.chance(10) {
-        args.extend(g.bound());
+        args.extend(g.trim_bound());
     }
     g.stamp += g.below(3);
     let stamp = g.stamp;
@@ -156,7 +156,7 @@ fn xdel(g: &mut Gen) -> Args {
 }
 
 fn xtrim(g: &mut Gen) -> Args {
-    std::iter::once(g.stream_key()).chain(g.bound()).collect()
+    std::iter::once(g.stream_key()).chain(g.trim_bound()).collect()
 }
 
 fn xsetid(g: &mut Gen) -> Args {

@@ -94,8 +94,8 @@ fn ordered(kind: &[u8], value: Value) -> Value {
     Value::Array(groups.concat())
 }
 
-/// What there is to know of a stream, but for what clocks and the size of a tree say: Redis counts a
-/// consumer that was given nothing otherwise from 7.2 on.
+/// What there is to know of a stream, but for what clocks and the size of a tree say, and for its
+/// consumers: Redis makes one that is given nothing from 7.2 on only.
 fn stream(value: &Value) -> Value {
     const LEFT_OUT: [&[u8]; 2] = [b"radix-tree-nodes", b"consumers"];
     let pairs = |value: &Value, out: &mut Vec<Value>| {

@@ -103,6 +103,8 @@ pub const TYPE_STREAM_2: u8 = 19;
 /// The value type of one that tells when its consumers were given something, too.
 pub const TYPE_STREAM_3: u8 = 21;
 
+/// The kinds of streams that are read.
+pub const STREAMS: &[u8] = &[TYPE_STREAM, TYPE_STREAM_2, TYPE_STREAM_3];
 /// The kinds of hashes and sets that are read.
 pub const HASHES_AND_SETS: &[u8] = &[
     TYPE_SET,

@@ -8,13 +8,15 @@
 //!
 //! Ids are 16 bytes, big-endian, where that is noted, and two lengths elsewhere; times are
 //! milliseconds, little-endian; everything else is a length or a string. What stands in brackets
-//! came with type 19 and, for `active`, 21. Nodes are checked whole before anything looks into them.
+//! came with type 19 and, for `active`, 21. Nodes are checked whole before anything looks into
+//! them.
 
 use std::collections::BTreeMap;
 
-use crate::keyspace::{NewValue, Object, Type};
 use crate::persist::rdb::decode::{Problem, Reader, shown};
 use crate::persist::rdb::format::*;
+use crate::value::entry::NewValue;
+use crate::value::object::{Object, Type};
 use crate::value::stream::{COUNT_MAX, Group, Id, Pending, Stream, check_node};
 
 impl Reader<'_> {

@@ -108,7 +108,8 @@ impl<K: Ord + Copy, V> Chunks<K, V> {
             return Some(value);
         }
         if piece.len() < piece.capacity() / 4 {
-            let few = piece.drain(..).collect();
+            let mut few = Vec::with_capacity(piece.len());
+            few.append(piece);
             *piece = few;
         }
         self.bytes += weight(piece);
@@ -133,8 +134,8 @@ impl<K: Ord + Copy, V> Chunks<K, V> {
         piece.last().map(|(key, value)| (key, value))
     }
 
-    /// Frees pieces of one that will not be used again, of up to `budget` elements or one; true when
-    /// none is left.
+    /// Frees pieces of one that will not be used again, of up to `budget` elements or one; true
+    /// when none is left.
     pub(super) fn free_slice(&mut self, budget: &mut usize) -> bool {
         while *budget > 0 {
             let Some((_, piece)) = self.pieces.pop_first() else { return true };

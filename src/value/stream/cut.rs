@@ -71,7 +71,7 @@ enum Stage {
 }
 
 impl Stream {
-    /// From now on [`Stream::cut_slice`] visits what is here now. Takes as long as there are groups.
+    /// From now on [`Stream::cut_slice`] visits what is here now. Takes a moment for each group.
     pub fn begin_cut(&mut self, epoch: u64) {
         if self.cut.as_ref().is_some_and(|cut| cut.epoch == epoch) {
             return;

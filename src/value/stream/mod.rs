@@ -131,14 +131,12 @@ impl Stream {
 
     /// Bytes of heap memory held: constant time but for the groups, which it goes through.
     pub fn memory(&self) -> usize {
-        let group = |(name, group): (&Box<[u8]>, &Group)| {
-            name.len() + size_of::<(Box<[u8]>, Group)>() * 3 / 2 + group.memory()
+        let held = |groups: &BTreeMap<Box<[u8]>, Group>| -> usize {
+            let place = size_of::<(Box<[u8]>, Group)>() * 3 / 2;
+            groups.iter().map(|(name, group)| place + name.len() + group.memory()).sum()
         };
-        let kept = self.cut.as_ref().map_or(0, |cut| cut.groups.iter().map(group).sum());
-        size_of::<Stream>()
-            + self.nodes.memory()
-            + self.groups.iter().map(group).sum::<usize>()
-            + kept
+        let kept = self.cut.as_ref().map_or(0, |cut| held(&cut.groups));
+        size_of::<Stream>() + self.nodes.memory() + held(&self.groups) + kept
     }
 
     /// The id that an entry asking for `wish` gets.

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! `ms` and `seq` are differences to the id that the node stands under, the one its first entry
-//! had. `flags` has bit 0 for a tombstone and bit 1 when the fields are the master's, which are left
-//! out then. `length` counts the elements in front of it, so that entries can be read from behind;
-//! the 0 behind the master's fields ends that.
+//! had. `flags` has bit 0 for a tombstone and bit 1 when the fields are the master's, which are
+//! left out then. `length` counts the elements in front of it, so that entries can be read from
+//! behind; the 0 behind the master's fields ends that.
 //!
 //! Invariants: the bytes are sound in this sense ([`super::check`] is where bytes from elsewhere
 //! become so), ids grow, `live` is the first element.

@@ -250,7 +250,8 @@ proptest! {
 
     #[test]
     fn bytes_from_elsewhere_are_checked(
-        at in any::<prop::sample::Index>(), byte in any::<u8>(), len in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        len in any::<prop::sample::Index>(),
     ) {
         let (mut stream, mut model) = (Stream::default(), Model::new());
         for n in 0..5_u8 {
