@@ -95,8 +95,9 @@ fn xack(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     let ids = ids(&args.items()[3..])?;
     let acknowledged = change(ctx, key, |stream| {
-        let Some(group) = stream.group_mut(name) else { return (0, false) };
-        let count = ids.iter().filter(|id| group.acknowledge(**id)).count();
+        let count = stream
+            .change_group(name, |group| ids.iter().filter(|id| group.acknowledge(**id)).count());
+        let count = count.unwrap_or(0);
         (count, count > 0)
     });
     let acknowledged = acknowledged.unwrap_or(0);
@@ -286,21 +287,21 @@ impl Claimed {
             Some(entry) if !just_id => reply_entry(&mut self.reply, &entry),
             _ => reply_id(&mut self.reply, id),
         }
-        if let Some(group) = stream.group_mut(group) {
+        stream.change_group(group, |group| {
             group.set_pending(id, pending);
             self.claims.add(id, pending, group);
-        }
+        });
     }
 
     /// Ends what is pending of an entry that is not there any more.
-    fn drop_gone(&mut self, group: Option<&mut Group>, id: Id) {
-        if let Some(group) = group
-            && let Some(pending) = group.pending_at(id)
-        {
-            group.acknowledge(id);
-            self.claims.add(id, pending, group);
-            self.gone.push(id);
-        }
+    fn drop_gone(&mut self, stream: &mut Stream, group: &[u8], id: Id) {
+        stream.change_group(group, |group| {
+            if let Some(pending) = group.pending_at(id) {
+                group.acknowledge(id);
+                self.claims.add(id, pending, group);
+                self.gone.push(id);
+            }
+        });
     }
 
     fn changed(&self) -> bool {
@@ -349,21 +350,21 @@ fn claim(
     (ids, options, time, now): (&[Id], &Options, i64, i64),
     claimed: &mut Claimed,
 ) {
-    let Some(group) = stream.group_mut(name) else { return };
-    let moves = options.last_id > group.last_id;
-    if moves {
-        group.last_id = options.last_id;
-    }
-    let (number, new) = group.see_consumer(consumer, now);
+    let begun = stream.change_group(name, |group| {
+        let moves = options.last_id > group.last_id;
+        if moves {
+            group.last_id = options.last_id;
+        }
+        (moves, group.see_consumer(consumer, now))
+    });
+    let Some((moves, (number, new))) = begun else { return };
     claimed.new_consumer = new;
     for &id in ids {
-        let there = stream.get(id).is_some();
-        let Some(group) = stream.group_mut(name) else { return };
-        if !there {
-            claimed.drop_gone(Some(group), id);
+        if stream.get(id).is_none() {
+            claimed.drop_gone(stream, name, id);
             continue;
         }
-        let old = group.pending_at(id);
+        let old = stream.group(name).and_then(|group| group.pending_at(id));
         let count = match (old, options.force) {
             (None, false) => continue,
             (Some(old), _) if idle_less(now, old.time, options.min_idle) => continue,
@@ -377,14 +378,14 @@ fn claim(
         }
         claimed.take(stream, name, id, pending, options.just_ids);
     }
-    if let Some(group) = stream.group_mut(name) {
+    stream.change_group(name, |group| {
         if claimed.count > 0 {
             group.set_active(number, now);
         }
         if moves && claimed.claims.is_empty() {
             claimed.moved = Some((group.last_id, group.entries_read));
         }
-    }
+    });
 }
 
 /// Whether an entry has not been idle for long enough.
@@ -440,8 +441,8 @@ fn auto_claim(
     (start, min_idle, mut count, just_ids, now): (Id, i64, u64, bool, i64),
     claimed: &mut Claimed,
 ) {
-    let Some(group) = stream.group_mut(name) else { return };
-    let (number, new) = group.see_consumer(consumer, now);
+    let seen = stream.change_group(name, |group| group.see_consumer(consumer, now));
+    let Some((number, new)) = seen else { return };
     claimed.new_consumer = new;
     let mut attempts = count.saturating_mul(ATTEMPTS);
     let mut from = Some(start);
@@ -456,7 +457,7 @@ fn auto_claim(
         attempts -= 1;
         from = id.next();
         if stream.get(id).is_none() {
-            claimed.drop_gone(stream.group_mut(name), id);
+            claimed.drop_gone(stream, name, id);
             count -= 1;
         } else if !idle_less(now, old.time, min_idle) {
             let pending = Pending { consumer: number, ..old.again(now, !just_ids) };
@@ -465,9 +466,7 @@ fn auto_claim(
         }
     }
     claimed.next = next(stream, from).map_or(Id::MIN, |(id, _)| id);
-    if claimed.count > 0
-        && let Some(group) = stream.group_mut(name)
-    {
-        group.set_active(number, now);
+    if claimed.count > 0 {
+        stream.change_group(name, |group| group.set_active(number, now));
     }
 }

@@ -150,12 +150,10 @@ fn set_id(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         id => id_or_edge(id, 0)?,
     };
     change(ctx, key, |stream| {
-        let group = stream.group_mut(name);
-        let there = group.is_some();
-        if let Some(group) = group {
+        let set = stream.change_group(name, |group| {
             (group.last_id, group.entries_read) = (id, options.entries_read);
-        }
-        ((), there)
+        });
+        ((), set.is_some())
     });
     ctx.log_request(key, args);
     ctx.out.ok();
@@ -184,8 +182,8 @@ fn create_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     group_of(ctx, args)?;
     let now = ctx.now.unix_ms();
     let added = change(ctx, key, |stream| {
-        let group = stream.group_mut(name);
-        let added = group.and_then(|group| group.add_consumer(consumer, now, -1)).is_some();
+        let added = stream.change_group(name, |group| group.add_consumer(consumer, now, -1));
+        let added = added.flatten().is_some();
         (added, added)
     });
     let added = added.unwrap_or(false);
@@ -200,7 +198,7 @@ fn delete_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name, consumer) = (&args[2], &args[3], &args[4]);
     group_of(ctx, args)?;
     let pending = change(ctx, key, |stream| {
-        let pending = stream.group_mut(name).and_then(|group| group.remove_consumer(consumer));
+        let pending = stream.change_group(name, |group| group.remove_consumer(consumer)).flatten();
         (pending, pending.is_some())
     });
     let pending = pending.flatten();

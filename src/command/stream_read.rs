@@ -244,10 +244,8 @@ fn serve_group(
     }
     let (now, resp3) = (ctx.now.unix_ms(), out.resp3);
     let given = change(ctx, key, |stream| {
-        let (number, new_consumer) = match stream.group_mut(group) {
-            Some(group) => group.see_consumer(consumer, now),
-            None => (0, false),
-        };
+        let seen = stream.change_group(group, |group| group.see_consumer(consumer, now));
+        let (number, new_consumer) = seen.unwrap_or_default();
         let mut given =
             Given { entries: None, new_consumer, claims: Claims::default(), moved: None };
         match start {
@@ -304,12 +302,12 @@ fn give_new(
     if count == 0 {
         return;
     }
-    if let Some(group) = stream.group_mut(name) {
+    stream.change_group(name, |group| {
         if !reader.noack {
             group.set_active(number, now);
         }
         given.moved = Some((group.last_id, group.entries_read));
-    }
+    });
     given.entries = Some((count, entries));
 }
 
@@ -341,12 +339,12 @@ fn give_history(
             }
         }
     }
-    if let Some(group) = stream.group_mut(name) {
+    stream.change_group(name, |group| {
         for (id, pending) in again {
             group.set_pending(id, pending);
             given.claims.add(id, pending, group);
         }
-    }
+    });
     given.entries = Some((own.len(), entries));
 }
 

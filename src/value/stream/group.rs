@@ -91,11 +91,12 @@ impl Group {
         self.pending.len()
     }
 
-    /// Bytes of heap memory held.
+    /// Bytes of heap memory held, but for what a walk keeps.
     pub fn memory(&self) -> usize {
-        // What is owned has the same ids once more, in pieces of the same lengths or less.
+        // What is owned has the same ids once more, in pieces of the same lengths or less, and
+        // what has a name has it twice.
         let owned = self.pending.memory() * 16 / 40;
-        self.pending.memory() + owned + self.kept.memory() + 3 * self.consumers.memory()
+        self.pending.memory() + owned + 3 * self.consumers.held()
     }
 
     /// The number of a consumer.

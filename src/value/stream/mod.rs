@@ -78,7 +78,14 @@ pub struct Stream {
     max_deleted: Id,
     entries_added: u64,
     groups: BTreeMap<Box<[u8]>, Group>,
+    /// Bytes that the groups count for.
+    groups_bytes: usize,
     cut: Option<Box<Cut>>,
+}
+
+/// Bytes that a group counts for, its place included.
+fn weight_of(name: &[u8], group: &Group) -> usize {
+    size_of::<(Box<[u8]>, Group)>() * 3 / 2 + name.len() + group.memory()
 }
 
 impl Clone for Stream {
@@ -129,14 +136,9 @@ impl Stream {
         self.nodes.map().keys().copied()
     }
 
-    /// Bytes of heap memory held: constant time but for the groups, which it goes through.
+    /// Bytes of heap memory held, but for what a walk keeps of groups. Constant time.
     pub fn memory(&self) -> usize {
-        let held = |groups: &BTreeMap<Box<[u8]>, Group>| -> usize {
-            let place = size_of::<(Box<[u8]>, Group)>() * 3 / 2;
-            groups.iter().map(|(name, group)| place + name.len() + group.memory()).sum()
-        };
-        let kept = self.cut.as_ref().map_or(0, |cut| held(&cut.groups));
-        size_of::<Stream>() + self.nodes.memory() + held(&self.groups) + kept
+        size_of::<Stream>() + self.nodes.memory() + self.groups_bytes
     }
 
     /// The id that an entry asking for `wish` gets.
@@ -307,9 +309,17 @@ impl Stream {
         self.groups.get(name)
     }
 
-    /// A group, to be changed.
-    pub fn group_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
-        self.groups.get_mut(name)
+    /// Changes a group.
+    pub fn change_group<R>(
+        &mut self,
+        name: &[u8],
+        change: impl FnOnce(&mut Group) -> R,
+    ) -> Option<R> {
+        let group = self.groups.get_mut(name)?;
+        let before = group.memory();
+        let result = change(group);
+        self.groups_bytes = self.groups_bytes - before + group.memory();
+        Some(result)
     }
 
     /// Hands a group to `deliver` with an entry each, from the first behind what it has read on.
@@ -320,12 +330,14 @@ impl Stream {
         mut deliver: impl FnMut(EntryRef<'_>, &mut Group),
     ) {
         let Some((name, mut group)) = self.groups.remove_entry(name) else { return };
+        self.groups_bytes -= group.memory();
         if let Some(start) = group.last_id.next() {
             for entry in self.range(start, Id::MAX).take(count) {
                 self.count_read(&mut group, entry.id);
                 deliver(entry, &mut group);
             }
         }
+        self.groups_bytes += group.memory();
         self.groups.insert(name, group);
     }
 
@@ -344,6 +356,7 @@ impl Stream {
         if self.groups.contains_key(name) {
             return false;
         }
+        self.groups_bytes += weight_of(name, &group);
         self.groups.insert(name.into(), group);
         true
     }
@@ -351,6 +364,8 @@ impl Stream {
     /// Takes a group out; what it held is to be freed by [`Stream::free_slice`] of the result.
     pub fn remove_group(&mut self, name: &[u8]) -> Option<Stream> {
         let (name, group) = self.groups.remove_entry(name)?;
+        let weight = weight_of(&name, &group);
+        self.groups_bytes -= weight;
         let mut gone = Stream::default();
         match &mut self.cut {
             Some(cut) if group.at_cut.is_some() => {
@@ -358,6 +373,7 @@ impl Stream {
             }
             _ => {
                 gone.groups.insert(name, group);
+                gone.groups_bytes = weight;
             }
         }
         Some(gone)
@@ -377,7 +393,11 @@ impl Stream {
         while left > 0
             && let Some(mut last) = self.groups.last_entry()
         {
-            if last.get_mut().free_slice(&mut left) {
+            let before = weight_of(last.key(), last.get());
+            let done = last.get_mut().free_slice(&mut left);
+            let after = if done { 0 } else { weight_of(last.key(), last.get()) };
+            self.groups_bytes = self.groups_bytes - before + after;
+            if done {
                 last.remove();
             }
         }

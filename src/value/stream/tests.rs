@@ -43,6 +43,8 @@ fn check(stream: &Stream) {
     assert_eq!(stream.first_id, first);
     assert!(stream.nodes.memory() >= weight);
     stream.groups.values().for_each(Group::check);
+    let bytes: usize = stream.groups.iter().map(|(name, group)| weight_of(name, group)).sum();
+    assert_eq!(stream.groups_bytes, bytes);
 }
 
 #[derive(Clone, Debug)]
@@ -143,31 +145,32 @@ fn apply(stream: &mut Stream, model: &mut Model, step: &Step) {
             stream.remove_group(&[*group]);
         }
         Step::Read { group, consumer, count } => {
-            let Some(found) = stream.group_mut(&[*group]) else { return };
-            let (number, _) = found.see_consumer(&[*consumer], 5);
+            let seen = stream.change_group(&[*group], |group| group.see_consumer(&[*consumer], 5));
+            let Some((number, _)) = seen else { return };
             stream.advance(&[*group], *count, |entry, group| {
                 let time = entry.id.seq as i64;
                 group.set_pending(entry.id, Pending { time, count: 1, consumer: number });
             });
         }
         Step::Acknowledge { group, which } => {
-            let Some(group) = stream.group_mut(&[*group]) else { return };
-            let ids: Vec<Id> = group.pending_from(Id::MIN).map(|(id, _)| id).collect();
-            if let Some(id) = pick(&ids, *which) {
-                assert!(group.acknowledge(id) && !group.acknowledge(id));
-            }
+            stream.change_group(&[*group], |group| {
+                let ids: Vec<Id> = group.pending_from(Id::MIN).map(|(id, _)| id).collect();
+                if let Some(id) = pick(&ids, *which) {
+                    assert!(group.acknowledge(id) && !group.acknowledge(id));
+                }
+            });
         }
         Step::Steal { group, consumer, which } => {
-            let Some(group) = stream.group_mut(&[*group]) else { return };
-            let ids: Vec<Id> = group.pending_from(Id::MIN).map(|(id, _)| id).collect();
-            let (number, _) = group.see_consumer(&[*consumer], 6);
-            if let Some(id) = pick(&ids, *which) {
-                group.set_pending(id, Pending { time: 7, count: 2, consumer: number });
-            }
+            stream.change_group(&[*group], |group| {
+                let ids: Vec<Id> = group.pending_from(Id::MIN).map(|(id, _)| id).collect();
+                let (number, _) = group.see_consumer(&[*consumer], 6);
+                if let Some(id) = pick(&ids, *which) {
+                    group.set_pending(id, Pending { time: 7, count: 2, consumer: number });
+                }
+            });
         }
         Step::Forget { group, consumer } => {
-            let Some(group) = stream.group_mut(&[*group]) else { return };
-            group.remove_consumer(&[*consumer]);
+            stream.change_group(&[*group], |group| group.remove_consumer(&[*consumer]));
         }
     }
 }
@@ -216,7 +219,7 @@ proptest! {
         let mut copy = stream.clone();
         prop_assert_eq!(contents(&copy), contents(&stream));
         while !copy.free_slice(3) {}
-        prop_assert_eq!((copy.nodes.len(), copy.groups.len()), (0, 0));
+        prop_assert_eq!((copy.nodes.len(), copy.groups.len(), copy.groups_bytes), (0, 0, 0));
     }
 
     #[test]

@@ -168,7 +168,12 @@ impl<K: Ord + Clone, V: Clone + Weigh> Tracked<K, V> {
 
     /// Bytes of heap memory held.
     pub(super) fn memory(&self) -> usize {
-        self.bytes + places::<K, V>(self.map.len()) + self.kept.memory()
+        self.held() + self.kept.memory()
+    }
+
+    /// Bytes of heap memory held, but for what a walk keeps.
+    pub(super) fn held(&self) -> usize {
+        self.bytes + places::<K, V>(self.map.len())
     }
 
     fn keep(&mut self, key: &K) {
