@@ -48,6 +48,13 @@ pub mod slowlog;
 pub mod sort;
 pub mod sparkline;
 pub mod standalone;
+pub mod stream;
+pub mod stream_claim;
+pub mod stream_group;
+pub mod stream_info;
+pub mod stream_read;
+#[cfg(test)]
+mod stream_tests;
 pub mod string;
 pub mod table;
 pub mod whole;

@@ -62,6 +62,7 @@ static FILES: &[&[Row]] = &[
     super::lists::ROWS,
     super::zsets::ROWS,
     super::places::ROWS,
+    super::streams::ROWS,
     super::waits::ROWS,
 ];
 

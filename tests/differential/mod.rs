@@ -12,6 +12,7 @@ mod lists;
 pub mod normalise;
 mod places;
 mod steering;
+mod streams;
 mod waits;
 mod zsets;
 

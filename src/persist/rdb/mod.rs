@@ -6,6 +6,9 @@ pub mod decode;
 pub mod format;
 mod lists;
 mod source;
+mod streams;
+#[cfg(test)]
+mod streams_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timed;

@@ -188,6 +188,29 @@ const lines = {
   touch: [['k', 'none', 'n']], ttl: [['k'], ['none']], type: [['k'], ['none']],
   unlink: [['k', 'none', 'n']], unwatch: [[]], wait: [[0, 0], [1, 1], [1, -1]],
   waitaof: [[1, 0, 0], [2, 0, 0]], watch: [['k'], []],
+  xack: [['x', 'g', '1-0', '9-0'], ['x', 'none', '1-0']],
+  xadd: [['x', '4-1', 'd', 4], ['x', '1-1', 'd', 4], ['x', 'MAXLEN', 2, '9-*', 'd', 4],
+    ['none', 'NOMKSTREAM', '*', 'd', 4]],
+  xautoclaim: [['x', 'g', 'you', 0, '-', 'COUNT', 1], ['x', 'g', 'you', 1e9, '-', 'JUSTID']],
+  xclaim: [['x', 'g', 'you', 0, '1-0', '3-0'], ['x', 'g', 'you', 0, '3-0', 'FORCE', 'JUSTID']],
+  xdel: [['x', '1-0', '9-0'], ['none', '1-0']],
+  'xgroup|create': [['x', 'h', 0], ['x', 'g', 0], ['new', 'g', '$', 'MKSTREAM'], ['none', 'g', 0]],
+  'xgroup|createconsumer': [['x', 'g', 'you'], ['x', 'g', 'me']],
+  'xgroup|delconsumer': [['x', 'g', 'me'], ['x', 'none', 'me']],
+  'xgroup|destroy': [['x', 'g'], ['x', 'none']], 'xgroup|help': [[]],
+  'xgroup|setid': [['x', 'g', '1-0'], ['x', 'g', '$', 'ENTRIESREAD', 3]],
+  'xinfo|consumers': [['x', 'g']], 'xinfo|groups': [['x'], ['none']], 'xinfo|help': [[]],
+  'xinfo|stream': [['x'], ['none']], xlen: [['x'], ['none'], ['k']],
+  xpending: [['x', 'g'], ['x', 'none'], ['x', 'g', 'IDLE', 1e9, '-', '+', 9]],
+  xrange: [['x', '-', '+'], ['x', '(1-0', '+', 'COUNT', 1], ['none', '-', '+']],
+  xread: [['STREAMS', 'x', '1-0'], ['STREAMS', 'x', 'none', '$', 0],
+    ['COUNT', 1, 'BLOCK', 1, 'STREAMS', 'x', 0]],
+  xreadgroup: [['GROUP', 'g', 'you', 'STREAMS', 'x', '>'],
+    ['GROUP', 'g', 'me', 'COUNT', 1, 'STREAMS', 'x', 0],
+    ['GROUP', 'g', 'you', 'NOACK', 'STREAMS', 'x', '>']],
+  xrevrange: [['x', '+', '-'], ['x', 2, '-', 'COUNT', 1]],
+  xsetid: [['x', '9-0'], ['x', '1-0'], ['none', '1-0']],
+  xtrim: [['x', 'MAXLEN', 1], ['x', 'MINID', '~', '3-0'], ['x', 'MAXLEN', 'x']],
 };
 
 // Commands that end or change the connection: they get one of their own.
@@ -359,6 +382,8 @@ const both = {
   'scan#0': [(v) => v.map(kind), 'no order is promised, and a page may end anywhere: see scanStream'],
   'slowlog|len': [kind, 'calls may be slow'],
   time: [(v) => v.map(kind), 'a clock'],
+  'xgroup|help': [ends, '7.2 has more to help with'],
+  'xinfo|consumers': [(v) => v.length, 'clocks, and a field that 7.2 added'],
 };
 const paired = {
   command: [described, 'commands of later issues are missing'],
