@@ -272,17 +272,6 @@ const SCRIPTS: &[&[&str]] = &[
         "a! XREADGROUP GROUP g me BLOCK 20 STREAMS s >",
         "a! XREADGROUP GROUP no me BLOCK 0 STREAMS s >",
     ],
-    &[
-        "d! XGROUP CREATE s g 0 MKSTREAM",
-        "a XREADGROUP GROUP g me BLOCK 0 STREAMS s >",
-        "?1",
-        "d! MULTI",
-        "d! XADD s 1-1 f v",
-        "d! XDEL s 1-1",
-        "d! EXEC",
-        "d! XADD s 2-1 f v",
-        "=a",
-    ],
     &["d! MULTI", "d! XREAD BLOCK 0 STREAMS s $", "d! EXEC"],
     &[
         "a XREAD BLOCK 0 STREAMS k $",
