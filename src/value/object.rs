@@ -70,6 +70,15 @@ impl Object {
         }
     }
 
+    /// Its fields or members by name, if it is made of such.
+    pub fn dict(&self) -> Option<&Dict> {
+        match self {
+            Object::Set(dict) | Object::Hash(dict) => Some(dict),
+            Object::Zset(large) => Some(large.members()),
+            Object::List(_) | Object::Stream(_) => None,
+        }
+    }
+
     /// What OBJECT ENCODING calls it.
     pub fn encoding(&self) -> &'static str {
         match self {

@@ -51,6 +51,11 @@ impl Large {
         Large { order: Tree::default(), members: Dict::new(seed) }
     }
 
+    /// The members by name.
+    pub fn members(&self) -> &Dict {
+        &self.members
+    }
+
     /// Number of members.
     pub fn len(&self) -> usize {
         self.members.len()
