@@ -45,6 +45,7 @@ pub mod session;
 pub mod set;
 pub mod set_algebra;
 pub mod slowlog;
+pub mod sort;
 pub mod sparkline;
 pub mod standalone;
 pub mod stream;

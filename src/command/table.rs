@@ -123,6 +123,8 @@ pub enum Route {
     Split(Merge),
     /// One shard when all its keys live there; else whoever asks, with the keyspaces on lease.
     Lease,
+    /// As a lease, of all shards where a pattern among the arguments may name any key (SORT).
+    Patterns,
     /// Every shard its part, in one hop.
     Every(Merge),
     /// SCAN: the shard that the cursor names.
@@ -381,6 +383,7 @@ static GROUPS: &[&[Command]] = &[
     command::hash_timed::ROWS,
     command::set::ROWS,
     command::set_algebra::ROWS,
+    command::sort::ROWS,
     command::stream::ROWS,
     command::stream_read::ROWS,
     command::stream_group::ROWS,

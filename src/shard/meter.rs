@@ -41,6 +41,11 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// One that knows from when on something is too long.
+    pub fn bounded(bounds: Bounds) -> Self {
+        Meter { bounds, ..Meter::default() }
+    }
+
     /// Sets from when on something is too long.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;

@@ -11,7 +11,9 @@ use crate::client::output::Slot;
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
-use crate::command::{Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, table};
+use crate::command::{
+    Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, sort, table,
+};
 use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
@@ -533,6 +535,8 @@ impl Shard {
             Route::Here => here,
             Route::Key => of_keys(1),
             Route::Split(_) | Route::Lease => of_keys(usize::MAX),
+            Route::Patterns if sort::looks_anywhere(args) => all_shards(shards),
+            Route::Patterns => of_keys(usize::MAX),
             Route::Every(_) | Route::Whole | Route::Cut => all_shards(shards),
             Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }

@@ -76,6 +76,8 @@ fn content(key: &[u8], kind: &[u8]) -> Vec<Vec<u8>> {
         b"set" => words(&[b"SMEMBERS", key]),
         b"stream" => words(&[b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"]),
         b"list" => words(&[b"LRANGE", key, b"0", b"-1"]),
+        b"zset" => words(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+        // Groups too.
         _ => words(&[b"GET", key]),
     }
 }

@@ -73,6 +73,8 @@ pub const TYPE_HASH: u8 = 4;
 pub const TYPE_ZSET: u8 = 3;
 /// The value type of a sorted set, member by member, scores as doubles.
 pub const TYPE_ZSET_2: u8 = 5;
+/// The value type of a sorted set that is a ziplist.
+pub const TYPE_ZSET_ZIPLIST: u8 = 12;
 /// The value type of a sorted set that is a listpack.
 pub const TYPE_ZSET_LISTPACK: u8 = 17;
 /// The value type of a set that is an intset.
@@ -122,7 +124,7 @@ pub const TIMED_HASHES: &[u8] =
 pub const LISTS: &[u8] =
     &[TYPE_LIST, TYPE_LIST_ZIPLIST, TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2];
 /// The kinds of sorted sets that are read.
-pub const ZSETS: &[u8] = &[TYPE_ZSET, TYPE_ZSET_2, TYPE_ZSET_LISTPACK];
+pub const ZSETS: &[u8] = &[TYPE_ZSET, TYPE_ZSET_2, TYPE_ZSET_ZIPLIST, TYPE_ZSET_LISTPACK];
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

@@ -7,8 +7,9 @@ use crate::base::double;
 use crate::persist::rdb::decode::{Problem, Reader};
 use crate::persist::rdb::format::*;
 use crate::value::entry::{Form, NewValue};
-use crate::value::listpack::{self, Pack};
+use crate::value::listpack::{self, Item, Pack};
 use crate::value::object::{Object, Type};
+use crate::value::ziplist;
 use crate::value::zset::{Builder, Built, packed};
 
 /// What stands for the length of a score as text that is no number or infinite.
@@ -27,7 +28,7 @@ impl Reader<'_> {
             return self.pass_over_zset(kind);
         }
         let built = match kind {
-            TYPE_ZSET_LISTPACK => self.packed_zset()?,
+            TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST => self.packed_zset(kind)?,
             _ => self.zset(kind)?,
         };
         match built {
@@ -79,16 +80,20 @@ impl Reader<'_> {
         })
     }
 
-    fn packed_zset(&mut self) -> Result<Built, Problem> {
+    fn packed_zset(&mut self, kind: u8) -> Result<Built, Problem> {
         let mut bytes = Vec::new();
         self.next_string(&mut bytes)?;
-        let count =
-            listpack::validate(&bytes).map_err(|e| self.damaged(Type::Zset, e.to_string()))?;
-        if count % 2 == 1 {
+        let items: Vec<Item<'_>> = match kind {
+            TYPE_ZSET_ZIPLIST => ziplist::read(&bytes),
+            _ => listpack::validate(&bytes)
+                .map(|_| Pack(&bytes).iter().map(|(_, item)| item).collect()),
+        }
+        .map_err(|e| self.damaged(Type::Zset, e.to_string()))?;
+        if items.len() % 2 == 1 {
             return Err(self.damaged_zset("a member lacks its score"));
         }
         let mut zset = Builder::new(self.options.shapes, self.options.hash_seed);
-        for (_, member, score) in packed::pairs(Pack(&bytes)) {
+        for (member, score) in items.chunks_exact(2).map(|pair| (pair[0], pair[1])) {
             if !packed::is_score(score) {
                 return Err(self.damaged_zset("a score is no number"));
             }
@@ -100,7 +105,8 @@ impl Reader<'_> {
     }
 
     fn pass_over_zset(&mut self, kind: u8) -> Result<(), Problem> {
-        let members = if kind == TYPE_ZSET_LISTPACK { 1 } else { self.count()? };
+        let packed = matches!(kind, TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST);
+        let members = if packed { 1 } else { self.count()? };
         for _ in 0..members {
             let head = self.string_head()?;
             self.pass_over(head)?;
