@@ -15,6 +15,7 @@ use crate::command::stream::{
 };
 use crate::command::stream_claim::Claims;
 use crate::command::table::{Command, Flags, KeySpec, Keys, READS, Route, printable};
+use crate::keyspace::Type;
 use crate::resp::Reply;
 use crate::value::stream::{Id, Pending, Stream};
 
@@ -349,23 +350,66 @@ fn give_history(
 }
 
 fn xread(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &Reader::parse(args, false)?)
+    read(ctx, args, &Reader::parse(args, false)?)
 }
 
 fn xreadgroup(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &Reader::parse(args, true)?)
+    read(ctx, args, &Reader::parse(args, true)?)
 }
 
-fn read(ctx: &mut Ctx<'_>, reader: &Reader<'_>) -> Result<(), Fault> {
+/// Whether there is anything for a reader in one stream.
+fn has_any(
+    ctx: &mut Ctx<'_>,
+    reader: &Reader<'_>,
+    key: &[u8],
+    start: Start,
+) -> Result<bool, Fault> {
+    let Some(stream) = stream_of(ctx.peek(key))? else { return Ok(false) };
+    let behind = match (start, reader.group) {
+        // What is pending is answered at once, be it nothing.
+        (Start::Behind(_), Some(_)) => return Ok(true),
+        (Start::Behind(id), None) => Some(id),
+        (Start::New, Some((group, _))) => stream.group(group).map(|group| group.last_id),
+        (Start::New, None) => None,
+    };
+    let first = behind.and_then(Id::next);
+    Ok(first.is_some_and(|first| stream.range(first, Id::MAX).next().is_some()))
+}
+
+/// Lets a reader wait for what comes behind where it is now: `$` must not move with the stream.
+fn wait(ctx: &mut Ctx<'_>, args: &Args<'_>, reader: &Reader<'_>, starts: &[Start]) {
+    let Some(block) = reader.block else { return };
+    let mut words: Vec<Vec<u8>> = args.items().iter().map(|word| word.to_vec()).collect();
+    let first = words.len() - starts.len();
+    for (word, start) in words[first..].iter_mut().zip(starts) {
+        if let Start::Behind(id) = start {
+            *word = id.text().to_vec();
+        }
+    }
+    ctx.wait(Type::Stream, block as u64);
+    if let Some(patience) = &mut ctx.patience {
+        patience.hears_of_absence = reader.group.is_some();
+        patience.words = Some(words);
+    }
+}
+
+fn read(ctx: &mut Ctx<'_>, args: &Args<'_>, reader: &Reader<'_>) -> Result<(), Fault> {
     let starts = starts(ctx, reader)?;
+    for (key, start) in reader.keys.iter().zip(&starts) {
+        if has_any(ctx, reader, key, *start)? && !ctx.claim() {
+            return Ok(());
+        }
+    }
     let mut found = Reply::new(ctx.out.resp3);
     let mut count = 0;
-    for (key, start) in reader.keys.iter().zip(starts) {
+    for (key, start) in reader.keys.iter().zip(starts.iter().copied()) {
         count += usize::from(serve(ctx, reader, key, start, &mut found)?);
     }
     match (count, ctx.out.resp3) {
-        // A reader with `block` that finds nothing is answered as one whose time is up.
-        (0, _) => ctx.out.null_array(),
+        (0, _) => {
+            wait(ctx, args, reader, &starts);
+            ctx.out.null_array();
+        }
         (_, true) => ctx.out.map(count),
         (_, false) => ctx.out.array(count),
     }
