@@ -120,12 +120,14 @@ impl Keyspace {
         self.dbs[db].at(spot)
     }
 
-    /// Fetches what look-ups of `keys` will read into the cache, where the table is larger than
-    /// caches are.
+    /// Whether a database is larger than caches are.
+    pub fn is_worth_prefetch(&self, db: usize) -> bool {
+        self.dbs.get(db).is_some_and(|db| db.len() >= PREFETCH_MIN)
+    }
+
+    /// Fetches what look-ups of `keys` will read into the cache.
     pub fn prefetch(&self, db: usize, keys: &[&[u8]]) {
-        if let Some(db) = self.dbs.get(db)
-            && db.len() >= PREFETCH_MIN
-        {
+        if let Some(db) = self.dbs.get(db) {
             db.prefetch(keys.iter().copied());
         }
     }

@@ -177,11 +177,12 @@ impl Shard {
 
     /// Fetches what the next requests in `bytes` will look up; gives how far it looked.
     fn prefetch(&self, db: usize, bytes: &[u8]) -> usize {
+        let Some(space) = self.space.as_ref().filter(|space| space.is_worth_prefetch(db)) else {
+            return bytes.len();
+        };
         let mut keys = peek::Keys::new();
         let looked = peek::keys(bytes, &mut keys);
-        if keys.len() > 1
-            && let Some(space) = &self.space
-        {
+        if keys.len() > 1 {
             space.prefetch(db, &keys);
         }
         looked
@@ -189,13 +190,14 @@ impl Shard {
 
     /// Fetches what the first request of each connection will look up, ahead of all of them.
     pub fn prefetch_first<'a>(&self, received: impl Iterator<Item = &'a [u8]>) {
+        let Some(space) = self.space.as_ref().filter(|space| space.is_worth_prefetch(0)) else {
+            return;
+        };
         let mut keys = peek::Keys::new();
         for bytes in received.filter(|bytes| bytes.len() <= PEEK_MIN) {
             peek::keys(bytes, &mut keys);
         }
-        if keys.len() > 1
-            && let Some(space) = &self.space
-        {
+        if keys.len() > 1 {
             space.prefetch(0, &keys);
         }
     }
