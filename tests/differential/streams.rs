@@ -2,7 +2,8 @@
 //!
 //! Ids mostly grow with the stream of requests, and are spelled out, or `ms-*`: what `*` becomes is
 //! the clock's business. XREAD waits a millisecond at most. Idle times are 0 or far beyond any
-//! pause, so that no claim depends on how fast the servers are.
+//! pause, so that no claim depends on how fast the servers are. Requests with a time to wait or to
+//! have been idle are sent as they are made: another number there would make them depend on it.
 
 use super::commands::{R, Row, Trait, W, X, row};
 use super::generate::{Args, Gen};
@@ -11,7 +12,7 @@ const WX: &[Trait] = &[Trait::Write, Trait::Exact];
 
 /// The rows of these commands.
 pub static ROWS: &[Row] = &[
-    row!("xadd", 120, WX, xadd),
+    row!("xadd", 120, W, xadd),
     row!("xlen", 8, R, |g| vec![g.stream_key()]),
     row!("xrange", 20, R, |g| range(g, false)),
     row!("xrevrange", 20, R, |g| range(g, true)),
@@ -19,10 +20,10 @@ pub static ROWS: &[Row] = &[
     row!("xtrim", 15, W, xtrim),
     row!("xsetid", 3, WX, xsetid),
     row!("xread", 20, X, |g| xread(g, false)),
-    row!("xreadgroup", 60, WX, |g| xread(g, true)),
-    row!("xgroup", 25, WX, xgroup),
+    row!("xreadgroup", 60, W, |g| xread(g, true)),
+    row!("xgroup", 25, W, xgroup),
     row!("xack", 20, W, xack),
-    row!("xpending", 20, R, xpending),
+    row!("xpending", 20, X, xpending),
     row!("xclaim", 20, WX, xclaim),
     row!("xautoclaim", 20, WX, xautoclaim),
     row!("xinfo", 20, R, xinfo),
@@ -181,7 +182,7 @@ fn xread(g: &mut Gen, grouped: bool) -> Args {
     if g.chance(80) {
         args.extend([b"COUNT".to_vec(), g.small()]);
     }
-    if g.chance(4) {
+    if !grouped && g.chance(4) {
         args.extend([b"BLOCK".to_vec(), g.word(&["1", "1", "-1", "x"])]);
     }
     // Redis logs neither how often a consumer's own history was read, nor how many entries a group

@@ -282,9 +282,10 @@ impl Stream {
         None
     }
 
-    /// Whether XDEL has removed something from `start` on.
+    /// Whether XDEL has removed something from `start` on, between entries that are there.
     pub fn has_tombstones_from(&self, start: Id) -> bool {
-        !self.is_empty() && !self.max_deleted.is_zero() && start <= self.max_deleted
+        let behind_first = !self.is_empty() && self.first_id <= self.max_deleted;
+        behind_first && !self.max_deleted.is_zero() && start <= self.max_deleted
     }
 
     /// How many entries a group has yet to be given, as far as that can be told.
