@@ -287,7 +287,7 @@ impl Ctx<'_> {
         let stamp = space.effects.stamp();
         let (result, changed) = space.dbs[db].change_living(key, now, stamp, change)?;
         if changed {
-            space.watched.touch(db, key);
+            space.touched(db, key);
             space.counters.dirty += 1;
         }
         Some((result, changed))
