@@ -286,15 +286,27 @@ pub fn parse(text: &[u8]) -> Option<f64> {
 /// Reads a text as Redis reads the bound of a range of scores: spaces in front are passed over, a
 /// NUL ends it, nothing is 0, and what is too large is infinite.
 pub fn parse_bound(text: &[u8]) -> Option<f64> {
+    match read_loosely(text)? {
+        Read::Number(value) | Read::OutOfRange(value) => Some(value),
+    }
+}
+
+/// Reads a text as Redis reads what SORT compares: as a bound, but nothing that is too large.
+pub fn parse_weight(text: &[u8]) -> Option<f64> {
+    match read_loosely(text)? {
+        Read::Number(value) => Some(value),
+        Read::OutOfRange(_) => None,
+    }
+}
+
+fn read_loosely(text: &[u8]) -> Option<Read> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
-        return Some(0.0);
+        return Some(Read::Number(0.0));
     }
     let spaces = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
     let start = text.iter().position(|byte| !spaces(byte))?;
-    match read(&text[start..])? {
-        Read::Number(value) | Read::OutOfRange(value) => Some(value),
-    }
+    read(&text[start..])
 }
 
 #[cfg(test)]

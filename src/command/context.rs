@@ -275,6 +275,24 @@ impl Ctx<'_> {
         Some((result, changed))
     }
 
+    /// [`Ctx::change_object`] without having looked the key up before; `None` as well when it is
+    /// past its expiry. `change` checks the type, and changes nothing of another one.
+    pub fn change_living<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let (db, now) = (self.db, self.now_ms());
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let (result, changed) = space.dbs[db].change_living(key, now, stamp, change)?;
+        if changed {
+            space.touched(db, key);
+            space.counters.dirty += 1;
+        }
+        Some((result, changed))
+    }
+
     /// Keeps a value in another form: nobody is told, nothing is stamped, the data is the same.
     pub fn reshape(&mut self, key: &[u8], value: NewValue<'_>) {
         let db = self.db;

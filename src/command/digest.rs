@@ -7,6 +7,7 @@ use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
 use crate::value::list;
 use crate::value::listpack::Pack;
+use crate::value::stream::{Id, Stream};
 use crate::value::zset::Zset;
 
 /// 20 bytes that data is mixed into.
@@ -21,6 +22,7 @@ fn number(kind: Type) -> u32 {
         Type::Set => 2,
         Type::Zset => 3,
         Type::Hash => 4,
+        Type::Stream => 6,
     }
 }
 
@@ -68,12 +70,25 @@ impl Digest {
             ValueRef::Object(Object::Zset(large)) => large.iter(0).for_each(|(member, score)| {
                 self.pair(member, double::text_17(score).as_bytes());
             }),
+            ValueRef::Object(Object::Stream(stream)) => self.stream(stream),
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
                 self.mix(entry.text(&mut itoa::Buffer::new()).unwrap_or_default());
             }
         }
         if entry.expire_ms().is_some() {
             self.xor(b"!!expire!!");
+        }
+    }
+
+    /// Entries with their fields; groups do not count.
+    fn stream(&mut self, stream: &Stream) {
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        for entry in stream.range(Id::MIN, Id::MAX) {
+            self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+            for (field, value) in entry.pairs() {
+                self.mix(field.text(&mut one));
+                self.mix(value.text(&mut other));
+            }
         }
     }
 

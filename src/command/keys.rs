@@ -28,7 +28,8 @@ pub enum Keys {
     },
     /// The first half of what follows the word STREAMS.
     Streams,
-    /// Argument 1, and the one behind the last of `words`: that of the result.
+    /// Argument 1, and the one behind the last of `words`: that of the result. Words that belong to
+    /// another option (BY, GET, LIMIT) do not count.
     Stored {
         /// The words, upper case.
         words: &'static [&'static str],
@@ -68,6 +69,9 @@ impl Iterator for Positions {
         self.after.take()
     }
 }
+
+/// What takes words behind it that name nothing, whatever they look like (SORT).
+const PASSED: &[(&str, usize)] = &[("LIMIT", 2), ("BY", 1), ("GET", 1)];
 
 fn is_word(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
@@ -136,8 +140,14 @@ impl Keys {
                 }
             }
             Keys::Stored { words } => {
-                let named = |at: &usize| words.iter().any(|word| is_word(args[*at], word));
-                let to = (2..count.saturating_sub(1)).rev().find(named).map(|at| at + 1);
+                let (mut at, mut to) = (2, None);
+                while at < count {
+                    if words.iter().any(|word| is_word(args[at], word)) && at + 1 < count {
+                        to = Some(at + 1);
+                    }
+                    let passed = PASSED.iter().find(|(word, _)| is_word(args[at], word));
+                    at += 1 + passed.map_or(usize::from(to == Some(at + 1)), |(_, more)| *more);
+                }
                 Positions { next: 1, end: count.min(2), step: 1, before: None, after: to }
             }
         }
@@ -334,5 +344,8 @@ mod tests {
         assert_eq!(at(sort, "SORT k BY w* STORE to"), [1, 5]);
         assert_eq!(at(sort, "SORT k"), [1]);
         assert_eq!(at(sort, "SORT k STORE"), [1]);
+        assert_eq!(at(sort, "SORT k STORE a BY STORE ASC"), [1, 3]);
+        assert_eq!(at(sort, "SORT k STORE STORE STORE b"), [1, 5]);
+        assert_eq!(at(sort, "SORT k LIMIT STORE STORE GET BY STORE c"), [1, 8]);
     }
 }

@@ -155,6 +155,15 @@ pub(super) fn make_way(ctx: &mut Ctx<'_>, key: &[u8], added: &[&[u8]]) -> Result
 /// are then. The caller logs.
 pub fn push(ctx: &mut Ctx<'_>, key: &[u8], elements: &[&[u8]], end: End) -> Result<usize, Fault> {
     check_lengths(elements)?;
+    let add = |object: &mut Object| {
+        let Object::List(list) = object else { return (None, false) };
+        elements.iter().for_each(|element| list.push(element, end));
+        (Some(list.len()), true)
+    };
+    // Where most of the elements are, one look is enough.
+    if let Some((Some(len), _)) = ctx.change_living(key, add) {
+        return Ok(len);
+    }
     if make_way(ctx, key, elements)? {
         let add = |bytes: &mut bytes::BytesMut| {
             if bytes.is_empty() {
@@ -170,12 +179,7 @@ pub fn push(ctx: &mut Ctx<'_>, key: &[u8], elements: &[&[u8]], end: End) -> Resu
         };
         return Ok(ctx.edit_packed(key, Form::List, add).0);
     }
-    let add = |object: &mut Object| {
-        let Object::List(list) = object else { return (0, false) };
-        elements.iter().for_each(|element| list.push(element, end));
-        (list.len(), true)
-    };
-    Ok(ctx.change_object(key, add).map_or(0, |(len, _)| len))
+    Ok(ctx.change_object(key, add).and_then(|(len, _)| len).unwrap_or(0))
 }
 
 fn push_request(ctx: &mut Ctx<'_>, args: &Args<'_>, end: End, must: bool) -> Result<(), Fault> {
@@ -244,7 +248,7 @@ pub(super) fn settle(ctx: &mut Ctx<'_>, key: &[u8], left: Left) {
 /// Tells clients that watch the key of a change that changed nothing, as Redis does.
 pub(super) fn touch(ctx: &mut Ctx<'_>, key: &[u8]) {
     let db = ctx.db;
-    ctx.spaces.of(key).watched.touch(db, key);
+    ctx.spaces.of(key).touched(db, key);
 }
 
 /// Hands what a large list has lost to be freed in the background.
@@ -313,9 +317,25 @@ pub fn pop(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Element>, F
 }
 
 fn pop_unlogged(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Element>, Fault> {
+    let mut taken = Element::new();
+    let shapes = ctx.shapes;
+    let remove = |object: &mut Object| {
+        let Object::List(list) = object else { return (None, false) };
+        list.walk(0, end, &mut |item| {
+            taken.extend_from_slice(item.text(&mut itoa::Buffer::new()));
+            false
+        });
+        // Not a chunk that is worth being freed in the background.
+        drop(list.trim(1, end));
+        (Some(Left::of(list, &shapes)), true)
+    };
+    // Where most of the elements are, one look is enough.
+    if let Some((Some(left), _)) = ctx.change_living(key, remove) {
+        settle(ctx, key, left);
+        return Ok(Some(taken));
+    }
     let Some(list) = list_of(ctx.peek(key))? else { return Ok(None) };
     let is_packed = matches!(list, Kept::Packed(_));
-    let mut taken = Element::new();
     take(ctx, (key, is_packed), (1, end), &mut |item| {
         taken.extend_from_slice(item.text(&mut itoa::Buffer::new()));
     });

@@ -116,16 +116,20 @@ fn on_lists() -> impl Strategy<Value = String> {
     let one = || prop::sample::select(vec!["LPOP", "RPOP"]);
     let more = prop::sample::select(vec!["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]);
     prop_oneof![
-        4 => (more, list(), element(), element()).prop_map(|(c, k, e, f)| format!("{c} {k} {e} {f}")),
+        4 => (more, list(), element(), element())
+            .prop_map(|(c, k, e, f)| format!("{c} {k} {e} {f}")),
         1 => (one(), list()).prop_map(|(c, k)| format!("{c} {k}")),
         1 => (one(), list(), 0..4).prop_map(|(c, k, n)| format!("{c} {k} {n}")),
-        2 => (list(), list(), side(), side()).prop_map(|(k, l, s, t)| format!("LMOVE {k} {l} {s} {t}")),
+        2 => (list(), list(), side(), side())
+            .prop_map(|(k, l, s, t)| format!("LMOVE {k} {l} {s} {t}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("RPOPLPUSH {k} {l}")),
         1 => (list(), list(), side(), 1..4)
             .prop_map(|(k, l, s, n)| format!("LMPOP 2 {k} {l} {s} COUNT {n}")),
         1 => (list(), -4i64..4, element()).prop_map(|(k, n, e)| format!("LSET {k} {n} {e}")),
-        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} BEFORE {p} {e}")),
-        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
+        1 => (list(), element(), element())
+            .prop_map(|(k, p, e)| format!("LINSERT {k} BEFORE {p} {e}")),
+        1 => (list(), element(), element())
+            .prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
         1 => (list(), -2i64..3, element()).prop_map(|(k, n, e)| format!("LREM {k} {n} {e}")),
         1 => (list(), -6i64..6, -6i64..6).prop_map(|(k, n, m)| format!("LTRIM {k} {n} {m}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
@@ -185,13 +189,7 @@ fn on_sorted_sets() -> impl Strategy<Value = String> {
 
 /// A request on anything.
 fn on_anything() -> impl Strategy<Value = String> {
-    prop_oneof![
-        request(),
-        on_collections(),
-        on_lists(),
-        on_sorted_sets(),
-        // (one line for each kind)
-    ]
+    prop_oneof![request(), on_collections(), on_lists(), on_sorted_sets(),]
 }
 
 proptest! {

@@ -123,6 +123,8 @@ pub enum Route {
     Split(Merge),
     /// One shard when all its keys live there; else whoever asks, with the keyspaces on lease.
     Lease,
+    /// As a lease, of all shards where a pattern among the arguments may name any key (SORT).
+    Patterns,
     /// Every shard its part, in one hop.
     Every(Merge),
     /// SCAN: the shard that the cursor names.
@@ -207,6 +209,8 @@ impl Acl {
     pub const SORTED_SET: u32 = 1 << 17;
     /// `@geo`
     pub const GEO: u32 = 1 << 18;
+    /// `@stream`
+    pub const STREAM: u32 = 1 << 19;
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
@@ -248,6 +252,7 @@ impl Acl {
         (Self::BITMAP, "@bitmap"),
         (Self::HYPERLOGLOG, "@hyperloglog"),
         (Self::GEO, "@geo"),
+        (Self::STREAM, "@stream"),
         (Self::PUBSUB, "@pubsub"),
         (Self::ADMIN, "@admin"),
         (Self::FAST, "@fast"),
@@ -378,6 +383,12 @@ static GROUPS: &[&[Command]] = &[
     command::hash_timed::ROWS,
     command::set::ROWS,
     command::set_algebra::ROWS,
+    command::sort::ROWS,
+    command::stream::ROWS,
+    command::stream_read::ROWS,
+    command::stream_group::ROWS,
+    command::stream_claim::ROWS,
+    command::stream_info::ROWS,
     command::list::ROWS,
     command::list_inside::ROWS,
     command::zset::ROWS,

@@ -322,11 +322,27 @@ impl Database {
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
+        self.change_living(key, i64::MIN, stamp, change)
+    }
+
+    /// [`Database::change_object`] of a key that is not past its expiry at `now_ms`; `None` when it
+    /// is.
+    pub fn change_living<R>(
+        &mut self,
+        key: &[u8],
+        now_ms: i64,
+        stamp: u64,
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
-        // Stamped afterwards: nothing that was not changed may be.
+        if self.table.at(spot)?.is_expired(now_ms) {
+            return None;
+        }
         let result = self.change(spot, 0, |entry| entry.object_mut().map(|object| change(object)));
         if let Some((_, true)) = result {
-            self.change(spot, stamp, |_| {});
+            // Not before: nothing that was not changed may be stamped.
+            self.stamped(stamp);
+            self.table.stamp(spot, stamp);
         }
         result
     }

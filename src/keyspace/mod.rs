@@ -8,6 +8,7 @@ mod fields;
 #[cfg(test)]
 mod model;
 mod rebuild;
+mod rebuild_stream;
 pub mod space;
 pub mod waiting;
 pub mod watch;
@@ -21,4 +22,5 @@ pub use expire::Expired;
 #[cfg(test)]
 pub use rebuild::spelled;
 pub use rebuild::{log_times, rebuild};
+pub use rebuild_stream::claim_words;
 pub use space::{Counters, Keyspace};

@@ -7,7 +7,7 @@
 use smallvec::SmallVec;
 
 use crate::base::double;
-use crate::keyspace::{Effects, Entry, Form, Object, ValueRef};
+use crate::keyspace::{Effects, Entry, Form, Object, ValueRef, rebuild_stream};
 use crate::value::intset::Ints;
 use crate::value::list;
 use crate::value::listpack::Pack;
@@ -163,6 +163,7 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
             }
             out.flush();
         }
+        Object::Stream(stream) => rebuild_stream::log(effects, db, entry.key(), stream),
     }
     log_expiry(effects, db, entry);
 }
@@ -193,6 +194,9 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
     } else if let Some(zset) = crate::value::zset::Zset::of(entry) {
         // -0 is 0 in packed ones.
         zset.each(|m, score| elements.push(format!("{} = {}", Shown(m), score + 0.0)));
+    }
+    if let ValueRef::Object(Object::Stream(stream)) = entry.value() {
+        return rebuild_stream::spelled(stream).into_bytes();
     }
     elements.sort();
     format!("{}: {}", entry.kind().name(), elements.join(", ")).into_bytes()

@@ -4,7 +4,8 @@ use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
 use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
-use crate::value::entry::Entry;
+use crate::value::dict::Dict;
+use crate::value::entry::{Entry, ValueRef};
 
 /// What happened in a keyspace since the start, for INFO.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,14 +121,23 @@ impl Keyspace {
         self.dbs[db].at(spot)
     }
 
-    /// Fetches what look-ups of `keys` will read into the cache, where the table is larger than
-    /// caches are.
-    pub fn prefetch(&self, db: usize, keys: &[&[u8]]) {
-        if let Some(db) = self.dbs.get(db)
-            && db.len() >= PREFETCH_MIN
-        {
-            db.prefetch(keys.iter().copied());
+    /// Whether a database is larger than caches are.
+    pub fn is_worth_prefetch(&self, db: usize) -> bool {
+        self.dbs.get(db).is_some_and(|db| db.len() >= PREFETCH_MIN)
+    }
+
+    /// Fetches what look-ups of `keys` will read into the cache.
+    pub fn prefetch<'k>(&self, db: usize, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Some(db) = self.dbs.get(db) {
+            db.prefetch(keys);
         }
+    }
+
+    /// The fields or members of a collection that is larger than caches are.
+    pub fn large_dict(&self, db: usize, key: &[u8]) -> Option<&Dict> {
+        let entry = self.dbs.get(db)?.find(key).entry?;
+        let ValueRef::Object(object) = entry.value() else { return None };
+        object.dict().filter(|dict| dict.len() >= PREFETCH_MIN)
     }
 
     /// To be called in front of each command: one that `writes` removes what is past its expiry

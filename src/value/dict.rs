@@ -11,6 +11,8 @@
 //! `expires` the number of elements with a time; as long as that is not 0, `times` is there, and
 //! no element's time is below `times.due`.
 
+use smallvec::SmallVec;
+
 use crate::base::random::Random;
 use crate::value::account::usable;
 use crate::value::cut::{Cut, Kept};
@@ -205,6 +207,12 @@ impl Dict {
     pub fn get(&self, name: &[u8]) -> Option<&Entry> {
         let spot = self.table.locate(self.table.hash(name), name).ok()?;
         self.table.at(spot)
+    }
+
+    /// Asks the processor to fetch what look-ups of `names` will read.
+    pub fn prefetch<'n>(&self, names: impl Iterator<Item = &'n [u8]>) {
+        let hashes: SmallVec<[u64; 16]> = names.map(|name| self.table.hash(name)).collect();
+        self.table.prefetch(&hashes);
     }
 
     /// Whether there is an element called `name`.

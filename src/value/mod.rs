@@ -17,6 +17,7 @@ pub mod object;
 mod segment;
 pub mod set;
 pub mod shapes;
+pub mod stream;
 pub(crate) mod table;
 pub mod ziplist;
 pub mod zset;

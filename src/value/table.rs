@@ -151,6 +151,12 @@ impl Table {
         segment.change(spot.slot as usize, edit)
     }
 
+    /// Stamps the segment of an entry that has been changed.
+    pub(crate) fn stamp(&mut self, spot: Spot, stamp: u64) {
+        let segment = self.segment_mut(spot.segment);
+        segment.stamp = segment.stamp.max(stamp);
+    }
+
     /// Adds an entry whose key is not in the table, and stamps its segment.
     pub(crate) fn insert(&mut self, hash: u64, mut entry: Entry, stamp: u64) {
         let mut index = self.index_of(hash);

@@ -118,6 +118,8 @@ pub struct Gen {
     fresh: [bool; CONNECTIONS],
     used: BTreeSet<&'static str>,
     greater: u64,
+    /// Where streams have come to: ids mostly grow.
+    pub stamp: u64,
     profile: Profile,
 }
 
@@ -165,6 +167,7 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
         .chain(&super::bits::SKETCHES)
         .chain(&super::collections::HASHES)
         .chain(&super::collections::SETS)
+        .chain(&super::streams::STREAMS)
         .chain(&super::lists::LISTS)
         .chain(&super::zsets::ZSETS)
         .chain(&super::zsets::LEVELS)
@@ -264,6 +267,7 @@ impl Gen {
             fresh: [true; CONNECTIONS],
             used: BTreeSet::new(),
             greater: 0,
+            stamp: 1,
             profile,
         }
     }
@@ -321,6 +325,7 @@ impl Gen {
             0..6 => self.sketch(),
             6..12 => self.hash_key(),
             12..18 => self.set_key(),
+            18..22 => self.stream_key(),
             _ => self.key(),
         };
         (0..n).map(key).collect()

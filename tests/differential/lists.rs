@@ -23,6 +23,8 @@ pub static ROWS: &[Row] = &[
     row!("lmove", 20, W, lmove),
     row!("rpoplpush", 12, W, |g| vec![g.list_key(), g.list_key()]),
     row!("lmpop", 15, W, lmpop),
+    row!("sort", 20, W, |g| sort(g, true)),
+    row!("sort_ro", 10, R, |g| sort(g, false)),
 ];
 
 /// Keys that mostly hold lists.
@@ -112,6 +114,49 @@ pub fn lpos(g: &mut Gen) -> Args {
     }
     if g.chance(3) {
         args.push(b"RANK".to_vec());
+    }
+    args
+}
+
+/// Weights are strings of the stream and fields of its hashes, whatever they say. Sets are sorted:
+/// how their tables stand is nobody's promise.
+pub fn sort(g: &mut Gen, stores: bool) -> Args {
+    let key = match g.below(10) {
+        0..5 => g.list_key(),
+        5..8 => g.set_key(),
+        _ => g.zset_key(),
+    };
+    let mut args = vec![key];
+    let of_list = args[0].contains(&b'l');
+    if g.chance(70) {
+        args.push(g.word(&["ALPHA", "alpha"]));
+    }
+    if g.chance(40) {
+        args.push(b"BY".to_vec());
+        args.push(match of_list {
+            true => g.word(&["nosort", "k*", "{t}*", "h*->1", "*", "s*->", "*->m1"]),
+            false => g.word(&["k*", "h*->1", "*->m1"]),
+        });
+        // Equal weights leave the order to the sort.
+        args.extend([b"GET".to_vec(), b"nothing".to_vec()]);
+        return args;
+    }
+    for _ in 0..g.below(3) {
+        args.push(b"GET".to_vec());
+        args.push(g.word(&["#", "k*", "h*->1", "nothing", "*", "big*"]));
+    }
+    if g.chance(40) {
+        args.push(g.word(&["ASC", "DESC"]));
+    }
+    if g.chance(40) {
+        args.push(b"LIMIT".to_vec());
+        args.extend([g.list_index(), g.word(&["0", "2", "-1", "10", "1000", "x"])]);
+    }
+    if stores && g.chance(30) {
+        args.extend([b"STORE".to_vec(), g.list_key()]);
+    }
+    if g.chance(3) {
+        args.push(g.word(&["nonsense", "BY", "GET", "LIMIT", "STORE"]));
     }
     args
 }

@@ -29,6 +29,8 @@ pub enum How {
     ListForm,
     /// As many elements, or one, or none.
     Drawn,
+    /// The same, but for consumers and the times of pending entries.
+    Consumers,
     /// A cursor and a page.
     Page,
     /// A map, but for the values of `version`, `id` and `modules`.
@@ -60,6 +62,8 @@ const fn row(command: &'static str, how: How, what: &'static str, why: &'static 
 const CLOCK: &str = "the two servers read their clocks at different moments";
 const DOUBLES: &str = "7.2 prints the shortest text of a double, 7.0 prints 17 digits";
 const TABLE: &str = "the order of a hash table is nobody's promise";
+const CONSUMERS: &str =
+    "7.2 makes a consumer that is given nothing, and tells when it was given something; has tests";
 const VERSION: &str = "7.0 judges 7.2: texts were added (documented in the release notes of 7.2)";
 
 /// The table.
@@ -83,6 +87,13 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("spop", How::AnyOrder, "order", TABLE),
     row("srandmember", How::Drawn, "which members", "random; has a test"),
     row("sscan", How::Scanned(1), "order", TABLE),
+    row("xgroup|createconsumer", How::Type, "whether it is new", CONSUMERS),
+    row("xinfo|consumers", How::Type, "the consumers", CONSUMERS),
+    row("xinfo|groups", How::Consumers, "the consumers", CONSUMERS),
+    row("xinfo|stream", How::Consumers, "the consumers, times", CONSUMERS),
+    row("xinfo|help", How::Type, "the text", VERSION),
+    row("xgroup|help", How::Type, "the text", VERSION),
+    row("xpending", How::Consumers, "times", CLOCK),
     row("zadd", How::Numbers, "spelling", DOUBLES),
     row("zincrby", How::Numbers, "spelling", DOUBLES),
     row("zscore", How::Numbers, "spelling", DOUBLES),
@@ -91,6 +102,9 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("zrevrange", How::Numbers, "spelling", DOUBLES),
     row("zrangebyscore", How::Numbers, "spelling", DOUBLES),
     row("zrevrangebyscore", How::Numbers, "spelling", DOUBLES),
+    row("bzpopmin", How::Numbers, "spelling", DOUBLES),
+    row("bzpopmax", How::Numbers, "spelling", DOUBLES),
+    row("bzmpop", How::Numbers, "spelling", DOUBLES),
     row("zpopmin", How::Numbers, "spelling", DOUBLES),
     row("zpopmax", How::Numbers, "spelling", DOUBLES),
     row("zmpop", How::Numbers, "spelling", DOUBLES),
@@ -196,6 +210,22 @@ pub static REWORDED: &[Reworded] = &[
         new: "ERR Syntax error in HELLO option '…",
         why: "7.2 reads all options before it tries the password (modules may do that since)",
     },
+    Reworded {
+        command: "xread",
+        old: "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        new: "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        why: "7.2 names the command that was called",
+    },
+    Reworded {
+        command: "xreadgroup",
+        old: "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        new: "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must \
+              be specified.",
+        why: "7.2 names the command that was called",
+    },
 ];
 
 /// The peer's bytes with texts that were only mended put as 7.2 has them.
@@ -285,6 +315,7 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
             let len = |value: &Value| value.items().map(<[Value]>::len);
             same_type(peer, ours) && len(peer) == len(ours)
         }
+        How::Consumers => same_type(peer, ours) && timeless(peer) == timeless(ours),
         How::Page => is_page(peer) && is_page(ours),
         How::Hello => same_type(peer, ours) && hello(peer) == hello(ours),
         How::Keyspace => same_type(peer, ours) && keyspace(peer, ours),
@@ -331,6 +362,24 @@ fn sorted(value: &Value, group: usize) -> Vec<String> {
     let mut all: Vec<String> = items.chunks(group).map(|c| format!("{c:?}")).collect();
     all.sort();
     all
+}
+
+/// A reply about groups without their consumers and the times of pending entries.
+fn timeless(value: &Value) -> String {
+    let Some(items) = value.items() else { return format!("{value:?}") };
+    if let [Value::Bulk(id), Value::Bulk(consumer), Value::Int(_), Value::Int(count)] = items {
+        return format!("{id:?} {consumer:?} {count}");
+    }
+    let (mut text, mut at) = (String::from("["), 0);
+    while at < items.len() {
+        let skip = items[at].text() == Some(b"consumers");
+        at += if skip { 2 } else { 1 };
+        if !skip {
+            text += &timeless(&items[at - 1]);
+            text.push(' ');
+        }
+    }
+    text + "]"
 }
 
 fn known_key(value: &Value) -> bool {

@@ -32,6 +32,8 @@ static DIFFERENCES: &[Difference] = &[
     differs("randomkey", "tips", "7.2 tells cluster clients what to do with several replies"),
     differs("scan", "tips", "7.2 tells cluster clients what to do with several replies"),
     differs("client|list", "history", "7.2 added the fields `lib-name` and `lib-ver`"),
+    differs("xinfo|consumers", "history", "7.2 added the field `inactive`"),
+    differs("xinfo|stream", "history", "7.2 added `active-time` and gave `seen-time` its name"),
     differs("zrank", "arity", "7.2 added `WITHSCORE`"),
     differs("zrank", "history", "7.2 added `WITHSCORE`"),
     differs("zrank", "arguments", "7.2 added `WITHSCORE`"),

@@ -272,6 +272,7 @@ impl Reader<'_> {
                 code if TIMED_HASHES.contains(&code) => self.timed_entry(code)?,
                 code if LISTS.contains(&code) => self.list_entry(code)?,
                 code if ZSETS.contains(&code) => self.zset_entry(code)?,
+                code if STREAMS.contains(&code) => self.stream_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }

@@ -98,6 +98,15 @@ pub const TYPE_HASH_TIMED: u8 = 24;
 /// As [`TYPE_HASH_TIMED_LISTPACK_OLD`] of Redis 7.4: the first time stands in front.
 pub const TYPE_HASH_TIMED_LISTPACK: u8 = 25;
 
+/// The value type of a stream.
+pub const TYPE_STREAM: u8 = 15;
+/// The value type of a stream that tells how many entries it ever had.
+pub const TYPE_STREAM_2: u8 = 19;
+/// The value type of one that tells when its consumers were given something, too.
+pub const TYPE_STREAM_3: u8 = 21;
+
+/// The kinds of streams that are read.
+pub const STREAMS: &[u8] = &[TYPE_STREAM, TYPE_STREAM_2, TYPE_STREAM_3];
 /// The kinds of hashes and sets that are read.
 pub const HASHES_AND_SETS: &[u8] = &[
     TYPE_SET,

@@ -28,7 +28,7 @@ impl Reader<'_> {
             return self.pass_over_zset(kind);
         }
         let built = match kind {
-            TYPE_ZSET_ZIPLIST | TYPE_ZSET_LISTPACK => self.packed_zset(kind)?,
+            TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST => self.packed_zset(kind)?,
             _ => self.zset(kind)?,
         };
         match built {
@@ -80,27 +80,24 @@ impl Reader<'_> {
         })
     }
 
-    /// One that is packed into one string; `kind` says how.
     fn packed_zset(&mut self, kind: u8) -> Result<Built, Problem> {
         let mut bytes = Vec::new();
         self.next_string(&mut bytes)?;
-        let damaged = |why: String| self.damaged(Type::Zset, why);
         let items: Vec<Item<'_>> = match kind {
-            TYPE_ZSET_ZIPLIST => ziplist::read(&bytes).map_err(|e| damaged(e.to_string()))?,
-            _ => {
-                listpack::validate(&bytes).map_err(|e| damaged(e.to_string()))?;
-                Pack(&bytes).iter().map(|(_, item)| item).collect()
-            }
-        };
+            TYPE_ZSET_ZIPLIST => ziplist::read(&bytes),
+            _ => listpack::validate(&bytes)
+                .map(|_| Pack(&bytes).iter().map(|(_, item)| item).collect()),
+        }
+        .map_err(|e| self.damaged(Type::Zset, e.to_string()))?;
+        if items.len() % 2 == 1 {
+            return Err(self.damaged_zset("a member lacks its score"));
+        }
         let mut zset = Builder::new(self.options.shapes, self.options.hash_seed);
-        for pair in items.chunks(2) {
-            let [member, score] = pair else {
-                return Err(self.damaged_zset("a member lacks its score"));
-            };
-            if !packed::is_score(*score) {
+        for (member, score) in items.chunks_exact(2).map(|pair| (pair[0], pair[1])) {
+            if !packed::is_score(score) {
                 return Err(self.damaged_zset("a score is no number"));
             }
-            if !zset.add(member.text(&mut itoa::Buffer::new()), packed::score(*score)) {
+            if !zset.add(member.text(&mut itoa::Buffer::new()), packed::score(score)) {
                 return Err(self.damaged_zset("a member stands in it twice"));
             }
         }
@@ -108,8 +105,8 @@ impl Reader<'_> {
     }
 
     fn pass_over_zset(&mut self, kind: u8) -> Result<(), Problem> {
-        let is_packed = matches!(kind, TYPE_ZSET_ZIPLIST | TYPE_ZSET_LISTPACK);
-        let members = if is_packed { 1 } else { self.count()? };
+        let packed = matches!(kind, TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST);
+        let members = if packed { 1 } else { self.count()? };
         for _ in 0..members {
             let head = self.string_head()?;
             self.pass_over(head)?;

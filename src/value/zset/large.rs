@@ -52,6 +52,11 @@ impl Large {
         Large { order: Tree::default(), members: Dict::new(seed) }
     }
 
+    /// The members by name.
+    pub fn members(&self) -> &Dict {
+        &self.members
+    }
+
     /// Number of members.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -118,8 +123,13 @@ impl Large {
 
     /// Number of members in front of some place: those for which `before` is true, as it is for all
     /// in front of them.
-    pub fn rank_where(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
-        self.order.rank(before)
+    pub fn rank_by_score(&self, before: impl Fn(f64) -> bool) -> usize {
+        self.order.rank(|score, _| before(score))
+    }
+
+    /// [`Large::rank_by_score`], by the name.
+    pub fn rank_by_name(&self, before: impl Fn(&[u8]) -> bool) -> usize {
+        self.order.rank(|_, member| before(member.name()))
     }
 
     /// A member's rank and score.
@@ -213,7 +223,7 @@ mod tests {
         for (rank, (member, score)) in sorted.iter().enumerate() {
             assert_eq!(large.rank(member), Some((rank, *score)));
         }
-        let below = large.rank_where(|score, _| score < 1.0);
+        let below = large.rank_by_score(|score| score < 1.0);
         assert_eq!(below, sorted.iter().filter(|(_, score)| *score < 1.0).count());
     }
 

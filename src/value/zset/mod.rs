@@ -135,8 +135,8 @@ impl<'a> Zset<'a> {
                 (count(&|score| !range.reached(score)), count(&|score| range.within(score)))
             }
             Zset::Large(large) => (
-                large.rank_where(|score, _| !range.reached(score)),
-                large.rank_where(|score, _| range.within(score)),
+                large.rank_by_score(|score| !range.reached(score)),
+                large.rank_by_score(|score| range.within(score)),
             ),
         };
         (from, to.saturating_sub(from))
@@ -151,8 +151,8 @@ impl<'a> Zset<'a> {
         match self {
             Zset::Packed(pack) => packed_names(pack, range, down),
             Zset::Large(large) => {
-                let from = large.rank_where(|_, name| !range.reached(name));
-                let to = large.rank_where(|_, name| range.within(name));
+                let from = large.rank_by_name(|name| !range.reached(name));
+                let to = large.rank_by_name(|name| range.within(name));
                 (from, to.saturating_sub(from))
             }
         }
