@@ -38,7 +38,7 @@ impl Reader<'_> {
                 self.store(NewValue::Packed { form: Form::Zset, bytes: &bytes }, expire_ms)
             }
             Built::Large(large) => {
-                self.store(NewValue::Object(Box::new(Object::Zset(large))), expire_ms)
+                self.store(NewValue::Object(Box::new(Object::Zset(*large))), expire_ms)
             }
         }
     }
