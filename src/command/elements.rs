@@ -15,6 +15,10 @@ use crate::value::listpack::Item;
 /// Most elements that one call visits, whatever COUNT asks for: a hint must not stall.
 const COUNT_MAX: i64 = 100_000;
 
+/// Most elements that are drawn one by one, where the same may come several times: nobody may make
+/// us answer for ever.
+const DRAWN_MAX: u64 = 10_000_000;
+
 /// Answers with an element.
 pub fn reply_item(out: &mut Reply, item: Item<'_>) {
     match item {
@@ -47,7 +51,8 @@ impl Draw {
         if args.len() > 4 || args.len() == 4 && !values {
             return Err(SYNTAX);
         }
-        if values && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        let endless = count < 0 && count.unsigned_abs() > DRAWN_MAX;
+        if endless || values && count.unsigned_abs() > i64::MAX as u64 / 2 {
             return Err(Fault::new("ERR value is out of range"));
         }
         let repeats = count < 0;

@@ -1,5 +1,5 @@
-//! A glance ahead: where the keys of the next requests stand, and what of a collection they name, for
-//! fetching that into the cache. Guesses freely and decides nothing; the parser judges.
+//! A glance ahead: where the keys of the next requests stand, and what of a collection they name,
+//! for fetching that into the cache. Guesses freely and decides nothing; the parser judges.
 
 use smallvec::SmallVec;
 

@@ -36,7 +36,7 @@ pub struct Meter {
     bounds: Bounds,
     /// Everything is timed by itself, since so little has come.
     alone: bool,
-    /// The last reading was the end of a command, with nothing but the next one's request behind it.
+    /// The last reading was the end of a command, with only the next one's request behind it.
     fresh: bool,
     /// What passed a bound.
     late: Vec<Late>,

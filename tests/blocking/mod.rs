@@ -352,7 +352,7 @@ fn it_does_what_redis_does() {
     }
 }
 
-/// Since 7.2 a waiter's command is run again as a whole: it takes what it would take if it came now.
+/// Since 7.2 a waiter's command is run again as a whole: it takes what it would if it came now.
 #[test]
 fn all_its_keys_count_when_several_are_ready_at_once() {
     for shards in [1, 2, 4] {

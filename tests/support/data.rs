@@ -88,6 +88,7 @@ fn ordered(kind: &[u8], value: Value) -> Value {
         b"hash" => 2,
         b"set" => 1,
         b"stream" => return stream(&value),
+        b"zset" => return numbered(&value),
         _ => return value,
     };
     let items = value.items().unwrap_or_else(|| panic!("{value:?}"));
@@ -121,6 +122,17 @@ fn stream(value: &Value) -> Value {
         all.push(Value::Array(told));
     }
     Value::Array(all)
+}
+
+/// Members with scores as numbers: 7.2 spells some otherwise.
+fn numbered(value: &Value) -> Value {
+    let items = value.items().unwrap_or_else(|| panic!("{value:?}"));
+    let spelled = items.iter().enumerate().map(|(at, item)| {
+        let score = item.text().filter(|_| at % 2 == 1).and_then(|t| std::str::from_utf8(t).ok());
+        let score = score.and_then(|text| text.parse::<f64>().ok());
+        score.map_or_else(|| item.clone(), |score| Value::Bulk(format!("{score:?}").into_bytes()))
+    });
+    Value::Array(spelled.collect())
 }
 
 /// Differences of two data sets, at most ten, in words. Expiries may differ by `slack_ms`;

@@ -130,7 +130,11 @@ class Side {
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
       // The members of a set come in no promised order.
-      types.forEach((type, at) => { if (type === 'set') replies[2 * at].sort(Buffer.compare); });
+      types.forEach((type, at) => {
+        if (type === 'set') replies[2 * at].sort(Buffer.compare);
+        // 7.2 spells some numbers otherwise.
+        if (type === 'zset') replies[2 * at] = replies[2 * at].map((v, i) => (i % 2 ? Number(v) : v));
+      });
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));
       held.push('--');
     }

@@ -400,11 +400,14 @@ const methods = {
   ZRANGEBYSCORE_WITHSCORES: [(r) => r.ZRANGEBYSCORE_WITHSCORES('z', 1, 3)],
   ZRANGESTORE: [(r) => r.ZRANGESTORE('d', 'z', 0, 1)],
   ZRANK: [(r) => r.ZRANK('z', 'b'), (r) => r.ZRANK('z', 'none')],
+  ZRANK_WITHSCORE: [(r) => r.ZRANK_WITHSCORE('z', 'b'), (r) => r.ZRANK_WITHSCORE('z', 'none')],
   ZREM: [(r) => r.ZREM('z', ['a', 'none']), (r) => r.ZREM('z', ['a', 'b', 'c'])],
   ZREMRANGEBYLEX: [(r) => r.ZREMRANGEBYLEX('z', '-', '[b')],
   ZREMRANGEBYRANK: [(r) => r.ZREMRANGEBYRANK('z', 0, 1)],
   ZREMRANGEBYSCORE: [(r) => r.ZREMRANGEBYSCORE('z', 1, 2.5)],
   ZREVRANK: [(r) => r.ZREVRANK('z', 'b'), (r) => r.ZREVRANK('z', 'none')],
+  ZREVRANK_WITHSCORE: [(r) => r.ZREVRANK_WITHSCORE('z', 'b'),
+    (r) => r.ZREVRANK_WITHSCORE('z', 'none')],
   ZSCAN: [(r) => r.ZSCAN('z', '0'), (r) => r.ZSCAN('z', '0', { MATCH: 'a*', COUNT: 100 })],
   ZSCORE: [(r) => r.ZSCORE('z', 'b'), (r) => r.ZSCORE('z', 'none')],
   ZUNION: [(r) => r.ZUNION(['z', 'z2'])],
@@ -584,7 +587,7 @@ const byName = (list) => new Map(list.map((of) => [of.name, of]));
 
 function described(got, want) {
   const [ours, theirs] = [byName(got), byName(want)];
-  const both = [...theirs.keys()].filter((name) => ours.has(name) && name !== 'wait');
+  const both = [...theirs.keys()].filter((name) => ours.has(name) && !['wait', 'zrank', 'zrevrank'].includes(name));
   const told = (of) => [of.name, of.arity, sorted(of.flags), of.firstKeyIndex, of.lastKeyIndex,
     of.step];
   return [ours, theirs].map((all) => both.map((name) => told(all.get(name))));
@@ -628,6 +631,10 @@ const pairs = {
     '7.0 has no CLIENT SETINFO'],
 };
 const contract = {
+  'ZRANK_WITHSCORE#0': [{ rank: 1, score: 2.5 }, 'new in 7.2'],
+  'ZRANK_WITHSCORE#1': [null, 'new in 7.2'],
+  'ZREVRANK_WITHSCORE#0': [{ rank: 1, score: 2.5 }, 'new in 7.2'],
+  'ZREVRANK_WITHSCORE#1': [null, 'new in 7.2'],
   'HSCAN_NOVALUES#0': [{ cursor: '0', fields: ['field'] }, 'new in 7.4'],
   'ACL_GETUSER#0': [{ channels: '&*', commands: '+@all', flags: ['on', 'nopass', 'sanitize-payload'],
     keys: '~*', passwords: [], selectors: [] }, '7.2 names the flag'],

@@ -34,6 +34,11 @@ async def done(value):
     return await value if inspect.isawaitable(value) else value
 
 
+def scored(pairs):
+    """Members with scores as numbers."""
+    return [float(word) if at % 2 else word for at, word in enumerate(pairs)]
+
+
 class Side:
     """One server, seen through one kind of client in one protocol."""
 
@@ -105,6 +110,10 @@ class Side:
                     pipe.execute_command(*read.get(client.type(key), ["GET", key]))
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
+            # 7.2 spells some scores otherwise.
+            for i, key in enumerate(keys):
+                if client.type(key) == b"zset":
+                    replies[2 * i] = scored(replies[2 * i])
             held += [(number, key, replies[2 * i], replies[2 * i + 1] > 0)
                      for i, key in enumerate(keys)]
         return held
