@@ -26,6 +26,7 @@
 //! and end in `target/tmp/peer-libraries`.
 
 mod admin;
+mod blocking;
 mod clients;
 mod config;
 mod connections;

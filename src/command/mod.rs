@@ -6,6 +6,7 @@ pub mod args;
 pub mod ask;
 pub mod bitfield;
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 pub mod connection;
 pub mod context;

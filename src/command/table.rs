@@ -8,7 +8,7 @@ use crate::command::fault::{Fault, SYNTAX};
 pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
 use crate::command::{
-    acl, bitfield, bitmap, client, connection, counter, debug, expire, hash, hyperloglog,
+    acl, bitfield, bitmap, blocking, client, connection, counter, debug, expire, hash, hyperloglog,
     introspect, key, latency, lcs, list, list_inside, lolwut, memory, object, range, scan, server,
     set, set_algebra, slowlog, sort, standalone, string, whole, zset, zset_algebra, zset_pop,
     zset_range,
@@ -386,6 +386,7 @@ static GROUPS: &[&[Command]] = &[
     zset_range::ROWS,
     zset_pop::ROWS,
     zset_algebra::ROWS,
+    blocking::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

@@ -263,19 +263,8 @@ impl Database {
         self.edit_as(key, Look::packed(form), stamp, edit)
     }
 
-    /// Changes the structure of a collection; `None` when the key has none. `change` also says
-    /// whether it has changed anything.
-    pub fn change_object<R>(
-        &mut self,
-        key: &[u8],
-        stamp: u64,
-        change: impl FnOnce(&mut Object) -> (R, bool),
-    ) -> Option<(R, bool)> {
-        self.change_living(key, i64::MIN, stamp, change)
-    }
-
-    /// [`Database::change_object`] of a key that is not past its expiry at `now_ms`; `None` when it
-    /// is.
+    /// Changes the structure of a collection; `None` when the key has none, or is past its expiry
+    /// at `now_ms`. `change` also says whether it has changed anything.
     pub fn change_living<R>(
         &mut self,
         key: &[u8],

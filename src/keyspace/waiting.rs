@@ -91,8 +91,14 @@ impl Waiter {
     }
 }
 
-/// Waiters by the order in which they came.
-type Queue = BTreeMap<u64, Arc<Waiter>>;
+/// Who waits for one key.
+#[derive(Debug, Default)]
+struct Queue {
+    /// By the order in which they came.
+    waiters: BTreeMap<u64, Arc<Waiter>>,
+    /// Those that hear of its absence.
+    hearing: usize,
+}
 
 #[derive(Debug)]
 struct Place {
@@ -113,6 +119,8 @@ pub struct Waiting {
     ready: VecDeque<(usize, Vec<u8>)>,
     listed: HashSet<(usize, Vec<u8>)>,
     keys: usize,
+    /// Keys for whose absence somebody waits.
+    on_absence: usize,
     bytes: usize,
 }
 
@@ -129,8 +137,7 @@ impl Waiting {
 
     /// Number of those for whose absence somebody waits.
     pub fn keys_on_absence(&self) -> usize {
-        let queues = self.dbs.iter().flat_map(HashMap::values);
-        queues.filter(|queue| queue.values().any(|waiter| waiter.hears_of_absence)).count()
+        self.on_absence
     }
 
     /// Bytes of heap memory held, roughly.
@@ -154,7 +161,11 @@ impl Waiting {
                     self.dbs[db].entry(key.to_vec()).or_default()
                 }
             };
-            if queue.insert(seq, Arc::clone(waiter)).is_none() {
+            if queue.waiters.insert(seq, Arc::clone(waiter)).is_none() {
+                if waiter.hears_of_absence {
+                    self.on_absence += usize::from(queue.hearing == 0);
+                    queue.hearing += 1;
+                }
                 self.bytes += PLACE_BYTES + key.len();
                 place.keys.push((db, key.to_vec()));
             }
@@ -168,9 +179,13 @@ impl Waiting {
         let Some(place) = self.places.remove(ticket) else { return false };
         for (db, key) in place.keys {
             let Some(queue) = self.dbs[db].get_mut(&key) else { continue };
-            queue.remove(&place.seq);
+            let left = queue.waiters.remove(&place.seq);
+            if left.is_some_and(|waiter| waiter.hears_of_absence) {
+                queue.hearing -= 1;
+                self.on_absence -= usize::from(queue.hearing == 0);
+            }
             self.bytes -= PLACE_BYTES + key.len();
-            if queue.is_empty() {
+            if queue.waiters.is_empty() {
                 self.dbs[db].remove(&key);
                 self.keys -= 1;
             }
@@ -212,7 +227,14 @@ impl Waiting {
     /// Who waits next for a key, from place `from` on, and the place behind it.
     pub fn next(&self, db: usize, key: &[u8], from: u64) -> Option<(u64, Arc<Waiter>)> {
         let queue = self.dbs.get(db)?.get(key)?;
-        queue.range(from..).next().map(|(seq, waiter)| (seq + 1, Arc::clone(waiter)))
+        let (seq, waiter) = queue.waiters.range(from..).next()?;
+        Some((seq + 1, Arc::clone(waiter)))
+    }
+
+    /// Whether anybody who waits for a key hears of its absence.
+    pub fn any_hears(&self, db: usize, key: &[u8]) -> bool {
+        let queue = self.dbs.get(db).and_then(|keys| keys.get(key));
+        queue.is_some_and(|queue| queue.hearing > 0)
     }
 
     /// Whether a waiter's own shard has been called for it.

@@ -146,8 +146,8 @@ fn clients(v: &View<'_>, out: &mut String) {
         "blocked_clients": v.totals.blocked_clients,
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
-        "total_blocking_keys": 0,
-        "total_blocking_keys_on_nokey": 0,
+        "total_blocking_keys": v.totals.blocking_keys,
+        "total_blocking_keys_on_nokey": v.totals.blocking_keys_on_absence,
     );
 }
 

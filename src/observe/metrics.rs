@@ -104,6 +104,10 @@ shard_counters! {
     connected_clients: gauge,
     /// Clients waiting in a blocking command.
     blocked_clients: gauge,
+    /// Keys that clients wait for.
+    blocking_keys: gauge,
+    /// Those for whose absence somebody waits.
+    blocking_keys_on_absence: gauge,
     /// Connections accepted.
     connections_received: counter,
     /// Connections refused for `maxclients` or protected mode.

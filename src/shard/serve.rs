@@ -132,7 +132,7 @@ impl Surroundings<'_> {
                 Some(kind) if kind == waiter.on => {}
                 _ if waiter.hears_of_absence => {}
                 Some(_) => continue,
-                None if waiter_behind_hears(spaces.of(key), db, key, from) => continue,
+                None if spaces.of(key).waiting.any_hears(db, key) => continue,
                 None => return,
             }
             if waiter.together && !spaces.has_all(&waiter) {
@@ -181,15 +181,4 @@ impl Surroundings<'_> {
         });
         (std::mem::take(&mut self.fate), reply, tag)
     }
-}
-
-/// Whether anybody from a place in the queue on waits for a key to be gone.
-fn waiter_behind_hears(space: &Keyspace, db: usize, key: &[u8], mut from: u64) -> bool {
-    while let Some((next, waiter)) = space.waiting.next(db, key, from) {
-        if waiter.hears_of_absence {
-            return true;
-        }
-        from = next;
-    }
-    false
 }

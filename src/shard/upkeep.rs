@@ -233,6 +233,9 @@ impl Shard {
         stats.data_memory.set(space.memory() as u64);
         stats.lazyfree_pending.set(space.garbage.len() as u64);
         stats.log_position.set(space.effects.end());
+        let waiting = &space.waiting;
+        stats.blocking_keys.set(waiting.keys() as u64);
+        stats.blocking_keys_on_absence.set(waiting.keys_on_absence() as u64);
     }
 
     /// Makes this shard's figures known for INFO.

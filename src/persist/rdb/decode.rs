@@ -268,13 +268,9 @@ impl Reader<'_> {
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
-                code if COLLECTIONS.contains(&code) => self.collection_entry(code)?,
-                TYPE_LIST | TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => {
-                    self.list_entry(code)?
-                }
-                TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_ZIPLIST | TYPE_ZSET_LISTPACK => {
-                    self.zset_entry(code)?
-                }
+                code if HASHES_AND_SETS.contains(&code) => self.collection_entry(code)?,
+                code if LISTS.contains(&code) => self.list_entry(code)?,
+                code if ZSETS.contains(&code) => self.zset_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }

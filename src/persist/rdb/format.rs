@@ -88,16 +88,21 @@ pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
 
-/// The kinds of sets and hashes that are read.
-pub const COLLECTIONS: &[u8] = &[
+/// The kinds of hashes and sets that are read.
+pub const HASHES_AND_SETS: &[u8] = &[
     TYPE_SET,
     TYPE_HASH,
     TYPE_SET_INTSET,
-    TYPE_HASH_LISTPACK,
     TYPE_SET_LISTPACK,
     TYPE_HASH_ZIPMAP,
     TYPE_HASH_ZIPLIST,
+    TYPE_HASH_LISTPACK,
 ];
+/// The kinds of lists that are read.
+pub const LISTS: &[u8] =
+    &[TYPE_LIST, TYPE_LIST_ZIPLIST, TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2];
+/// The kinds of sorted sets that are read.
+pub const ZSETS: &[u8] = &[TYPE_ZSET, TYPE_ZSET_2, TYPE_ZSET_ZIPLIST, TYPE_ZSET_LISTPACK];
 /// Encoded string: one byte.
 pub const ENC_INT8: u8 = 0;
 /// Encoded string: two bytes.

@@ -1,5 +1,5 @@
-//! RDB files, as Redis writes them. This version reads strings, lists, sets, hashes and sorted sets;
-//! writing comes with snapshots.
+//! RDB files, as Redis writes them. This version reads all types but modules' and functions; writing
+//! comes with snapshots.
 
 mod collections;
 pub mod decode;

@@ -1,0 +1,222 @@
+//! Waiters that come, go, are unblocked and time out at random while elements are pushed: every
+//! element is somewhere, and nowhere twice.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::support::{Client, Options, Server, Value, number};
+
+/// Threads that wait, each with its share of the connections.
+const WAITERS: u64 = 4;
+const KEYS: u64 = 6;
+
+/// A small source of chance.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    /// Elements that somebody was given, and how often.
+    given: Mutex<BTreeMap<u64, u64>>,
+    /// Elements whose push was acknowledged.
+    pushed: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Told {
+    fn given(&self, reply: &Value) {
+        let element = reply.items().and_then(|items| items.last()).unwrap_or(reply);
+        let Some(text) = element.text() else { return };
+        let number = std::str::from_utf8(text).expect("text").parse().expect("a number");
+        *self.given.lock().expect("nobody panics with it").entry(number).or_default() += 1;
+    }
+}
+
+fn command(dice: &mut Dice) -> String {
+    let key = |dice: &mut Dice| format!("k{}", dice.roll(KEYS));
+    let time = if dice.roll(2) == 0 { "0" } else { "0.01" };
+    match dice.roll(4) {
+        0 => format!("BLPOP {} {} {} {time}", key(dice), key(dice), key(dice)),
+        1 => format!("BRPOP {} {time}", key(dice)),
+        // Into a list that nobody takes from: what is there counts as held.
+        2 => format!("BLMOVE {} held LEFT RIGHT {time}", key(dice)),
+        _ => format!("BLMPOP {time} 2 {} {} LEFT", key(dice), key(dice)),
+    }
+}
+
+/// One element out of any reply of these commands, those of BLMOVE aside: they are in `held`.
+fn note(told: &Told, command: &str, reply: &Value) {
+    if command.starts_with("BLMPOP") {
+        if let Some(items) = reply.items()
+            && let Some(inner) = items.get(1)
+        {
+            told.given(inner);
+        }
+    } else if !command.starts_with("BLMOVE") && !reply.is_error() {
+        told.given(reply);
+    }
+}
+
+fn waiting(port: u16, connections: u64, seed: u64, told: &Told) {
+    let mut dice = Dice(seed * 2 + 1);
+    let mut open: Vec<(Client, String)> = Vec::new();
+    let begin = |dice: &mut Dice| {
+        let mut client = Client::connect(port).expect("connect");
+        let command = command(dice);
+        let words: Vec<&str> = command.split(' ').collect();
+        client.send(&crate::support::client::encode(&words)).expect("send");
+        (client, command)
+    };
+    while !told.stop.load(Ordering::Relaxed) {
+        if (open.len() as u64) < connections {
+            open.push(begin(&mut dice));
+            continue;
+        }
+        let at = dice.roll(connections) as usize;
+        let (mut client, command) = open.swap_remove(at);
+        match dice.roll(3) {
+            // It ends its stream: what is on the way to it still comes, and nothing else.
+            0 => {
+                client.timeout(Duration::from_secs(30)).expect("a timeout");
+                client.end_input().expect("end the stream");
+                while let Ok((_, reply)) = client.reply() {
+                    note(told, &command, &reply);
+                }
+            }
+            // It looks whether something has come, and goes on.
+            _ => {
+                client.timeout(Duration::from_millis(1)).expect("a timeout");
+                if let Ok((_, reply)) = client.reply() {
+                    note(told, &command, &reply);
+                    let next = self::command(&mut dice);
+                    let words: Vec<&str> = next.split(' ').collect();
+                    client.send(&crate::support::client::encode(&words)).expect("send");
+                    open.push((client, next));
+                } else {
+                    open.push((client, command));
+                }
+            }
+        }
+    }
+    for (mut client, command) in open {
+        client.timeout(Duration::from_secs(30)).expect("a timeout");
+        client.end_input().expect("end the stream");
+        while let Ok((_, reply)) = client.reply() {
+            note(told, &command, &reply);
+        }
+    }
+}
+
+fn pushing(port: u16, pushes: u64, told: &Told) {
+    let mut client = Client::connect(port).expect("connect");
+    let mut dice = Dice(99);
+    let mut next = 1;
+    while next < pushes {
+        let key = |dice: &mut Dice| format!("k{}", dice.roll(KEYS));
+        let batch: Vec<Vec<Vec<u8>>> = match dice.roll(4) {
+            0 => {
+                let mut lines = vec!["MULTI".to_owned()];
+                for offset in 0..3 {
+                    lines.push(format!("RPUSH {} {}", key(&mut dice), next + offset));
+                }
+                lines.push("EXEC".to_owned());
+                next += 3;
+                lines
+            }
+            1 => {
+                next += 2;
+                vec![format!("RPUSH {} {} {}", key(&mut dice), next - 2, next - 1)]
+            }
+            _ => {
+                next += 1;
+                vec![format!("LPUSH {} {}", key(&mut dice), next - 1)]
+            }
+        }
+        .iter()
+        .map(|line| line.split(' ').map(|word| word.as_bytes().to_vec()).collect())
+        .collect();
+        client.pipeline(&batch).iter().for_each(|reply| assert!(!reply.is_error(), "{reply:?}"));
+        told.pushed.store(next - 1, Ordering::Relaxed);
+    }
+}
+
+/// Unblocks random clients that wait.
+fn unblocking(port: u16, told: &Told) {
+    let mut client = Client::connect(port).expect("connect");
+    let mut dice = Dice(5);
+    while !told.stop.load(Ordering::Relaxed) {
+        let list = client.words("CLIENT LIST");
+        let text = String::from_utf8_lossy(list.text().unwrap_or_default()).into_owned();
+        let waiting: Vec<&str> = text.lines().filter(|line| line.contains("flags=b")).collect();
+        for line in waiting {
+            if dice.roll(4) > 0 {
+                continue;
+            }
+            let id = line.split(' ').find_map(|field| field.strip_prefix("id=")).expect("a number");
+            let how = if dice.roll(2) == 0 { "TIMEOUT" } else { "ERROR" };
+            client.words(&format!("CLIENT UNBLOCK {id} {how}"));
+        }
+    }
+}
+
+/// What is left in the lists.
+fn remaining(client: &mut Client) -> Vec<u64> {
+    let keys = (0..KEYS).map(|key| format!("k{key}")).chain(["held".to_owned()]);
+    let mut found = Vec::new();
+    for key in keys {
+        let list = client.words(&format!("LRANGE {key} 0 -1"));
+        found.extend(list.items().unwrap_or_default().iter().map(|element| {
+            let text = std::str::from_utf8(element.text().expect("an element")).expect("text");
+            text.parse::<u64>().expect("a number")
+        }));
+    }
+    found
+}
+
+fn every_element_is_somewhere(shards: usize, fsync: &'static str) {
+    let server = Server::start(Options { fsync, ..Options::shards(shards) });
+    let connections = number("RINGSTONE_WAITERS", 400) / WAITERS;
+    let pushes = number("RINGSTONE_WAITERS", 400) * 10;
+    let told = Arc::new(Told::default());
+    let port = server.port();
+    std::thread::scope(|scope| {
+        for seed in 0..WAITERS {
+            let told = &told;
+            scope.spawn(move || waiting(port, connections, seed + 1, told));
+        }
+        scope.spawn(|| unblocking(port, &told));
+        pushing(port, pushes, &told);
+        told.stop.store(true, Ordering::Relaxed);
+    });
+    let mut all = told.given.lock().expect("nobody panics with it").clone();
+    let mut client = server.client();
+    super::until_blocked(&mut client, 0);
+    for element in remaining(&mut client) {
+        *all.entry(element).or_default() += 1;
+    }
+    let pushed = told.pushed.load(Ordering::Relaxed);
+    let wrong: Vec<_> = (1..=pushed).filter(|n| all.get(n) != Some(&1)).collect();
+    assert!(
+        wrong.is_empty() && all.len() as u64 == pushed,
+        "{shards} shards, {fsync}: of {pushed} pushed, {} are not there once: {:?}",
+        wrong.len(),
+        wrong.iter().take(5).map(|n| (n, all.get(n))).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn no_element_is_lost_or_given_twice() {
+    for (shards, fsync) in [(1, "always"), (3, "always"), (3, "no")] {
+        every_element_is_somewhere(shards, fsync);
+    }
+}
