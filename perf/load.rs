@@ -7,6 +7,10 @@
 //! by byte. It is compared whole; anything else (an error, a nil, a value cut short) ends the run
 //! with exit code 1.
 //!
+//! `--request` sends any other command: its words, in which every `@` becomes the digits of the key
+//! drawn (`~` those of another one). Its replies are not known beforehand, only counted; an error
+//! among them ends the run all the same.
+//!
 //! The latency of a batch runs from the system call that sent it to the one that read the last byte
 //! of its replies; every operation of a batch counts with it, as in `redis-benchmark`.
 //!
@@ -25,7 +29,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 
 const KEY_DIGITS: usize = 12;
-const USAGE: &str = "load --port P [--host H] [--op set|get|ping] [--connections N] [--pipeline N]
+const USAGE: &str = "load --port P [--host H] [--op set|get|ping | --request WORDS]
+     [--connections N] [--pipeline N]
      [--keyspace N] [--value-size N] [--requests N | --seconds S] [--warm-up N]
      [--order random|sequential] [--prefix P] [--seed N]";
 
@@ -35,6 +40,7 @@ struct Plan {
     host: String,
     port: u16,
     op: String,
+    words: Option<String>,
     connections: usize,
     pipeline: usize,
     keyspace: u64,
@@ -64,6 +70,7 @@ impl Plan {
             host: take("host", "127.0.0.1"),
             port: number("port", take("port", "6379"))?,
             op: take("op", "set"),
+            words: Some(take("request", "")).filter(|words| !words.is_empty()),
             connections: number("connections", take("connections", "50"))?,
             pipeline: number("pipeline", take("pipeline", "1"))?,
             keyspace: number("keyspace", take("keyspace", "1000000"))?,
@@ -94,14 +101,71 @@ struct Batch {
     reply: Vec<u8>,
     request_len: usize,
     reply_len: usize,
-    /// Where the first request's key digits begin.
-    digits: Option<usize>,
+    /// Where the first request's key digits begin, and those of another key.
+    digits: [Vec<usize>; 2],
+    /// Replies are counted, not compared.
+    counts: bool,
+}
+
+/// Counts the replies in a stream of them.
+#[derive(Default)]
+struct Counter {
+    /// Bytes of a reply that is not complete.
+    rest: Vec<u8>,
+}
+
+impl Counter {
+    /// How many replies `bytes` completes.
+    fn count(&mut self, bytes: &[u8]) -> Result<usize, String> {
+        let joined;
+        let bytes = if self.rest.is_empty() {
+            bytes
+        } else {
+            self.rest.extend_from_slice(bytes);
+            joined = std::mem::take(&mut self.rest);
+            &joined
+        };
+        let (mut at, mut count) = (0, 0);
+        while let Some(end) = reply_end(bytes, at)? {
+            at = end;
+            count += 1;
+        }
+        self.rest.extend_from_slice(&bytes[at..]);
+        Ok(count)
+    }
+}
+
+/// Where the reply that begins at `at` ends, if it is complete.
+fn reply_end(bytes: &[u8], mut at: usize) -> Result<Option<usize>, String> {
+    let mut left = 1_i64;
+    while left > 0 {
+        let Some(line) = bytes[at..].iter().position(|byte| *byte == b'\n') else {
+            return Ok(None);
+        };
+        let (kind, text) = (bytes[at], &bytes[at + 1..at + line - 1]);
+        at += line + 1;
+        left -= 1;
+        let number = || std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+        match kind {
+            b'-' => return Err(format!("error: {}", String::from_utf8_lossy(text))),
+            b'$' => at += number().filter(|n| *n >= 0).map_or(0, |n| n as usize + 2),
+            b'*' => left += number().unwrap_or(0).max(0),
+            _ => {}
+        }
+        if at > bytes.len() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(at))
 }
 
 impl Batch {
     fn new(plan: &Plan) -> Result<Batch, String> {
         let value: String = ('a'..='z').cycle().take(plan.value_size).collect();
         let key = format!("{}{}", plan.prefix, "0".repeat(KEY_DIGITS));
+        if let Some(words) = &plan.words {
+            return Ok(Batch::of_words(words, plan.pipeline));
+        }
         let (words, reply) = match plan.op.as_str() {
             "set" => (vec!["SET", &key, &value], "+OK\r\n".to_owned()),
             "get" => (vec!["GET", &key], format!("${}\r\n{value}\r\n", value.len())),
@@ -109,11 +173,11 @@ impl Batch {
             other => return Err(format!("--op: set, get or ping, not {other}")),
         };
         let mut request = format!("*{}\r\n", words.len());
-        let mut digits = None;
+        let mut digits = [vec![], vec![]];
         for (i, word) in words.iter().enumerate() {
             request += &format!("${}\r\n", word.len());
             if i == 1 {
-                digits = Some(request.len() + plan.prefix.len());
+                digits[0].push(request.len() + plan.prefix.len());
             }
             request += &format!("{word}\r\n");
         }
@@ -123,7 +187,31 @@ impl Batch {
             request: request.repeat(plan.pipeline).into_bytes(),
             reply: reply.repeat(plan.pipeline).into_bytes(),
             digits,
+            counts: false,
         })
+    }
+
+    fn of_words(words: &str, pipeline: usize) -> Batch {
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut request = format!("*{}\r\n", words.len());
+        let mut digits = [vec![], vec![]];
+        for word in words {
+            let places = word.matches(['@', '~']).count();
+            request += &format!("${}\r\n", word.len() + places * (KEY_DIGITS - 1));
+            for part in word.split_inclusive(['@', '~']) {
+                let which = usize::from(part.ends_with('~'));
+                let text = part.trim_end_matches(['@', '~']);
+                request += text;
+                if text.len() < part.len() {
+                    digits[which].push(request.len());
+                    request += &"0".repeat(KEY_DIGITS);
+                }
+            }
+            request += "\r\n";
+        }
+        let request_len = request.len();
+        let request = request.repeat(pipeline).into_bytes();
+        Batch { request, reply: vec![], request_len, reply_len: 0, digits, counts: true }
     }
 }
 
@@ -154,8 +242,9 @@ struct Connection {
     socket: TcpStream,
     /// Requests under way.
     batch: usize,
-    /// Reply bytes seen of them.
+    /// Reply bytes seen of them, or replies.
     seen: usize,
+    counter: Counter,
     sent_at: Instant,
 }
 
@@ -187,7 +276,8 @@ impl Load {
                 .map_err(|e| format!("connection {id}: {e}"))?;
             let data = epoll::EventData::new_u64(id as u64);
             epoll::add(&epoll, &socket, data, epoll::EventFlags::IN).map_err(|e| e.to_string())?;
-            connections.push(Connection { socket, batch: 0, seen: 0, sent_at: Instant::now() });
+            let (counter, sent_at) = (Counter::default(), Instant::now());
+            connections.push(Connection { socket, batch: 0, seen: 0, counter, sent_at });
         }
         let buffer = vec![0; batch.reply.len().max(64 * 1024)];
         let state = if plan.sequential { 0 } else { plan.seed };
@@ -198,13 +288,16 @@ impl Load {
     /// Sends the next `count` requests on one connection.
     fn send(&mut self, id: usize, count: usize) -> Result<(), String> {
         let Batch { request, request_len, digits, .. } = &mut self.batch;
-        if let Some(first) = *digits {
+        for places in digits.iter().filter(|places| !places.is_empty()) {
             for i in 0..count {
-                let mut key = self.keys.next();
-                let at = i * *request_len + first;
-                for digit in request[at..at + KEY_DIGITS].iter_mut().rev() {
-                    *digit = b'0' + (key % 10) as u8;
-                    key /= 10;
+                let key = self.keys.next();
+                for first in places {
+                    let at = i * *request_len + first;
+                    let mut key = key;
+                    for digit in request[at..at + KEY_DIGITS].iter_mut().rev() {
+                        *digit = b'0' + (key % 10) as u8;
+                        key /= 10;
+                    }
                 }
             }
         }
@@ -236,6 +329,10 @@ impl Load {
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(e) => return Err(format!("receive: {e}")),
         };
+        if self.batch.counts {
+            connection.seen += connection.counter.count(&self.buffer[..n])?;
+            return Ok(connection.seen == connection.batch);
+        }
         let whole = connection.batch * self.batch.reply_len;
         let expected = &self.batch.reply[..whole];
         let seen = connection.seen;

@@ -53,10 +53,10 @@ impl Write for Text {
     }
 }
 
-/// The integer that a double is, if it is one that Redis treats so: below 2^52 either way.
+/// The integer that a double is, if it is one that Redis treats so: up to 2^62 either way.
 pub fn as_integer(value: f64) -> Option<i64> {
-    const BOUND: f64 = 4_503_599_627_370_496.0;
-    if value <= -BOUND + 1.0 || value >= BOUND {
+    const BOUND: f64 = (1_i64 << 62) as f64;
+    if !(-BOUND..=BOUND).contains(&value) {
         return None;
     }
     let integer = value as i64;
@@ -327,7 +327,7 @@ mod tests {
             (-2.25, "-2.25", "-2.25"),
             (1e15, "1000000000000000", "1000000000000000"),
             (4503599627370496.0, "4503599627370496", "4503599627370496"),
-            (1e17, "1e+17", "1e+17"),
+            (1e17, "100000000000000000", "1e+17"),
             (1e20, "1e+20", "1e+20"),
             (1.25e22, "1.25e+22", "1.2500000000000001e+22"),
             (1e-7, "1e-7", "9.9999999999999995e-08"),

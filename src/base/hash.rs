@@ -1,5 +1,5 @@
-//! SHA-1 and SHA-256 for digests that other programs compute as well: never for anything that must
-//! withstand an attack on SHA-1.
+//! SHA-1, SHA-256 and XXH3 for digests that other programs compute as well: never for anything that
+//! must withstand an attack on SHA-1 or XXH3.
 
 use sha1::Digest;
 
@@ -11,6 +11,11 @@ pub fn sha1(message: &[u8]) -> [u8; 20] {
 /// SHA-256 of `message`.
 pub fn sha256(message: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(message).into()
+}
+
+/// XXH3 of `message`, 64 bits, as 16 lower-case hex digits.
+pub fn xxh3(message: &[u8]) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(message))
 }
 
 /// Bytes as lower-case hex digits.
@@ -39,5 +44,6 @@ mod tests {
             let message = message.as_bytes();
             assert_eq!((hex(&sha1(message)), hex(&sha256(message))), (one.into(), other.into()));
         }
+        assert_eq!(xxh3(b""), "2d06800538d394c2");
     }
 }

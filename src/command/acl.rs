@@ -165,7 +165,7 @@ mod tests {
         let transaction = fake.run("ACL CAT Transaction");
         assert!(transaction.starts_with("*5\r\n") && transaction.contains("unwatch"));
         assert!(fake.run("ACL CAT admin").contains("config|set"));
-        assert_eq!(fake.run("ACL CAT geo"), "*0\r\n");
+        assert_eq!(fake.run("ACL CAT scripting"), "*0\r\n");
         assert_eq!(fake.run("ACL CAT nosuch"), "-ERR Unknown category 'nosuch'\r\n");
         assert_eq!(
             fake.run("ACL CAT a b"),

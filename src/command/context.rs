@@ -9,7 +9,7 @@ use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::keyspace::space::Garbage;
 use crate::keyspace::waiting::Claim;
-use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, rebuild};
+use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -154,6 +154,13 @@ impl Ctx<'_> {
                 answer(self.out, None)
             }
         }
+    }
+
+    /// Removes those of `fields` of the hash at `key`, if there is one, that are past their time:
+    /// to be called before anything is done to them.
+    pub fn lapse(&mut self, key: &[u8], fields: &[&[u8]]) {
+        let (db, now) = (self.db, self.now_ms());
+        self.spaces.of(key).lapse(db, key, fields, now);
     }
 
     /// Looks a key up for reading: counts a hit or a miss.
@@ -372,6 +379,18 @@ impl Ctx<'_> {
     pub fn log(&mut self, key: &[u8], parts: &[&[u8]]) {
         let db = self.db;
         self.log_in(db, key, parts);
+    }
+
+    /// Logs that `fields` of the hash at `key` end at `at`.
+    pub fn log_times(&mut self, key: &[u8], fields: &[&[u8]], at: i64) {
+        let db = self.db;
+        log_times(&mut self.spaces.of(key).effects, db, key, fields, at);
+    }
+
+    /// [`Ctx::log`] of a command that Redis 7.0 does not know.
+    pub fn log_newer(&mut self, key: &[u8], parts: &[&[u8]]) {
+        let db = self.db;
+        self.spaces.of(key).effects.log_newer(db, parts);
     }
 
     /// Logs an effect on `key` in database `db`.

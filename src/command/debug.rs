@@ -212,6 +212,7 @@ fn serialized_len(entry: &Entry) -> usize {
         ValueRef::Object(Object::Hash(dict)) => {
             dict.iter().map(|e| string(e.key().len()) + string(text(e))).sum()
         }
+        ValueRef::Object(Object::Stream(stream)) => stream.memory(),
         ValueRef::Object(Object::List(list)) => list.memory(),
         ValueRef::Object(Object::Zset(large)) => {
             large.iter(0).map(|(member, _)| string(member.len()) + size_of::<f64>()).sum()

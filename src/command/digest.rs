@@ -7,6 +7,7 @@ use crate::keyspace::{Entry, Form, Object, Type, ValueRef};
 use crate::value::intset::Ints;
 use crate::value::list;
 use crate::value::listpack::Pack;
+use crate::value::stream::{Id, Stream};
 use crate::value::zset::Zset;
 
 /// 20 bytes that data is mixed into.
@@ -21,6 +22,7 @@ fn number(kind: Type) -> u32 {
         Type::Set => 2,
         Type::Zset => 3,
         Type::Hash => 4,
+        Type::Stream => 6,
     }
 }
 
@@ -51,8 +53,13 @@ impl Digest {
             ValueRef::Packed(form, bytes) => self.packed(form, bytes),
             ValueRef::Object(Object::Set(dict)) => dict.iter().for_each(|e| self.xor(e.key())),
             ValueRef::Object(Object::Hash(dict)) => dict.iter().for_each(|field| {
-                let mut digits = itoa::Buffer::new();
-                self.pair(field.key(), field.text(&mut digits).unwrap_or_default());
+                let mut pair = Digest::default();
+                pair.mix(field.key());
+                pair.mix(field.text(&mut itoa::Buffer::new()).unwrap_or_default());
+                if field.expire_ms().is_some() {
+                    pair.xor(b"!!hexpire!!");
+                }
+                self.xor(&pair.0);
             }),
             ValueRef::Object(Object::List(_)) => {
                 let mut digits = itoa::Buffer::new();
@@ -63,12 +70,25 @@ impl Digest {
             ValueRef::Object(Object::Zset(large)) => large.iter(0).for_each(|(member, score)| {
                 self.pair(member, double::text_17(score).as_bytes());
             }),
+            ValueRef::Object(Object::Stream(stream)) => self.stream(stream),
             ValueRef::Int(_) | ValueRef::Str(_) | ValueRef::Shared(_) => {
                 self.mix(entry.text(&mut itoa::Buffer::new()).unwrap_or_default());
             }
         }
         if entry.expire_ms().is_some() {
             self.xor(b"!!expire!!");
+        }
+    }
+
+    /// Entries with their fields; groups do not count.
+    fn stream(&mut self, stream: &Stream) {
+        let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+        for entry in stream.range(Id::MIN, Id::MAX) {
+            self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+            for (field, value) in entry.pairs() {
+                self.mix(field.text(&mut one));
+                self.mix(value.text(&mut other));
+            }
         }
     }
 

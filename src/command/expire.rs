@@ -60,7 +60,8 @@ pub enum Unit {
     Milliseconds,
 }
 
-fn invalid(command: &str) -> Fault {
+/// What a command says of a time that cannot be.
+pub fn invalid(command: &str) -> Fault {
     Fault::text(format!("ERR invalid expire time in '{command}' command"))
 }
 

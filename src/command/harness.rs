@@ -7,7 +7,7 @@ use crate::command::args::Args;
 use crate::command::context::{Ctx, Spaces};
 use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
-use crate::keyspace::{Effects, Keyspace, spelled};
+use crate::keyspace::{Counters, Effects, Keyspace, spelled};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -74,7 +74,7 @@ impl World {
         (
             spaces().map(|space| space.effects.end()).collect(),
             spaces().filter_map(|space| stamp(space)).collect(),
-            spaces().map(|space| space.counters.dirty + space.counters.expired).sum(),
+            spaces().map(|space| space.counters).map(changes).sum(),
         )
     }
 
@@ -191,6 +191,10 @@ impl World {
         all.sort();
         all
     }
+}
+
+fn changes(counters: Counters) -> u64 {
+    counters.dirty + counters.expired + counters.expired_fields
 }
 
 /// The bytes of a reply, or of the error that takes its place.

@@ -1,7 +1,10 @@
 //! Hashes: HSET, HGET and their kin.
 //!
 //! The log gets the request where replaying it does the same, and HSET with the outcome where it
-//! would not (HINCRBYFLOAT).
+//! would not (HINCRBYFLOAT). Fields that end are `hash_expire`'s and `hash_timed`'s; here they are
+//! not seen once they are past their time, and removed when they are named.
+
+use smallvec::SmallVec;
 
 use crate::base::long_double::LongDouble;
 use crate::base::number::parse_i64;
@@ -20,7 +23,7 @@ use crate::value::dict::Dict;
 use crate::value::hash::{self, Hash};
 use crate::value::listpack::Item;
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     arity: i32,
     flags: u32,
@@ -79,27 +82,36 @@ pub static ROWS: &[Command] = &[
 
 /// How a hash is kept, if there is one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
+pub(super) enum Kept {
     Absent,
     Packed,
     Dict,
 }
 
-fn hash_of(entry: Option<&Entry>) -> Result<Option<Hash<'_>>, Fault> {
-    entry.map(|entry| Hash::of(entry).ok_or(WRONG_TYPE)).transpose()
+fn hash_of(entry: Option<&Entry>, now_ms: i64) -> Result<Option<Hash<'_>>, Fault> {
+    entry.map(|entry| Hash::at(entry, now_ms).ok_or(WRONG_TYPE)).transpose()
 }
 
-/// Hands the hash at `key`, if there is one, to `answer` with the reply.
-fn read<R>(
+/// The hash at `key`, if there is one.
+pub(super) fn peek<'a>(ctx: &'a mut Ctx<'_>, key: &[u8]) -> Result<Option<Hash<'a>>, Fault> {
+    let now = ctx.now_ms();
+    hash_of(ctx.peek(key), now)
+}
+
+/// Hands the hash at `key`, if there is one, to `answer` with the reply; `fields` are named.
+pub(super) fn read<R>(
     ctx: &mut Ctx<'_>,
     key: &[u8],
+    fields: &[&[u8]],
     answer: impl FnOnce(&mut Reply, Option<Hash<'_>>) -> R,
 ) -> Result<R, Fault> {
-    ctx.read_to(key, |out, entry| Ok(answer(out, hash_of(entry)?)))
+    ctx.lapse(key, fields);
+    let now = ctx.now_ms();
+    ctx.read_to(key, |out, entry| Ok(answer(out, hash_of(entry, now)?)))
 }
 
-fn kept(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Kept, Fault> {
-    Ok(match hash_of(ctx.peek(key))? {
+pub(super) fn kept(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<Kept, Fault> {
+    Ok(match peek(ctx, key)? {
         None => Kept::Absent,
         Some(Hash::Packed(_)) => Kept::Packed,
         Some(Hash::Dict(_)) => Kept::Dict,
@@ -119,8 +131,25 @@ fn unpack(ctx: &mut Ctx<'_>, key: &[u8]) {
     }
 }
 
-/// Sets fields; says how many of them are new. The caller has checked the type and logs.
-fn set_fields(ctx: &mut Ctx<'_>, key: &[u8], kept: Kept, pairs: &[&[u8]]) -> usize {
+/// Makes a dictionary of a packed hash, so that its fields can have times.
+pub(super) fn spread(ctx: &mut Ctx<'_>, key: &[u8]) {
+    let seed = ctx.hash_seed(key);
+    if let Some(hash @ Hash::Packed(_)) = ctx.peek(key).and_then(Hash::of) {
+        let mut dict = hash.to_dict(seed);
+        dict.set_small(true);
+        ctx.reshape(key, NewValue::Object(Box::new(Object::Hash(dict))));
+    }
+}
+
+/// Sets fields; says how many of them are new. Those that have a time lose it, unless they are to
+/// `keep` it. The caller has checked the type and logs.
+pub(super) fn set_fields(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    kept: Kept,
+    pairs: &[&[u8]],
+    keep: bool,
+) -> usize {
     let shapes = ctx.shapes;
     let (mut added, mut done) = (0, 0);
     if kept != Kept::Dict && pairs.iter().all(|text| hash::fits(text, &shapes)) {
@@ -152,8 +181,13 @@ fn set_fields(ctx: &mut Ctx<'_>, key: &[u8], kept: Kept, pairs: &[&[u8]]) -> usi
         ctx.change_object(key, |object| {
             if let Object::Hash(dict) = object {
                 for pair in pairs[done..].chunks_exact(2) {
-                    added += usize::from(dict.set(pair[0], pair[1], None));
+                    added += usize::from(match keep {
+                        true => dict.set_value(pair[0], pair[1]),
+                        false => dict.set(pair[0], pair[1], None),
+                    });
                 }
+                let fit = dict.is_small() && pairs.iter().all(|text| hash::fits(text, &shapes));
+                dict.set_small(fit && dict.len() <= shapes.hash_entries);
             }
             ((), true)
         });
@@ -178,18 +212,21 @@ fn set_all(ctx: &mut Ctx<'_>, args: &Args<'_>, name: &str) -> Result<usize, Faul
         return Err(wrong_arity(name));
     }
     let key = &args[1];
+    let fields: SmallVec<[&[u8]; 8]> = args.items()[2..].iter().step_by(2).copied().collect();
+    ctx.lapse(key, &fields);
     let kept = kept(ctx, key)?;
-    let added = set_fields(ctx, key, kept, &args.items()[2..]);
+    let added = set_fields(ctx, key, kept, &args.items()[2..], false);
     ctx.log_request(key, args);
     Ok(added)
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
-    let there = hash_of(ctx.peek(key))?.is_some_and(|hash| hash.get(&args[2]).is_some());
+    ctx.lapse(key, &args.items()[2..3]);
+    let there = peek(ctx, key)?.is_some_and(|hash| hash.get(&args[2]).is_some());
     if !there {
         let kept = kept(ctx, key)?;
-        set_fields(ctx, key, kept, &args.items()[2..]);
+        set_fields(ctx, key, kept, &args.items()[2..], false);
         ctx.log_request(key, args);
     }
     ctx.out.int(i64::from(!there));
@@ -197,14 +234,16 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn hget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| match hash.and_then(|hash| hash.get(&args[2])) {
-        Some(value) => reply_item(out, value),
-        None => out.null(),
+    read(ctx, &args[1], &args.items()[2..], |out, hash| {
+        match hash.and_then(|hash| hash.get(&args[2])) {
+            Some(value) => reply_item(out, value),
+            None => out.null(),
+        }
     })
 }
 
 fn hmget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| {
+    read(ctx, &args[1], &args.items()[2..], |out, hash| {
         out.array(args.len() - 2);
         for field in &args.items()[2..] {
             match hash.and_then(|hash| hash.get(field)) {
@@ -216,25 +255,25 @@ fn hmget(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn hlen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| out.int(hash.map_or(0, Hash::len) as i64))
+    read(ctx, &args[1], &[], |out, hash| out.int(hash.map_or(0, Hash::len) as i64))
 }
 
 fn hstrlen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| {
+    read(ctx, &args[1], &args.items()[2..], |out, hash| {
         let value = hash.and_then(|hash| hash.get(&args[2]));
         out.int(value.map_or(0, |value| value.text_len()) as i64);
     })
 }
 
 fn hexists(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| {
+    read(ctx, &args[1], &args.items()[2..], |out, hash| {
         out.int(i64::from(hash.is_some_and(|hash| hash.get(&args[2]).is_some())));
     })
 }
 
 fn hgetall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| {
-        out.map(hash.map_or(0, Hash::len));
+    read(ctx, &args[1], &[], |out, hash| {
+        out.map(hash.map_or(0, Hash::live_len));
         if let Some(hash) = hash {
             hash.each(|field, value| {
                 reply_item(out, field);
@@ -245,8 +284,8 @@ fn hgetall(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn hkeys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| {
-        out.array(hash.map_or(0, Hash::len));
+    read(ctx, &args[1], &[], |out, hash| {
+        out.array(hash.map_or(0, Hash::live_len));
         if let Some(hash) = hash {
             hash.each(|field, _| reply_item(out, field));
         }
@@ -254,17 +293,24 @@ fn hkeys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn hvals(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    read(ctx, &args[1], |out, hash| {
-        out.array(hash.map_or(0, Hash::len));
+    read(ctx, &args[1], &[], |out, hash| {
+        out.array(hash.map_or(0, Hash::live_len));
         if let Some(hash) = hash {
             hash.each(|_, value| reply_item(out, value));
         }
     })
 }
 
-fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let (key, fields) = (&args[1], &args.items()[2..]);
-    let removed = match kept(ctx, key)? {
+/// Removes a hash that has lost its last field. The caller logs.
+pub(super) fn remove_empty(ctx: &mut Ctx<'_>, key: &[u8]) {
+    if ctx.peek(key).and_then(Hash::of).is_some_and(Hash::is_empty) {
+        ctx.delete(key);
+    }
+}
+
+/// Takes fields out; says how many were there. The caller has checked the type and logs.
+fn take_out(ctx: &mut Ctx<'_>, key: &[u8], kept: Kept, fields: &[&[u8]]) -> usize {
+    match kept {
         Kept::Absent => 0,
         Kept::Packed => {
             let remove = |bytes: &mut bytes::BytesMut| {
@@ -281,11 +327,23 @@ fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             };
             ctx.change_object(key, remove).map_or(0, |(removed, _)| removed)
         }
-    };
+    }
+}
+
+/// Takes one field out of a hash. The caller logs, and removes the hash if it is empty.
+pub(super) fn remove_field(ctx: &mut Ctx<'_>, key: &[u8], field: &[u8]) {
+    if let Ok(kept) = kept(ctx, key) {
+        take_out(ctx, key, kept, &[field]);
+    }
+}
+
+fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let (key, fields) = (&args[1], &args.items()[2..]);
+    ctx.lapse(key, fields);
+    let kept = kept(ctx, key)?;
+    let removed = take_out(ctx, key, kept, fields);
     if removed > 0 {
-        if hash_of(ctx.peek(key))?.is_some_and(Hash::is_empty) {
-            ctx.delete(key);
-        }
+        remove_empty(ctx, key);
         ctx.log_request(key, args);
     }
     ctx.out.int(removed as i64);
@@ -295,14 +353,15 @@ fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 fn hincrby(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, field) = (&args[1], &args[2]);
     let by = parse_i64(&args[3]).ok_or(NOT_AN_INTEGER)?;
-    let old = match hash_of(ctx.peek(key))?.and_then(|hash| hash.get(field)) {
+    ctx.lapse(key, &[field]);
+    let old = match peek(ctx, key)?.and_then(|hash| hash.get(field)) {
         None => Some(0),
         Some(value) => parse_i64(value.text(&mut itoa::Buffer::new())),
     };
     let old = old.ok_or(Fault::new("ERR hash value is not an integer"))?;
     let new = old.checked_add(by).ok_or(Fault::new("ERR increment or decrement would overflow"))?;
     let kept = kept(ctx, key)?;
-    set_fields(ctx, key, kept, &[field, itoa::Buffer::new().format(new).as_bytes()]);
+    set_fields(ctx, key, kept, &[field, itoa::Buffer::new().format(new).as_bytes()], true);
     ctx.log_request(key, args);
     ctx.out.int(new);
     Ok(())
@@ -314,7 +373,8 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if matches!(by, LongDouble::Infinite { .. }) {
         return Err(Fault::new("ERR value is NaN or Infinity"));
     }
-    let old = match hash_of(ctx.peek(key))?.and_then(|hash| hash.get(field)) {
+    ctx.lapse(key, &[field]);
+    let old = match peek(ctx, key)?.and_then(|hash| hash.get(field)) {
         None => Some(LongDouble::from(0)),
         Some(value) => LongDouble::parse(value.text(&mut itoa::Buffer::new())),
     };
@@ -322,33 +382,55 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let sum = old.plus(by).ok_or(Fault::new("ERR increment would produce NaN or Infinity"))?;
     let text = sum.to_text();
     let kept = kept(ctx, key)?;
-    set_fields(ctx, key, kept, &[field, &text]);
+    set_fields(ctx, key, kept, &[field, &text], true);
     ctx.log(key, &[b"HSET", key, field, &text]);
+    log_kept_times(ctx, key, &[field]);
     ctx.out.bulk(&text);
     Ok(())
+}
+
+/// Logs the times of `fields`, behind an HSET that clears them.
+pub(super) fn log_kept_times(ctx: &mut Ctx<'_>, key: &[u8], fields: &[&[u8]]) {
+    for field in fields {
+        let entry = ctx.peek(key).and_then(Entry::object);
+        let Some(Object::Hash(dict)) = entry else { return };
+        if let Some(at) = dict.get(field).and_then(Entry::expire_ms) {
+            ctx.log_times(key, &[field], at);
+        }
+    }
 }
 
 fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
     let mut random = Random::new(ctx.random.next_u64());
     if args.len() == 2 {
-        return read(ctx, key, |out, hash| match hash.and_then(|hash| hash.random(&mut random)) {
-            Some((field, _)) => reply_item(out, field),
-            None => out.null(),
+        return read(ctx, key, &[], |out, hash| {
+            match hash.and_then(|hash| hash.random(&mut random)) {
+                Some((field, _)) => reply_item(out, field),
+                None => out.null(),
+            }
         });
     }
     let draw = Draw::parse(args, "WITHVALUES")?;
-    read(ctx, key, |out, hash| {
+    read(ctx, key, &[], |out, hash| {
         let Some(hash) = hash else { return out.array(0) };
         let mut all: Vec<(Item<'_>, Item<'_>)> = Vec::new();
-        if draw.needs_all(hash.len()) {
+        let len = hash.live_len();
+        if len == 0 {
+            return out.array(0);
+        }
+        // One of few among many that are past their time cannot be drawn again and again.
+        if draw.needs_all(len) || hash.may_hide() && len < hash.len() / 2 {
             hash.each(|field, value| all.push((field, value)));
         }
         let chosen = draw.choose(
             &mut random,
-            hash.len(),
+            len,
             &all,
-            |random| hash.random(random),
+            |random| match all.len() {
+                0 => hash.random(random),
+                len => all.get(random.below(len as u64) as usize).copied(),
+            },
             |drawn| drawn.0,
         );
         draw.open(out, chosen.len());
@@ -360,8 +442,9 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let cursor = elements::cursor(&args[2])?;
+    let now = ctx.now_ms();
     ctx.read_to(&args[1], |out, entry| {
-        let Some(hash) = hash_of(entry)? else { return elements::nothing_scanned(out) };
+        let Some(hash) = hash_of(entry, now)? else { return elements::nothing_scanned(out) };
         let filter = elements::Filter::parse(args, true)?;
         let mut found = elements::Found::new(out.resp3);
         let mut take = |field: Item<'_>, value: Item<'_>| {
@@ -377,9 +460,11 @@ fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
                 hash.each(take);
                 0
             }
-            Hash::Dict(dict) => dict.scan(cursor, filter.count, &mut |entry| {
-                let (field, value) = hash::element(entry);
-                take(field, value);
+            Hash::Dict(fields) => fields.dict.scan(cursor, filter.count, &mut |entry| {
+                if fields.shows(entry) {
+                    let (field, value) = hash::element(entry);
+                    take(field, value);
+                }
             }),
         };
         found.answer(out, next);

@@ -186,7 +186,8 @@ fn describe(out: &mut Reply, command: &Command) {
     names(out, command.flags.names());
     let (first, last, step) = match command.keys {
         Keys::Range { first, last, step } => (first, last, step),
-        Keys::None | Keys::Streams | Keys::Counted { store: false, .. } => (0, 0, 0),
+        Keys::None | Keys::Streams | Keys::CountedPairs { .. } => (0, 0, 0),
+        Keys::Counted { store: false, .. } => (0, 0, 0),
         Keys::Counted { store: true, .. } | Keys::Stored { .. } => (1, 1, 1),
     };
     [first, last, step].iter().for_each(|n| out.int(i64::from(*n)));

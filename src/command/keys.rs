@@ -21,6 +21,11 @@ pub enum Keys {
         /// Whether argument 1 is a key as well, that of the result.
         store: bool,
     },
+    /// Argument `at` is their number, and they follow it, a value behind each.
+    CountedPairs {
+        /// Position of the number.
+        at: usize,
+    },
     /// The first half of what follows the word STREAMS.
     Streams,
     /// Argument 1, and the one behind the last of `words`: that of the result. Words that belong to
@@ -72,6 +77,12 @@ fn is_word(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
 }
 
+/// The number that an argument spells, 0 when it spells none.
+fn number_at(args: &[&[u8]], at: usize) -> usize {
+    let number = args.get(at).and_then(|n| std::str::from_utf8(n).ok());
+    number.and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 impl Keys {
     /// Positions of the keys among `args`, the command's name included. There are none when the
     /// arguments do not say where: such a command is refused by its code.
@@ -98,21 +109,21 @@ impl Keys {
         let count = args.len();
         match self {
             Keys::None | Keys::Range { .. } => Positions::default(),
-            Keys::Counted { at, store } => {
-                let number = args.get(at).and_then(|n| std::str::from_utf8(n).ok());
-                let number = number.and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
-                match number {
-                    0 => Positions::default(),
-                    n if n > count.saturating_sub(at + 1) => Positions::default(),
-                    n => Positions {
-                        before: store.then_some(1),
-                        next: at + 1,
-                        end: at + 1 + n,
-                        step: 1,
-                        after: None,
-                    },
-                }
-            }
+            Keys::CountedPairs { at } => match number_at(args, at) {
+                n if n > count.saturating_sub(at + 1) / 2 => Positions::default(),
+                n => Positions { next: at + 1, end: at + 1 + 2 * n, step: 2, ..Default::default() },
+            },
+            Keys::Counted { at, store } => match number_at(args, at) {
+                0 => Positions::default(),
+                n if n > count.saturating_sub(at + 1) => Positions::default(),
+                n => Positions {
+                    before: store.then_some(1),
+                    next: at + 1,
+                    end: at + 1 + n,
+                    step: 1,
+                    after: None,
+                },
+            },
             Keys::Streams => {
                 let Some(word) = args.iter().position(|arg| is_word(arg, "STREAMS")) else {
                     return Positions::default();
@@ -220,6 +231,12 @@ impl KeySpec {
         KeySpec { notes: "", flags, begin: Begin::Index(index), find }
     }
 
+    /// A number at `index` and so many keys behind it, each with a value.
+    pub const fn counted_pairs(index: i32, flags: &'static [&'static str]) -> KeySpec {
+        let find = Find::KeyNum { index: 0, first: 1, step: 2 };
+        KeySpec { notes: "", flags, begin: Begin::Index(index), find }
+    }
+
     /// The first half of what follows `word`, which is sought from argument `from` on.
     pub const fn half_behind(
         word: &'static str,
@@ -316,6 +333,10 @@ mod tests {
         assert_eq!(at(counted, "SINTERCARD -1 a b"), [0; 0]);
         let stored = Keys::Counted { at: 2, store: true };
         assert_eq!(at(stored, "ZUNIONSTORE to 2 a b WEIGHTS 1 2"), [1, 3, 4]);
+        let pairs = Keys::CountedPairs { at: 1 };
+        assert_eq!(at(pairs, "MSETEX 2 a 1 b 2 EX 5"), [2, 4]);
+        assert_eq!(at(pairs, "MSETEX 3 a 1 b 2 EX"), [0; 0]);
+        assert_eq!(at(pairs, "MSETEX 18446744073709551615 a 1"), [0; 0]);
         assert_eq!(at(Keys::Streams, "XREAD COUNT 1 streams a b 0 0"), [4, 5]);
         assert_eq!(at(Keys::Streams, "XREAD STREAMS a b 0"), [0; 0]);
         assert_eq!(at(Keys::Streams, "XREAD COUNT 1"), [0; 0]);

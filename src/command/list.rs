@@ -248,7 +248,7 @@ pub(super) fn settle(ctx: &mut Ctx<'_>, key: &[u8], left: Left) {
 /// Tells clients that watch the key of a change that changed nothing, as Redis does.
 pub(super) fn touch(ctx: &mut Ctx<'_>, key: &[u8]) {
     let db = ctx.db;
-    ctx.spaces.of(key).watched.touch(db, key);
+    ctx.spaces.of(key).touched(db, key);
 }
 
 /// Hands what a large list has lost to be freed in the background.

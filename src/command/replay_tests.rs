@@ -53,6 +53,12 @@ fn request() -> impl Strategy<Value = String> {
         (key(), -9i64..9).prop_map(|(k, n)| format!("DECRBY {k} {n}")),
         (key(), key(), value(), value()).prop_map(|(k, l, v, w)| format!("MSET {k} {v} {l} {w}")),
         (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETNX {k} {v} {l} {v}")),
+        (key(), value(), value()).prop_map(|(k, v, w)| format!("SET {k} {v} IFNE {w}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELEX {k} IFNE {v}")),
+        (key(), value()).prop_map(|(k, v)| format!("DELIFEQ {k} {v}")),
+        (key(), key(), ms(), value())
+            .prop_map(|(k, l, t, v)| format!("MSETEX 2 {k} {v} {l} 1 PX {t}")),
+        (key(), key(), value()).prop_map(|(k, l, v)| format!("MSETEX 2 {k} {v} {l} 1 XX KEEPTTL")),
         (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (key(), key()).prop_map(|(k, l)| format!("RENAMENX {k} {l}")),
         (key(), key(), 0..3).prop_map(|(k, l, n)| format!("COPY {k} {l} DB {n} REPLACE")),
@@ -71,6 +77,7 @@ fn on_collections() -> impl Strategy<Value = String> {
     let hash = || prop::sample::select(vec!["x", "y", "z", "a"]);
     let member = || prop_oneof![4 => "[0-9]{1,2}", 2 => "[a-d]", 1 => "[a-z]{60,70}"];
     let value = || "[a-z0-9]{1,80}";
+    let timing = prop::sample::select(vec!["", " NX", " XX", " GT", " LT"]);
     prop_oneof![
         (set(), member(), member()).prop_map(|(k, m, n)| format!("SADD {k} {m} {n}")),
         (set(), member(), member()).prop_map(|(k, m, n)| format!("SREM {k} {m} {n}")),
@@ -86,6 +93,18 @@ fn on_collections() -> impl Strategy<Value = String> {
         (set(), hash()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (hash(), set()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
         (hash(), -5i64..50).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),
+        (hash(), 0i64..30, timing, member(), member())
+            .prop_map(|(k, t, c, f, g)| format!("HPEXPIRE {k} {t}{c} FIELDS 2 {f} {g}")),
+        (hash(), 0i64..30, member(), value())
+            .prop_map(|(k, t, f, v)| format!("HSETEX {k} PX {t} FIELDS 2 {f} {v} x y")),
+        (hash(), member(), value())
+            .prop_map(|(k, f, v)| format!("HSETEX {k} KEEPTTL FIELDS 1 {f} {v}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HPERSIST {k} FIELDS 2 {f} x")),
+        (hash(), 0i64..30, member())
+            .prop_map(|(k, t, f)| format!("HGETEX {k} PX {t} FIELDS 2 {f} x")),
+        (hash(), member()).prop_map(|(k, f)| format!("HGETEX {k} PERSIST FIELDS 1 {f}")),
+        (hash(), member()).prop_map(|(k, f)| format!("HGETDEL {k} FIELDS 2 {f} x")),
+        (hash(), member()).prop_map(|(k, f)| format!("HMGET {k} {f} x")),
     ]
 }
 
@@ -97,18 +116,25 @@ fn on_lists() -> impl Strategy<Value = String> {
     let one = || prop::sample::select(vec!["LPOP", "RPOP"]);
     let more = prop::sample::select(vec!["LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]);
     prop_oneof![
-        4 => (more, list(), element(), element()).prop_map(|(c, k, e, f)| format!("{c} {k} {e} {f}")),
+        4 => (more, list(), element(), element())
+            .prop_map(|(c, k, e, f)| format!("{c} {k} {e} {f}")),
         1 => (one(), list()).prop_map(|(c, k)| format!("{c} {k}")),
         1 => (one(), list(), 0..4).prop_map(|(c, k, n)| format!("{c} {k} {n}")),
-        2 => (list(), list(), side(), side()).prop_map(|(k, l, s, t)| format!("LMOVE {k} {l} {s} {t}")),
+        2 => (list(), list(), side(), side())
+            .prop_map(|(k, l, s, t)| format!("LMOVE {k} {l} {s} {t}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("RPOPLPUSH {k} {l}")),
         1 => (list(), list(), side(), 1..4)
             .prop_map(|(k, l, s, n)| format!("LMPOP 2 {k} {l} {s} COUNT {n}")),
         1 => (list(), -4i64..4, element()).prop_map(|(k, n, e)| format!("LSET {k} {n} {e}")),
-        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} BEFORE {p} {e}")),
-        1 => (list(), element(), element()).prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
+        1 => (list(), element(), element())
+            .prop_map(|(k, p, e)| format!("LINSERT {k} BEFORE {p} {e}")),
+        1 => (list(), element(), element())
+            .prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
         1 => (list(), -2i64..3, element()).prop_map(|(k, n, e)| format!("LREM {k} {n} {e}")),
         1 => (list(), -6i64..6, -6i64..6).prop_map(|(k, n, m)| format!("LTRIM {k} {n} {m}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("SORT {k} ALPHA DESC STORE {l}")),
+        1 => (list(), list(), 0..3)
+            .prop_map(|(k, l, n)| format!("SORT {k} BY no LIMIT {n} 2 STORE {l}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
         1 => (list(), 0..3).prop_map(|(k, n)| format!("MOVE {k} {n}")),
@@ -158,13 +184,7 @@ fn on_sorted_sets() -> impl Strategy<Value = String> {
 
 /// A request on anything.
 fn on_anything() -> impl Strategy<Value = String> {
-    prop_oneof![
-        request(),
-        on_collections(),
-        on_lists(),
-        on_sorted_sets(),
-        // (one line for each kind)
-    ]
+    prop_oneof![request(), on_collections(), on_lists(), on_sorted_sets(),]
 }
 
 proptest! {

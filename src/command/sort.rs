@@ -218,10 +218,11 @@ fn looked_up(ctx: &mut Ctx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
         None => (behind, None),
     };
     let key = [before, element, behind].concat();
+    let now = ctx.now_ms();
     let entry = ctx.read(&key)?;
     match field {
         Some(field) => {
-            let value = Hash::of(entry)?.get(field)?;
+            let value = Hash::at(entry, now)?.get(field)?;
             Some(value.text(&mut itoa::Buffer::new()).to_vec())
         }
         None => entry.text(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
+use crate::command::compare::Condition;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::expire::{self, Unit};
 use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
@@ -188,11 +189,26 @@ fn store_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) {
     }
 }
 
-/// The options of SET and GETEX.
+/// Which command options belong to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// SET.
+    Set,
+    /// GETEX.
+    GetEx,
+    /// MSETEX.
+    MSetEx,
+}
+
+/// The options of SET, GETEX and MSETEX.
 #[derive(Default)]
-struct Options<'a> {
-    nx: bool,
-    xx: bool,
+pub struct Options<'a> {
+    /// Only where there is nothing.
+    pub nx: bool,
+    /// Only where there is something.
+    pub xx: bool,
+    /// Only where there is this.
+    condition: Option<Condition<'a>>,
     get: bool,
     keep: bool,
     persist: bool,
@@ -201,8 +217,9 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// Reads SET's options from argument `from` on, or GETEX's when `getex`.
-    fn parse(args: &Args<'a>, from: usize, getex: bool) -> Result<Self, Fault> {
+    /// Reads the options of a command from argument `from` on.
+    pub fn parse(args: &Args<'a>, from: usize, of: Of) -> Result<Self, Fault> {
+        let (stores, getex) = (of != Of::GetEx, of == Of::GetEx);
         let mut options = Options::default();
         let mut at = from;
         while at < args.len() {
@@ -220,13 +237,21 @@ impl<'a> Options<'a> {
             if expire.is_some() {
                 options.expire = expire;
                 at += 1;
-            } else if !getex && args.is(at, "NX") && !options.xx {
+            } else if stores && args.is(at, "NX") && !options.xx && options.condition.is_none() {
                 options.nx = true;
-            } else if !getex && args.is(at, "XX") && !options.nx {
+            } else if stores && args.is(at, "XX") && !options.nx && options.condition.is_none() {
                 options.xx = true;
-            } else if !getex && args.is(at, "GET") {
+            } else if of == Of::Set && args.is(at, "GET") {
                 options.get = true;
-            } else if !getex && args.is(at, "KEEPTTL") && other.is_none() {
+            } else if let Some(condition) = Condition::parse(args, at)
+                && of == Of::Set
+                && !options.nx
+                && !options.xx
+                && options.condition.is_none_or(|other| other.is_as(condition))
+            {
+                options.condition = Some(condition);
+                at += 1;
+            } else if stores && args.is(at, "KEEPTTL") && other.is_none() {
                 options.keep = true;
             } else if getex && args.is(at, "PERSIST") && other.is_none() {
                 options.persist = true;
@@ -239,9 +264,29 @@ impl<'a> Options<'a> {
     }
 
     /// The expiry as Unix time in milliseconds.
-    fn expire_ms(&self, ctx: &Ctx<'_>, command: &str) -> Result<Option<i64>, Fault> {
+    pub fn expire_ms(&self, ctx: &Ctx<'_>, command: &str) -> Result<Option<i64>, Fault> {
         let Some((argument, unit, absolute)) = self.expire else { return Ok(None) };
         expire::positive(ctx, argument, unit, absolute, command).map(Some)
+    }
+
+    /// What becomes of the expiry of a key that is set, when `expire_ms` was given.
+    pub fn expiry(&self, expire_ms: Option<i64>) -> Expiry {
+        match expire_ms {
+            Some(at) => Expiry::At(at),
+            None if self.keep => Expiry::Keep,
+            None => Expiry::Clear,
+        }
+    }
+
+    /// Whether SET may act on `key`.
+    fn allow(&self, ctx: &mut Ctx<'_>, key: &[u8]) -> Result<bool, Fault> {
+        let Some(condition) = self.condition else {
+            return Ok((!self.nx && !self.xx) || ctx.peek(key).is_some() == self.xx);
+        };
+        match ctx.peek(key) {
+            Some(entry) => condition.holds(entry.value()),
+            None => Ok(condition.holds_of_nothing()),
+        }
     }
 }
 
@@ -253,25 +298,18 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ctx.out.ok();
         return Ok(());
     }
-    let options = Options::parse(args, 3, false)?;
+    let options = Options::parse(args, 3, Of::Set)?;
     let expire = options.expire_ms(ctx, "set")?;
     if options.get {
         ctx.read_to(key, reply_value)?;
     }
-    if options.nx || options.xx {
-        let found = ctx.peek(key).is_some();
-        if found == options.nx {
-            if !options.get {
-                ctx.out.null();
-            }
-            return Ok(());
+    if !options.allow(ctx, key)? {
+        if !options.get {
+            ctx.out.null();
         }
+        return Ok(());
     }
-    let expiry = match expire {
-        Some(at) => Expiry::At(at),
-        None if options.keep => Expiry::Keep,
-        None => Expiry::Clear,
-    };
+    let expiry = options.expiry(expire);
     ctx.put(key, stored(args, 2), expiry);
     log_set(ctx, key, &args[2], expiry);
     if !options.get {
@@ -345,7 +383,7 @@ fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
-    let options = Options::parse(args, 2, true)?;
+    let options = Options::parse(args, 2, Of::GetEx)?;
     let before = ctx.out.checkpoint();
     if !ctx.read_to(key, reply_found)? {
         return Ok(());

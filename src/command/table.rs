@@ -2,17 +2,12 @@
 
 use std::sync::LazyLock;
 
+use crate::command;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 pub use crate::command::keys::*;
 use crate::command::session::SessionCtx;
-use crate::command::{
-    acl, bitfield, bitmap, blocking, client, connection, counter, debug, expire, hash, hyperloglog,
-    introspect, key, latency, lcs, list, list_inside, lolwut, memory, object, range, scan, server,
-    set, set_algebra, slowlog, sort, standalone, string, whole, zset, zset_algebra, zset_pop,
-    zset_range,
-};
 
 /// Command flags, as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +207,10 @@ impl Acl {
     pub const LIST: u32 = 1 << 16;
     /// `@sortedset`
     pub const SORTED_SET: u32 = 1 << 17;
+    /// `@geo`
+    pub const GEO: u32 = 1 << 18;
+    /// `@stream`
+    pub const STREAM: u32 = 1 << 19;
     /// `@hyperloglog`
     pub const HYPERLOGLOG: u32 = 1 << 13;
 
@@ -252,6 +251,8 @@ impl Acl {
         (Self::STRING, "@string"),
         (Self::BITMAP, "@bitmap"),
         (Self::HYPERLOGLOG, "@hyperloglog"),
+        (Self::GEO, "@geo"),
+        (Self::STREAM, "@stream"),
         (Self::PUBSUB, "@pubsub"),
         (Self::ADMIN, "@admin"),
         (Self::FAST, "@fast"),
@@ -369,40 +370,49 @@ impl Command {
 
 /// The rows, by the file that holds them.
 static GROUPS: &[&[Command]] = &[
-    string::ROWS,
-    range::ROWS,
-    counter::ROWS,
-    lcs::ROWS,
-    bitmap::ROWS,
-    bitfield::ROWS,
-    hyperloglog::ROWS,
-    hash::ROWS,
-    set::ROWS,
-    set_algebra::ROWS,
-    sort::ROWS,
-    list::ROWS,
-    list_inside::ROWS,
-    zset::ROWS,
-    zset_range::ROWS,
-    zset_pop::ROWS,
-    zset_algebra::ROWS,
-    blocking::ROWS,
-    key::ROWS,
-    expire::ROWS,
-    object::ROWS,
-    scan::ROWS,
-    whole::ROWS,
-    connection::ROWS,
-    client::ROWS,
-    server::ROWS,
-    introspect::ROWS,
-    slowlog::ROWS,
-    latency::ROWS,
-    memory::ROWS,
-    standalone::ROWS,
-    acl::ROWS,
-    lolwut::ROWS,
-    debug::ROWS,
+    command::string::ROWS,
+    command::compare::ROWS,
+    command::range::ROWS,
+    command::counter::ROWS,
+    command::lcs::ROWS,
+    command::bitmap::ROWS,
+    command::bitfield::ROWS,
+    command::hyperloglog::ROWS,
+    command::hash::ROWS,
+    command::hash_expire::ROWS,
+    command::hash_timed::ROWS,
+    command::set::ROWS,
+    command::set_algebra::ROWS,
+    command::sort::ROWS,
+    command::stream::ROWS,
+    command::stream_read::ROWS,
+    command::stream_group::ROWS,
+    command::stream_claim::ROWS,
+    command::stream_info::ROWS,
+    command::list::ROWS,
+    command::list_inside::ROWS,
+    command::zset::ROWS,
+    command::zset_range::ROWS,
+    command::zset_pop::ROWS,
+    command::zset_algebra::ROWS,
+    command::blocking::ROWS,
+    command::geo::ROWS,
+    command::key::ROWS,
+    command::expire::ROWS,
+    command::object::ROWS,
+    command::scan::ROWS,
+    command::whole::ROWS,
+    command::connection::ROWS,
+    command::client::ROWS,
+    command::server::ROWS,
+    command::introspect::ROWS,
+    command::slowlog::ROWS,
+    command::latency::ROWS,
+    command::memory::ROWS,
+    command::standalone::ROWS,
+    command::acl::ROWS,
+    command::lolwut::ROWS,
+    command::debug::ROWS,
     CONTROL,
 ];
 

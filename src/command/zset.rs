@@ -1,4 +1,4 @@
-//! Sorted sets: ZADD, ZSCORE and their kin, and what the other files about sorted sets share: ranges
+//! Sorted sets: ZADD, ZSCORE and their kin, and what the other files about them share: ranges
 //! are in `zset_range`, pops in `zset_pop`, several sets in `zset_algebra`.
 //!
 //! The log gets the request where replaying it does the same, which it does of everything here.
@@ -351,8 +351,8 @@ pub(super) fn remove_ranks(ctx: &mut Ctx<'_>, key: &[u8], from: usize, count: us
     }
 }
 
-/// Puts a sorted set in the place of what `key` held, or nothing; logs it, and answers with how many
-/// members it has.
+/// Puts a sorted set in the place of what `key` held, or nothing; logs it, and answers with its
+/// number of members.
 pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
     if members.is_empty() {
         if ctx.delete(key) {
@@ -360,7 +360,10 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
         }
         return ctx.out.int(0);
     }
-    let mut builder = Builder::new(ctx.shapes, ctx.hash_seed(key));
+    let (shapes, seed) = (ctx.shapes, ctx.hash_seed(key));
+    let fits = members.len() <= shapes.zset_entries
+        && members.iter().all(|(member, _)| member.len() <= shapes.zset_value);
+    let mut builder = if fits { Builder::new(shapes, seed) } else { Builder::large(shapes, seed) };
     for (member, score) in members {
         builder.add(member, *score);
     }

@@ -125,14 +125,16 @@ pub fn parse<'a>(args: &Args<'a>, at: usize) -> Result<Request<'a>, Fault> {
         Some(word) if word.eq_ignore_ascii_case(b"MAX") => End::Max,
         _ => return Err(SYNTAX),
     };
-    let count = match &rest[1..] {
-        [] => 1,
-        [word, count] if word.eq_ignore_ascii_case(b"COUNT") => {
-            let count = parse_i64(count).filter(|n| *n > 0);
-            count.ok_or(Fault::new("ERR count should be greater than 0"))? as usize
+    let mut count = None;
+    for option in rest[1..].chunks(2) {
+        let [word, number] = option else { return Err(SYNTAX) };
+        if count.is_some() || !word.eq_ignore_ascii_case(b"COUNT") {
+            return Err(SYNTAX);
         }
-        _ => return Err(SYNTAX),
-    };
+        let number = parse_i64(number).filter(|n| *n > 0);
+        count = Some(number.ok_or(Fault::new("ERR count should be greater than 0"))? as usize);
+    }
+    let count = count.unwrap_or(1);
     Ok(Request { keys, end, count })
 }
 

@@ -119,7 +119,7 @@ impl<'a> Range<'a> {
     fn find(&self, zset: Zset<'_>, down: bool) -> (usize, usize) {
         match self {
             Range::Scores(scores) => zset.score_range(scores),
-            Range::Names(names) => zset.name_range(names),
+            Range::Names(names) => zset.name_range(names, down),
             Range::Ranks(start, end) => {
                 let len = zset.len() as i64;
                 let place = |at: i64| if at < 0 { at.saturating_add(len) } else { at };
@@ -152,7 +152,7 @@ impl<'a> Query<'a> {
             } else if args.is(at, "LIMIT") && args.len() > at + 2 {
                 (offset, limit) = (integer(&args[at + 1])?, integer(&args[at + 2])?);
                 at += 2;
-            } else if down.is_none() && args.is(at, "REV") {
+            } else if own_down.is_none() && args.is(at, "REV") {
                 own_down = Some(true);
             } else if own_by.is_none() && args.is(at, "BYLEX") {
                 own_by = Some(By::Name);

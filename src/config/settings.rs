@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::value::{OutputLimit, read_limits};
 use crate::value::list::Limits;
 use crate::value::shapes::Shapes;
+use crate::value::stream::NodeMax;
 
 /// When the log is flushed to the medium.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,6 +282,10 @@ fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
         set_intset: number(word("set-max-intset-entries")),
         set_entries: number(word("set-max-listpack-entries")),
         set_value: number(word("set-max-listpack-value")),
+        stream_node: NodeMax {
+            bytes: number(word("stream-node-max-bytes")),
+            entries: number(word("stream-node-max-entries")),
+        },
         zset_entries: number(word("zset-max-listpack-entries")),
         zset_value: number(word("zset-max-listpack-value")),
     }

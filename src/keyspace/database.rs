@@ -3,13 +3,17 @@
 //! Expiry is data here: whether a key is past it is the caller's question. Every change goes
 //! through a method that takes the log position it is stamped with.
 //!
-//! Invariants: `bytes` is the sum of `Entry::memory`, `expires` the number of entries with an
-//! expiry, `last_stamp` at least every segment's stamp.
+//! Invariants: `timed` has the keys whose values have fields with a time, by when to look at each
+//! next; `bytes` is the sum of `Entry::memory`, `expires` the number of entries with an expiry,
+//! `last_stamp` at least every segment's stamp.
+
+use std::collections::BTreeSet;
 
 use bytes::BytesMut;
 
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
+use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
 use crate::value::table::{CURSOR_BITS, Spot, Table};
@@ -36,6 +40,10 @@ pub struct Database {
     expiry_position: u64,
     /// Running average of the time to live of sampled keys, in milliseconds; 0 when unknown.
     avg_ttl: i64,
+    /// Keys of hashes with fields that have a time, by when to look at them next.
+    timed: BTreeSet<(i64, Box<[u8]>)>,
+    /// Bytes of their names.
+    timed_bytes: usize,
     /// Where small strings are edited.
     scratch: BytesMut,
 }
@@ -58,6 +66,8 @@ impl Database {
             last_stamp,
             expiry_position: 0,
             avg_ttl: 0,
+            timed: BTreeSet::new(),
+            timed_bytes: 0,
             scratch: BytesMut::new(),
         }
     }
@@ -85,7 +95,36 @@ impl Database {
 
     /// Bytes of heap memory held by keys, values and table.
     pub fn memory(&self) -> usize {
-        self.bytes + self.table.memory() + self.scratch.capacity()
+        // Nodes of a B-tree are two thirds full or so.
+        let timed = self.timed.len() * size_of::<(i64, Box<[u8]>)>() * 3 / 2 + self.timed_bytes;
+        self.bytes + self.table.memory() + self.scratch.capacity() + timed
+    }
+
+    /// Number of keys whose values have fields with a time.
+    pub fn timed_len(&self) -> usize {
+        self.timed.len()
+    }
+
+    /// The key to be looked at first for fields past their time, if that is due at `now_ms`.
+    pub fn next_timed(&self, now_ms: i64) -> Option<&[u8]> {
+        self.timed.first().filter(|(look, _)| *look < now_ms).map(|(_, key)| &**key)
+    }
+
+    /// Keeps `timed` true of a key whose next look was at `before` and is at `after`.
+    fn retime(&mut self, key: &[u8], before: Option<i64>, after: Option<i64>) {
+        if before == after {
+            return;
+        }
+        if let Some(look) = before
+            && self.timed.remove(&(look, key.into()))
+        {
+            self.timed_bytes -= usable(key.len());
+        }
+        if let Some(look) = after
+            && self.timed.insert((look, key.into()))
+        {
+            self.timed_bytes += usable(key.len());
+        }
     }
 
     /// Log position of the last write to anything in here.
@@ -129,13 +168,19 @@ impl Database {
     /// Changes an entry in place and keeps the counters true.
     fn change<R>(&mut self, spot: Spot, stamp: u64, edit: impl FnOnce(&mut Entry) -> R) -> R {
         self.stamped(stamp);
+        let facts = |entry: &Entry| (entry.memory(), entry.expires(), entry.next_look());
         let (result, before, after) = self.table.change(spot, stamp, |entry| {
-            let before = (entry.memory(), entry.expires());
+            let before = facts(entry);
             let result = edit(entry);
-            (result, before, (entry.memory(), entry.expires()))
+            (result, before, facts(entry))
         });
         self.bytes = self.bytes - before.0 + after.0;
         self.expires = self.expires - usize::from(before.1) + usize::from(after.1);
+        if before.2 != after.2
+            && let Some(key) = self.table.at(spot).map(|entry| entry.key().to_vec())
+        {
+            self.retime(&key, before.2, after.2);
+        }
         result
     }
 
@@ -144,6 +189,9 @@ impl Database {
         self.len += 1;
         self.bytes += entry.memory();
         self.expires += usize::from(entry.expires());
+        if let Some(look) = entry.next_look() {
+            self.retime(entry.key(), None, Some(look));
+        }
         self.table.insert(hash, entry, stamp);
     }
 
@@ -210,6 +258,9 @@ impl Database {
         self.len -= 1;
         self.bytes -= entry.memory();
         self.expires -= usize::from(entry.expires());
+        if let Some(look) = entry.next_look() {
+            self.retime(key, Some(look), None);
+        }
         if self.len == 0 {
             self.emptied();
         }
@@ -263,8 +314,18 @@ impl Database {
         self.edit_as(key, Look::packed(form), stamp, edit)
     }
 
-    /// Changes the structure of a collection; `None` when the key has none, or is past its expiry
-    /// at `now_ms`. `change` also says whether it has changed anything.
+    /// Changes the structure of a collection; `None` when the key has none. `change` also says
+    /// whether it has changed anything.
+    pub fn change_object<R>(
+        &mut self,
+        key: &[u8],
+        stamp: u64,
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        self.change_living(key, i64::MIN, stamp, change)
+    }
+
+    /// [`Database::change_object`]; `None` as well when the key is past its expiry at `now_ms`.
     pub fn change_living<R>(
         &mut self,
         key: &[u8],
@@ -373,7 +434,12 @@ impl Database {
         let (count, bytes) = self.table.free(budget);
         self.len -= count;
         self.bytes -= bytes;
-        self.table.is_freed()
+        for _ in 0..budget {
+            if self.timed.pop_first().is_none() {
+                break;
+            }
+        }
+        self.table.is_freed() && self.timed.is_empty()
     }
 
     /// Visits about `count` entries from `cursor` on and returns the cursor to go on with, 0 at the
@@ -456,6 +522,8 @@ impl Database {
         assert_eq!(self.iter().filter(|e| e.expires()).count(), self.expires);
         assert_eq!(self.iter().map(Entry::memory).sum::<usize>(), self.bytes);
         assert!(stamps.iter().all(|&s| s <= self.last_stamp));
+        let look = |e: &Entry| e.next_look().map(|look| (look, Box::from(e.key())));
+        assert_eq!(self.iter().filter_map(look).collect::<BTreeSet<_>>(), self.timed);
         stamps
     }
 

@@ -23,6 +23,8 @@ pub struct Effects {
     enabled: bool,
     /// Effects go into a file of their own and take no positions.
     diverted: bool,
+    /// A command was logged that Redis 7.0 does not know.
+    is_newer: bool,
 }
 
 impl Effects {
@@ -35,6 +37,7 @@ impl Effects {
             preface: Vec::new(),
             enabled,
             diverted: false,
+            is_newer: false,
         }
     }
 
@@ -182,6 +185,17 @@ impl Effects {
             self.select(db);
             self.command(parts);
         }
+    }
+
+    /// [`Effects::log`] of a command that Redis 7.0 does not know (docs/COMPATIBILITY.md).
+    pub fn log_newer(&mut self, db: usize, parts: &[&[u8]]) {
+        self.is_newer |= self.enabled;
+        self.log(db, parts);
+    }
+
+    /// Whether a command was logged that Redis 7.0 does not know.
+    pub fn is_newer(&self) -> bool {
+        self.is_newer
     }
 
     /// Appends one command whose bytes are already a RESP array.

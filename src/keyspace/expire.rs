@@ -1,11 +1,12 @@
-//! Active expiry: finding keys past their expiry that nobody asks for, a bounded number per call.
+//! Active expiry: finding keys and fields past their expiry that nobody asks for, a bounded number
+//! per call.
 
 use crate::keyspace::space::Keyspace;
 
 /// Keys looked at before it is judged whether going on pays.
 const ROUND: usize = 32;
 /// Going on pays while more than this share of a round was expired, in percent (Redis' figure).
-const STALE_PERCENT: usize = 10;
+pub(super) const STALE_PERCENT: usize = 10;
 
 /// What a call of [`Keyspace::active_expire`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,14 +15,16 @@ pub struct Expired {
     pub looked_at: usize,
     /// Keys removed.
     pub removed: usize,
+    /// Fields of hashes that were looked at.
+    pub fields: usize,
     /// The budget ran out while many of the keys looked at were expired: call again soon.
     pub backlog: bool,
 }
 
 impl Keyspace {
-    /// Removes keys past `now_ms` from all databases, each removal logged, after looking at no more
-    /// than `budget` keys (and 64 slots of the table for each). Databases take turns; one is left
-    /// as soon as few of a round's keys were expired.
+    /// Removes keys and fields past `now_ms` from all databases, each removal logged, after looking
+    /// at no more than `budget` keys and as many fields (and 64 slots of the table for each).
+    /// Databases take turns; one is left as soon as few of a round's keys were expired.
     pub fn active_expire(&mut self, now_ms: i64, budget: usize) -> Expired {
         let mut done = Expired::default();
         if self.expiry_paused {
@@ -30,12 +33,13 @@ impl Keyspace {
         self.hold_expired(true);
         let mut keys = Vec::new();
         for _ in 0..self.dbs.len() {
-            if done.looked_at >= budget {
+            if done.looked_at >= budget || done.fields >= budget {
                 break;
             }
             let db = self.expiry_db;
             self.expiry_db = (db + 1) % self.dbs.len();
             done.backlog = self.expire_database(db, now_ms, budget, &mut done, &mut keys);
+            done.backlog |= self.expire_fields(db, now_ms, budget, &mut done);
         }
         done
     }
@@ -116,7 +120,7 @@ mod tests {
     fn a_backlog_is_told() {
         let mut space = space(10_000, 0);
         let done = space.active_expire(i64::MAX, 64);
-        assert_eq!(done, Expired { looked_at: 64, removed: 64, backlog: true });
+        assert_eq!(done, Expired { looked_at: 64, removed: 64, fields: 0, backlog: true });
         assert_eq!(space.active_expire(i64::MAX, 0), Expired::default());
     }
 }

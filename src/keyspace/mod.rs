@@ -4,9 +4,11 @@
 pub mod database;
 pub mod effects;
 pub mod expire;
+mod fields;
 #[cfg(test)]
 mod model;
 mod rebuild;
+mod rebuild_stream;
 pub mod space;
 pub mod waiting;
 pub mod watch;
@@ -17,7 +19,8 @@ pub use crate::value::object::{Object, Type};
 pub use database::{Database, Found};
 pub use effects::Effects;
 pub use expire::Expired;
-pub use rebuild::rebuild;
 #[cfg(test)]
 pub use rebuild::spelled;
+pub use rebuild::{log_times, rebuild};
+pub use rebuild_stream::claim_words;
 pub use space::{Counters, Keyspace};

@@ -2,12 +2,12 @@
 //!
 //! Large collections take several commands of [`BATCH`] elements, as in the files that Redis
 //! rewrites; the first of them begins a key that is not there, so a DEL goes in front where
-//! something else may be.
+//! something else may be. The times of fields follow in HPEXPIREAT, which Redis knows since 7.4.
 
 use smallvec::SmallVec;
 
 use crate::base::double;
-use crate::keyspace::{Effects, Entry, Form, Object, ValueRef};
+use crate::keyspace::{Effects, Entry, Form, Object, ValueRef, rebuild_stream};
 use crate::value::intset::Ints;
 use crate::value::list;
 use crate::value::listpack::Pack;
@@ -110,6 +110,16 @@ fn packed(effects: &mut Effects, db: usize, entry: &Entry, form: Form, bytes: &[
     log_expiry(effects, db, entry);
 }
 
+/// Logs that `fields` of `key` end at `at`.
+pub fn log_times(effects: &mut Effects, db: usize, key: &[u8], fields: &[&[u8]], at: i64) {
+    let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let time = time.format(at).as_bytes();
+    let count = count.format(fields.len()).as_bytes();
+    let head = [b"HPEXPIREAT", key, time, b"FIELDS", count];
+    let parts: Vec<&[u8]> = head.into_iter().chain(fields.iter().copied()).collect();
+    effects.log_newer(db, &parts);
+}
+
 fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
     match object {
         Object::Set(dict) => {
@@ -125,6 +135,17 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
                 out.word(field.text(&mut digits).unwrap_or_default());
             }
             out.flush();
+            if dict.expires_len() > 0 {
+                let time = |field: &'_ Entry| Some((field.expire_ms()?, field.key().to_vec()));
+                let mut times: Vec<_> = dict.iter().filter_map(time).collect();
+                times.sort_unstable();
+                for alike in times.chunk_by(|a, b| a.0 == b.0) {
+                    for some in alike.chunks(BATCH) {
+                        let names: Vec<&[u8]> = some.iter().map(|(_, name)| &name[..]).collect();
+                        log_times(effects, db, entry.key(), &names, some[0].0);
+                    }
+                }
+            }
         }
         Object::List(_) => {
             let mut out = growing(effects, db, entry, Form::List);
@@ -142,6 +163,7 @@ fn structure(effects: &mut Effects, db: usize, entry: &Entry, object: &Object) {
             }
             out.flush();
         }
+        Object::Stream(stream) => rebuild_stream::log(effects, db, entry.key(), stream),
     }
     log_expiry(effects, db, entry);
 }
@@ -161,11 +183,20 @@ pub fn spelled(entry: &Entry) -> Vec<u8> {
     }
     if let Some(set) = crate::value::set::Set::of(entry) {
         set.each(|member| elements.push(format!("{}", Shown(member))));
+    } else if let Some(Object::Hash(dict)) = entry.object() {
+        for field in dict.iter() {
+            let (name, value) = crate::value::hash::element(field);
+            let at = field.expire_ms().map_or(String::new(), |at| format!(" until {at}"));
+            elements.push(format!("{} = {}{at}", Shown(name), Shown(value)));
+        }
     } else if let Some(hash) = crate::value::hash::Hash::of(entry) {
         hash.each(|field, value| elements.push(format!("{} = {}", Shown(field), Shown(value))));
     } else if let Some(zset) = crate::value::zset::Zset::of(entry) {
         // -0 is 0 in packed ones.
         zset.each(|m, score| elements.push(format!("{} = {}", Shown(m), score + 0.0)));
+    }
+    if let ValueRef::Object(Object::Stream(stream)) = entry.value() {
+        return rebuild_stream::spelled(stream).into_bytes();
     }
     elements.sort();
     format!("{}: {}", entry.kind().name(), elements.join(", ")).into_bytes()

@@ -4,7 +4,8 @@ use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
 use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
-use crate::value::entry::Entry;
+use crate::value::dict::Dict;
+use crate::value::entry::{Entry, ValueRef};
 
 /// What happened in a keyspace since the start, for INFO.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Counters {
     pub misses: u64,
     /// Keys removed because they were past their expiry.
     pub expired: u64,
+    /// Fields of hashes removed because they were past their time.
+    pub expired_fields: u64,
     /// Changes to the data (Redis' `dirty`).
     pub dirty: u64,
 }
@@ -50,7 +53,7 @@ pub struct Keyspace {
     /// Clients are paused (CLIENT PAUSE): what is past its expiry stays, though nobody sees it.
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
-    expired_held: bool,
+    pub(super) expired_held: bool,
     /// Whether keys past their expiry are looked for.
     pub expires_actively: bool,
     /// The database that active expiry looks at next.
@@ -118,14 +121,23 @@ impl Keyspace {
         self.dbs[db].at(spot)
     }
 
-    /// Fetches what look-ups of `keys` will read into the cache, where the table is larger than
-    /// caches are.
-    pub fn prefetch(&self, db: usize, keys: &[&[u8]]) {
-        if let Some(db) = self.dbs.get(db)
-            && db.len() >= PREFETCH_MIN
-        {
-            db.prefetch(keys.iter().copied());
+    /// Whether a database is larger than caches are.
+    pub fn is_worth_prefetch(&self, db: usize) -> bool {
+        self.dbs.get(db).is_some_and(|db| db.len() >= PREFETCH_MIN)
+    }
+
+    /// Fetches what look-ups of `keys` will read into the cache.
+    pub fn prefetch<'k>(&self, db: usize, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Some(db) = self.dbs.get(db) {
+            db.prefetch(keys);
         }
+    }
+
+    /// The fields or members of a collection that is larger than caches are.
+    pub fn large_dict(&self, db: usize, key: &[u8]) -> Option<&Dict> {
+        let entry = self.dbs.get(db)?.find(key).entry?;
+        let ValueRef::Object(object) = entry.value() else { return None };
+        object.dict().filter(|dict| dict.len() >= PREFETCH_MIN)
     }
 
     /// To be called in front of each command: one that `writes` removes what is past its expiry
@@ -161,9 +173,9 @@ impl Keyspace {
         self.waiting.touch(db, key);
     }
 
-    /// Whether any key has an expiry.
+    /// Whether any key, or any field of a hash, has an expiry.
     pub fn has_volatile(&self) -> bool {
-        self.dbs.iter().any(|db| db.expires_len() > 0)
+        self.dbs.iter().any(|db| db.expires_len() > 0 || db.timed_len() > 0)
     }
 
     /// Frees an entry, later if that would take long.

@@ -323,6 +323,7 @@ fn stats(v: &View<'_>, out: &mut String) {
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
+        "expired_subkeys": t.expired_subkeys,
         "expired_keys": t.expired_keys,
         "expired_stale_perc": format_args!(
             "{:.2}",
@@ -462,15 +463,17 @@ fn cluster(_: &View<'_>, out: &mut String) {
 fn keyspace(v: &View<'_>, out: &mut String) {
     out.push_str("# Keyspace\r\n");
     for db in 0..v.s.config.databases {
-        let [mut keys, mut expires, mut left] = [0u64; 3];
+        let [mut keys, mut expires, mut left, mut timed] = [0u64; 4];
         for stats in v.s.registry.shards.iter().filter_map(|s| s.databases.get(db)) {
             keys += stats.keys.get();
             expires += stats.expires.get();
+            timed += stats.timed.get();
             left = left.saturating_add(stats.avg_ttl.get().saturating_mul(stats.expires.get()));
         }
         if keys > 0 {
             let ttl = left / expires.max(1);
-            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl={ttl}\r\n");
+            let _ = write!(out, "db{db}:keys={keys},expires={expires},avg_ttl={ttl}");
+            let _ = write!(out, ",subexpiry={timed}\r\n");
         }
     }
 }
@@ -573,6 +576,7 @@ mod tests {
             s.databases[3].keys.set(10 * n);
             s.databases[3].expires.set(n);
             s.databases[3].avg_ttl.set(100 * n);
+            s.databases[3].timed.set(n);
             s.executed(1, 3_000, n == 1, true);
             s.error(b"ERR x");
             s.data_memory.set(1 << 20);
@@ -580,7 +584,7 @@ mod tests {
         let text = info(&r, &["everything"]);
         for line in [
             "connected_clients:3",
-            "db3:keys=30,expires=3,avg_ttl=166",
+            "db3:keys=30,expires=3,avg_ttl=166,subexpiry=3",
             "cmdstat_config|get:calls=2,usec=6,usec_per_call=3.00,rejected_calls=0,failed_calls=1",
             "errorstat_ERR:count=2",
             "used_memory_human:2.00M",

@@ -142,6 +142,8 @@ shard_counters! {
     keyspace_misses: counter,
     /// Keys removed because their time had come.
     expired_keys: counter,
+    /// Fields of hashes removed because their time had come.
+    expired_subkeys: counter,
     /// Times the search for expired keys was cut short by its budget.
     expire_cap_reached: counter,
     /// Microseconds spent on the search for expired keys.
@@ -207,6 +209,8 @@ pub struct DatabaseStats {
     pub expires: Counter,
     /// Average time left of those, in milliseconds.
     pub avg_ttl: Counter,
+    /// Hashes with fields that have an expiry.
+    pub timed: Counter,
 }
 
 /// What a shard counts of one command.

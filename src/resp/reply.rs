@@ -158,6 +158,16 @@ impl Reply {
     }
 
     fn header(&mut self, kind: u8, n: i64) {
+        // Most are short: one copy instead of three.
+        let digit = |n: i64| b'0' + n as u8;
+        match n {
+            0..=9 => return self.buf.extend_from_slice(&[kind, digit(n), b'\r', b'\n']),
+            10..=99 => {
+                let line = [kind, digit(n / 10), digit(n % 10), b'\r', b'\n'];
+                return self.buf.extend_from_slice(&line);
+            }
+            _ => {}
+        }
         self.buf.push(kind);
         write_i64(&mut self.buf, n);
         self.buf.extend_from_slice(b"\r\n");

@@ -191,8 +191,6 @@ impl Shard {
         let shards = order.shards();
         let id = space.shard;
         let config = global.config();
-        let mut meter = Meter::default();
-        meter.set_bounds(Bounds::of(&config));
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
@@ -241,7 +239,7 @@ impl Shard {
             long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
-            meter,
+            meter: Meter::bounded(Bounds::of(&config)),
             config,
             adoptions: Vec::new(),
             resumed: Vec::new(),

@@ -63,6 +63,8 @@ pub struct Global {
     pub log_sleep_us: AtomicU64,
     /// When a client that spoke HTTP may next be told of, in monotonic microseconds.
     forgery_us: AtomicU64,
+    /// It was said that a log holds what Redis 7.0 does not know.
+    pub newer_said: AtomicBool,
     /// Somebody has told all shards that the stop is complete.
     pub stop_said: AtomicBool,
     /// Connected clients.
@@ -115,6 +117,7 @@ impl Global {
             again_ms: AtomicU64::new(u64::MAX),
             log_sleep_us: AtomicU64::new(0),
             forgery_us: AtomicU64::new(0),
+            newer_said: AtomicBool::new(false),
             stop_said: AtomicBool::new(false),
             clients: AtomicUsize::new(0),
             connections: zeros(),

@@ -61,6 +61,7 @@ impl Shard {
     pub(super) fn settle_meter(&mut self, session: &Session) {
         let stats = &self.global.registry.shards[self.id];
         self.meter.settle(stats, self.config.latency_tracking);
+        self.meter.interrupt();
         for late in self.meter.take_late() {
             if let Some(mut call) = self.late_call(late) {
                 call.peer = session.peer().to_owned();

@@ -36,11 +36,18 @@ pub struct Meter {
     bounds: Bounds,
     /// Everything is timed by itself, since so little has come.
     alone: bool,
+    /// The last reading was the end of a command, with nothing but the next one's request behind it.
+    fresh: bool,
     /// What passed a bound.
     late: Vec<Late>,
 }
 
 impl Meter {
+    /// One that knows from when on something is too long.
+    pub fn bounded(bounds: Bounds) -> Self {
+        Meter { bounds, ..Meter::default() }
+    }
+
     /// Sets from when on something is too long.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
@@ -49,7 +56,13 @@ impl Meter {
     /// Begins a span; `alone` says that it holds so few commands that each is timed by itself.
     pub fn begin(&mut self, alone: bool) {
         self.alone = alone;
+        self.fresh = false;
         self.watch.start();
+    }
+
+    /// Something else comes, which is no command's own time.
+    pub fn interrupt(&mut self) {
+        self.fresh = false;
     }
 
     /// Whether a command is to be timed by itself.
@@ -76,8 +89,8 @@ impl Meter {
     pub fn settle(&mut self, stats: &ShardStats, track: bool) {
         let total: u64 = self.run.iter().map(|r| r.1).sum();
         if total == 0 {
-            // What came in between was no command's own time.
-            if !self.alone {
+            // What came in between was no command's own time, unless it was its request.
+            if !self.alone && !self.fresh {
                 self.watch.start();
             }
             return;
@@ -99,6 +112,7 @@ impl Meter {
         args: &Args<'_>,
     ) {
         let nanos = self.watch.lap();
+        self.fresh = true;
         self.book(stats, track, nanos, 0);
         if nanos < self.bounds.least() {
             return;
@@ -155,7 +169,7 @@ impl Meter {
 
 /// Arguments so few that a brief command over them takes about as long as any other such.
 fn is_small(args: &Args<'_>) -> bool {
-    args.len() <= 4 && args.items().iter().all(|a| a.len() <= 512)
+    args.len() <= 8 && args.items().iter().all(|a| a.len() <= 512)
 }
 
 #[cfg(test)]

@@ -178,25 +178,34 @@ impl Shard {
     /// Fetches what the next requests in `bytes` will look up; gives how far it looked.
     fn prefetch(&self, db: usize, bytes: &[u8]) -> usize {
         let mut keys = peek::Keys::new();
-        let looked = peek::keys(bytes, &mut keys);
-        if keys.len() > 1
-            && let Some(space) = &self.space
-        {
-            space.prefetch(db, &keys);
+        peek::keys(bytes, &mut keys, 1);
+        let (Some(space), Some(first)) = (&self.space, keys.pop()) else { return bytes.len() };
+        let large = space.large_dict(db, first.key);
+        if large.is_none() && !space.is_worth_prefetch(db) {
+            return bytes.len();
+        }
+        let looked = peek::keys(bytes, &mut keys, peek::KEYS_MAX);
+        match large {
+            _ if keys.len() <= 1 => {}
+            Some(large) => large.prefetch(
+                keys.iter().filter(|sought| sought.key == first.key).filter_map(|s| s.element),
+            ),
+            None => space.prefetch(db, keys.iter().map(|sought| sought.key)),
         }
         looked
     }
 
     /// Fetches what the first request of each connection will look up, ahead of all of them.
     pub fn prefetch_first<'a>(&self, received: impl Iterator<Item = &'a [u8]>) {
+        let Some(space) = self.space.as_ref().filter(|space| space.is_worth_prefetch(0)) else {
+            return;
+        };
         let mut keys = peek::Keys::new();
         for bytes in received.filter(|bytes| bytes.len() <= PEEK_MIN) {
-            peek::keys(bytes, &mut keys);
+            peek::keys(bytes, &mut keys, peek::KEYS_MAX);
         }
-        if keys.len() > 1
-            && let Some(space) = &self.space
-        {
-            space.prefetch(0, &keys);
+        if keys.len() > 1 {
+            space.prefetch(0, keys.iter().map(|sought| sought.key));
         }
     }
 

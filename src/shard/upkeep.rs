@@ -181,10 +181,22 @@ impl Shard {
             self.end_idle();
             self.give_memory_back();
             self.publish();
+            self.warn_of_newer_log();
             if self.id == 0 {
                 self.warn_of_long_log();
                 self.global.registry.sample(self.now);
             }
+        }
+    }
+
+    /// Says once that the log now holds what Redis 7.0 does not know.
+    fn warn_of_newer_log(&self) {
+        let is_newer = self.space.as_ref().is_some_and(|space| space.effects.is_newer());
+        if is_newer && !self.global.newer_said.swap(true, Ordering::Relaxed) {
+            self.warn(
+                "Fields of a hash were given an expiry: the log now holds HPEXPIREAT or HPERSIST, \
+                 which Redis before 7.4 does not load (docs/COMPATIBILITY.md).",
+            );
         }
     }
 
@@ -225,10 +237,12 @@ impl Shard {
             shown.keys.set(db.len() as u64);
             shown.expires.set(db.expires_len() as u64);
             shown.avg_ttl.set(db.avg_ttl().max(0) as u64);
+            shown.timed.set(db.timed_len() as u64);
         }
         stats.keyspace_hits.set(space.counters.hits);
         stats.keyspace_misses.set(space.counters.misses);
         stats.expired_keys.set(space.counters.expired);
+        stats.expired_subkeys.set(space.counters.expired_fields);
         stats.dirty.set(space.counters.dirty);
         stats.data_memory.set(space.memory() as u64);
         stats.lazyfree_pending.set(space.garbage.len() as u64);

@@ -16,8 +16,30 @@ pub enum Hash<'a> {
     /// Fields and values in turn.
     Packed(Pack<'a>),
     /// Values by field.
-    Dict(&'a Dict),
+    Dict(Fields<'a>),
 }
+
+/// The fields of a dictionary that are not past their time.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a> {
+    /// All of them.
+    pub dict: &'a Dict,
+    now_ms: i64,
+}
+
+impl<'a> Fields<'a> {
+    /// Whether a field can be seen.
+    pub fn shows(self, entry: &Entry) -> bool {
+        !entry.is_expired(self.now_ms)
+    }
+
+    fn iter(self) -> impl Iterator<Item = &'a Entry> {
+        self.dict.iter().filter(move |entry| self.shows(entry))
+    }
+}
+
+/// Draws that may meet a field past its time before all are looked at.
+const DRAWS: usize = 64;
 
 /// Field and value of a dictionary's element.
 pub fn element(entry: &Entry) -> (Item<'_>, Item<'_>) {
@@ -36,21 +58,40 @@ fn item(entry: &Entry) -> Item<'_> {
 }
 
 impl<'a> Hash<'a> {
-    /// The hash that an entry holds; `None` when it holds something else.
+    /// The hash that an entry holds, with fields past their time; `None` when it holds something
+    /// else.
     pub fn of(entry: &'a Entry) -> Option<Hash<'a>> {
+        Hash::at(entry, i64::MIN)
+    }
+
+    /// The hash that an entry holds at `now_ms`; `None` when it holds something else.
+    pub fn at(entry: &'a Entry, now_ms: i64) -> Option<Hash<'a>> {
         match entry.value() {
             ValueRef::Packed(Form::Hash, bytes) => Some(Hash::Packed(Pack(bytes))),
-            ValueRef::Object(Object::Hash(dict)) => Some(Hash::Dict(dict)),
+            ValueRef::Object(Object::Hash(dict)) => Some(Hash::Dict(Fields { dict, now_ms })),
             _ => None,
         }
     }
 
-    /// Number of fields.
+    /// Number of fields, those past their time but not yet removed included.
     pub fn len(self) -> usize {
         match self {
             Hash::Packed(pack) => pack.len() / 2,
-            Hash::Dict(dict) => dict.len(),
+            Hash::Dict(fields) => fields.dict.len(),
         }
+    }
+
+    /// Number of fields that can be seen.
+    pub fn live_len(self) -> usize {
+        match self {
+            Hash::Packed(_) => self.len(),
+            Hash::Dict(fields) => fields.dict.live_len(fields.now_ms),
+        }
+    }
+
+    /// Whether fields may be past their time and not yet removed.
+    pub fn may_hide(self) -> bool {
+        matches!(self, Hash::Dict(fields) if fields.dict.may_lapse(fields.now_ms))
     }
 
     /// True when there is no field.
@@ -61,7 +102,7 @@ impl<'a> Hash<'a> {
     /// The value of a field.
     pub fn get(self, field: &[u8]) -> Option<Item<'a>> {
         match self {
-            Hash::Dict(dict) => dict.get(field).map(item),
+            Hash::Dict(fields) => fields.dict.get(field).filter(|e| fields.shows(e)).map(item),
             Hash::Packed(pack) => {
                 let (_, value_at) = pack.at(pack.find(pack.first(), field, 2)?)?;
                 Some(pack.at(value_at)?.0)
@@ -69,10 +110,21 @@ impl<'a> Hash<'a> {
         }
     }
 
+    /// The time at which a field ends, if it does; `None` when there is no such field.
+    pub fn time(self, field: &[u8]) -> Option<Option<i64>> {
+        match self {
+            Hash::Packed(_) => self.get(field).map(|_| None),
+            Hash::Dict(fields) => {
+                let entry = fields.dict.get(field).filter(|entry| fields.shows(entry))?;
+                Some(entry.expire_ms())
+            }
+        }
+    }
+
     /// Every field with its value.
     pub fn each(self, mut visit: impl FnMut(Item<'a>, Item<'a>)) {
         match self {
-            Hash::Dict(dict) => dict.iter().for_each(|e| visit(Item::Str(e.key()), item(e))),
+            Hash::Dict(fields) => fields.iter().for_each(|e| visit(Item::Str(e.key()), item(e))),
             Hash::Packed(pack) => {
                 let mut items = pack.iter().map(|(_, item)| item);
                 while let (Some(field), Some(value)) = (items.next(), items.next()) {
@@ -85,7 +137,12 @@ impl<'a> Hash<'a> {
     /// Some field with its value, evenly chosen as far as it is cheap.
     pub fn random(self, random: &mut Random) -> Option<(Item<'a>, Item<'a>)> {
         match self {
-            Hash::Dict(dict) => dict.random(random).map(|e| (Item::Str(e.key()), item(e))),
+            Hash::Dict(fields) => {
+                let draw = || fields.dict.random(random).filter(|entry| fields.shows(entry));
+                let drawn = std::iter::repeat_with(draw).take(DRAWS).find_map(|entry| entry);
+                // Nearly all of them are past their time.
+                drawn.or_else(|| fields.iter().next()).map(element)
+            }
             Hash::Packed(_) if self.is_empty() => None,
             Hash::Packed(pack) => {
                 let index = random.below(self.len() as u64) as i64;

@@ -2,9 +2,11 @@
 
 pub mod account;
 pub mod bits;
+pub mod cut;
 pub mod dict;
 pub mod entry;
 mod form;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod intset;
@@ -15,6 +17,7 @@ pub mod object;
 mod segment;
 pub mod set;
 pub mod shapes;
+pub mod stream;
 pub(crate) mod table;
 pub mod ziplist;
 pub mod zset;

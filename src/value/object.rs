@@ -2,6 +2,7 @@
 
 use crate::value::dict::Dict;
 use crate::value::list::List;
+use crate::value::stream::Stream;
 use crate::value::zset::Large;
 
 /// A collection with a structure of its own.
@@ -11,6 +12,8 @@ pub enum Object {
     Set(Dict),
     /// A hash: values by field.
     Hash(Dict),
+    /// A stream.
+    Stream(Box<Stream>),
     /// A list.
     List(List),
     /// A sorted set: scores by member, and the members in order.
@@ -30,6 +33,8 @@ pub enum Type {
     Zset,
     /// A hash.
     Hash,
+    /// A stream.
+    Stream,
 }
 
 impl Type {
@@ -41,6 +46,7 @@ impl Type {
             Type::Set => "set",
             Type::Zset => "zset",
             Type::Hash => "hash",
+            Type::Stream => "stream",
         }
     }
 }
@@ -58,17 +64,37 @@ impl Object {
         match self {
             Object::Set(_) => Type::Set,
             Object::Hash(_) => Type::Hash,
+            Object::Stream(_) => Type::Stream,
             Object::List(_) => Type::List,
             Object::Zset(_) => Type::Zset,
+        }
+    }
+
+    /// Its fields or members by name, if it is made of such.
+    pub fn dict(&self) -> Option<&Dict> {
+        match self {
+            Object::Set(dict) | Object::Hash(dict) => Some(dict),
+            Object::Zset(large) => Some(large.members()),
+            Object::List(_) | Object::Stream(_) => None,
         }
     }
 
     /// What OBJECT ENCODING calls it.
     pub fn encoding(&self) -> &'static str {
         match self {
+            Object::Hash(dict) if dict.is_small() => "listpackex",
             Object::Set(_) | Object::Hash(_) => "hashtable",
+            Object::Stream(_) => "stream",
             Object::List(_) => "quicklist",
             Object::Zset(_) => "skiplist",
+        }
+    }
+
+    /// When to look for fields past their time; `None` when nothing in it has a time.
+    pub fn next_look(&self) -> Option<i64> {
+        match self {
+            Object::Hash(dict) => dict.next_look(),
+            _ => None,
         }
     }
 
@@ -76,6 +102,7 @@ impl Object {
     pub fn len(&self) -> usize {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.len(),
+            Object::Stream(stream) => stream.len() as usize,
             Object::List(list) => list.len(),
             Object::Zset(large) => large.len(),
         }
@@ -91,6 +118,7 @@ impl Object {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {
             Object::Set(dict) | Object::Hash(dict) => dict.memory(),
+            Object::Stream(stream) => stream.memory(),
             Object::List(list) => list.memory(),
             Object::Zset(large) => large.memory(),
         }
@@ -100,6 +128,7 @@ impl Object {
     pub fn free_slice(&mut self, budget: usize) -> bool {
         match self {
             Object::Set(dict) | Object::Hash(dict) => dict.free_slice(budget),
+            Object::Stream(stream) => stream.free_slice(budget),
             Object::List(list) => list.free_slice(budget),
             Object::Zset(large) => large.free_slice(budget),
         }

@@ -1,6 +1,7 @@
 //! Up to which size a collection is kept as one piece.
 
 use crate::value::list::Limits;
+use crate::value::stream::NodeMax;
 
 /// The bounds, as the directives of the same names set them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Shapes {
     pub set_entries: usize,
     /// Longest member of one, in bytes (`set-max-listpack-value`).
     pub set_value: usize,
+    /// Up to which size a stream's nodes are filled (`stream-node-max-bytes` and `-entries`).
+    pub stream_node: NodeMax,
     /// Most members of a packed sorted set (`zset-max-listpack-entries`).
     pub zset_entries: usize,
     /// Longest member of one, in bytes (`zset-max-listpack-value`).
@@ -35,6 +38,7 @@ impl Shapes {
         set_intset: 512,
         set_entries: 128,
         set_value: 64,
+        stream_node: NodeMax::DEFAULT,
         zset_entries: 128,
         zset_value: 64,
     };
@@ -46,6 +50,6 @@ impl Default for Shapes {
     }
 }
 
-/// Most bytes of a packed hash, set or sorted set, whatever the directives allow: each change moves what is
-/// behind it.
+/// Most bytes of a packed hash, set or sorted set, whatever the directives allow: each change moves
+/// what is behind it.
 pub const PACKED_MAX: usize = 1 << 20;

@@ -223,6 +223,37 @@ impl Table {
         new
     }
 
+    /// What the segment of `hash` holds, copied, if its epoch is below `epoch`; that is its epoch
+    /// from then on.
+    pub(crate) fn keep(&mut self, hash: u64, epoch: u64) -> Option<Vec<Entry>> {
+        let segment = self.segment_mut(self.index_of(hash));
+        if segment.epoch >= epoch {
+            return None;
+        }
+        segment.epoch = epoch;
+        let mut kept = Vec::with_capacity(segment.len());
+        kept.extend(segment.slots().iter().flatten().cloned());
+        Some(kept)
+    }
+
+    /// Visits what the segment at `position` holds if its epoch is below `epoch`, which is its
+    /// epoch from then on. Returns how many entries those were, and where the next segment begins.
+    pub(crate) fn visit_once(
+        &mut self,
+        position: u64,
+        epoch: u64,
+        visit: &mut dyn FnMut(&Entry),
+    ) -> (usize, Option<u64>) {
+        let segment = self.segment_mut(self.index_of(position));
+        let next = (position | (u64::MAX >> segment.depth())).checked_add(1);
+        if segment.epoch >= epoch {
+            return (0, next);
+        }
+        segment.epoch = epoch;
+        segment.slots().iter().flatten().for_each(visit);
+        (segment.len(), next)
+    }
+
     /// Walks entries in hash order from `position` on, in segments that are `wanted`. Stops once
     /// `visit` has said false or `work_max` slots and segments have been passed, then goes on to
     /// where the next position begins (entries that a position cannot tell apart are visited

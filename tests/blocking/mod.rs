@@ -212,6 +212,77 @@ const SCRIPTS: &[&[&str]] = &[
     &["a BZPOPMIN k 0", "?1", "d! RPUSH k 1", "d! DEL k", "d! ZINCRBY k 1 m", "=a"],
     // Both at once on one key.
     &["a BLPOP k 0", "?1", "b BZPOPMIN k 0", "?2", "d! ZADD k 1 m", "=b", "d! RPUSH k 1", "=a"],
+    // Streams.
+    &["a XREAD BLOCK 0 STREAMS s $", "?1", "d! XADD s 1-1 f v", "=a", "a! XREAD STREAMS s 0"],
+    &[
+        "d! XADD s 5-5 f v",
+        "a XREAD BLOCK 0 COUNT 2 STREAMS s t $ 7-0",
+        "?1",
+        "d! XADD t 6-0 f v",
+        "d! XADD s 6-0 f v",
+        "=a",
+    ],
+    &[
+        "a XREAD BLOCK 0 STREAMS s $",
+        "?1",
+        "b XREAD BLOCK 0 STREAMS s $",
+        "?2",
+        "d! XADD s 1-1 f v",
+        "=ab",
+    ],
+    &[
+        "a XREAD BLOCK 20 STREAMS s $",
+        "=a",
+        "a! XREAD BLOCK -1 STREAMS s $",
+        "a! XREAD BLOCK x STREAMS s $",
+    ],
+    &[
+        "a XREAD BLOCK 0 STREAMS s $",
+        "?1",
+        "d! SET s v",
+        "d! DEL s",
+        "d! XADD s 1-1 f v",
+        "d! DEL s",
+        "=a",
+    ],
+    &[
+        "d! XGROUP CREATE s g $ MKSTREAM",
+        "a XREADGROUP GROUP g me BLOCK 0 STREAMS s >",
+        "?1",
+        "b XREADGROUP GROUP g you BLOCK 0 STREAMS s >",
+        "?2",
+        "d! XADD s 1-1 f v",
+        "=a",
+        "d! XADD s 2-1 f v",
+        "=b",
+        "d! XPENDING s g",
+    ],
+    &[
+        "d! XGROUP CREATE s g $ MKSTREAM",
+        "d! XGROUP CREATE t g 0 MKSTREAM",
+        "a XREADGROUP GROUP g me BLOCK 0 NOACK STREAMS s t > >",
+        "?1",
+        "d! XADD t 1-1 f v",
+        "=a",
+        "d! XPENDING t g",
+    ],
+    &[
+        "d! XGROUP CREATE s g $ MKSTREAM",
+        "a! XREADGROUP GROUP g me BLOCK 0 STREAMS s 0",
+        "a! XREADGROUP GROUP g me BLOCK 20 STREAMS s >",
+        "a! XREADGROUP GROUP no me BLOCK 0 STREAMS s >",
+    ],
+    &["d! MULTI", "d! XREAD BLOCK 0 STREAMS s $", "d! EXEC"],
+    &[
+        "a XREAD BLOCK 0 STREAMS k $",
+        "?1",
+        "b BLPOP k 0",
+        "?2",
+        "d! RPUSH k 1",
+        "=b",
+        "d! XADD k 1-1 f v",
+        "=a",
+    ],
     // Time.
     &["a! BLPOP k 0.02", "a! BLMOVE k l LEFT LEFT 0.02", "a! BZMPOP 0.02 2 k l MIN", "a! PING"],
     &["a! HELLO 3", "a! BLPOP k l 0.02", "a! BRPOPLPUSH k l 0.02", "a! BZPOPMAX k 0.02"],
@@ -278,6 +349,62 @@ fn it_does_what_redis_does() {
                 assert_eq!(&got, wanted, "{shards} shards, {fsync}: {script:?}");
             }
         }
+    }
+}
+
+/// Since 7.2 a waiter's command is run again as a whole: it takes what it would take if it came now.
+#[test]
+fn all_its_keys_count_when_several_are_ready_at_once() {
+    for shards in [1, 2, 4] {
+        let server = Server::start(Options::shards(shards));
+        let told = play(
+            &server,
+            &[
+                "a BLPOP x y z 0",
+                "?1",
+                "d! MULTI",
+                "d! RPUSH z 1",
+                "d! RPUSH y 2",
+                "d! RPUSH x 3",
+                "d! EXEC",
+                "=a",
+            ],
+        );
+        assert_eq!(told.last().expect("a reply"), "=a: a *2\\r\\n$1\\r\\nx\\r\\n$1\\r\\n3\\r\\n");
+        let told = play(
+            &server,
+            &[
+                "a XREAD BLOCK 0 STREAMS s t 0 0",
+                "?1",
+                "d! MULTI",
+                "d! XADD t 1-0 f v",
+                "d! XADD s 2-0 f v",
+                "d! EXEC",
+                "=a",
+            ],
+        );
+        let told = told.last().expect("a reply");
+        assert!(
+            told.starts_with("=a: a *2\\r\\n*2\\r\\n$1\\r\\ns") && told.contains("nt\\r"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_group_that_goes_is_told_of() {
+    for shards in [1, 4] {
+        let server = Server::start(Options::shards(shards));
+        let waits = "a XREADGROUP GROUP g me BLOCK 0 STREAMS s >";
+        let make = "d! XGROUP CREATE s g $ MKSTREAM";
+        for end in ["XGROUP DESTROY s g", "DEL s", "RENAME s t", "FLUSHALL"] {
+            let end = format!("d! {end}");
+            let told = play(&server, &[make, waits, "?1", &end, "=a"]);
+            let told = told.last().expect("a reply");
+            assert!(told.starts_with("=a: a -NOGROUP No such key"), "{end}: {told}");
+        }
+        let told = play(&server, &[make, waits, "?1", "d! SET s v", "=a"]);
+        assert!(told.last().expect("a reply").starts_with("=a: a -WRONGTYPE"), "{told:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! kill -9 under mixed load, restarts, and second servers that must not come up.
 
+mod every;
 mod program;
 mod verdict;
 

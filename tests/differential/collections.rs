@@ -131,7 +131,7 @@ pub fn set_scan(g: &mut Gen) -> Args {
 }
 
 /// All at once: where a page ends is nobody's promise.
-fn scan(g: &mut Gen, key: Vec<u8>) -> Args {
+pub fn scan(g: &mut Gen, key: Vec<u8>) -> Args {
     let mut args = vec![key, g.word(&["0", "0", "0", "x", "-"])];
     args.extend([b"COUNT".to_vec(), g.word(&["100000", "50000", "0", "x"])]);
     if g.chance(50) {

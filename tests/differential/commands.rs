@@ -52,8 +52,19 @@ pub(crate) use row;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(super::collections::ROWS).chain(super::lists::ROWS)
+    FILES.iter().flat_map(|rows| rows.iter())
 }
+
+/// The rows by the file that holds them.
+static FILES: &[&[Row]] = &[
+    ROWS,
+    super::collections::ROWS,
+    super::lists::ROWS,
+    super::zsets::ROWS,
+    super::places::ROWS,
+    super::streams::ROWS,
+    super::waits::ROWS,
+];
 
 /// The rows of this file. Weights are in thousandths, roughly.
 static ROWS: &[Row] = &[

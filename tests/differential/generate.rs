@@ -118,6 +118,8 @@ pub struct Gen {
     fresh: [bool; CONNECTIONS],
     used: BTreeSet<&'static str>,
     greater: u64,
+    /// Where streams have come to: ids mostly grow.
+    pub stamp: u64,
     profile: Profile,
 }
 
@@ -165,7 +167,12 @@ pub fn universe() -> BTreeSet<Vec<u8>> {
         .chain(&super::bits::SKETCHES)
         .chain(&super::collections::HASHES)
         .chain(&super::collections::SETS)
+        .chain(&super::streams::STREAMS)
         .chain(&super::lists::LISTS)
+        .chain(&super::zsets::ZSETS)
+        .chain(&super::zsets::LEVELS)
+        .chain(&super::places::PLACES)
+        .chain(&super::places::FOUND)
         .map(|k| k.to_vec())
         .chain([long])
         .chain(GARBAGE.iter().map(|g| g.to_vec()))
@@ -260,6 +267,7 @@ impl Gen {
             fresh: [true; CONNECTIONS],
             used: BTreeSet::new(),
             greater: 0,
+            stamp: 1,
             profile,
         }
     }
@@ -317,6 +325,7 @@ impl Gen {
             0..6 => self.sketch(),
             6..12 => self.hash_key(),
             12..18 => self.set_key(),
+            18..22 => self.stream_key(),
             _ => self.key(),
         };
         (0..n).map(key).collect()
@@ -506,14 +515,13 @@ impl Gen {
             return plain(vec![self.word(&["EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"])]);
         }
         let row = self.row();
-        let mut args = vec![row.name.to_ascii_uppercase().into_bytes()];
-        args.extend((row.make)(self));
-        while super::normalise::is_left_out(&args) {
-            args.truncate(1);
+        let mut args = Args::new();
+        while args.is_empty() || super::normalise::is_left_out(&args) {
+            args = vec![row.name.to_ascii_uppercase().into_bytes()];
             args.extend((row.make)(self));
-        }
-        if !row.is(Trait::Exact) {
-            self.spoil(row, &mut args);
+            if !row.is(Trait::Exact) {
+                self.spoil(row, &mut args);
+            }
         }
         match row.name {
             "multi" => self.in_multi[on] = args.len() == 1,

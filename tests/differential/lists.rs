@@ -13,9 +13,9 @@ pub static ROWS: &[Row] = &[
     row!("lpop", 20, W, pop),
     row!("rpop", 20, W, pop),
     row!("llen", 8, R, |g| vec![g.list_key()]),
-    row!("lindex", 15, R, |g| vec![g.list_key(), g.place()]),
-    row!("lrange", 25, R, |g| vec![g.list_key(), g.place(), g.place()]),
-    row!("lset", 20, W, |g| vec![g.list_key(), g.place(), g.list_element()]),
+    row!("lindex", 15, R, |g| vec![g.list_key(), g.list_index()]),
+    row!("lrange", 25, R, |g| vec![g.list_key(), g.list_index(), g.list_index()]),
+    row!("lset", 20, W, |g| vec![g.list_key(), g.list_index(), g.list_element()]),
     row!("lrem", 15, W, |g| vec![g.list_key(), g.integer(), g.list_element()]),
     row!("ltrim", 10, W, ltrim),
     row!("linsert", 20, W, linsert),
@@ -49,7 +49,7 @@ impl Gen {
     }
 
     /// An index, mostly of an element that is there.
-    fn place(&mut self) -> Vec<u8> {
+    fn list_index(&mut self) -> Vec<u8> {
         match self.below(20) {
             0 => self.garbage(),
             1..4 => (self.below(2000) as i64 - 1000).to_string().into(),
@@ -94,7 +94,7 @@ pub fn pop(g: &mut Gen) -> Args {
 /// Mostly what leaves something behind.
 pub fn ltrim(g: &mut Gen) -> Args {
     if g.chance(20) {
-        return vec![g.list_key(), g.place(), g.place()];
+        return vec![g.list_key(), g.list_index(), g.list_index()];
     }
     let (front, back) = (g.below(4), g.below(4));
     vec![g.list_key(), front.to_string().into(), format!("-{}", back + 1).into()]
@@ -150,7 +150,7 @@ pub fn sort(g: &mut Gen, stores: bool) -> Args {
     }
     if g.chance(40) {
         args.push(b"LIMIT".to_vec());
-        args.extend([g.place(), g.word(&["0", "2", "-1", "10", "1000", "x"])]);
+        args.extend([g.list_index(), g.word(&["0", "2", "-1", "10", "1000", "x"])]);
     }
     if stores && g.chance(30) {
         args.extend([b"STORE".to_vec(), g.list_key()]);

@@ -6,11 +6,15 @@
 
 mod bits;
 mod collections;
-mod commands;
+pub mod commands;
 pub mod generate;
 mod lists;
 pub mod normalise;
+mod places;
 mod steering;
+mod streams;
+mod waits;
+mod zsets;
 
 use std::io;
 use std::time::{Duration, Instant};

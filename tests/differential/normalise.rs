@@ -21,12 +21,16 @@ pub enum How {
     Type,
     /// A key the stream has named, or nothing on both sides.
     SomeKey,
+    /// The same, but for how numbers are spelled.
+    Numbers,
     /// A whole scan: the same groups of that many elements in any order.
     Scanned(usize),
     /// Of a list `quicklist`, where it may be a `listpack`.
     ListForm,
     /// As many elements, or one, or none.
     Drawn,
+    /// The same, but for consumers and the times of pending entries.
+    Consumers,
     /// A cursor and a page.
     Page,
     /// A map, but for the values of `version`, `id` and `modules`.
@@ -56,7 +60,10 @@ const fn row(command: &'static str, how: How, what: &'static str, why: &'static 
 }
 
 const CLOCK: &str = "the two servers read their clocks at different moments";
+const DOUBLES: &str = "7.2 prints the shortest text of a double, 7.0 prints 17 digits";
 const TABLE: &str = "the order of a hash table is nobody's promise";
+const CONSUMERS: &str =
+    "7.2 makes a consumer that is given nothing, and tells when it was given something; has tests";
 const VERSION: &str = "7.0 judges 7.2: texts were added (documented in the release notes of 7.2)";
 
 /// The table.
@@ -80,6 +87,32 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("spop", How::AnyOrder, "order", TABLE),
     row("srandmember", How::Drawn, "which members", "random; has a test"),
     row("sscan", How::Scanned(1), "order", TABLE),
+    row("xgroup|createconsumer", How::Type, "whether it is new", CONSUMERS),
+    row("xinfo|consumers", How::Type, "the consumers", CONSUMERS),
+    row("xinfo|groups", How::Consumers, "the consumers", CONSUMERS),
+    row("xinfo|stream", How::Consumers, "the consumers, times", CONSUMERS),
+    row("xinfo|help", How::Type, "the text", VERSION),
+    row("xgroup|help", How::Type, "the text", VERSION),
+    row("xpending", How::Consumers, "times", CLOCK),
+    row("zadd", How::Numbers, "spelling", DOUBLES),
+    row("zincrby", How::Numbers, "spelling", DOUBLES),
+    row("zscore", How::Numbers, "spelling", DOUBLES),
+    row("zmscore", How::Numbers, "spelling", DOUBLES),
+    row("zrange", How::Numbers, "spelling", DOUBLES),
+    row("zrevrange", How::Numbers, "spelling", DOUBLES),
+    row("zrangebyscore", How::Numbers, "spelling", DOUBLES),
+    row("zrevrangebyscore", How::Numbers, "spelling", DOUBLES),
+    row("bzpopmin", How::Numbers, "spelling", DOUBLES),
+    row("bzpopmax", How::Numbers, "spelling", DOUBLES),
+    row("bzmpop", How::Numbers, "spelling", DOUBLES),
+    row("zpopmin", How::Numbers, "spelling", DOUBLES),
+    row("zpopmax", How::Numbers, "spelling", DOUBLES),
+    row("zmpop", How::Numbers, "spelling", DOUBLES),
+    row("zunion", How::Numbers, "spelling", DOUBLES),
+    row("zinter", How::Numbers, "spelling", DOUBLES),
+    row("zdiff", How::Numbers, "spelling", DOUBLES),
+    row("zrandmember", How::Drawn, "which members", "random; has a test"),
+    row("zscan", How::Scanned(2), "order, spelling", TABLE),
     row("randomkey", How::SomeKey, "which key", "random; it must be one the stream has named"),
     row("ttl", How::Near(5), "5 s", CLOCK),
     row("pttl", How::Near(5_000), "5 s", CLOCK),
@@ -131,7 +164,25 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
 ];
 
 /// Commands that 7.0 does not know: the stream does without them, and they have tests of their own.
-pub static NEWER: &[&str] = &["waitaof"];
+pub static NEWER: &[&str] = &[
+    "delex",
+    "delifeq",
+    "digest",
+    "hexpire",
+    "hexpireat",
+    "hexpiretime",
+    "hgetdel",
+    "hgetex",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "hsetex",
+    "httl",
+    "msetex",
+    "waitaof",
+];
 
 /// An error that 7.2 words otherwise than the peer, which may be 7.0. A text may end in `…`.
 pub struct Reworded {
@@ -158,6 +209,22 @@ pub static REWORDED: &[Reworded] = &[
         old: "WRONGPASS invalid username-password pair or user is disabled.",
         new: "ERR Syntax error in HELLO option '…",
         why: "7.2 reads all options before it tries the password (modules may do that since)",
+    },
+    Reworded {
+        command: "xread",
+        old: "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        new: "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        why: "7.2 names the command that was called",
+    },
+    Reworded {
+        command: "xreadgroup",
+        old: "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be \
+              specified.",
+        new: "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must \
+              be specified.",
+        why: "7.2 names the command that was called",
     },
 ];
 
@@ -193,9 +260,12 @@ fn full_name(args: &Args) -> Vec<String> {
 }
 
 /// Whether 7.0 and 7.2 take the request for two different things, so that the stream is to do
-/// without it: 7.2 lowered the arity of COMMAND GETKEYS from -4 to -3 (redis/redis#11201).
+/// without it: 7.2 lowered the arity of COMMAND GETKEYS from -4 to -3 (redis/redis#11201), and
+/// ZRANK and ZREVRANK have an option there.
 pub fn is_left_out(args: &Args) -> bool {
-    args.len() == 3 && full_name(args)[1] == "command|getkeys"
+    let names = full_name(args);
+    let ranked = args.len() > 3 && matches!(names[0].as_str(), "zrank" | "zrevrank");
+    ranked || args.len() == 3 && names[1] == "command|getkeys"
 }
 
 fn find(args: &Args) -> Option<&'static Loosened> {
@@ -233,14 +303,19 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
         How::Type => same_type(peer, ours),
         How::SomeKey => known_key(peer) && known_key(ours) && peer.is_null() == ours.is_null(),
         How::Scanned(group) => match (peer.items(), ours.items()) {
-            (Some([a, b]), Some([c, d])) => a == c && sorted(b, group) == sorted(d, group),
+            (Some([a, b]), Some([c, d])) => {
+                let spelled = |value: &Value| sorted(&respelled(value), group);
+                a == c && (sorted(b, group) == sorted(d, group) || spelled(b) == spelled(d))
+            }
             _ => false,
         },
         How::ListForm => peer.text() == Some(b"quicklist") && ours.text() == Some(b"listpack"),
+        How::Numbers => alike(peer, ours),
         How::Drawn => {
             let len = |value: &Value| value.items().map(<[Value]>::len);
             same_type(peer, ours) && len(peer) == len(ours)
         }
+        How::Consumers => same_type(peer, ours) && timeless(peer) == timeless(ours),
         How::Page => is_page(peer) && is_page(ours),
         How::Hello => same_type(peer, ours) && hello(peer) == hello(ours),
         How::Keyspace => same_type(peer, ours) && keyspace(peer, ours),
@@ -253,6 +328,31 @@ pub fn agree(args: &Args, peer: &Value, ours: &Value) -> bool {
     }
 }
 
+/// A number as text, spelled one way; other texts as they are.
+fn respelled(value: &Value) -> Value {
+    match value {
+        Value::Bulk(text) => Value::Bulk(respelled_text(text)),
+        Value::Number(kind, text) => Value::Number(*kind, respelled_text(text)),
+        Value::Array(items) => Value::Array(items.iter().map(respelled).collect()),
+        other => other.clone(),
+    }
+}
+
+fn respelled_text(text: &[u8]) -> Vec<u8> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    number.map_or(text.to_vec(), |number| number.to_string().into())
+}
+
+/// Whether two replies are the same but for how numbers are spelled.
+fn alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b))
+        }
+        _ => respelled(a) == respelled(b),
+    }
+}
+
 fn same_type(a: &Value, b: &Value) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }
@@ -262,6 +362,24 @@ fn sorted(value: &Value, group: usize) -> Vec<String> {
     let mut all: Vec<String> = items.chunks(group).map(|c| format!("{c:?}")).collect();
     all.sort();
     all
+}
+
+/// A reply about groups without their consumers and the times of pending entries.
+fn timeless(value: &Value) -> String {
+    let Some(items) = value.items() else { return format!("{value:?}") };
+    if let [Value::Bulk(id), Value::Bulk(consumer), Value::Int(_), Value::Int(count)] = items {
+        return format!("{id:?} {consumer:?} {count}");
+    }
+    let (mut text, mut at) = (String::from("["), 0);
+    while at < items.len() {
+        let skip = items[at].text() == Some(b"consumers");
+        at += if skip { 2 } else { 1 };
+        if !skip {
+            text += &timeless(&items[at - 1]);
+            text.push(' ');
+        }
+    }
+    text + "]"
 }
 
 fn known_key(value: &Value) -> bool {

@@ -32,16 +32,40 @@ static DIFFERENCES: &[Difference] = &[
     differs("randomkey", "tips", "7.2 tells cluster clients what to do with several replies"),
     differs("scan", "tips", "7.2 tells cluster clients what to do with several replies"),
     differs("client|list", "history", "7.2 added the fields `lib-name` and `lib-ver`"),
+    differs("xinfo|consumers", "history", "7.2 added the field `inactive`"),
+    differs("xinfo|stream", "history", "7.2 added `active-time` and gave `seen-time` its name"),
+    differs("zrank", "arity", "7.2 added `WITHSCORE`"),
+    differs("zrank", "history", "7.2 added `WITHSCORE`"),
+    differs("zrank", "arguments", "7.2 added `WITHSCORE`"),
+    differs("zrevrank", "arity", "7.2 added `WITHSCORE`"),
+    differs("zrevrank", "history", "7.2 added `WITHSCORE`"),
+    differs("zrevrank", "arguments", "7.2 added `WITHSCORE`"),
     differs("quit", "doc_flags", "deprecated since 7.2"),
     differs("quit", "deprecated_since", "deprecated since 7.2"),
     differs("quit", "replaced_by", "deprecated since 7.2"),
 ];
 
-/// Commands and subcommands that 7.2 has and a 7.0 does not know, with the version they came in.
+/// Commands and subcommands that are here and a 7.0 does not know, with the version they came in.
 pub static ADDED: &[(&str, &str)] = &[
     ("client|no-touch", "7.2.0"),
     ("client|setinfo", "7.2.0"),
     ("cluster|myshardid", "7.2.0"),
+    ("delex", "8.4.0"),
+    ("delifeq", "9.0.0"),
+    ("digest", "8.4.0"),
+    ("hexpire", "7.4.0"),
+    ("hexpireat", "7.4.0"),
+    ("hexpiretime", "7.4.0"),
+    ("hgetdel", "8.0.0"),
+    ("hgetex", "8.0.0"),
+    ("hpersist", "7.4.0"),
+    ("hpexpire", "7.4.0"),
+    ("hpexpireat", "7.4.0"),
+    ("hpexpiretime", "7.4.0"),
+    ("hpttl", "7.4.0"),
+    ("hsetex", "8.0.0"),
+    ("httl", "7.4.0"),
+    ("msetex", "8.4.0"),
     ("waitaof", "7.2.0"),
 ];
 

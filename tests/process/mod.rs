@@ -2,6 +2,7 @@
 //! file, what clients hear while it loads, and what is told of a crash.
 
 mod crash;
+mod fields;
 
 use std::fs;
 use std::io::Write;

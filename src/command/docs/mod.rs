@@ -21,8 +21,8 @@
 //! is an argument: its name, its type, then in any order `@n` (it is among the keys of key
 //! specification n), `token=`, `since=`, `until=` (deprecated in that version), `shown=` (the name
 //! that people are shown, if it is another), and flags. Arguments of a `oneof` or `block` stand
-//! below it with one `-` more. `~` stands for a space inside a token. The first version and the
-//! group of a command stand in its row of the table.
+//! below it with one `-` more. `~` stands for a space inside a longer token. The first version and
+//! the group of a command stand in its row of the table.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -36,12 +36,14 @@ static TEXTS: &[&str] = &[
     include_str!("cluster.txt"),
     include_str!("connection.txt"),
     include_str!("generic.txt"),
+    include_str!("geo.txt"),
     include_str!("hash.txt"),
     include_str!("hyperloglog.txt"),
     include_str!("list.txt"),
     include_str!("server.txt"),
     include_str!("set.txt"),
     include_str!("sorted-set.txt"),
+    include_str!("stream.txt"),
     include_str!("string.txt"),
     include_str!("transactions.txt"),
 ];
@@ -127,6 +129,7 @@ impl Argument {
             Argument { name: words.next()?, kind: words.next()?, ..Argument::default() };
         for word in words {
             match word.split_once('=') {
+                Some(("token", "~")) => argument.token = Some("~".to_owned()),
                 Some(("token", token)) => argument.token = Some(token.replace('~', " ")),
                 Some(("since", version)) => argument.since = Some(version),
                 Some(("until", version)) => argument.until = Some(version),

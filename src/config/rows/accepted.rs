@@ -254,8 +254,8 @@ pub static ROWS: &[Directive] = &[
         .alias("zset-max-ziplist-entries"),
     row("zset-max-listpack-value", BYTES, "64", "Bytes of a member in one.")
         .alias("zset-max-ziplist-value"),
-    known("stream-node-max-bytes", BYTES, "4096", "Bytes of a stream's node."),
-    known("stream-node-max-entries", COUNT, "100", "Entries of a stream's node."),
+    row("stream-node-max-bytes", BYTES, "4096", "Bytes of a stream's node."),
+    row("stream-node-max-entries", COUNT, "100", "Entries of a stream's node."),
     known("busy-reply-threshold", COUNT, "5000", "Milliseconds until a script counts as busy.")
         .alias("lua-time-limit"),
     known("notify-keyspace-events", Events, "", "Events that are published."),

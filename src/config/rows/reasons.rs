@@ -122,15 +122,7 @@ const REASONS: &[(&str, &[&str])] = &[
     ("there are no users but the default one", &["acl-pubsub-default", "acllog-max-len"]),
     ("there are no modules", &["enable-module-command"]),
     ("there is no client-side caching yet", &["tracking-table-max-keys"]),
-    (
-        "this type is not there yet",
-        &[
-            "zset-max-listpack-entries",
-            "zset-max-listpack-value",
-            "stream-node-max-bytes",
-            "stream-node-max-entries",
-        ],
-    ),
+    ("this type is not there yet", &["zset-max-listpack-entries", "zset-max-listpack-value"]),
     ("there are no scripts yet", &["busy-reply-threshold"]),
     ("there are no channels yet", &["notify-keyspace-events"]),
     ("nothing compares by locale yet", &["locale-collate"]),

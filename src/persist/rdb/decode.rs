@@ -1,5 +1,5 @@
 //! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; collections
-//! are read in `collections`.
+//! are read in `collections` and the files beside it.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -269,8 +269,10 @@ impl Reader<'_> {
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
                 TYPE_STRING => self.string_entry()?,
                 code if HASHES_AND_SETS.contains(&code) => self.collection_entry(code)?,
+                code if TIMED_HASHES.contains(&code) => self.timed_entry(code)?,
                 code if LISTS.contains(&code) => self.list_entry(code)?,
                 code if ZSETS.contains(&code) => self.zset_entry(code)?,
+                code if STREAMS.contains(&code) => self.stream_entry(code)?,
                 kind => return Err(self.refuse_type(kind)),
             }
         }

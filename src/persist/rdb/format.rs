@@ -87,7 +87,26 @@ pub const TYPE_HASH_ZIPLIST: u8 = 13;
 pub const TYPE_HASH_LISTPACK: u8 = 16;
 /// The value type of a set that is a listpack.
 pub const TYPE_SET_LISTPACK: u8 = 20;
+/// The value type of a hash whose fields have times, in release candidates of Redis 7.4: a time
+/// (0 is none) in front of each field, as a length.
+pub const TYPE_HASH_TIMED_OLD: u8 = 22;
+/// The value type of such a hash that is a listpack: field, value and time in turn.
+pub const TYPE_HASH_TIMED_LISTPACK_OLD: u8 = 23;
+/// As [`TYPE_HASH_TIMED_OLD`] of Redis 7.4: the first time stands in front of all, and the others
+/// are counted from there, beginning with 1.
+pub const TYPE_HASH_TIMED: u8 = 24;
+/// As [`TYPE_HASH_TIMED_LISTPACK_OLD`] of Redis 7.4: the first time stands in front.
+pub const TYPE_HASH_TIMED_LISTPACK: u8 = 25;
 
+/// The value type of a stream.
+pub const TYPE_STREAM: u8 = 15;
+/// The value type of a stream that tells how many entries it ever had.
+pub const TYPE_STREAM_2: u8 = 19;
+/// The value type of one that tells when its consumers were given something, too.
+pub const TYPE_STREAM_3: u8 = 21;
+
+/// The kinds of streams that are read.
+pub const STREAMS: &[u8] = &[TYPE_STREAM, TYPE_STREAM_2, TYPE_STREAM_3];
 /// The kinds of hashes and sets that are read.
 pub const HASHES_AND_SETS: &[u8] = &[
     TYPE_SET,
@@ -98,6 +117,9 @@ pub const HASHES_AND_SETS: &[u8] = &[
     TYPE_HASH_ZIPLIST,
     TYPE_HASH_LISTPACK,
 ];
+/// The kinds of hashes whose fields have times.
+pub const TIMED_HASHES: &[u8] =
+    &[TYPE_HASH_TIMED_OLD, TYPE_HASH_TIMED_LISTPACK_OLD, TYPE_HASH_TIMED, TYPE_HASH_TIMED_LISTPACK];
 /// The kinds of lists that are read.
 pub const LISTS: &[u8] =
     &[TYPE_LIST, TYPE_LIST_ZIPLIST, TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2];

@@ -48,6 +48,36 @@ impl Buffer for BytesMut {
 /// An element as it is kept, with the length behind it. Short ones stay off the heap.
 pub type Encoded = SmallVec<[u8; 96]>;
 
+/// Where encoded bytes go.
+pub(super) trait Out {
+    /// Adds one byte.
+    fn byte(&mut self, byte: u8);
+    /// Adds bytes.
+    fn bytes(&mut self, bytes: &[u8]);
+}
+
+impl Out for Encoded {
+    fn byte(&mut self, byte: u8) {
+        self.push(byte);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Out for Vec<u8> {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.push(byte);
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 /// `text` in its encoding: an integer where it is the decimal form of one.
 pub(super) fn encode(text: &[u8]) -> Encoded {
     let mut out = Encoded::new();
@@ -60,41 +90,43 @@ pub(super) fn encode(text: &[u8]) -> Encoded {
     out
 }
 
-fn encode_int(out: &mut Encoded, n: i64) {
+#[inline]
+pub(super) fn encode_int(out: &mut impl Out, n: i64) {
     let bytes = n.to_le_bytes();
     let (code, width) = match n {
-        0..=127 => return out.push(n as u8),
+        0..=127 => return out.byte(n as u8),
         -4096..=4095 => {
             let raw = (n & 0x1FFF) as u16;
-            out.push(0xC0 | (raw >> 8) as u8);
-            return out.push(raw as u8);
+            out.byte(0xC0 | (raw >> 8) as u8);
+            return out.byte(raw as u8);
         }
         -0x8000..=0x7FFF => (0xF1, 2),
         -0x80_0000..=0x7F_FFFF => (0xF2, 3),
         -0x8000_0000..=0x7FFF_FFFF => (0xF3, 4),
         _ => (0xF4, 8),
     };
-    out.push(code);
-    out.extend_from_slice(&bytes[..width]);
+    out.byte(code);
+    out.bytes(&bytes[..width]);
 }
 
-fn encode_str(out: &mut Encoded, text: &[u8]) {
+pub(super) fn encode_str(out: &mut impl Out, text: &[u8]) {
     match text.len() {
-        len @ 0..=63 => out.push(0x80 | len as u8),
-        len @ 64..=4095 => out.extend_from_slice(&[0xE0 | (len >> 8) as u8, len as u8]),
+        len @ 0..=63 => out.byte(0x80 | len as u8),
+        len @ 64..=4095 => out.bytes(&[0xE0 | (len >> 8) as u8, len as u8]),
         len => {
-            out.push(0xF0);
-            out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+            out.byte(0xF0);
+            out.bytes(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
         }
     }
-    out.extend_from_slice(text);
+    out.bytes(text);
 }
 
-fn put_length(out: &mut Encoded, len: usize) {
+#[inline]
+pub(super) fn put_length(out: &mut impl Out, len: usize) {
     let groups = back_len(len);
     for n in (0..groups).rev() {
         let group = (len >> (7 * n)) as u8 & 0x7F;
-        out.push(if n + 1 == groups { group } else { group | 0x80 });
+        out.byte(if n + 1 == groups { group } else { group | 0x80 });
     }
 }
 

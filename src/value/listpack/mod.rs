@@ -23,12 +23,14 @@
 //! Bytes from elsewhere go through [`validate`] once; everything else takes what it is given for
 //! sound. Offsets point at the first byte of an element; the one of the end byte is [`Pack::end`].
 
+mod append;
 mod edit;
 mod read;
 mod row;
 #[cfg(test)]
 mod tests;
 
+pub use append::{Appender, set_int};
 pub use edit::{Buffer, create, delete, insert, push_back, push_front, replace};
 pub use read::{Invalid, Item, Iter, Pack, validate};
 pub use row::{Row, encoded};

@@ -156,6 +156,24 @@ impl<'a> Pack<'a> {
         Some((item, offset + len))
     }
 
+    /// The offset behind `count` elements from `offset` on, or the end if there are fewer.
+    pub fn skip(self, mut offset: usize, count: usize) -> usize {
+        for _ in 0..count {
+            let bytes = &self.0[offset..];
+            let len = match bytes[0] {
+                END => return offset,
+                0x00..=0x7F => 1,
+                short @ 0x80..=0xBF => 1 + usize::from(short & 0x3F),
+                _ => {
+                    let shape = shape(bytes).expect("a sound listpack");
+                    shape.head + shape.data
+                }
+            };
+            offset += len + back_len(len);
+        }
+        offset
+    }
+
     /// Offset of the element in front of an offset; `None` in front of the first.
     pub fn before(self, offset: usize) -> Option<usize> {
         if offset <= HEAD {

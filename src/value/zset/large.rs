@@ -4,7 +4,7 @@
 //! allocation that moves nowhere while the element is there. So a long member is kept once.
 //!
 //! # Obligations of the unsafe block
-//! An [`Anchor`] may be looked at while the element it was taken of exists and is not being changed.
+//! An [`Anchor`] may be looked at while the element it was taken of is there and unchanged.
 //! 1. Anchors are taken in `insert` alone, of elements that the dictionary then owns, and stay in
 //!    `order`; none is handed out but to be looked at through a borrow of the whole.
 //! 2. An element leaves `members` only in `remove`, after its anchor has left `order`, and in
@@ -49,6 +49,11 @@ impl Large {
     /// An empty one; `seed` keys the hash function of its members.
     pub fn new(seed: [u64; 2]) -> Self {
         Large { order: Tree::default(), members: Dict::new(seed) }
+    }
+
+    /// The members by name.
+    pub fn members(&self) -> &Dict {
+        &self.members
     }
 
     /// Number of members.
@@ -117,8 +122,13 @@ impl Large {
 
     /// Number of members in front of some place: those for which `before` is true, as it is for all
     /// in front of them.
-    pub fn rank_where(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
-        self.order.rank(before)
+    pub fn rank_by_score(&self, before: impl Fn(f64) -> bool) -> usize {
+        self.order.rank(|score, _| before(score))
+    }
+
+    /// [`Large::rank_by_score`], by the name.
+    pub fn rank_by_name(&self, before: impl Fn(&[u8]) -> bool) -> usize {
+        self.order.rank(|_, member| before(member.name()))
     }
 
     /// A member's rank and score.
@@ -195,7 +205,7 @@ mod tests {
         for (rank, (member, score)) in sorted.iter().enumerate() {
             assert_eq!(large.rank(member), Some((rank, *score)));
         }
-        let below = large.rank_where(|score, _| score < 1.0);
+        let below = large.rank_by_score(|score| score < 1.0);
         assert_eq!(below, sorted.iter().filter(|(_, score)| *score < 1.0).count());
     }
 
@@ -221,7 +231,10 @@ mod tests {
                             prop_assert!(model.remove(&name).is_some());
                         }
                     }
-                    _ => prop_assert_eq!(large.set(&name, score(by)), model.insert(name, score(by))),
+                    _ => {
+                        let score = score(by);
+                        prop_assert_eq!(large.set(&name, score), model.insert(name, score));
+                    }
                 }
             }
             check(&large, &model);

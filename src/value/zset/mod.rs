@@ -6,6 +6,7 @@ pub mod packed;
 mod tree;
 
 use bytes::BytesMut;
+use smallvec::SmallVec;
 
 use crate::base::random::Random;
 use crate::value::entry::{Entry, Form, ValueRef};
@@ -134,39 +135,25 @@ impl<'a> Zset<'a> {
                 (count(&|score| !range.reached(score)), count(&|score| range.within(score)))
             }
             Zset::Large(large) => (
-                large.rank_where(|score, _| !range.reached(score)),
-                large.rank_where(|score, _| range.within(score)),
+                large.rank_by_score(|score| !range.reached(score)),
+                large.rank_by_score(|score| range.within(score)),
             ),
         };
         (from, to.saturating_sub(from))
     }
 
     /// The ranks of a range of members: the first, and how many. Where scores differ, a packed set
-    /// is looked through as Redis does it.
-    pub fn name_range(self, range: &Names<'_>) -> (usize, usize) {
+    /// is looked through as Redis does it: from the end that a reader begins at.
+    pub fn name_range(self, range: &Names<'_>, down: bool) -> (usize, usize) {
         if range.is_empty() {
             return (0, 0);
         }
         match self {
+            Zset::Packed(pack) => packed_names(pack, range, down),
             Zset::Large(large) => {
-                let from = large.rank_where(|_, name| !range.reached(name));
-                let to = large.rank_where(|_, name| range.within(name));
+                let from = large.rank_by_name(|name| !range.reached(name));
+                let to = large.rank_by_name(|name| range.within(name));
                 (from, to.saturating_sub(from))
-            }
-            Zset::Packed(pack) => {
-                let names = || packed::pairs(pack).map(|(_, name, _)| name);
-                let is = |name: Item<'_>, is: &dyn Fn(&[u8]) -> bool| {
-                    is(name.text(&mut itoa::Buffer::new()))
-                };
-                let reached = |name: &Item<'_>| is(*name, &|name| range.reached(name));
-                let within = |name: &Item<'_>| is(*name, &|name| range.within(name));
-                let ends = names().last().is_some_and(|name| reached(&name))
-                    && names().next().is_some_and(|name| within(&name));
-                if !ends {
-                    return (0, 0);
-                }
-                let from = names().take_while(|name| !reached(name)).count();
-                (from, names().skip(from).take_while(within).count())
             }
         }
     }
@@ -209,6 +196,25 @@ impl<'a> Zset<'a> {
         }
     }
 
+    /// Up to `count` members with their scores from rank `from` on, until `visit` says false.
+    pub fn walk_while(
+        self,
+        from: usize,
+        count: usize,
+        mut visit: impl FnMut(Item<'a>, f64) -> bool,
+    ) {
+        match self {
+            Zset::Large(large) => {
+                let mut all = large.iter(from).take(count);
+                while all.next().is_some_and(|(name, score)| visit(Item::Str(name), score)) {}
+            }
+            Zset::Packed(pack) => {
+                let mut all = packed::pairs(pack).skip(from).take(count);
+                while all.next().is_some_and(|(_, name, s)| visit(name, packed::score(s))) {}
+            }
+        }
+    }
+
     /// Some member with its score, evenly chosen as far as it is cheap.
     pub fn random(self, random: &mut Random) -> Option<(Item<'a>, f64)> {
         match self {
@@ -232,6 +238,27 @@ impl<'a> Zset<'a> {
     }
 }
 
+/// The ranks of a range of members in a packed set.
+fn packed_names(pack: Pack<'_>, range: &Names<'_>, down: bool) -> (usize, usize) {
+    let places = |(_, name, _): (usize, Item<'_>, Item<'_>)| {
+        let text = &mut itoa::Buffer::new();
+        let name = name.text(text);
+        (range.reached(name), range.within(name))
+    };
+    let places: SmallVec<[(bool, bool); 128]> = packed::pairs(pack).map(places).collect();
+    let ends = places.last().is_some_and(|last| last.0) && places[0].1;
+    if !ends {
+        return (0, 0);
+    }
+    if down {
+        let passed = places.iter().rev().take_while(|place| !place.1).count();
+        let count = places.iter().rev().skip(passed).take_while(|place| place.0).count();
+        return (places.len() - passed - count, count);
+    }
+    let from = places.iter().take_while(|place| !place.0).count();
+    (from, places.iter().skip(from).take_while(|place| place.1).count())
+}
+
 /// A sorted set that is being made of members one by one, as when a file is read.
 #[derive(Debug)]
 pub struct Builder {
@@ -253,6 +280,11 @@ impl Builder {
     /// An empty one.
     pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
         Builder { shapes, seed, kept: Built::Packed(BytesMut::new()) }
+    }
+
+    /// An empty one that has structures of its own from the beginning.
+    pub fn large(shapes: Shapes, seed: [u64; 2]) -> Self {
+        Builder { shapes, seed, kept: Built::Large(Large::new(seed)) }
     }
 
     /// Adds a member; false when it was there.

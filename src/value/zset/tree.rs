@@ -173,12 +173,12 @@ impl<M: Named> Node<M> {
 
     /// Number of leading elements that are `before` some place; those behind one that is not are
     /// not either.
-    fn rank(&self, before: &impl Fn(f64, &[u8]) -> bool) -> usize {
+    fn rank(&self, before: &impl Fn(f64, &M) -> bool) -> usize {
         match self {
-            Node::Leaf(elements) => elements.partition_point(|(score, m)| before(*score, m.name())),
+            Node::Leaf(elements) => elements.partition_point(|(score, m)| before(*score, m)),
             Node::Inner(children) => {
                 let behind =
-                    children.partition_point(|child| before(child.first.0, child.first.1.name()));
+                    children.partition_point(|child| before(child.first.0, &child.first.1));
                 let Some(at) = behind.checked_sub(1) else { return 0 };
                 let passed: usize = children[..at].iter().map(|child| child.count).sum();
                 passed + children[at].node.rank(before)
@@ -307,14 +307,15 @@ impl<M: Named> Tree<M> {
     }
 
     /// Number of elements in front of some place: those for which `before` is true, as it is for
-    /// all in front of them.
-    pub(crate) fn rank(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
+    /// all in front of them. A member's name stands elsewhere in memory: who can decide by the score
+    /// does not ask for it.
+    pub(crate) fn rank(&self, before: impl Fn(f64, &M) -> bool) -> usize {
         self.root.rank(&before)
     }
 
     /// Number of elements in front of an element.
     pub(crate) fn rank_of(&self, score: f64, name: &[u8]) -> usize {
-        self.rank(|own, member| own < score || own == score && member < name)
+        self.rank(|own, member| own < score || own == score && member.name() < name)
     }
 
     /// The elements from rank `from` on, up to the end.

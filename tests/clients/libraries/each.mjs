@@ -104,7 +104,12 @@ class Side {
     await all.pfadd('hll', 'a', 'b', 'c').pfadd('hll2', 'c', 'd')
       .hset('h', 'a', 1, 'b', 'two').hset('one', 'field', 'value')
       .sadd('s', 1, 2, 3).sadd('s2', 2, 3, 4)
-      .rpush('l', 'a', 'b', 'c', 'b', 1).rpush('l2', 'x', 'y').exec();
+      .rpush('l', 'a', 'b', 'c', 'b', 1).rpush('l2', 'x', 'y')
+      .zadd('z', 1, 'a', 2.5, 'b', 3, 'c').zadd('z2', 2, 'b', 4, 'd')
+      .geoadd('geo', 13.361389, 38.115556, 'Palermo', 15.087269, 37.502669, 'Catania')
+      .xadd('x', '1-0', 'a', 1).xadd('x', '2-0', 'b', 2).xadd('x', '3-0', 'c', 3)
+      .xgroup('CREATE', 'x', 'g', 0)
+      .xreadgroup('GROUP', 'g', 'me', 'COUNT', 2, 'STREAMS', 'x', '>').exec();
     await this.elsewhere.mset(ELSEWHERE);
   }
 
@@ -113,16 +118,19 @@ class Side {
     const held = [];
     for (const client of [this.plain, this.elsewhere]) {
       const keys = (await client.keys('*')).sort();
-      const all = client.pipeline();
+      const [all, types] = [client.pipeline(), []];
       for (const key of keys) {
         const type = await client.type(key);
-        const read = { hash: 'hgetallBuffer', set: 'smembersBuffer' }[type] ?? 'getBuffer';
-        if (type === 'list') all.lrangeBuffer(key, 0, -1).pttl(key);
-        else all[read](key).pttl(key);
+        types.push(type);
+        const reads = { hash: ['hgetallBuffer'], set: ['smembersBuffer'],
+          list: ['lrangeBuffer', 0, -1], zset: ['zrangeBuffer', 0, -1, 'WITHSCORES'],
+          stream: ['xrangeBuffer', '-', '+'] };
+        const [read, ...more] = reads[type] ?? ['getBuffer'];
+        all[read](key, ...more).pttl(key);
       }
       const replies = (await all.exec()).map(([, reply]) => reply);
       // The members of a set come in no promised order.
-      replies.filter(Array.isArray).forEach((members) => members.sort(Buffer.compare));
+      types.forEach((type, at) => { if (type === 'set') replies[2 * at].sort(Buffer.compare); });
       keys.forEach((key, at) => held.push([key, replies[2 * at], replies[2 * at + 1] > 0]));
       held.push('--');
     }

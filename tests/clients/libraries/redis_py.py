@@ -77,6 +77,15 @@ class Side:
         self.plain.execute_command("HSET", "one", "field", "value")
         self.plain.execute_command("SADD", "s", 1, 2, 3)
         self.plain.execute_command("SADD", "s2", 2, 3, 4)
+        self.plain.execute_command("ZADD", "z", 1, "a", 2.5, "b", 3, "c")
+        self.plain.execute_command("ZADD", "z2", 2, "b", 4, "d")
+        self.plain.execute_command("GEOADD", "geo", 13.361389, 38.115556, "Palermo",
+                                   15.087269, 37.502669, "Catania")
+        for n, field in enumerate(["a", "b", "c"], 1):
+            self.plain.execute_command("XADD", "x", f"{n}-0", field, n)
+        self.plain.execute_command("XGROUP", "CREATE", "x", "g", "0")
+        self.plain.execute_command(
+            "XREADGROUP", "GROUP", "g", "me", "COUNT", 2, "STREAMS", "x", ">")
         self.plain.execute_command("RPUSH", "l", "a", "b", "c", "b", 1)
         self.plain.execute_command("RPUSH", "l2", "x", "y")
         self.plain.set("timed", "t", ex=1000)
@@ -90,7 +99,9 @@ class Side:
             with client.pipeline(transaction=False) as pipe:
                 for key in keys:
                     read = {b"hash": ["HGETALL", key], b"set": ["SMEMBERS", key],
-                            b"list": ["LRANGE", key, 0, -1]}
+                            b"list": ["LRANGE", key, 0, -1],
+                            b"zset": ["ZRANGE", key, 0, -1, "WITHSCORES"],
+                            b"stream": ["XRANGE", key, "-", "+"]}
                     pipe.execute_command(*read.get(client.type(key), ["GET", key]))
                     pipe.execute_command("PTTL", key)
                 replies = pipe.execute()
