@@ -147,7 +147,7 @@ fn geoadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         at += 1;
     }
     let rest = &args.items()[at..];
-    if rest.is_empty() || rest.len() % 3 != 0 || options.nx && options.xx {
+    if rest.is_empty() || !rest.len().is_multiple_of(3) || options.nx && options.xx {
         return Err(SYNTAX);
     }
     let mut pairs = Vec::with_capacity(rest.len() / 3);

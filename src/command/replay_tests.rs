@@ -176,6 +176,14 @@ fn on_sorted_sets() -> impl Strategy<Value = String> {
             format!("Z{o}STORE {k} 2 {l} {m} WEIGHTS 1.5 -1 AGGREGATE {a}")
         }),
         (key(), key(), key()).prop_map(|(k, l, m)| format!("ZDIFFSTORE {k} 2 {l} {m}")),
+        (key(), -9i64..9, -9i64..9, member(), prop::sample::select(vec!["", " CH", " NX", " XX"]))
+            .prop_map(|(k, x, y, m, o)| format!("GEOADD {k}{o} {x}.5 {y}.25 {m}")),
+        (key(), key(), -9i64..9, 1i64..2000, prop::sample::select(vec!["", " STOREDIST"]))
+            .prop_map(|(k, l, x, r, o)| {
+                format!("GEOSEARCHSTORE {k} {l} FROMLONLAT {x} 0 BYRADIUS {r} km{o}")
+            }),
+        (key(), key(), 1i64..2000)
+            .prop_map(|(k, l, r)| format!("GEORADIUS {k} 0 0 {r} km STORE {l}")),
         (key(), key()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         (key(), key()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
         (key(), -5i64..50).prop_map(|(k, t)| format!("PEXPIRE {k} {t}")),

@@ -372,7 +372,7 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
             ctx.put(key, NewValue::Packed { form: Form::Zset, bytes: &bytes }, Expiry::Clear);
         }
         Built::Large(large) => {
-            ctx.put(key, NewValue::Object(Box::new(Object::Zset(large))), Expiry::Clear);
+            ctx.put(key, NewValue::Object(Box::new(Object::Zset(*large))), Expiry::Clear);
         }
     }
     let db = ctx.db;

@@ -382,3 +382,47 @@ fn zinterstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 fn zdiffstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     answer_stored(ctx, args, Operation::Difference, "zdiffstore")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn sets_of_both_kinds_are_combined() {
+        let mut w = World::sharded(3);
+        for line in ["ZADD a 1 x 2 y 3 z", "ZADD b 10 y 20 z 30 w", "SADD s x y q", "SET t v"] {
+            w.run(line);
+        }
+        w.effects();
+        w.check(&[
+            ("ZUNION 2 a b WITHSCORES", "*8 $1 x $1 1 $1 y $2 12 $1 z $2 23 $1 w $2 30", ""),
+            ("ZUNION 2 a b WEIGHTS 2 -1 AGGREGATE MIN", "*4 $1 w $1 z $1 y $1 x", ""),
+            ("ZINTER 3 a b s WITHSCORES", "*2 $1 y $2 13", ""),
+            ("ZINTER 2 a none", "*0", ""),
+            ("ZDIFF 2 a s WITHSCORES", "*2 $1 z $1 3", ""),
+            ("ZINTERCARD 2 a b", ":2", ""),
+            ("ZINTERCARD 2 a b LIMIT 1", ":1", ""),
+            ("SINTERCARD 2 s s LIMIT 0", ":3", ""),
+            ("ZUNIONSTORE d 2 a s AGGREGATE MAX", ":4", "DEL d | ZADD d 1 q 1 x 2 y 3 z"),
+            ("ZINTERSTORE d 2 a b", ":2", "DEL d | ZADD d 12 y 23 z"),
+            ("ZDIFFSTORE d 2 a a", ":0", "DEL d"),
+            ("ZUNION 0 a", "-ERR at least 1 input key is needed for 'zunion' command", ""),
+            ("ZUNION 1 a WEIGHTS x", "-ERR weight value is not a float", ""),
+            (
+                "ZUNION 2 none t",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+                "",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_is_no_number_counts_as_nothing() {
+        World::new().check(&[
+            ("ZADD a inf x", ":1", "ZADD a inf x"),
+            ("ZADD b -inf x", ":1", "ZADD b -inf x"),
+            ("ZUNION 2 a b WITHSCORES", "*2 $1 x $1 0", ""),
+            ("ZUNION 1 a WEIGHTS 0 WITHSCORES", "*2 $1 x $1 0", ""),
+        ]);
+    }
+}

@@ -160,3 +160,34 @@ fn zmpop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn ends_are_taken() {
+        const NOT_POSITIVE: &str = "-ERR value is out of range, must be positive";
+        let mut w = World::new();
+        w.check(&[
+            ("ZADD z 1 a 2 b 3 c 4 d 5.5 e", ":5", "ZADD z 1 a 2 b 3 c 4 d 5.5 e"),
+            ("ZPOPMIN z", "*2 $1 a $1 1", "ZPOPMIN z 1"),
+            ("ZPOPMAX z 2", "*4 $1 e $3 5.5 $1 d $1 4", "ZPOPMAX z 2"),
+            ("ZPOPMIN z 0", "*0", ""),
+            ("ZPOPMIN z -1", NOT_POSITIVE, ""),
+            ("ZPOPMIN none", "*0", ""),
+            ("ZMPOP 2 none z MAX", "*2 $1 z *1 *2 $1 c $1 3", "ZPOPMAX z 1"),
+            ("ZMPOP 1 z MIN COUNT 9", "*2 $1 z *1 *2 $1 b $1 2", "DEL z"),
+            ("ZMPOP 1 z MIN", "*-1", ""),
+            ("ZMPOP 0 z MIN", "-ERR numkeys should be greater than 0", ""),
+            ("ZMPOP 2 z MIN", "-ERR syntax error", ""),
+            ("ZMPOP 1 z MIN COUNT 0", "-ERR count should be greater than 0", ""),
+        ]);
+        w.resp3 = true;
+        w.check(&[
+            ("ZADD z 1 a 2 b", ":2", "ZADD z 1 a 2 b"),
+            ("ZPOPMIN z", "*2 $1 a ,1", "ZPOPMIN z 1"),
+            ("ZPOPMIN z 5", "*1 *2 $1 b ,2", "DEL z"),
+        ]);
+    }
+}

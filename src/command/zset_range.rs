@@ -279,8 +279,18 @@ fn remove(ctx: &mut Ctx<'_>, args: &Args<'_>, by: By) -> Result<(), Fault> {
     let found = zset_of(ctx.peek(&args[1]))?.map(|zset| range.find(zset, false));
     let (from, count) = found.unwrap_or((0, 0));
     if count > 0 {
-        remove_ranks(ctx, &args[1], from, count);
-        ctx.log_request(&args[1], args);
+        let key = &args[1];
+        remove_ranks(ctx, key, from, count);
+        match by {
+            // Where scores differ, what lies between two names follows from how a set is kept.
+            By::Name => {
+                let (mut first, mut last) = (itoa::Buffer::new(), itoa::Buffer::new());
+                let ranks = [first.format(from), last.format(from + count - 1)];
+                let [first, last] = ranks.map(str::as_bytes);
+                ctx.log(key, &[b"ZREMRANGEBYRANK", key, first, last]);
+            }
+            By::Rank | By::Score => ctx.log_request(key, args),
+        }
     }
     ctx.out.int(count as i64);
     Ok(())
@@ -296,4 +306,62 @@ fn zremrangebyscore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn zremrangebylex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     remove(ctx, args, By::Name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+
+    #[test]
+    fn ranges_are_read() {
+        for entries in [128, 0] {
+            let mut w = World::new();
+            w.shapes.zset_entries = entries;
+            w.run("ZADD z 1 a 2 b 2 c 3.5 d inf e");
+            w.run("ZADD n 0 a 0 b 0 c 0 d");
+            w.effects();
+            w.check(&[
+                ("ZRANGE z 1 -2", "*3 $1 b $1 c $1 d", ""),
+                ("ZRANGE z 0 1 REV WITHSCORES", "*4 $1 e $3 inf $1 d $3 3.5", ""),
+                ("ZRANGE z 5 9", "*0", ""),
+                ("ZRANGE z (1 3.5 BYSCORE LIMIT 1 1", "*1 $1 c", ""),
+                ("ZRANGE z +inf (2 BYSCORE REV", "*2 $1 e $1 d", ""),
+                ("ZRANGE n [b + BYLEX", "*3 $1 b $1 c $1 d", ""),
+                ("ZREVRANGEBYLEX n (d - LIMIT 1 5", "*2 $1 b $1 a", ""),
+                ("ZRANGEBYSCORE z -inf +inf LIMIT -1 9", "*0", ""),
+                ("ZRANGEBYSCORE z 2 2 LIMIT 9223372036854775807 -1", "*0", ""),
+                ("ZCOUNT z 2 (inf", ":3", ""),
+                ("ZLEXCOUNT n - (c", ":2", ""),
+                ("ZRANGE z 0 1 LIMIT 0 1", LIMITED, ""),
+                ("ZRANGE z x 1 BYSCORE", "-ERR min or max is not a float", ""),
+                ("ZRANGE z x 1 BYLEX", "-ERR min or max not valid string range item", ""),
+                ("ZRANGE z 0 1 REV REV", "-ERR syntax error", ""),
+            ]);
+        }
+    }
+
+    const LIMITED: &str = "-ERR syntax error, LIMIT is only supported in combination with either \
+                           BYSCORE or BYLEX";
+
+    #[test]
+    fn ranges_are_stored_and_removed() {
+        for entries in [128, 0] {
+            let mut w = World::new();
+            w.shapes.zset_entries = entries;
+            w.run("ZADD z 1 a 2 b 3 c 4 d 5 e 6 f");
+            w.effects();
+            w.check(&[
+                ("ZRANGESTORE d z 1 2", ":2", "DEL d | ZADD d 2 b 3 c"),
+                ("ZRANGESTORE d z 2 1", ":0", "DEL d"),
+                ("ZRANGESTORE d z 2 1", ":0", ""),
+                ("ZREMRANGEBYRANK z 0 0", ":1", "ZREMRANGEBYRANK z 0 0"),
+                ("ZREMRANGEBYSCORE z (2 3", ":1", "ZREMRANGEBYSCORE z (2 3"),
+                ("ZREMRANGEBYLEX z [f +", ":1", "ZREMRANGEBYRANK z 3 3"),
+                ("ZRANGE z 0 -1", "*3 $1 b $1 d $1 e", ""),
+                ("ZREMRANGEBYRANK z 7 9", ":0", ""),
+                ("ZREMRANGEBYSCORE z -inf inf", ":3", "ZREMRANGEBYSCORE z -inf inf"),
+                ("EXISTS z", ":0", ""),
+            ]);
+        }
+    }
 }

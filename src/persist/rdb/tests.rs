@@ -15,11 +15,11 @@ use crate::persist::sim::SimMedium;
 pub(crate) type Contents = BTreeMap<(usize, Vec<u8>), (Option<i64>, Vec<u8>)>;
 
 #[derive(Default)]
-struct Collect {
-    contents: Contents,
-    aux: Vec<(Vec<u8>, Vec<u8>)>,
+pub(crate) struct Collect {
+    pub(crate) contents: Contents,
+    pub(crate) aux: Vec<(Vec<u8>, Vec<u8>)>,
     /// Keys of this length or longer are not wanted.
-    unwanted_len: Option<usize>,
+    pub(crate) unwanted_len: Option<usize>,
 }
 
 impl Sink for Collect {
@@ -56,7 +56,7 @@ impl Sink for Collect {
     }
 }
 
-const OPTIONS: Options<'static> = Options {
+pub(crate) const OPTIONS: Options<'static> = Options {
     databases: 16,
     drop_expired: None,
     string_max: 1 << 20,
@@ -65,19 +65,23 @@ const OPTIONS: Options<'static> = Options {
     progress: None,
 };
 
-fn read_with(file: &[u8], options: &Options<'_>, sink: &mut Collect) -> Result<Loaded, RdbError> {
+pub(crate) fn read_with(
+    file: &[u8],
+    options: &Options<'_>,
+    sink: &mut Collect,
+) -> Result<Loaded, RdbError> {
     let medium = SimMedium::new(0);
     medium.write_synced("x.rdb", file).unwrap();
     decode(&medium, "x.rdb", options, sink)
 }
 
-fn read(file: &[u8]) -> Result<(Loaded, Contents), RdbError> {
+pub(crate) fn read(file: &[u8]) -> Result<(Loaded, Contents), RdbError> {
     let mut sink = Collect::default();
     let loaded = read_with(file, &OPTIONS, &mut sink)?;
     Ok((loaded, sink.contents))
 }
 
-fn problem(file: &[u8]) -> (u64, Problem) {
+pub(crate) fn problem(file: &[u8]) -> (u64, Problem) {
     let error = read(file).map(|(loaded, _)| loaded).expect_err("must be refused");
     assert_eq!(error.file, "x.rdb");
     (error.offset, error.problem)

@@ -38,7 +38,7 @@ impl Reader<'_> {
                 self.store(NewValue::Packed { form: Form::Zset, bytes: &bytes }, expire_ms)
             }
             Built::Large(large) => {
-                self.store(NewValue::Object(Box::new(Object::Zset(large))), expire_ms)
+                self.store(NewValue::Object(Box::new(Object::Zset(*large))), expire_ms)
             }
         }
     }
@@ -122,5 +122,80 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::persist::rdb::decode::Problem;
+    use crate::persist::rdb::format::*;
+    use crate::persist::rdb::tests::{Build, Collect, OPTIONS, problem, read, read_with};
+
+    /// "a", "1.5", "b", 7 as a listpack.
+    const PACK: &[u8] = b"\x14\0\0\0\x04\0\x81a\x02\x831.5\x04\x81b\x02\x07\x01\xff";
+    /// The same as a ziplist.
+    const ZIP: &[u8] = b"\x18\0\0\0\x15\0\0\0\x04\0\0\x01a\x03\x031.5\x05\x01b\x03\xf8\xff";
+
+    #[test]
+    fn sorted_sets_of_every_form_are_read() {
+        let file = Build::new(11)
+            .raw(&[TYPE_ZSET])
+            .text(b"a")
+            .raw(&[4])
+            .text(b"b")
+            .raw(b"\x017")
+            .text(b"a")
+            .raw(b"\x031.5")
+            .text(b"high")
+            .raw(&[254])
+            .text(b"low")
+            .raw(&[255])
+            .raw(&[TYPE_ZSET_2])
+            .text(b"b")
+            .raw(&[2])
+            .text(b"b")
+            .raw(&7.0_f64.to_le_bytes())
+            .text(b"a")
+            .raw(&1.5_f64.to_le_bytes())
+            .raw(&[TYPE_ZSET_ZIPLIST])
+            .text(b"c")
+            .text(ZIP)
+            .raw(&[TYPE_ZSET_LISTPACK])
+            .text(b"d")
+            .text(PACK)
+            .raw(&[TYPE_ZSET_2])
+            .text(b"empty")
+            .raw(&[0])
+            .end();
+        let contents = read(&file).unwrap().1;
+        let value = |key: &[u8]| {
+            contents.get(&(0, key.to_vec())).map(|(_, v)| String::from_utf8_lossy(v).into_owned())
+        };
+        assert_eq!(value(b"a").unwrap(), "zset: a = 1.5, b = 7, high = inf, low = -inf");
+        for key in [b"b", b"c", b"d"] {
+            assert_eq!(value(key).unwrap(), "zset: a = 1.5, b = 7");
+        }
+        assert_eq!(value(b"empty"), None);
+        let mut nothing = Collect { unwanted_len: Some(0), ..Collect::default() };
+        assert_eq!(read_with(&file, &OPTIONS, &mut nothing).unwrap().keys, 0);
+    }
+
+    #[test]
+    fn damaged_ones_are_refused() {
+        let nan = f64::NAN.to_le_bytes();
+        let twice = [b"\x02\x01x".as_slice(), &[0; 8], b"\x01x", &[0; 8]].concat();
+        for (kind, body) in [
+            (TYPE_ZSET, b"\x01\x01x\xfd".to_vec()),
+            (TYPE_ZSET, b"\x01\x01x\x03abc".to_vec()),
+            (TYPE_ZSET_2, [b"\x01\x01x".as_slice(), &nan].concat()),
+            (TYPE_ZSET_2, twice),
+            (TYPE_ZSET_ZIPLIST, b"\x02zz".to_vec()),
+            (TYPE_ZSET_LISTPACK, b"\x02zz".to_vec()),
+            (TYPE_ZSET_LISTPACK, b"\x0a\x0a\0\0\0\x01\0\x81a\x02\xff".to_vec()),
+            (TYPE_ZSET_LISTPACK, b"\x0d\x0d\0\0\0\x02\0\x81a\x02\x81b\x02\xff".to_vec()),
+        ] {
+            let file = Build::new(11).raw(&[kind]).text(b"k").raw(&body).end();
+            assert!(matches!(problem(&file).1, Problem::Damaged { .. }), "{kind} {body:?}");
+        }
     }
 }

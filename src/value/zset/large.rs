@@ -20,6 +20,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use crate::base::random::Random;
+use crate::value::cut::Kept;
 use crate::value::dict::Dict;
 use crate::value::entry::{Anchor, Entry, NewValue, ValueRef};
 use crate::value::zset::tree::{Named, Tree};
@@ -157,6 +158,23 @@ impl Large {
         self.members.scan(cursor, count, &mut |entry| visit(entry.key(), score_of(entry)))
     }
 
+    /// From now on [`Large::cut_slice`] visits what is here now; see [`Dict::begin_cut`]. The order
+    /// is not part of it: whoever reads the members has their scores.
+    pub fn begin_cut(&mut self, epoch: u64) {
+        self.members.begin_cut(epoch);
+    }
+
+    /// Visits about `budget` of the members that stood here when the cut began, in no order; true
+    /// when each has been visited, once. Anything may change from call to call.
+    pub fn cut_slice(&mut self, budget: usize, visit: &mut dyn FnMut(&[u8], f64)) -> bool {
+        self.members.cut_slice(budget, &mut |entry| visit(entry.key(), score_of(entry)))
+    }
+
+    /// Ends a cut; see [`Dict::end_cut`].
+    pub fn end_cut(&mut self) -> Kept {
+        self.members.end_cut()
+    }
+
     /// Frees up to `budget` members of one that will not be used again; true when none is left.
     pub fn free_slice(&mut self, budget: usize) -> bool {
         self.order.free_slice(budget) && self.members.free_slice(budget)
@@ -243,6 +261,47 @@ mod tests {
             prop_assert_eq!(large.len(), 0);
             drop(large);
             check(&copy, &model);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 60 }))]
+
+        #[test]
+        fn a_cut_shows_what_was_there_whatever_changes(
+            first in prop::collection::vec((0_u32..3000, any::<u8>()), 0..3000),
+            steps in prop::collection::vec((0_u8..9, 0_u32..3000, any::<u8>()), 0..1000),
+        ) {
+            let mut large = Large::new([1, 2]);
+            for (n, by) in first {
+                large.set(n.to_string().as_bytes(), score(by));
+            }
+            let then: BTreeMap<_, _> = large.iter(0).map(|(m, s)| (m.to_vec(), s)).collect();
+            let mut model = then.clone();
+            let (mut seen, mut visits) = (BTreeMap::new(), 0);
+            let mut see = |name: &[u8], score: f64| {
+                seen.insert(name.to_vec(), score);
+                visits += 1;
+            };
+            large.begin_cut(1);
+            for (what, n, by) in steps {
+                let name = n.to_string().into_bytes();
+                match what {
+                    0..3 => prop_assert_eq!(large.remove(&name), model.remove(&name)),
+                    3..8 => {
+                        let score = score(by);
+                        prop_assert_eq!(large.set(&name, score), model.insert(name, score));
+                    }
+                    _ => {
+                        large.cut_slice(usize::from(by), &mut see);
+                    }
+                }
+            }
+            while !large.cut_slice(100, &mut see) {}
+            prop_assert!(large.end_cut().free_slice(1));
+            prop_assert_eq!(visits, then.len());
+            prop_assert_eq!(seen, then);
+            check(&large, &model);
         }
     }
 

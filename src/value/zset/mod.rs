@@ -273,7 +273,7 @@ pub enum Built {
     /// As one piece; empty bytes hold no member.
     Packed(BytesMut),
     /// With structures of its own.
-    Large(Large),
+    Large(Box<Large>),
 }
 
 impl Builder {
@@ -284,7 +284,7 @@ impl Builder {
 
     /// An empty one that has structures of its own from the beginning.
     pub fn large(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder { shapes, seed, kept: Built::Large(Large::new(seed)) }
+        Builder { shapes, seed, kept: Built::Large(Box::new(Large::new(seed))) }
     }
 
     /// Adds a member; false when it was there.
@@ -301,7 +301,7 @@ impl Builder {
                 true => Large::new(self.seed),
                 false => Zset::Packed(Pack(bytes)).to_large(self.seed),
             };
-            self.kept = Built::Large(large);
+            self.kept = Built::Large(Box::new(large));
         }
         let Built::Large(large) = &mut self.kept else { return false };
         let new = large.score(member).is_none();

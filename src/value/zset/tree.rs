@@ -307,8 +307,8 @@ impl<M: Named> Tree<M> {
     }
 
     /// Number of elements in front of some place: those for which `before` is true, as it is for
-    /// all in front of them. A member's name stands elsewhere in memory: who can decide by the score
-    /// does not ask for it.
+    /// all in front of them. A member's name stands elsewhere in memory: who can decide by the
+    /// score does not ask for it.
     pub(crate) fn rank(&self, before: impl Fn(f64, &M) -> bool) -> usize {
         self.root.rank(&before)
     }

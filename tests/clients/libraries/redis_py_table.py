@@ -184,6 +184,7 @@ METHODS = {
     "scan_iter": [lambda s: flows.scanned(s)],
     "hscan_iter": [lambda s: flows.elements(s, "hscan_iter", "h")],
     "sscan_iter": [lambda s: flows.elements(s, "sscan_iter", "s2")],
+    "zscan_iter": [lambda s: flows.elements(s, "zscan_iter", "z2")],
     "select": [lambda s: flows.selected(s)],
     "set": [lambda r: r.set("k", "new"), lambda r: r.set("k", 1, nx=True),
             lambda r: r.set("new", 1, nx=True, ex=100), lambda r: r.set("none", 1, xx=True),
@@ -445,7 +446,6 @@ LATER = {
     "himport_prepare_internal": "HIMPORT", "himport_set": "HIMPORT", "hotkeys_start": "HOTKEYS",
     "keyspace_notifications": "SUBSCRIBE",
     "pubsub": "SUBSCRIBE", "register_script": "EVALSHA", "script_debug": "SCRIPT DEBUG",
-    "zscan_iter": "ZSCAN",
 }
 
 
