@@ -264,15 +264,7 @@ impl Ctx<'_> {
         key: &[u8],
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        let db = self.db;
-        let space = self.spaces.of(key);
-        let stamp = space.effects.stamp();
-        let (result, changed) = space.dbs[db].change_object(key, stamp, change)?;
-        if changed {
-            space.touched(db, key);
-            space.counters.dirty += 1;
-        }
-        Some((result, changed))
+        self.change_at(key, i64::MIN, change)
     }
 
     /// [`Ctx::change_object`] without having looked the key up before; `None` as well when it is
@@ -282,10 +274,20 @@ impl Ctx<'_> {
         key: &[u8],
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        let (db, now) = (self.db, self.now_ms());
+        let now = self.now_ms();
+        self.change_at(key, now, change)
+    }
+
+    fn change_at<R>(
+        &mut self,
+        key: &[u8],
+        now_ms: i64,
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let db = self.db;
         let space = self.spaces.of(key);
         let stamp = space.effects.stamp();
-        let (result, changed) = space.dbs[db].change_living(key, now, stamp, change)?;
+        let (result, changed) = space.dbs[db].change_living(key, now_ms, stamp, change)?;
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;

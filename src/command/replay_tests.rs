@@ -132,6 +132,9 @@ fn on_lists() -> impl Strategy<Value = String> {
             .prop_map(|(k, p, e)| format!("LINSERT {k} AFTER {p} {e}")),
         1 => (list(), -2i64..3, element()).prop_map(|(k, n, e)| format!("LREM {k} {n} {e}")),
         1 => (list(), -6i64..6, -6i64..6).prop_map(|(k, n, m)| format!("LTRIM {k} {n} {m}")),
+        1 => (list(), list()).prop_map(|(k, l)| format!("SORT {k} ALPHA DESC STORE {l}")),
+        1 => (list(), list(), 0..3)
+            .prop_map(|(k, l, n)| format!("SORT {k} BY no LIMIT {n} 2 STORE {l}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("RENAME {k} {l}")),
         1 => (list(), list()).prop_map(|(k, l)| format!("COPY {k} {l} REPLACE")),
         1 => (list(), 0..3).prop_map(|(k, n)| format!("MOVE {k} {n}")),

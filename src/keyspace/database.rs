@@ -325,8 +325,7 @@ impl Database {
         self.change_living(key, i64::MIN, stamp, change)
     }
 
-    /// [`Database::change_object`] of a key that is not past its expiry at `now_ms`; `None` when it
-    /// is.
+    /// [`Database::change_object`]; `None` as well when the key is past its expiry at `now_ms`.
     pub fn change_living<R>(
         &mut self,
         key: &[u8],

@@ -129,8 +129,11 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Item<'_>>, Invalid> {
     Ok(items)
 }
 
+/// Field and value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The pairs of a zipmap.
-pub fn read_map(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Invalid> {
+pub fn read_map(bytes: &[u8]) -> Result<Vec<Pair<'_>>, Invalid> {
     let Some(&count) = bytes.first() else { return wrong(0, "it is empty") };
     let (mut pairs, mut at) = (Vec::new(), 1);
     loop {

@@ -124,7 +124,7 @@ pub fn sort(g: &mut Gen, stores: bool) -> Args {
     let key = match g.below(10) {
         0..5 => g.list_key(),
         5..8 => g.set_key(),
-        _ => g.zset_key(),
+        _ => g.key(),
     };
     let mut args = vec![key];
     let of_list = args[0].contains(&b'l');
