@@ -334,7 +334,8 @@ mod tests {
         ) {
             let middle = Place { longitude: at.0, latitude: at.1 };
             let near = Place {
-                longitude: (at.0 + to.0).clamp(-180.0, 180.0),
+                // Not 180 itself, which lies behind the last cell, as in Redis.
+                longitude: (at.0 + to.0).clamp(-180.0, 179.999),
                 latitude: at.1 + to.1,
             };
             let score = score(near) as f64;
