@@ -226,7 +226,7 @@ const HELP: &[&str] = &[
     "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
     "    Set the current group ID and entries_read counter.",
     "HELP",
-    "    Print this help.",
+    "    Prints this help.",
 ];
 
 fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {

@@ -247,7 +247,7 @@ const HELP: &[&str] = &[
     "STREAM <key> [FULL [COUNT <count>]",
     "    Show information about the stream.",
     "HELP",
-    "    Print this help.",
+    "    Prints this help.",
 ];
 
 fn help(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {

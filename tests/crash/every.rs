@@ -16,9 +16,15 @@ const CHANGES: u64 = 3;
 /// Tries to get them.
 const TRIES: usize = 400;
 
+/// Two towns.
+const PLACES: &str = "GEOADD new:g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania";
+
 /// Commands that the peer does not know, or that by chance seldom find what they could change, and
 /// lines of theirs that change something.
 const LINES: &[(&str, &[&str])] = &[
+    ("georadius", &[PLACES, "GEORADIUS new:g 15 37 200 km STORE new:f"]),
+    ("georadiusbymember", &[PLACES, "GEORADIUSBYMEMBER new:g Palermo 200 km STORE new:f"]),
+    ("geosearchstore", &[PLACES, "GEOSEARCHSTORE new:f new:g FROMLONLAT 15 37 BYRADIUS 200 km"]),
     ("delex", &["SET new:1 a", "DELEX new:1 IFEQ a", "SET new:1 a", "DELEX new:1"]),
     ("delifeq", &["SET new:1 a", "DELIFEQ new:1 a", "SET new:2 b", "DELIFEQ new:2 x"]),
     ("msetex", &["MSETEX 2 new:1 a new:2 b EX 1000", "MSETEX 1 new:3 c KEEPTTL"]),

@@ -341,7 +341,9 @@ function described(got, want) {
   const both = new Set(got.map((of) => String(of?.[0])));
   const has = new Set(want.map((of) => String(of?.[0])).filter((name) => both.has(name)));
   return [got, want].map((all) => all.filter((of) => of && has.has(String(of[0])))
-    .map((of) => [String(of[0]), of[1], ...of.slice(3, 6)]).sort());
+    // 7.2 gave ZRANK and ZREVRANK an option.
+    .map((of) => [String(of[0]), /^z(rev)?rank$/.test(of[0]) ? 0 : of[1], ...of.slice(3, 6)])
+    .sort());
 }
 
 /** Text of CLIENT INFO: the names of its fields, and values that are no measure. */

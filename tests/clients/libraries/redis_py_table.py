@@ -551,9 +551,10 @@ def settings(got, want):
 def described(got, want):
     """What is told of each command that both have."""
     part = ("name", "arity", "first_key_pos", "last_key_pos", "step_count")
-    # 7.2 gave WAIT other flags.
+    # 7.2 gave WAIT other flags, ZRANK and ZREVRANK an option.
     told = ({name: [sorted(of["flags"]), *(of[field] for field in part)]
-             for name, of in side.items() if name != "wait"} for side in (got, want))
+             for name, of in side.items()
+             if name not in ("wait", "zrank", "zrevrank")} for side in (got, want))
     return different(*told)
 
 
