@@ -489,8 +489,13 @@ impl Shard {
 
     /// A connection is gone.
     pub(super) fn drop_wait(&mut self, key: ConnKey) {
-        if self.stop_waiting(key).is_none() {
-            self.key_waits.remove(key);
+        if self.stop_waiting(key).is_some() {
+            return;
+        }
+        // Somebody is serving it: what it stood in elsewhere is free all the same.
+        if let Some(wait) = self.key_waits.remove(key) {
+            let to = ReplyTo { shard: self.id, conn: key, batch: wait.batch, part: 0, words: 0 };
+            self.forget(ticket(to), wait.targets);
         }
     }
 
