@@ -15,7 +15,7 @@
 //! | `RINGSTONE_INTEROP_COMMANDS` | 2000 | commands behind each directory handed to the peer |
 //! | `RINGSTONE_HOSTILE_CONNECTIONS` | 300 | half-open and hostile connections at once |
 //! | `RINGSTONE_STORM_CALLS` | 300 | random administrative calls during load (long: 2000) |
-//! | `RINGSTONE_WAITERS` | 400 | clients that wait for keys, come and go during pushes (long: 10000) |
+//! | `RINGSTONE_WAITERS` | 400 | clients that wait for keys during pushes (long: 10000) |
 //! | `RINGSTONE_STORM_SEED` | 1 | seed of these calls |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
