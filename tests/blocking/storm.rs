@@ -12,6 +12,8 @@ use crate::support::{Client, Options, Server, Value, number};
 /// Threads that wait, each with its share of the connections.
 const WAITERS: u64 = 4;
 const KEYS: u64 = 6;
+/// Elements pushed at most, however many wait.
+const PUSHES_MAX: u64 = 30_000;
 
 /// A small source of chance.
 struct Dice(u64);
@@ -221,7 +223,7 @@ fn every_element_is_somewhere(shards: usize, fsync: &'static str) {
             scope.spawn(move || waiting(port, waiters / WAITERS, seed, told).expect("the server"));
         }
         scope.spawn(|| unblocking(port, &told).expect("the server"));
-        pushing(port, waiters * 10, &told).expect("the server");
+        pushing(port, (waiters * 10).min(PUSHES_MAX), &told).expect("the server");
         told.stop.store(true, Ordering::Relaxed);
     });
     let mut client = server.client();
@@ -252,7 +254,7 @@ fn kill_9_loses_no_element_and_gives_none_twice() {
     for (round, shards) in [1, 3].into_iter().enumerate() {
         let server = Server::start(options(shards, "always"));
         let waiters = number("RINGSTONE_WAITERS", 400);
-        let enough = waiters * 3 + 100 * round as u64;
+        let enough = (waiters * 3).min(PUSHES_MAX / 3) + 100 * round as u64;
         let told = Told::default();
         let port = server.port();
         let stopped = std::thread::scope(|scope| {
