@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
-use crate::command::bitmap::row;
+use crate::command::bitmap::GROUP;
 use crate::command::context::Ctx;
 use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::string::{text, text_len};
@@ -17,7 +17,7 @@ use crate::value::bits::{self, Field, Overflow};
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row(
+    GROUP.row(
         "bitfield",
         -2,
         Flags::WRITE | Flags::DENYOOM,
@@ -28,7 +28,7 @@ pub static ROWS: &[Command] = &[
         }],
         bitfield,
     ),
-    row("bitfield_ro", -2, Flags::READONLY | Flags::FAST, "6.0.0", READS_FIRST, bitfield_ro),
+    GROUP.row("bitfield_ro", -2, Flags::READONLY | Flags::FAST, "6.0.0", READS_FIRST, bitfield_ro),
 ];
 
 /// What is done with one field.

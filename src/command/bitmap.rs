@@ -13,49 +13,28 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::string::{bytes_of, log_set, text};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, REPLACES_FIRST, ROW,
-    Route, Run,
+    Acl, Command, Flags, Group, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, REPLACES_FIRST,
+    Route,
 };
 use crate::keyspace::{NewValue, ValueRef};
 use crate::value::bits::{self, Op};
 
-/// A row of this group: one key, answered by the shard that has it.
-pub(super) const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "bitmap",
-        since,
-        acl: Acl(Acl::BITMAP),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+pub(super) const GROUP: Group = Group { name: "bitmap", acl: Acl::BITMAP };
 
 const READ: u32 = Flags::READONLY;
 const GROW: u32 = Flags::WRITE | Flags::DENYOOM;
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("setbit", 4, GROW, "2.2.0", REPLACES_FIRST, setbit),
-    row("getbit", 3, READ | Flags::FAST, "2.2.0", READS_FIRST, getbit),
-    row("bitcount", -2, READ, "2.6.0", READS_FIRST, bitcount),
-    row("bitpos", -3, READ, "2.8.7", READS_FIRST, bitpos),
+    GROUP.row("setbit", 4, GROW, "2.2.0", REPLACES_FIRST, setbit),
+    GROUP.row("getbit", 3, READ | Flags::FAST, "2.2.0", READS_FIRST, getbit),
+    GROUP.row("bitcount", -2, READ, "2.6.0", READS_FIRST, bitcount),
+    GROUP.row("bitpos", -3, READ, "2.8.7", READS_FIRST, bitpos),
     Command {
         keys: Keys::Range { first: 2, last: -1, step: 1 },
         route: Route::Lease,
-        ..row(
+        ..GROUP.row(
             "bitop",
             -4,
             GROW,

@@ -9,9 +9,9 @@ use crate::base::double;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::Fault;
-use crate::command::list::{self, Pops};
+use crate::command::list::{self, GROUP, Pops};
 use crate::command::table::{
-    Acl, Command, Flags, INSERTS_MORE, KeySpec, Keys, ROW, Route, Run, TAKES,
+    Acl, Command, DataRun, Flags, INSERTS_MORE, KeySpec, Keys, Route, TAKES,
 };
 use crate::command::{zset, zset_pop};
 use crate::keyspace::Type;
@@ -22,29 +22,16 @@ const BUT_LAST: Keys = Keys::Range { first: 1, last: -2, step: 1 };
 const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 const COUNTED: Keys = Keys::Counted { at: 2, store: false };
 
-type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
-
 const fn row(
     name: &'static str,
     (arity, flags): (i32, u32),
     keys: Keys,
     since: &'static str,
     specs: &'static [KeySpec],
-    run: Handler,
+    run: DataRun,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags | Flags::WRITE | Flags::BLOCKING),
-        keys,
-        route: Route::Lease,
-        run: Run::Data(run),
-        group: "list",
-        since,
-        acl: Acl(Acl::LIST),
-        specs,
-        ..ROW
-    }
+    let flags = flags | Flags::WRITE | Flags::BLOCKING;
+    Command { keys, route: Route::Lease, ..GROUP.row(name, arity, flags, since, specs, run) }
 }
 
 /// The same of a sorted set.

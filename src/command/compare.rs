@@ -10,33 +10,12 @@ use crate::command::context::Ctx;
 use crate::command::fault::Fault;
 use crate::command::string::{Of, Options, log_set, stored, text};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS_FIRST, ROW, Route, Run,
-    wrong_arity,
+    Acl, Command, Flags, Group, KeySpec, Keys, OVERWRITES, READS_FIRST, Route, wrong_arity,
 };
 use crate::keyspace::ValueRef;
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "string",
-        since,
-        acl: Acl(Acl::STRING),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+const GROUP: Group = Group { name: "string", acl: Acl::STRING };
 
 const FAST: u32 = Flags::FAST;
 const MAY_REMOVE: &[KeySpec] = &[KeySpec::one(1, &["RW", "delete", "variable_flags"])];
@@ -44,14 +23,14 @@ const COMPARES: &[KeySpec] = &[KeySpec::one(1, &["RM", "access", "delete"])];
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("digest", 2, Flags::READONLY | FAST, "8.4.0", READS_FIRST, digest),
-    row("delex", -2, Flags::WRITE | FAST, "8.4.0", MAY_REMOVE, delex),
-    row("delifeq", 3, Flags::WRITE | FAST, "9.0.0", COMPARES, delifeq),
+    GROUP.row("digest", 2, Flags::READONLY | FAST, "8.4.0", READS_FIRST, digest),
+    GROUP.row("delex", -2, Flags::WRITE | FAST, "8.4.0", MAY_REMOVE, delex),
+    GROUP.row("delifeq", 3, Flags::WRITE | FAST, "9.0.0", COMPARES, delifeq),
     Command {
         keys: Keys::CountedPairs { at: 1 },
         route: Route::Lease,
         tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
-        ..row(
+        ..GROUP.row(
             "msetex",
             -4,
             Flags::WRITE | Flags::DENYOOM | Flags::MOVABLE_KEYS,

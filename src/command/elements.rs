@@ -17,7 +17,13 @@ const COUNT_MAX: i64 = 100_000;
 
 /// Most elements that are drawn one by one, where the same may come several times: nobody may make
 /// us answer for ever.
-const DRAWN_MAX: u64 = 10_000_000;
+const DRAWN_MAX: u64 = 1_000_000;
+
+/// Most bytes of theirs.
+const DRAWN_BYTES_MAX: usize = 1 << 30;
+
+/// A reply that would hold more than anybody can want of repeated elements.
+pub const TOO_LONG: Fault = Fault::new("ERR the reply would be too long");
 
 /// Answers with an element.
 pub fn reply_item(out: &mut Reply, item: Item<'_>) {
@@ -69,7 +75,8 @@ impl Draw {
         !self.repeats && self.count.saturating_mul(3) >= len
     }
 
-    /// The elements drawn: from `all` when they were wanted, else one by one.
+    /// The elements drawn: from `all` when they were wanted, else one by one. Fails when the
+    /// same ones, of `size` bytes, come so often that the reply would have no bound.
     pub fn choose<T: Copy>(
         &self,
         random: &mut Random,
@@ -77,7 +84,8 @@ impl Draw {
         all: &[T],
         mut one: impl FnMut(&mut Random) -> Option<T>,
         name: impl Fn(&T) -> Item<'_>,
-    ) -> Vec<T> {
+        size: impl Fn(&T) -> usize,
+    ) -> Result<Vec<T>, Fault> {
         if self.needs_all(len) {
             let mut wanted = self.count.min(all.len());
             let chosen = all.iter().enumerate().filter(|(index, _)| {
@@ -85,18 +93,22 @@ impl Draw {
                 wanted -= usize::from(takes);
                 takes
             });
-            return chosen.map(|(_, item)| *item).collect();
+            return Ok(chosen.map(|(_, item)| *item).collect());
         }
-        let (mut chosen, mut known) = (Vec::new(), HashSet::new());
+        let (mut chosen, mut known, mut bytes) = (Vec::new(), HashSet::new(), 0);
         while chosen.len() < self.count
             && let Some(item) = one(random)
         {
             let text = &mut itoa::Buffer::new();
+            bytes += if self.repeats { size(&item) } else { 0 };
+            if bytes > DRAWN_BYTES_MAX {
+                return Err(TOO_LONG);
+            }
             if self.repeats || known.insert(name(&item).text(text).to_vec()) {
                 chosen.push(item);
             }
         }
-        chosen
+        Ok(chosen)
     }
 
     /// Begins the reply of `len` elements.

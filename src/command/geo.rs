@@ -9,14 +9,13 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::table::{
-    Acl, Command, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, Route, UPDATES_FIRST,
+    Acl, Command, DataRun, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, Route,
+    UPDATES_FIRST,
 };
-use crate::command::zset::{GROW, NOT_A_FLOAT, Options, READ, add, read, row, store, zset_of};
+use crate::command::zset::{GROUP, GROW, NOT_A_FLOAT, Options, READ, add, read, store, zset_of};
 use crate::resp::Reply;
 use crate::value::geo::{self, Place, Reach, Shape};
 use crate::value::zset::{Scores, Zset};
-
-type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
 const fn of_places(
     name: &'static str,
@@ -24,9 +23,9 @@ const fn of_places(
     flags: u32,
     since: &'static str,
     specs: &'static [KeySpec],
-    run: Handler,
+    run: DataRun,
 ) -> Command {
-    Command { group: "geo", acl: Acl(Acl::GEO), ..row(name, arity, flags, since, specs, run) }
+    Command { group: "geo", acl: Acl(Acl::GEO), ..GROUP.row(name, arity, flags, since, specs, run) }
 }
 
 /// Specs of a command whose options may name a key, which are sought from argument `from` on.

@@ -14,8 +14,8 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::{self, Draw, reply_item};
 use crate::command::fault::{Fault, NOT_AN_INTEGER, WRONG_TYPE};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, ROW, Route, Run,
-    UPDATES_FIRST, wrong_arity,
+    Acl, Command, Flags, Group, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, UPDATES_FIRST,
+    wrong_arity,
 };
 use crate::keyspace::{Entry, Form, NewValue, Object};
 use crate::resp::Reply;
@@ -23,28 +23,8 @@ use crate::value::dict::Dict;
 use crate::value::hash::{self, Hash};
 use crate::value::listpack::Item;
 
-pub(super) const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "hash",
-        since,
-        acl: Acl(Acl::HASH),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+pub(super) const GROUP: Group = Group { name: "hash", acl: Acl::HASH };
 
 const READ: u32 = Flags::READONLY;
 const FAST: u32 = Flags::FAST;
@@ -56,27 +36,27 @@ const UNORDERED: &[&str] = &["nondeterministic_output_order"];
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("hset", -4, GROW | FAST, "2.0.0", UPDATES_FIRST, hset),
-    row("hsetnx", 4, GROW | FAST, "2.0.0", INSERTS_FIRST, hsetnx),
-    row("hmset", -4, GROW | FAST, "2.0.0", UPDATES_FIRST, hmset),
-    row("hget", 3, READ | FAST, "2.0.0", READS_FIRST, hget),
-    row("hmget", -3, READ | FAST, "2.0.0", READS_FIRST, hmget),
-    row("hincrby", 4, GROW | FAST, "2.0.0", REPLACES_FIRST, hincrby),
-    row("hincrbyfloat", 4, GROW | FAST, "2.6.0", REPLACES_FIRST, hincrbyfloat),
-    row("hdel", -3, Flags::WRITE | FAST, "2.0.0", REMOVES_FIRST, hdel),
-    row("hlen", 2, READ | FAST, "2.0.0", LOOKS_FIRST, hlen),
-    row("hstrlen", 3, READ | FAST, "3.2.0", LOOKS_FIRST, hstrlen),
-    row("hexists", 3, READ | FAST, "2.0.0", LOOKS_FIRST, hexists),
-    Command { tips: UNORDERED, ..row("hgetall", 2, READ, "2.0.0", READS_FIRST, hgetall) },
-    Command { tips: UNORDERED, ..row("hkeys", 2, READ, "2.0.0", READS_FIRST, hkeys) },
-    Command { tips: UNORDERED, ..row("hvals", 2, READ, "2.0.0", READS_FIRST, hvals) },
+    GROUP.row("hset", -4, GROW | FAST, "2.0.0", UPDATES_FIRST, hset),
+    GROUP.row("hsetnx", 4, GROW | FAST, "2.0.0", INSERTS_FIRST, hsetnx),
+    GROUP.row("hmset", -4, GROW | FAST, "2.0.0", UPDATES_FIRST, hmset),
+    GROUP.row("hget", 3, READ | FAST, "2.0.0", READS_FIRST, hget),
+    GROUP.row("hmget", -3, READ | FAST, "2.0.0", READS_FIRST, hmget),
+    GROUP.row("hincrby", 4, GROW | FAST, "2.0.0", REPLACES_FIRST, hincrby),
+    GROUP.row("hincrbyfloat", 4, GROW | FAST, "2.6.0", REPLACES_FIRST, hincrbyfloat),
+    GROUP.row("hdel", -3, Flags::WRITE | FAST, "2.0.0", REMOVES_FIRST, hdel),
+    GROUP.row("hlen", 2, READ | FAST, "2.0.0", LOOKS_FIRST, hlen),
+    GROUP.row("hstrlen", 3, READ | FAST, "3.2.0", LOOKS_FIRST, hstrlen),
+    GROUP.row("hexists", 3, READ | FAST, "2.0.0", LOOKS_FIRST, hexists),
+    Command { tips: UNORDERED, ..GROUP.row("hgetall", 2, READ, "2.0.0", READS_FIRST, hgetall) },
+    Command { tips: UNORDERED, ..GROUP.row("hkeys", 2, READ, "2.0.0", READS_FIRST, hkeys) },
+    Command { tips: UNORDERED, ..GROUP.row("hvals", 2, READ, "2.0.0", READS_FIRST, hvals) },
     Command {
         tips: &["nondeterministic_output"],
-        ..row("hrandfield", -2, READ, "6.2.0", READS_FIRST, hrandfield)
+        ..GROUP.row("hrandfield", -2, READ, "6.2.0", READS_FIRST, hrandfield)
     },
     Command {
         tips: &["nondeterministic_output"],
-        ..row("hscan", -3, READ, "2.8.0", READS_FIRST, hscan)
+        ..GROUP.row("hscan", -3, READ, "2.8.0", READS_FIRST, hscan)
     },
 ];
 
@@ -413,11 +393,15 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     let draw = Draw::parse(args, "WITHVALUES")?;
     read(ctx, key, &[], |out, hash| {
-        let Some(hash) = hash else { return out.array(0) };
+        let Some(hash) = hash else {
+            out.array(0);
+            return Ok(());
+        };
         let mut all: Vec<(Item<'_>, Item<'_>)> = Vec::new();
         let len = hash.live_len();
         if len == 0 {
-            return out.array(0);
+            out.array(0);
+            return Ok(());
         }
         // One of few among many that are past their time cannot be drawn again and again.
         if draw.needs_all(len) || hash.may_hide() && len < hash.len() / 2 {
@@ -432,12 +416,14 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
                 len => all.get(random.below(len as u64) as usize).copied(),
             },
             |drawn| drawn.0,
-        );
+            |drawn| drawn.0.text_len() + if draw.values { drawn.1.text_len() } else { 0 },
+        )?;
         draw.open(out, chosen.len());
         for (field, value) in chosen {
             draw.one(out, field, value);
         }
-    })
+        Ok(())
+    })?
 }
 
 fn hscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {

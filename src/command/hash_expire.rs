@@ -8,7 +8,7 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::expire::{self, Unit};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
-use crate::command::hash::{peek, read, remove_empty, row, spread};
+use crate::command::hash::{GROUP, peek, read, remove_empty, spread};
 use crate::command::table::{Command, Flags, READS_FIRST, UPDATES_FIRST};
 use crate::keyspace::{Entry, Object};
 use crate::value::hash::Hash;
@@ -19,15 +19,15 @@ const NONDETERMINISTIC: &[&str] = &["nondeterministic_output"];
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("hexpire", -6, SET, "7.4.0", UPDATES_FIRST, hexpire),
-    row("hpexpire", -6, SET, "7.4.0", UPDATES_FIRST, hpexpire),
-    row("hexpireat", -6, SET, "7.4.0", UPDATES_FIRST, hexpireat),
-    row("hpexpireat", -6, SET, "7.4.0", UPDATES_FIRST, hpexpireat),
-    row("hpersist", -5, Flags::WRITE | Flags::FAST, "7.4.0", UPDATES_FIRST, hpersist),
-    Command { tips: NONDETERMINISTIC, ..row("httl", -5, READ, "7.4.0", READS_FIRST, httl) },
-    Command { tips: NONDETERMINISTIC, ..row("hpttl", -5, READ, "7.4.0", READS_FIRST, hpttl) },
-    row("hexpiretime", -5, READ, "7.4.0", READS_FIRST, hexpiretime),
-    row("hpexpiretime", -5, READ, "7.4.0", READS_FIRST, hpexpiretime),
+    GROUP.row("hexpire", -6, SET, "7.4.0", UPDATES_FIRST, hexpire),
+    GROUP.row("hpexpire", -6, SET, "7.4.0", UPDATES_FIRST, hpexpire),
+    GROUP.row("hexpireat", -6, SET, "7.4.0", UPDATES_FIRST, hexpireat),
+    GROUP.row("hpexpireat", -6, SET, "7.4.0", UPDATES_FIRST, hpexpireat),
+    GROUP.row("hpersist", -5, Flags::WRITE | Flags::FAST, "7.4.0", UPDATES_FIRST, hpersist),
+    Command { tips: NONDETERMINISTIC, ..GROUP.row("httl", -5, READ, "7.4.0", READS_FIRST, httl) },
+    Command { tips: NONDETERMINISTIC, ..GROUP.row("hpttl", -5, READ, "7.4.0", READS_FIRST, hpttl) },
+    GROUP.row("hexpiretime", -5, READ, "7.4.0", READS_FIRST, hexpiretime),
+    GROUP.row("hpexpiretime", -5, READ, "7.4.0", READS_FIRST, hpexpiretime),
 ];
 
 /// Latest time at which a field may end: 2^46 - 1 milliseconds, as Redis has it.

@@ -8,7 +8,7 @@ use crate::command::context::Ctx;
 use crate::command::expire::Unit;
 use crate::command::fault::Fault;
 use crate::command::hash::{
-    kept, log_kept_times, peek, remove_empty, remove_field, row, set_fields, spread,
+    GROUP, kept, log_kept_times, peek, remove_empty, remove_field, set_fields, spread,
 };
 use crate::command::hash_expire::{BAD_COUNT, field_time, named, persist, set_time};
 use crate::command::table::{
@@ -22,9 +22,9 @@ const TIMES: &[KeySpec] =
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("hgetdel", -5, WRITE, "8.0.0", &[KeySpec::one(1, TAKES)], hgetdel),
-    row("hgetex", -5, WRITE, "8.0.0", TIMES, hgetex),
-    row("hsetex", -6, WRITE | Flags::DENYOOM, "8.0.0", UPDATES_FIRST, hsetex),
+    GROUP.row("hgetdel", -5, WRITE, "8.0.0", &[KeySpec::one(1, TAKES)], hgetdel),
+    GROUP.row("hgetex", -5, WRITE, "8.0.0", TIMES, hgetex),
+    GROUP.row("hsetex", -6, WRITE | Flags::DENYOOM, "8.0.0", UPDATES_FIRST, hsetex),
 ];
 
 /// What becomes of the times of fields.

@@ -10,31 +10,21 @@ use crate::command::context::Ctx;
 use crate::command::fault::Fault;
 use crate::command::string::text;
 use crate::command::table::{
-    ALL, Acl, Command, FIRST, Flags, KeySpec, Keys, READS, ROW, Route, Run, printable,
+    ALL, Acl, Command, DataRun, Flags, Group, KeySpec, Keys, READS, Route, printable,
 };
 use crate::keyspace::{Entry, ValueRef};
 use crate::value::hll::{self, Corrupt, Encoding, NotOne};
+
+const GROUP: Group = Group { name: "hyperloglog", acl: Acl::HYPERLOGLOG };
 
 const fn row(
     name: &'static str,
     arity: i32,
     flags: u32,
     specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
+    run: DataRun,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "hyperloglog",
-        since: "2.8.9",
-        acl: Acl(Acl::HYPERLOGLOG),
-        specs,
-        ..ROW
-    }
+    GROUP.row(name, arity, flags, "2.8.9", specs, run)
 }
 
 const GROW: u32 = Flags::WRITE | Flags::DENYOOM;

@@ -13,37 +13,15 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::reply_item;
 use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, INSERTS_MORE, KeySpec, Keys, LOOKS, ROW, Route, Run, TAKES,
-    wrong_arity,
+    Acl, Command, Flags, Group, INSERTS_MORE, KeySpec, Keys, LOOKS, Route, TAKES, wrong_arity,
 };
 use crate::keyspace::{Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::list::{self, End, Kept, List};
 use crate::value::listpack::{self, Item, Pack};
 
-/// A row of the table; those of `list_inside` are made here as well.
-pub(super) const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "list",
-        since,
-        acl: Acl(Acl::LIST),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+pub(super) const GROUP: Group = Group { name: "list", acl: Acl::LIST };
 
 const WRITE: u32 = Flags::WRITE;
 const FAST: u32 = Flags::FAST;
@@ -56,23 +34,27 @@ const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("lpush", -3, PUSHES, "1.0.0", GROWS, lpush),
-    row("rpush", -3, PUSHES, "1.0.0", GROWS, rpush),
-    row("lpushx", -3, PUSHES, "2.2.0", GROWS, lpushx),
-    row("rpushx", -3, PUSHES, "2.2.0", GROWS, rpushx),
-    row("lpop", -2, WRITE | FAST, "1.0.0", SHRINKS, lpop),
-    row("rpop", -2, WRITE | FAST, "1.0.0", SHRINKS, rpop),
-    row("llen", 2, Flags::READONLY | FAST, "1.0.0", &[KeySpec::one(1, LOOKS)], llen),
-    Command { keys: TWO, route: Route::Lease, ..row("lmove", 5, MOVES, "6.2.0", FROM_TO, lmove) },
+    GROUP.row("lpush", -3, PUSHES, "1.0.0", GROWS, lpush),
+    GROUP.row("rpush", -3, PUSHES, "1.0.0", GROWS, rpush),
+    GROUP.row("lpushx", -3, PUSHES, "2.2.0", GROWS, lpushx),
+    GROUP.row("rpushx", -3, PUSHES, "2.2.0", GROWS, rpushx),
+    GROUP.row("lpop", -2, WRITE | FAST, "1.0.0", SHRINKS, lpop),
+    GROUP.row("rpop", -2, WRITE | FAST, "1.0.0", SHRINKS, rpop),
+    GROUP.row("llen", 2, Flags::READONLY | FAST, "1.0.0", &[KeySpec::one(1, LOOKS)], llen),
     Command {
         keys: TWO,
         route: Route::Lease,
-        ..row("rpoplpush", 3, MOVES, "1.2.0", FROM_TO, rpoplpush)
+        ..GROUP.row("lmove", 5, MOVES, "6.2.0", FROM_TO, lmove)
+    },
+    Command {
+        keys: TWO,
+        route: Route::Lease,
+        ..GROUP.row("rpoplpush", 3, MOVES, "1.2.0", FROM_TO, rpoplpush)
     },
     Command {
         keys: Keys::Counted { at: 1, store: false },
         route: Route::Lease,
-        ..row(
+        ..GROUP.row(
             "lmpop",
             -4,
             WRITE | Flags::MOVABLE_KEYS,

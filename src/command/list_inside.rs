@@ -8,7 +8,7 @@ use crate::command::context::Ctx;
 use crate::command::elements::reply_item;
 use crate::command::fault::{Fault, NO_SUCH_KEY, NOT_AN_INTEGER, SYNTAX};
 use crate::command::list::{
-    Left, check_lengths, discard, list_of, make_way, read, row, settle, touch,
+    GROUP, Left, check_lengths, discard, list_of, make_way, read, settle, touch,
 };
 use crate::command::table::{Command, Flags, INSERTS_MORE, KeySpec, READS_FIRST, UPDATES_FIRST};
 use crate::keyspace::{Form, Object};
@@ -23,13 +23,13 @@ const SHRINKS: &[KeySpec] = &[KeySpec::one(1, &["RW", "delete"])];
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("lindex", 3, READ, "1.0.0", READS_FIRST, lindex),
-    row("lrange", 4, READ, "1.0.0", READS_FIRST, lrange),
-    row("lpos", -3, READ, "6.0.6", READS_FIRST, lpos),
-    row("lset", 4, GROWS, "1.0.0", UPDATES_FIRST, lset),
-    row("linsert", 5, GROWS, "2.2.0", &[KeySpec::one(1, INSERTS_MORE)], linsert),
-    row("lrem", 4, WRITE, "1.0.0", SHRINKS, lrem),
-    row("ltrim", 4, WRITE, "1.0.0", SHRINKS, ltrim),
+    GROUP.row("lindex", 3, READ, "1.0.0", READS_FIRST, lindex),
+    GROUP.row("lrange", 4, READ, "1.0.0", READS_FIRST, lrange),
+    GROUP.row("lpos", -3, READ, "6.0.6", READS_FIRST, lpos),
+    GROUP.row("lset", 4, GROWS, "1.0.0", UPDATES_FIRST, lset),
+    GROUP.row("linsert", 5, GROWS, "2.2.0", &[KeySpec::one(1, INSERTS_MORE)], linsert),
+    GROUP.row("lrem", 4, WRITE, "1.0.0", SHRINKS, lrem),
+    GROUP.row("ltrim", 4, WRITE, "1.0.0", SHRINKS, ltrim),
 ];
 
 fn integer(text: &[u8]) -> Result<i64, Fault> {

@@ -73,4 +73,4 @@ pub use ask::{Answer, Ask, Asked};
 pub use context::{Ctx, Patience, Spaces};
 pub use fault::Fault;
 pub use session::{Session, SessionCtx};
-pub use table::{Command, Flags, Keys, Merge, Route, Run};
+pub use table::{Command, DataRun, Flags, Keys, Merge, Route, Run};

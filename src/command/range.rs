@@ -8,36 +8,12 @@ use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
 use crate::command::string::{stored, text, text_len};
-use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, READS_FIRST, ROW, Route, Run, UPDATES_FIRST,
-};
+use crate::command::table::{Acl, Command, Flags, Group, KeySpec, READS_FIRST, UPDATES_FIRST};
 use crate::keyspace::{Entry, NewValue, ValueRef};
 use crate::value::bits;
 
-type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "string",
-        since,
-        acl: Acl(Acl::STRING),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+const GROUP: Group = Group { name: "string", acl: Acl::STRING };
 
 const READ: u32 = Flags::READONLY;
 const GROW: u32 = Flags::WRITE | Flags::DENYOOM;
@@ -45,11 +21,11 @@ const FAST: u32 = Flags::FAST;
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("append", 3, GROW | FAST, "2.0.0", &[KeySpec::one(1, &["RW", "insert"])], append),
-    row("strlen", 2, READ | FAST, "2.2.0", &[KeySpec::one(1, &["RO"])], strlen),
-    row("getrange", 4, READ, "2.4.0", READS_FIRST, getrange),
-    row("substr", 4, READ, "1.0.0", READS_FIRST, getrange),
-    row("setrange", 4, GROW, "2.2.0", UPDATES_FIRST, setrange),
+    GROUP.row("append", 3, GROW | FAST, "2.0.0", &[KeySpec::one(1, &["RW", "insert"])], append),
+    GROUP.row("strlen", 2, READ | FAST, "2.2.0", &[KeySpec::one(1, &["RO"])], strlen),
+    GROUP.row("getrange", 4, READ, "2.4.0", READS_FIRST, getrange),
+    GROUP.row("substr", 4, READ, "1.0.0", READS_FIRST, getrange),
+    GROUP.row("setrange", 4, GROW, "2.2.0", UPDATES_FIRST, setrange),
 ];
 
 /// Refuses a string of `have` and `more` bytes when it is too long.

@@ -11,37 +11,15 @@ use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::{self, Draw, reply_item};
 use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
-use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, Keys, LOOKS, READS_FIRST, ROW, Route, Run,
-};
+use crate::command::table::{Acl, Command, Flags, Group, KeySpec, Keys, LOOKS, READS_FIRST, Route};
 use crate::keyspace::{Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::dict::Dict;
 use crate::value::listpack::Item;
 use crate::value::set::{self, Added, Set};
 
-const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "set",
-        since,
-        acl: Acl(Acl::SET),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+pub(super) const GROUP: Group = Group { name: "set", acl: Acl::SET };
 
 const READ: u32 = Flags::READONLY;
 const WRITE: u32 = Flags::WRITE;
@@ -50,7 +28,7 @@ const LOOKS_FIRST: &[KeySpec] = &[KeySpec::one(1, LOOKS)];
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row(
+    GROUP.row(
         "sadd",
         -3,
         WRITE | Flags::DENYOOM | FAST,
@@ -58,11 +36,11 @@ pub static ROWS: &[Command] = &[
         &[KeySpec::one(1, &["RW", "insert"])],
         sadd,
     ),
-    row("srem", -3, WRITE | FAST, "1.0.0", &[KeySpec::one(1, &["RW", "delete"])], srem),
+    GROUP.row("srem", -3, WRITE | FAST, "1.0.0", &[KeySpec::one(1, &["RW", "delete"])], srem),
     Command {
         keys: Keys::Range { first: 1, last: 2, step: 1 },
         route: Route::Lease,
-        ..row(
+        ..GROUP.row(
             "smove",
             4,
             WRITE | FAST,
@@ -71,16 +49,16 @@ pub static ROWS: &[Command] = &[
             smove,
         )
     },
-    row("sismember", 3, READ | FAST, "1.0.0", LOOKS_FIRST, sismember),
-    row("smismember", -3, READ | FAST, "6.2.0", READS_FIRST, smismember),
-    row("scard", 2, READ | FAST, "1.0.0", LOOKS_FIRST, scard),
+    GROUP.row("sismember", 3, READ | FAST, "1.0.0", LOOKS_FIRST, sismember),
+    GROUP.row("smismember", -3, READ | FAST, "6.2.0", READS_FIRST, smismember),
+    GROUP.row("scard", 2, READ | FAST, "1.0.0", LOOKS_FIRST, scard),
     Command {
         tips: &["nondeterministic_output_order"],
-        ..row("smembers", 2, READ, "1.0.0", READS_FIRST, smembers)
+        ..GROUP.row("smembers", 2, READ, "1.0.0", READS_FIRST, smembers)
     },
     Command {
         tips: &["nondeterministic_output"],
-        ..row(
+        ..GROUP.row(
             "spop",
             -2,
             WRITE | FAST,
@@ -91,11 +69,11 @@ pub static ROWS: &[Command] = &[
     },
     Command {
         tips: &["nondeterministic_output"],
-        ..row("srandmember", -2, READ, "1.0.0", READS_FIRST, srandmember)
+        ..GROUP.row("srandmember", -2, READ, "1.0.0", READS_FIRST, srandmember)
     },
     Command {
         tips: &["nondeterministic_output"],
-        ..row("sscan", -3, READ, "2.8.0", READS_FIRST, sscan)
+        ..GROUP.row("sscan", -3, READ, "2.8.0", READS_FIRST, sscan)
     },
 ];
 
@@ -373,7 +351,7 @@ fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         return Ok(());
     };
-    let popped = draw(set, &Draw::distinct(count.unwrap_or(1)), &mut random);
+    let popped = draw(set, &Draw::distinct(count.unwrap_or(1)), &mut random)?;
     let words: Vec<&[u8]> = popped.iter().map(SmallVec::as_slice).collect();
     let all = words.len() == set.len();
     if !words.is_empty() {
@@ -396,15 +374,19 @@ fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Members drawn by chance, as text.
-fn draw(set: Set<'_>, draw: &Draw, random: &mut Random) -> Vec<SmallVec<[u8; 24]>> {
+/// A member as text.
+type Member = SmallVec<[u8; 24]>;
+
+/// Members drawn by chance.
+fn draw(set: Set<'_>, draw: &Draw, random: &mut Random) -> Result<Vec<Member>, Fault> {
     let mut all: Vec<Item<'_>> = Vec::new();
     if draw.needs_all(set.len()) {
         set.each(|member| all.push(member));
     }
-    let chosen = draw.choose(random, set.len(), &all, |random| set.random(random), |item| *item);
+    let one = |random: &mut Random| set.random(random);
+    let chosen = draw.choose(random, set.len(), &all, one, |item| *item, |item| item.text_len())?;
     let text = |item: &Item<'_>| SmallVec::from_slice(item.text(&mut itoa::Buffer::new()));
-    chosen.iter().map(text).collect()
+    Ok(chosen.iter().map(text).collect())
 }
 
 fn srandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -420,10 +402,11 @@ fn srandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     let drawn = Draw::parse(args, "")?;
     read(ctx, &args[1], |out, set| {
-        let members = set.map_or_else(Vec::new, |set| draw(set, &drawn, &mut random));
+        let members = set.map_or(Ok(Vec::new()), |set| draw(set, &drawn, &mut random))?;
         out.array(members.len());
         members.iter().for_each(|member| out.bulk(member));
-    })
+        Ok(())
+    })?
 }
 
 fn sscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {

@@ -9,9 +9,9 @@ use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
-use crate::command::set::{self, set_of};
+use crate::command::set::{self, GROUP, set_of};
 use crate::command::table::{
-    ALL, Acl, Command, Flags, KeySpec, Keys, OVERWRITES, READS, ROW, Route, Run, UPDATES,
+    ALL, Command, DataRun, Flags, KeySpec, Keys, OVERWRITES, READS, Route, UPDATES,
 };
 use crate::command::zset_algebra;
 use crate::keyspace::Form;
@@ -22,21 +22,9 @@ const fn row(
     arity: i32,
     flags: u32,
     specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
+    run: DataRun,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: ALL,
-        route: Route::Lease,
-        run: Run::Data(run),
-        group: "set",
-        since: "1.0.0",
-        acl: Acl(Acl::SET),
-        specs,
-        ..ROW
-    }
+    Command { keys: ALL, route: Route::Lease, ..GROUP.row(name, arity, flags, "1.0.0", specs, run) }
 }
 
 const SOURCES: &[KeySpec] = &[KeySpec::rest(1, 1, READS)];

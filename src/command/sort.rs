@@ -9,6 +9,7 @@ use crate::base::double;
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
+use crate::command::elements::TOO_LONG;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS, ROW, Route, Run,
@@ -312,18 +313,30 @@ fn outcome(ctx: &mut Ctx<'_>, key: &[u8], asked: &mut Asked<'_>) -> Result<Vec<V
     Ok(all)
 }
 
+/// Most bytes that patterns may gather: the same long value may stand behind each of them.
+const GOTTEN_BYTES_MAX: usize = 1 << 30;
+
 /// What is answered or stored for the elements; `None` where nothing is.
-fn gotten(ctx: &mut Ctx<'_>, asked: &Asked<'_>, elements: Vec<Vec<u8>>) -> Vec<Option<Vec<u8>>> {
+fn gotten(
+    ctx: &mut Ctx<'_>,
+    asked: &Asked<'_>,
+    elements: Vec<Vec<u8>>,
+) -> Result<Vec<Option<Vec<u8>>>, Fault> {
     if asked.gets.is_empty() {
-        return elements.into_iter().map(Some).collect();
+        return Ok(elements.into_iter().map(Some).collect());
     }
-    let mut found = Vec::with_capacity(elements.len() * asked.gets.len());
+    let (mut found, mut bytes) = (Vec::new(), 0);
     for element in &elements {
         for pattern in &asked.gets {
-            found.push(looked_up(ctx, pattern, element));
+            let text = looked_up(ctx, pattern, element);
+            bytes += size_of::<Option<Vec<u8>>>() + text.as_ref().map_or(0, Vec::len);
+            if bytes > GOTTEN_BYTES_MAX {
+                return Err(TOO_LONG);
+            }
+            found.push(text);
         }
     }
-    found
+    Ok(found)
 }
 
 fn store(ctx: &mut Ctx<'_>, key: &[u8], found: &[Option<Vec<u8>>]) {
@@ -348,7 +361,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], found: &[Option<Vec<u8>>]) {
 fn run(ctx: &mut Ctx<'_>, args: &Args<'_>, read_only: bool) -> Result<(), Fault> {
     let mut asked = Asked::parse(args, read_only)?;
     let elements = outcome(ctx, &args[1], &mut asked)?;
-    let found = gotten(ctx, &asked, elements);
+    let found = gotten(ctx, &asked, elements)?;
     if let Some(key) = asked.store {
         store(ctx, key, &found);
         ctx.out.int(found.len() as i64);

@@ -11,12 +11,14 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::reply_item;
 use crate::command::fault::{Fault, NO_SUCH_KEY, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, LOOKS, READS_FIRST, ROW, Route, Run, UPDATES,
-    UPDATES_FIRST, wrong_arity,
+    Acl, Command, DataRun, Flags, Group, KeySpec, LOOKS, READS_FIRST, UPDATES, UPDATES_FIRST,
+    wrong_arity,
 };
 use crate::keyspace::{Entry, NewValue, Object, ValueRef};
 use crate::resp::Reply;
 use crate::value::stream::{Bound, EntryRef, Id, Range, Refused, Stream, Trim, Wish};
+
+const GROUP: Group = Group { name: "stream", acl: Acl::STREAM };
 
 /// A row of the group.
 pub(super) const fn row(
@@ -24,21 +26,9 @@ pub(super) const fn row(
     arity: i32,
     flags: u32,
     specs: &'static [KeySpec],
-    run: fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>,
+    run: DataRun,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "stream",
-        since: "5.0.0",
-        acl: Acl(Acl::STREAM),
-        specs,
-        ..ROW
-    }
+    GROUP.row(name, arity, flags, "5.0.0", specs, run)
 }
 
 const READ: u32 = Flags::READONLY;

@@ -152,6 +152,9 @@ pub enum Control {
     Reset,
 }
 
+/// Code that acts on keys.
+pub type DataRun = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
+
 /// Code that acts on the client or the server.
 pub type SessionRun = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -159,7 +162,7 @@ pub type SessionRun = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// Acts on keys.
-    Data(fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>),
+    Data(DataRun),
     /// Acts on the client or the server.
     Session(SessionRun),
     /// Steers the connection.
@@ -293,6 +296,42 @@ pub struct Command {
     pub specs: &'static [KeySpec],
     /// Subcommands of a container.
     pub subcommands: &'static [Command],
+}
+
+/// A group of commands: what their rows have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// Its name in the documentation.
+    pub name: &'static str,
+    /// Its bit among the ACL categories.
+    pub acl: u32,
+}
+
+impl Group {
+    /// A row whose key is its first argument, answered by the shard that has it.
+    pub const fn row(
+        self,
+        name: &'static str,
+        arity: i32,
+        flags: u32,
+        since: &'static str,
+        specs: &'static [KeySpec],
+        run: DataRun,
+    ) -> Command {
+        Command {
+            name,
+            arity,
+            flags: Flags(flags),
+            keys: FIRST,
+            route: Route::Key,
+            run: Run::Data(run),
+            group: self.name,
+            since,
+            acl: Acl(self.acl),
+            specs,
+            ..ROW
+        }
+    }
 }
 
 /// What rows are made from: `Command { name, arity, …, ..ROW }`.

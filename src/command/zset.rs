@@ -12,8 +12,8 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::{self, Draw, reply_item};
 use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
-    Acl, Command, FIRST, Flags, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, ROW, Route, Run,
-    UPDATES_FIRST, wrong_arity,
+    Acl, Command, Flags, Group, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, UPDATES_FIRST,
+    wrong_arity,
 };
 use crate::keyspace::{Entry, Form, NewValue, Object};
 use crate::resp::Reply;
@@ -21,31 +21,8 @@ use crate::value::listpack::{Item, Pack};
 use crate::value::shapes::Shapes;
 use crate::value::zset::{Builder, Built, Large, Zset, packed};
 
-type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
-
-/// A row about sorted sets, whose key is its first argument.
-pub(super) const fn row(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags: Flags(flags),
-        keys: FIRST,
-        route: Route::Key,
-        run: Run::Data(run),
-        group: "sorted-set",
-        since,
-        acl: Acl(Acl::SORTED_SET),
-        specs,
-        ..ROW
-    }
-}
+/// The group of these commands.
+pub(super) const GROUP: Group = Group { name: "sorted-set", acl: Acl::SORTED_SET };
 
 pub(super) const READ: u32 = Flags::READONLY;
 pub(super) const WRITE: u32 = Flags::WRITE;
@@ -56,16 +33,19 @@ const RANDOM: &[&str] = &["nondeterministic_output"];
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("zadd", -4, GROW | FAST, "1.2.0", UPDATES_FIRST, zadd),
-    row("zincrby", 4, GROW | FAST, "1.2.0", REPLACES_FIRST, zincrby),
-    row("zrem", -3, WRITE | FAST, "1.2.0", REMOVES_FIRST, zrem),
-    row("zscore", 3, READ | FAST, "1.2.0", READS_FIRST, zscore),
-    row("zmscore", -3, READ | FAST, "6.2.0", READS_FIRST, zmscore),
-    row("zcard", 2, READ | FAST, "1.2.0", &[KeySpec::one(1, LOOKS)], zcard),
-    row("zrank", -3, READ | FAST, "2.0.0", READS_FIRST, zrank),
-    row("zrevrank", -3, READ | FAST, "2.0.0", READS_FIRST, zrevrank),
-    Command { tips: RANDOM, ..row("zrandmember", -2, READ, "6.2.0", READS_FIRST, zrandmember) },
-    Command { tips: RANDOM, ..row("zscan", -3, READ, "2.8.0", READS_FIRST, zscan) },
+    GROUP.row("zadd", -4, GROW | FAST, "1.2.0", UPDATES_FIRST, zadd),
+    GROUP.row("zincrby", 4, GROW | FAST, "1.2.0", REPLACES_FIRST, zincrby),
+    GROUP.row("zrem", -3, WRITE | FAST, "1.2.0", REMOVES_FIRST, zrem),
+    GROUP.row("zscore", 3, READ | FAST, "1.2.0", READS_FIRST, zscore),
+    GROUP.row("zmscore", -3, READ | FAST, "6.2.0", READS_FIRST, zmscore),
+    GROUP.row("zcard", 2, READ | FAST, "1.2.0", &[KeySpec::one(1, LOOKS)], zcard),
+    GROUP.row("zrank", -3, READ | FAST, "2.0.0", READS_FIRST, zrank),
+    GROUP.row("zrevrank", -3, READ | FAST, "2.0.0", READS_FIRST, zrevrank),
+    Command {
+        tips: RANDOM,
+        ..GROUP.row("zrandmember", -2, READ, "6.2.0", READS_FIRST, zrandmember)
+    },
+    Command { tips: RANDOM, ..GROUP.row("zscan", -3, READ, "2.8.0", READS_FIRST, zscan) },
 ];
 
 /// `ERR value is not a valid float`
@@ -534,13 +514,23 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     let draw = Draw::parse(args, "WITHSCORES")?;
     read(ctx, key, |out, zset| {
-        let Some(zset) = zset else { return out.array(0) };
+        let Some(zset) = zset else {
+            out.array(0);
+            return Ok(());
+        };
         let mut all: Vec<(Item<'_>, f64)> = Vec::new();
         if draw.needs_all(zset.len()) {
             zset.each(|member, score| all.push((member, score)));
         }
         let one = |random: &mut Random| zset.random(random);
-        let chosen = draw.choose(&mut random, zset.len(), &all, one, |drawn| drawn.0);
+        let chosen = draw.choose(
+            &mut random,
+            zset.len(),
+            &all,
+            one,
+            |drawn| drawn.0,
+            |drawn| drawn.0.text_len(),
+        )?;
         draw.open(out, chosen.len());
         for (member, score) in chosen {
             match draw.values {
@@ -548,7 +538,8 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
                 false => reply_item(out, member),
             }
         }
-    })
+        Ok(())
+    })?
 }
 
 fn zscan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {

@@ -13,30 +13,28 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::elements::reply_item;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
-use crate::command::table::{Command, Flags, KeySpec, Keys, OVERWRITES, READS, Route};
-use crate::command::zset::{GROW, READ, reply_pair, row, store};
+use crate::command::table::{Command, DataRun, Flags, KeySpec, Keys, OVERWRITES, READS, Route};
+use crate::command::zset::{GROUP, GROW, READ, reply_pair, store};
 use crate::keyspace::Entry;
 use crate::value::listpack::Item;
 use crate::value::set::Set;
 use crate::value::zset::Zset;
 
-type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
-
-const fn reading(name: &'static str, since: &'static str, run: Handler) -> Command {
+const fn reading(name: &'static str, since: &'static str, run: DataRun) -> Command {
     const SPECS: &[KeySpec] = &[KeySpec::counted(1, READS)];
     Command {
         keys: Keys::Counted { at: 1, store: false },
         route: Route::Lease,
-        ..row(name, -3, READ | Flags::MOVABLE_KEYS, since, SPECS, run)
+        ..GROUP.row(name, -3, READ | Flags::MOVABLE_KEYS, since, SPECS, run)
     }
 }
 
-const fn storing(name: &'static str, since: &'static str, run: Handler) -> Command {
+const fn storing(name: &'static str, since: &'static str, run: DataRun) -> Command {
     const SPECS: &[KeySpec] = &[KeySpec::one(1, OVERWRITES), KeySpec::counted(2, READS)];
     Command {
         keys: Keys::Counted { at: 2, store: true },
         route: Route::Lease,
-        ..row(name, -4, GROW | Flags::MOVABLE_KEYS, since, SPECS, run)
+        ..GROUP.row(name, -4, GROW | Flags::MOVABLE_KEYS, since, SPECS, run)
     }
 }
 

@@ -10,18 +10,18 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::table::{Command, Flags, KeySpec, Keys, Route, TAKES};
-use crate::command::zset::{FAST, WRITE, remove_ranks, reply_score, row, zset_of};
+use crate::command::zset::{FAST, GROUP, WRITE, remove_ranks, reply_score, zset_of};
 use crate::resp::Reply;
 use crate::value::zset::Zset;
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("zpopmin", -2, WRITE | FAST, "5.0.0", &[KeySpec::one(1, TAKES)], zpopmin),
-    row("zpopmax", -2, WRITE | FAST, "5.0.0", &[KeySpec::one(1, TAKES)], zpopmax),
+    GROUP.row("zpopmin", -2, WRITE | FAST, "5.0.0", &[KeySpec::one(1, TAKES)], zpopmin),
+    GROUP.row("zpopmax", -2, WRITE | FAST, "5.0.0", &[KeySpec::one(1, TAKES)], zpopmax),
     Command {
         keys: Keys::Counted { at: 1, store: false },
         route: Route::Lease,
-        ..row(
+        ..GROUP.row(
             "zmpop",
             -4,
             WRITE | Flags::MOVABLE_KEYS,

@@ -9,17 +9,17 @@ use crate::command::elements::reply_item;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::table::{Command, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, Route};
 use crate::command::zset::{
-    FAST, GROW, READ, REMOVES_FIRST, WRITE, read, remove_ranks, reply_pair, row, store, zset_of,
+    FAST, GROUP, GROW, READ, REMOVES_FIRST, WRITE, read, remove_ranks, reply_pair, store, zset_of,
 };
 use crate::value::zset::{Edge, Names, Scores, Zset};
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    row("zrange", -4, READ, "1.2.0", READS_FIRST, zrange),
+    GROUP.row("zrange", -4, READ, "1.2.0", READS_FIRST, zrange),
     Command {
         keys: Keys::Range { first: 1, last: 2, step: 1 },
         route: Route::Lease,
-        ..row(
+        ..GROUP.row(
             "zrangestore",
             -5,
             GROW,
@@ -28,16 +28,16 @@ pub static ROWS: &[Command] = &[
             zrangestore,
         )
     },
-    row("zrevrange", -4, READ, "1.2.0", READS_FIRST, zrevrange),
-    row("zrangebyscore", -4, READ, "1.0.5", READS_FIRST, zrangebyscore),
-    row("zrevrangebyscore", -4, READ, "2.2.0", READS_FIRST, zrevrangebyscore),
-    row("zrangebylex", -4, READ, "2.8.9", READS_FIRST, zrangebylex),
-    row("zrevrangebylex", -4, READ, "2.8.9", READS_FIRST, zrevrangebylex),
-    row("zcount", 4, READ | FAST, "2.0.0", READS_FIRST, zcount),
-    row("zlexcount", 4, READ | FAST, "2.8.9", READS_FIRST, zlexcount),
-    row("zremrangebyrank", 4, WRITE, "2.0.0", REMOVES_FIRST, zremrangebyrank),
-    row("zremrangebyscore", 4, WRITE, "1.2.0", REMOVES_FIRST, zremrangebyscore),
-    row("zremrangebylex", 4, WRITE, "2.8.9", REMOVES_FIRST, zremrangebylex),
+    GROUP.row("zrevrange", -4, READ, "1.2.0", READS_FIRST, zrevrange),
+    GROUP.row("zrangebyscore", -4, READ, "1.0.5", READS_FIRST, zrangebyscore),
+    GROUP.row("zrevrangebyscore", -4, READ, "2.2.0", READS_FIRST, zrevrangebyscore),
+    GROUP.row("zrangebylex", -4, READ, "2.8.9", READS_FIRST, zrangebylex),
+    GROUP.row("zrevrangebylex", -4, READ, "2.8.9", READS_FIRST, zrevrangebylex),
+    GROUP.row("zcount", 4, READ | FAST, "2.0.0", READS_FIRST, zcount),
+    GROUP.row("zlexcount", 4, READ | FAST, "2.8.9", READS_FIRST, zlexcount),
+    GROUP.row("zremrangebyrank", 4, WRITE, "2.0.0", REMOVES_FIRST, zremrangebyrank),
+    GROUP.row("zremrangebyscore", 4, WRITE, "1.2.0", REMOVES_FIRST, zremrangebyscore),
+    GROUP.row("zremrangebylex", 4, WRITE, "2.8.9", REMOVES_FIRST, zremrangebylex),
 ];
 
 const _: () = assert!(READ == Flags::READONLY);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::value::{OutputLimit, read_limits};
 use crate::value::list::Limits;
-use crate::value::shapes::Shapes;
+use crate::value::shapes::{PACKED_MAX, Shapes};
 use crate::value::stream::NodeMax;
 
 /// When the log is flushed to the medium.
@@ -270,24 +270,29 @@ impl Settings {
     }
 }
 
+/// The longest text of a packed collection: one that is too long for all of it is too long.
+fn packed_text(word: &str) -> usize {
+    number::<usize>(word).min(PACKED_MAX)
+}
+
 fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
     Shapes {
         hll_sparse_bytes: number(word("hll-sparse-max-bytes")),
         hash_entries: number(word("hash-max-listpack-entries")),
-        hash_value: number(word("hash-max-listpack-value")),
+        hash_value: packed_text(word("hash-max-listpack-value")),
         list: Limits {
             size: number(word("list-max-listpack-size")),
             depth: number(word("list-compress-depth")),
         },
         set_intset: number(word("set-max-intset-entries")),
         set_entries: number(word("set-max-listpack-entries")),
-        set_value: number(word("set-max-listpack-value")),
+        set_value: packed_text(word("set-max-listpack-value")),
         stream_node: NodeMax {
             bytes: number(word("stream-node-max-bytes")),
             entries: number(word("stream-node-max-entries")),
         },
         zset_entries: number(word("zset-max-listpack-entries")),
-        zset_value: number(word("zset-max-listpack-value")),
+        zset_value: packed_text(word("zset-max-listpack-value")),
     }
 }
 

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use crate::base::crc::shard_of;
 use crate::client::output::{Merged, Remote};
 use crate::client::{Conn, ConnKey};
-use crate::command::{Args, Command, OwnedRequest, Patience, Spaces, table};
+use crate::command::{Args, Command, DataRun, OwnedRequest, Patience, Spaces, table};
+use crate::keyspace::Keyspace;
 use crate::keyspace::waiting::{Claim, Ticket, Waiter};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::{Push, Shard};
-use crate::shard::execute::{DataFn, Fate};
+use crate::shard::execute::Fate;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{Answered, BlockCall, Call, Message, ReplyTo, Waits};
 use crate::shard::requests::Taken;
@@ -49,6 +50,8 @@ pub struct KeyWaits {
     by_conn: HashMap<ConnKey, KeyWait>,
     by_client: HashMap<u64, ConnKey>,
     deadlines: BTreeSet<(u64, ConnKey)>,
+    /// Waiters that have gone while this shard's data was on lease, with their places in it.
+    forgotten: Vec<Ticket>,
 }
 
 impl KeyWaits {
@@ -163,7 +166,7 @@ impl Shard {
         conn: &mut Conn,
         batch: &Option<Batch>,
         command: &'static Command,
-        code: DataFn,
+        code: DataRun,
         args: &Args<'_>,
     ) -> Taken {
         if self.is_out(conn, batch) || self.is_crowded(conn, batch) {
@@ -213,7 +216,7 @@ impl Shard {
         ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 }
     }
 
-    fn block_here(&mut self, conn: &mut Conn, call: Call, code: DataFn, claim: &Arc<Claim>) {
+    fn block_here(&mut self, conn: &mut Conn, call: Call, code: DataRun, claim: &Arc<Claim>) {
         let (mut fate, mut seen) = (Fate::Answered, 0);
         call.request.with(|args| {
             self.run_here(conn, |around, space, db, out| {
@@ -329,6 +332,8 @@ impl Shard {
                 self.key_waits.remove(to.conn);
                 settled.less = usize::from(again.is_some());
             }
+            // Its client has gone while the lease was under way: nobody would ever free its places.
+            (Fate::Waits(..), None) if !block.claim.is_waiting() => settled.answered = false,
             (Fate::Waits(mut patience, vain), None) => {
                 let resp3 = vain.resp3;
                 let call = &lease.work.calls[0];
@@ -434,9 +439,17 @@ impl Shard {
     }
 
     /// A waiter is gone.
-    pub(super) fn forget_here(&mut self, ticket: &Ticket) {
-        if let Some(space) = &mut self.space {
-            space.waiting.forget(ticket);
+    pub(super) fn forget_here(&mut self, ticket: Ticket) {
+        match &mut self.space {
+            Some(space) => drop(space.waiting.forget(&ticket)),
+            None => self.key_waits.forgotten.push(ticket),
+        }
+    }
+
+    /// The data is back: frees the places of those who went meanwhile.
+    pub(super) fn forget_the_gone(&mut self, space: &mut Keyspace) {
+        for ticket in self.key_waits.forgotten.drain(..) {
+            space.waiting.forget(&ticket);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::command::{
-    Args, Command, Ctx, Fault, Merge, Patience, Route, Run, Spaces, introspect, scan,
+    Args, Command, Ctx, DataRun, Merge, Patience, Route, Run, Spaces, introspect, scan,
 };
 use crate::keyspace::Keyspace;
 use crate::keyspace::waiting::Claim;
@@ -16,9 +16,6 @@ use crate::shard::core::Shard;
 use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
 use crate::shard::meter::Meter;
 use crate::value::shapes::Shapes;
-
-/// The code of a data command.
-pub type DataFn = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
 /// What every execution needs besides the data.
 pub struct Surroundings<'a> {
@@ -62,7 +59,7 @@ impl Surroundings<'_> {
         &mut self,
         spaces: Spaces<'_>,
         db: usize,
-        code: DataFn,
+        code: DataRun,
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {
@@ -119,7 +116,7 @@ impl Surroundings<'_> {
         space: &mut Keyspace,
         db: usize,
         command: &'static Command,
-        code: DataFn,
+        code: DataRun,
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {

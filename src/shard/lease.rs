@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
-use crate::command::{Args, Route, Run, Session, Spaces, scan, table};
+use crate::command::{Args, DataRun, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
 use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
@@ -22,7 +22,7 @@ use crate::resp::Reply;
 use crate::shard::blocking::Block;
 use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
-use crate::shard::execute::{DataFn, Fate, Surroundings, is_dirty};
+use crate::shard::execute::{Fate, Surroundings, is_dirty};
 use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
 use crate::shard::transaction::queued_control;
 
@@ -310,6 +310,7 @@ impl Shard {
         #[cfg(test)]
         crate::shard::sim::probe::came_home(&space);
         space.expiry_paused = self.clients.pause.is_some();
+        self.forget_the_gone(&mut space);
         self.space = Some(space);
         for to in home.served {
             self.answer(tag, to.shard, Message::LeaseReleased { to });
@@ -325,7 +326,7 @@ impl Surroundings<'_> {
         spaces: &mut [Option<Box<Keyspace>>],
         db: usize,
         call: &Call,
-        code: DataFn,
+        code: DataRun,
         args: &Args<'_>,
         out: &mut Reply,
     ) -> bool {

@@ -12,14 +12,14 @@ use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
 use crate::command::{
-    Args, Command, Flags, OwnedRequest, Route, Run, introspect, scan, sort, table,
+    Args, Command, DataRun, Flags, OwnedRequest, Route, Run, introspect, scan, sort, table,
 };
 use crate::config::renames::Named;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::blocking::may_wait;
 use crate::shard::core::Shard;
-use crate::shard::execute::{DataFn, Fate, Surroundings};
+use crate::shard::execute::{Fate, Surroundings};
 use crate::shard::message::{Call, Item};
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
@@ -479,7 +479,7 @@ impl Shard {
         conn: &mut Conn,
         batch: &mut Option<Batch>,
         command: &'static Command,
-        code: DataFn,
+        code: DataRun,
         args: &Args<'_>,
     ) -> Taken {
         if command.flags.has(Flags::BLOCKING) && may_wait(command, args) {

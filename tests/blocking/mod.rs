@@ -13,15 +13,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `count` clients wait for keys.
 fn until_blocked(control: &mut Client, count: usize) {
-    let wanted = format!("blocked_clients:{count}\r");
+    until(control, "blocked_clients", count);
+}
+
+/// Waits until a field of INFO clients has a value.
+fn until(control: &mut Client, field: &str, count: usize) {
+    let wanted = format!("{field}:{count}");
     let began = Instant::now();
     loop {
         let info = control.words("INFO clients");
         let text = String::from_utf8_lossy(info.text().unwrap_or_default()).into_owned();
-        if text.lines().any(|line| format!("{line}\r") == wanted || line == wanted) {
+        if text.lines().any(|line| line.trim_end() == wanted) {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{count} clients should wait: {text}");
+        assert!(began.elapsed() < PATIENCE, "{wanted} is expected: {text}");
         std::thread::yield_now();
     }
 }

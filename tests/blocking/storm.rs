@@ -228,6 +228,7 @@ fn every_element_is_somewhere(shards: usize, fsync: &'static str) {
     });
     let mut client = server.client();
     super::until_blocked(&mut client, 0);
+    super::until(&mut client, "total_blocking_keys", 0);
     let all = count(&told, &mut client);
     let pushed = told.pushed.load(Ordering::Relaxed);
     let wrong: Vec<_> = (1..=pushed).filter(|n| all.get(n) != Some(&1)).collect();
@@ -244,6 +245,22 @@ fn no_element_is_lost_or_given_twice() {
     for (shards, fsync) in [(1, "always"), (3, "always"), (3, "no")] {
         every_element_is_somewhere(shards, fsync);
     }
+}
+
+/// Clients that go while their first look, which needs several shards, is under way leave no place
+/// behind in any queue.
+#[test]
+fn who_goes_at_once_leaves_no_place() {
+    let server = Server::start(options(3, "no"));
+    for round in 0..400 {
+        let mut client = Client::connect(server.port()).expect("the server");
+        let command =
+            ["BLPOP a b c d e f 0", "BLMOVE a f LEFT LEFT 0", "XREAD BLOCK 0 STREAMS a b c $ $ $"];
+        send(&mut client, command[round % command.len()]).expect("the server");
+    }
+    let mut client = server.client();
+    super::until_blocked(&mut client, 0);
+    super::until(&mut client, "total_blocking_keys", 0);
 }
 
 /// Killed in the middle of it. Whoever waited at that moment may have been served by a log that is

@@ -24,7 +24,8 @@ impl Sink for Collect {
 
     fn store(&mut self, _db: usize, key: &[u8], value: NewValue<'_>, at: Option<i64>) -> bool {
         let entry = Entry::new(key, value, at);
-        let text = String::from_utf8(spelled(&entry)).unwrap();
+        // Noise may name values that are no text.
+        let text = String::from_utf8_lossy(&spelled(&entry)).into_owned();
         self.streams.insert(String::from_utf8_lossy(key).into_owned(), text).is_none()
     }
 
