@@ -99,7 +99,7 @@ pub struct Ctx<'a> {
     /// bound that a file may make us allocate).
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
-    pub shapes: Shapes,
+    pub shapes: &'a Shapes,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
     /// Decides whether the command may still be answered; there is one only if it may wait.
@@ -276,6 +276,43 @@ impl Ctx<'_> {
     ) -> Option<(R, bool)> {
         let now = self.now_ms();
         self.change_at(key, now, change)
+    }
+
+    /// [`Ctx::edit_packed`] of what is there already, without having looked the key up before;
+    /// `None`, and nothing is done, when there is nothing of this form that is small enough.
+    pub fn edit_living<R>(
+        &mut self,
+        key: &[u8],
+        form: Form,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let (db, now) = (self.db, self.now_ms());
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let (result, changed) = space.dbs[db].edit_living(key, form, now, stamp, edit)?;
+        if changed {
+            space.touched(db, key);
+            space.counters.dirty += 1;
+        }
+        Some((result, changed))
+    }
+
+    /// [`Ctx::change_living`] with the reply at hand.
+    pub fn change_living_to<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Reply, &mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let (db, now) = (self.db, self.now_ms());
+        let (space, out) = (self.spaces.of(key), &mut *self.out);
+        let stamp = space.effects.stamp();
+        let change = |object: &mut Object| change(out, object);
+        let (result, changed) = space.dbs[db].change_living(key, now, stamp, change)?;
+        if changed {
+            space.touched(db, key);
+            space.counters.dirty += 1;
+        }
+        Some((result, changed))
     }
 
     fn change_at<R>(

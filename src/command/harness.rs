@@ -114,7 +114,7 @@ impl World {
                 random: &mut self.random,
                 shards,
                 string_max: self.string_max,
-                shapes: self.shapes,
+                shapes: &self.shapes,
                 replay: self.replay,
                 claim: None,
                 claimed: false,

@@ -334,16 +334,54 @@ impl Database {
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
-        if self.table.at(spot)?.is_expired(now_ms) {
+        let entry = self.table.at_mut(spot)?;
+        if entry.is_expired(now_ms) {
             return None;
         }
-        let result = self.change(spot, 0, |entry| entry.object_mut().map(|object| change(object)));
-        if let Some((_, true)) = result {
+        let object = entry.object_mut()?;
+        let before = (object.memory(), object.next_look());
+        let (result, changed) = change(object);
+        let after = (object.memory(), object.next_look());
+        self.bytes = self.bytes - before.0 + after.0;
+        if before.1 != after.1 {
+            self.retime(key, before.1, after.1);
+        }
+        if changed {
             // Not before: nothing that was not changed may be stamped.
             self.stamped(stamp);
             self.table.stamp(spot, stamp);
         }
-        result
+        Some((result, changed))
+    }
+
+    /// [`Database::edit_packed`] of what is there already and kept in its entry, with one look;
+    /// `None`, and nothing is done, when it is not, or is past its expiry at `now_ms`.
+    pub fn edit_living<R>(
+        &mut self,
+        key: &[u8],
+        form: Form,
+        now_ms: i64,
+        stamp: u64,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        let entry = self.table.at(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        let ValueRef::Packed(own, packed) = entry.value() else { return None };
+        if own != form || packed.len() > INLINE_VALUE_MAX {
+            return None;
+        }
+        let expire_ms = entry.expire_ms();
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        bytes.extend_from_slice(packed);
+        let (result, changed) = edit(&mut bytes);
+        if changed {
+            let edited = (bytes, Look::packed(form));
+            self.store_edited((0, Some(spot)), key, edited, expire_ms, stamp);
+        } else {
+            self.keep_scratch(bytes);
+        }
+        Some((result, changed))
     }
 
     fn edit_as<R>(

@@ -536,7 +536,7 @@ impl<'a, 's> Replay<'a, 's> {
                     random: &mut self.random,
                     shards: self.loading.shards,
                     string_max: self.loading.string_max,
-                    shapes: self.loading.shapes,
+                    shapes: &self.loading.shapes,
                     replay: true,
                     claim: None,
                     claimed: false,

@@ -34,7 +34,7 @@ pub struct Surroundings<'a> {
     /// Longest string a command may make, in bytes.
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
-    pub shapes: Shapes,
+    pub shapes: &'a Shapes,
     /// The claim of the client, if it may wait.
     pub claim: Option<Arc<Claim>>,
     /// What became of it in the command that ran last.

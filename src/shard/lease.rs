@@ -64,7 +64,7 @@ impl Shard {
             random: &mut self.random,
             shards: self.order.shards(),
             string_max: self.config.proto_max_bulk_len,
-            shapes: self.config.shapes,
+            shapes: &self.config.shapes,
             claim: None,
             fate: Fate::Answered,
         }

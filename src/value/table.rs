@@ -129,6 +129,12 @@ impl Table {
         self.segment(spot.segment).get(spot.slot as usize)
     }
 
+    /// [`Table::at`], to be changed otherwise than in its key and expiry.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, spot: Spot) -> Option<&mut Entry> {
+        self.segment_mut(spot.segment).get_mut(spot.slot as usize)
+    }
+
     /// Stamp of a spot's segment.
     pub(crate) fn stamp_at(&self, spot: Spot) -> u64 {
         self.segment(spot.segment).stamp
