@@ -371,12 +371,24 @@ impl Ctx<'_> {
     /// the effect and counts `dirty`.
     pub fn place(&mut self, db: usize, entry: Entry) {
         let key = entry.key().to_vec();
+        if let Some(id) = entry.cut_id() {
+            self.move_large(id, &key);
+        }
         let space = self.spaces.of(&key);
         let stamp = space.effects.stamp();
         if let Some(old) = space.dbs[db].insert(entry, stamp) {
             space.discard(old);
         }
         space.touched(db, &key);
+    }
+
+    /// A value that a snapshot's cut still wants comes to stand under `key`.
+    fn move_large(&mut self, id: u64, key: &[u8]) {
+        let mut large = None;
+        self.spaces.each(|space| large = large.take().or_else(|| space.give_large(id)));
+        if let Some(large) = large {
+            self.spaces.of(key).adopt_large(large, key);
+        }
     }
 
     /// Sets or clears a key's expiry; false when there is no such key. The caller logs the effect.
@@ -473,7 +485,7 @@ impl Ctx<'_> {
             space.waiting.touch_database(db);
             space.counters.dirty += space.dbs[db].len() as u64;
             let old = space.dbs[db].clear(stamp);
-            space.garbage.push(Garbage::Database(old));
+            space.discard_database(old);
         });
     }
 
