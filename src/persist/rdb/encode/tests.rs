@@ -383,7 +383,9 @@ fn change(object: &mut Object, what: usize, text: &[u8]) {
                     let time = 1;
                     group.set_pending(Id::new(1, 1), Pending { time, count: 1, consumer: number });
                     let first = group.pending_from(Id::new(2, 0)).next().map(|(id, _)| id);
-                    first.is_some_and(|id| group.acknowledge(id));
+                    if let Some(id) = first {
+                        group.acknowledge(id);
+                    }
                 })),
                 _ => drop(stream.add(Wish::Now(5000), &[text, b"x"], NodeMax::DEFAULT)),
             }
