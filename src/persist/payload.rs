@@ -53,10 +53,9 @@ pub fn restore(key: &[u8], payload: &[u8], bounds: &Bounds) -> Result<Entry, Unr
 fn check(payload: &[u8]) -> Option<&[u8]> {
     let (summed, sum) = payload.split_last_chunk::<SUM>()?;
     let (body, version) = summed.split_last_chunk::<{ FOOTER - SUM }>()?;
-    let sum = u64::from_le_bytes(*sum);
     let known = u32::from(u16::from_le_bytes(*version)) <= VERSION_MAX;
-    // As in files, no checksum at all is one.
-    (known && (sum == 0 || sum == crc64_redis(summed))).then_some(body)
+    // Unlike a file a payload always has one.
+    (known && u64::from_le_bytes(*sum) == crc64_redis(summed)).then_some(body)
 }
 
 fn read(key: &[u8], body: &[u8], bounds: &Bounds) -> Result<Entry, Problem> {
