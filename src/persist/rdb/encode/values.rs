@@ -179,7 +179,8 @@ impl Encoder {
         for entry in fields {
             elements.text(entry.key());
             elements.text(entry.text(&mut digits).unwrap_or_default());
-            elements.int(entry.expire_ms().unwrap_or(0));
+            // 0 is none.
+            elements.int(entry.expire_ms().map_or(0, |at| at.max(1)));
         }
         elements.finish();
         self.string(out, &pack);
