@@ -69,11 +69,7 @@ impl Keyspace {
 
     /// Hands out about `budget` of the keys of then, each with the number of its database; true
     /// when there are none left but large values.
-    pub fn snapshot_slice(
-        &mut self,
-        budget: usize,
-        visit: &mut dyn FnMut(usize, &Entry),
-    ) -> bool {
+    pub fn snapshot_slice(&mut self, budget: usize, visit: &mut dyn FnMut(usize, &Entry)) -> bool {
         let mut done = true;
         let mut left = budget;
         for db in self.dbs.iter_mut().chain(&mut self.snapshots.cleared) {

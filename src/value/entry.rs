@@ -233,7 +233,13 @@ impl Shape {
 
     fn header(self) -> Header {
         let key_len = u16::try_from(self.key_len).unwrap_or(LONG_KEY);
-        Header { kind: self.kind, mark: 0, _reserved: [0; 2], value_len: self.value_len as u16, key_len }
+        Header {
+            kind: self.kind,
+            mark: 0,
+            _reserved: [0; 2],
+            value_len: self.value_len as u16,
+            key_len,
+        }
     }
 }
 
