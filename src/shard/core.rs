@@ -457,7 +457,7 @@ impl Shard {
                 Some(Message::Job(job)) => self.run_job(*job),
                 Some(Message::Lease(call)) => self.grant(call),
                 Some(Message::Block(call)) => self.run_block(*call),
-                Some(Message::Forget(ticket)) => self.forget_here(ticket),
+                Some(Message::Forget(ticket)) => self.forget_here(&ticket),
                 Some(_) => unreachable!("only entries are queued"),
                 None => break,
             }

@@ -312,7 +312,6 @@ impl Shard {
         #[cfg(test)]
         crate::shard::sim::probe::came_home(&space);
         space.expiry_paused = self.clients.pause.is_some();
-        self.forget_the_gone(&mut space);
         self.space = Some(space);
         for to in home.served {
             self.answer(tag, to.shard, Message::LeaseReleased { to });
