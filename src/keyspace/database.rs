@@ -279,8 +279,11 @@ impl Database {
         stamp: u64,
     ) -> Option<Entry> {
         self.change(spot, stamp, |entry| {
-            let value =
-                if entry.is_large() { value } else { entry.overwrite(value, expire_ms).err()? };
+            // What a snapshot still wants goes to the caller, as what takes long to free does.
+            let value = match entry.is_large() || entry.cut_id().is_some() {
+                true => value,
+                false => entry.overwrite(value, expire_ms).err()?,
+            };
             Some(std::mem::replace(entry, Entry::store(key, value, expire_ms)))
         })
     }

@@ -13,6 +13,8 @@ mod model;
 mod rebuild;
 mod rebuild_stream;
 pub mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 pub mod space;
 pub mod waiting;
 pub mod watch;
