@@ -42,6 +42,7 @@ pub mod names;
 pub mod object;
 pub mod range;
 pub mod redact;
+pub mod save;
 pub mod scan;
 pub mod server;
 pub mod session;

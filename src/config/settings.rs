@@ -148,6 +148,8 @@ pub struct Settings {
     pub dbfilename: String,
     /// `rdb-save-version`
     pub rdb_save_version: u32,
+    /// `rdbchecksum`
+    pub rdbchecksum: bool,
     /// `rdbcompression`
     pub rdbcompression: bool,
     /// `aof-load-truncated`
@@ -249,6 +251,7 @@ impl Settings {
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
             rdb_save_version: number(word("rdb-save-version")),
+            rdbchecksum: word("rdbchecksum") == "yes",
             rdbcompression: word("rdbcompression") == "yes",
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::value::entry::{Entry, ValueRef};
-use crate::value::object::Facts;
+use crate::value::object::{Facts, next_cut};
 use crate::value::table::{POSITION_SHIFT, Spot};
 
 /// From how many bytes on a value is handed out in slices.
@@ -194,7 +194,7 @@ impl DatabaseCut {
                 (facts.id, Some(facts), Place::Under(Box::clone(&key)))
             }
             // The buffer is shared; who changes it meanwhile copies it.
-            None => (0, None, Place::Away(entry.clone())),
+            None => (next_cut(), None, Place::Away(entry.clone())),
         };
         let open = self.open.clone();
         self.large.push(Large { id, db, key, expire_ms, facts, state: None, place, _open: open });

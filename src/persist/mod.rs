@@ -9,8 +9,8 @@ pub mod payload;
 pub mod rdb;
 pub mod recovery;
 pub mod reload;
-pub mod snapshot;
 pub mod sim;
+pub mod snapshot;
 pub mod volume;
 
 #[cfg(test)]

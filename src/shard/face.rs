@@ -119,6 +119,17 @@ impl Server for Shard {
         Ok(())
     }
 
+    fn save(&mut self, waits: bool) -> Result<(), String> {
+        if !self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000)) {
+            return Err("ERR Background save already in progress".to_owned());
+        }
+        match waits {
+            true => self.snapshot.wished = true,
+            false => self.start_snapshot(),
+        }
+        Ok(())
+    }
+
     fn say(&self, level: LogLevel, text: &str) {
         self.global.say(level, text);
     }

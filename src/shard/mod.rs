@@ -39,6 +39,7 @@ pub mod release;
 pub mod reload;
 pub mod requests;
 pub mod serve;
+pub mod snapshot;
 pub mod tick;
 pub mod transaction;
 pub mod upkeep;

@@ -53,12 +53,12 @@ const SLICE: usize = 128;
 const LARGE_SLICE: usize = 256;
 /// Bytes of a long string between two such looks.
 const TEXT_SLICE: usize = 64 * 1024;
-/// Most time of one turn, in microseconds.
-const TURN_MAX_US: u64 = 500;
-/// Least time of one turn, in microseconds.
-const TURN_MIN_US: u64 = 50;
-/// The same when a client waits for it (SAVE).
-const HURRY_US: u64 = 5_000;
+/// Most time of one turn.
+const TURN_MAX: Duration = Duration::from_micros(500);
+/// Least time of one turn.
+const TURN_MIN: Duration = Duration::from_micros(50);
+/// The time of one turn when a client waits for it (SAVE).
+const HURRY: Duration = Duration::from_millis(5);
 
 /// The first version that holds fields with times.
 const VERSION_FIELD_TIMES: u32 = 12;
@@ -81,6 +81,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Counts something that is still to be handed out.
+    pub(super) fn open(&self) -> Open {
+        Open::new(Arc::clone(&self.open))
+    }
+
     fn send(&self, chunk: Chunk) {
         self.flow.sent(&chunk);
         // When the writer has gone, it has said so.
@@ -134,8 +139,8 @@ pub struct Part {
     /// Counts for what has not been handed over.
     open: Option<Open>,
     cancelled: bool,
-    /// When it last stopped, in monotonic microseconds.
-    last_us: u64,
+    /// When its last turn ended.
+    last: Instant,
 }
 
 /// What a shard has to do with snapshots.
@@ -147,6 +152,14 @@ pub struct Snapshots {
 }
 
 impl Part {
+    /// How long this turn's slice may take: a part of the time since the last.
+    fn budget(&self) -> Duration {
+        match self.job.hurry {
+            true => HURRY,
+            false => (self.last.elapsed() / 3).clamp(TURN_MIN, TURN_MAX),
+        }
+    }
+
     fn hand_over(&mut self, shard: usize) {
         if !self.chunk.is_empty() {
             let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + CHUNK / 8));
@@ -165,7 +178,12 @@ impl Part {
 
     /// Goes on until `until`, there is nothing left to do, or the writer has enough; false in the
     /// second case.
-    fn go_on(&mut self, shard: usize, space: &mut Keyspace, until: Instant) -> Result<bool, String> {
+    fn go_on(
+        &mut self,
+        shard: usize,
+        space: &mut Keyspace,
+        until: Instant,
+    ) -> Result<bool, String> {
         loop {
             if !self.job.flow.takes_keys(shard) {
                 return Ok(true);
@@ -199,7 +217,7 @@ impl Part {
         let (id, db, key, expire) = (large.id, large.db, large.key.clone(), large.expire_ms);
         let facts = large.facts;
         let job = Arc::clone(&self.job);
-        if job.giant.load(Ordering::Acquire) == name_of(id, &key) && !job.flow.takes_piece() {
+        if job.giant.load(Ordering::Acquire) == id && !job.flow.takes_piece() {
             return Ok(true);
         }
         let encoder = &mut self.encoder;
@@ -218,7 +236,7 @@ impl Part {
                     How::Text(None)
                 }
             };
-            Ok(Making { id: name_of(id, &key), bytes, how, giant: false })
+            Ok(Making { id, bytes, how, giant: false })
         };
         let mut failed = None;
         let done = space.visit_large(|state: &mut State, value| {
@@ -243,11 +261,6 @@ impl Part {
             (None, Err(_)) => Err("a large value was lost".to_owned()),
         }
     }
-}
-
-/// Names a large value: strings have no cut of their own.
-fn name_of(id: u64, key: &[u8]) -> u64 {
-    if id > 0 { id } else { u64::MAX - u64::from(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, key) as u32) }
 }
 
 impl Making {
@@ -290,8 +303,7 @@ impl Making {
     /// Hands a piece over if it is this value's turn.
     fn hand_over_piece(&mut self, job: &Job) -> bool {
         if !self.giant {
-            let free =
-                job.giant.compare_exchange(0, self.id, Ordering::AcqRel, Ordering::Acquire);
+            let free = job.giant.compare_exchange(0, self.id, Ordering::AcqRel, Ordering::Acquire);
             if free.is_err() {
                 return false;
             }
@@ -337,7 +349,7 @@ impl Shard {
     fn ask_for_snapshot(&mut self, to: ReplyTo, waits: Option<ReplyTo>, resp3: bool) {
         let config = &self.config;
         let target = Target {
-            dir: self.global.data_dir(),
+            dir: config.dir.clone(),
             name: config.dbfilename.clone(),
             checksum: config.rdbchecksum,
         };
@@ -368,16 +380,15 @@ impl Shard {
         });
         let mut dirty = 0;
         lease.job = Some(Arc::clone(&job));
-        // Until every part holds its own, this one keeps the count above 0.
-        lease.open = lease.spaces.iter().map(|_| Some(Open::new(Arc::clone(&count)))).collect();
         let open = Open::new(count);
         for space in lease.spaces.iter_mut().flatten() {
             space.begin_snapshot(&open);
             dirty += space.counters.dirty;
         }
-        drop(open);
         self.write_snapshot(plan, &job, chunks, dirty);
         self.send_home(entry, lease, false, None, &[]);
+        // Not before every part has one that counts for it.
+        drop(open);
     }
 
     /// Starts the writer.
@@ -385,8 +396,8 @@ impl Shard {
         let mut header = Vec::new();
         let mut encoder = Encoder::new(job.version, job.compress);
         encoder.header(&mut header);
-        let memory = self.global.used_memory() as u64;
-        encoder.about(&mut header, self.now.unix_ms().div_euclid(1000), memory, false);
+        let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
+        encoder.about(&mut header, seconds, memory, false);
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
         let began = Instant::now();
@@ -399,7 +410,8 @@ impl Shard {
                         "DB saved on disk: {count} keys, {bytes} bytes, {:.3} seconds",
                         began.elapsed().as_secs_f64()
                     ));
-                    global.registry.saves.saved(dirty, began.elapsed());
+                    let now = seconds + began.elapsed().as_secs() as i64;
+                    global.registry.saves.saved(now, dirty, began.elapsed());
                     Ok(())
                 }
                 Err(error) => {
@@ -427,29 +439,18 @@ impl Shard {
     }
 
     /// The keyspace is home from the moment of a snapshot.
-    pub(super) fn begin_part(&mut self, job: Arc<Job>, open: Option<Open>) {
+    pub(super) fn begin_part(&mut self, job: Arc<Job>, open: Open) {
         let encoder = Encoder::new(job.version, job.compress);
         let part = Part {
             job,
             encoder,
             chunk: Vec::with_capacity(CHUNK + CHUNK / 8),
             db: None,
-            open,
+            open: Some(open),
             cancelled: false,
-            last_us: self.now.mono_us,
+            last: Instant::now(),
         };
         assert!(self.snapshot.part.replace(part).is_none(), "one snapshot at a time");
-    }
-
-    /// How long this turn's slice may take: a part of the time since the last.
-    fn snapshot_budget(&self, part: &Part) -> Duration {
-        let us = if part.job.hurry {
-            HURRY_US
-        } else {
-            let since = self.now.mono_us.saturating_sub(part.last_us);
-            (since / 3).clamp(TURN_MIN_US, TURN_MAX_US)
-        };
-        Duration::from_micros(us)
     }
 
     /// Hands out a slice of the snapshot under way.
@@ -483,9 +484,8 @@ impl Shard {
         }
         if part.open.is_some() {
             let id = self.id;
-            let budget = self.snapshot_budget(&part);
-            let space = self.space.as_deref_mut().expect("just seen");
-            match part.go_on(id, space, Instant::now() + budget) {
+            let until = Instant::now() + part.budget();
+            match part.go_on(id, space, until) {
                 Ok(true) => {}
                 Ok(false) => {
                     if part.open.take().is_some_and(Open::release) {
@@ -497,9 +497,16 @@ impl Shard {
                     job.fail();
                 }
             }
-            part.last_us = self.global.clock_us();
+            part.last = Instant::now();
         }
         self.snapshot.part = Some(part);
+    }
+
+    /// The process stops: what is under way is given up, as Redis does.
+    pub(super) fn give_up_snapshot(&self) {
+        if let Some(part) = &self.snapshot.part {
+            part.job.fail();
+        }
     }
 
     fn end_part(&mut self, job: &Job) {
