@@ -71,7 +71,7 @@ impl Gen {
             50..85 => format!("m{}", self.below(60)).into(),
             85..95 => self.below(1000).to_string().into(),
             95..97 => self.text(70),
-            _ => self.value(),
+            _ => self.part(),
         }
     }
 
