@@ -358,6 +358,8 @@ impl Gen {
             6..12 => self.hash_key(),
             12..18 => self.set_key(),
             18..22 => self.stream_key(),
+            22..27 => self.list_key(),
+            27..32 => self.zset_key(),
             _ => self.key(),
         };
         (0..n).map(key).collect()

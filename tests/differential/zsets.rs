@@ -56,7 +56,7 @@ impl Gen {
     }
 
     fn level_key(&mut self) -> Vec<u8> {
-        if self.chance(97) { self.pick(&LEVELS).to_vec() } else { self.key() }
+        if self.chance(97) { self.pick(&LEVELS).to_vec() } else { self.big_key() }
     }
 
     /// A sorted set, or a set now and then.
