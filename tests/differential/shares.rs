@@ -64,7 +64,8 @@ pub fn keys_of(group: &str) -> Vec<&'static [u8]> {
         "list" => lists::LISTS.to_vec(),
         "hash" => collections::HASHES.to_vec(),
         "set" => collections::SETS.to_vec(),
-        "sorted-set" => [zsets::ZSETS.as_slice(), &zsets::LEVELS].concat(),
+        // Not those whose members have one score.
+        "sorted-set" => zsets::ZSETS.to_vec(),
         "stream" => streams::STREAMS.to_vec(),
         "geo" => [places::PLACES.as_slice(), &places::FOUND].concat(),
         other => panic!("{other} is no type; there are {TYPES:?}"),
