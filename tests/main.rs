@@ -36,6 +36,7 @@ mod connections;
 mod crash;
 mod differential;
 mod documents;
+mod dump;
 mod hostile;
 mod interop;
 mod linearizability;

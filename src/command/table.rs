@@ -437,6 +437,7 @@ static GROUPS: &[&[Command]] = &[
     command::blocking::ROWS,
     command::geo::ROWS,
     command::key::ROWS,
+    command::dump::ROWS,
     command::expire::ROWS,
     command::object::ROWS,
     command::scan::ROWS,
@@ -519,6 +520,26 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
 pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
     let command = meant(args)?;
     if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
+}
+
+/// [`meant`] by a client whose last command was `last`: as a rule it is the same again.
+#[inline]
+pub fn meant_again(
+    last: Option<&'static Command>,
+    args: &Args<'_>,
+) -> Result<&'static Command, Fault> {
+    match last {
+        // A subcommand's own name has a bar in it, which nobody may call it by.
+        Some(last)
+            if last.subcommands.is_empty()
+                && args.get(0).is_some_and(|name| {
+                    last.name.as_bytes().eq_ignore_ascii_case(name) && !name.contains(&b'|')
+                }) =>
+        {
+            Ok(last)
+        }
+        _ => meant(args),
+    }
 }
 
 /// The command or subcommand a request names, whatever the number of its arguments.

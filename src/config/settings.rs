@@ -145,6 +145,10 @@ pub struct Settings {
     pub appenddirname: String,
     /// `dbfilename`
     pub dbfilename: String,
+    /// `rdb-save-version`
+    pub rdb_save_version: u32,
+    /// `rdbcompression`
+    pub rdbcompression: bool,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -241,6 +245,8 @@ impl Settings {
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
+            rdb_save_version: number(word("rdb-save-version")),
+            rdbcompression: word("rdbcompression") == "yes",
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),

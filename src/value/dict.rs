@@ -110,6 +110,11 @@ impl Dict {
         self.times.as_ref().is_some_and(|times| times.due < now_ms)
     }
 
+    /// A time that no element's is below; `None` while none has a time.
+    pub fn earliest(&self) -> Option<i64> {
+        self.times.as_ref().map(|times| times.due)
+    }
+
     /// When to look for elements past their time; `None` while none has a time.
     pub fn next_look(&self) -> Option<i64> {
         self.times.as_ref().map(|times| times.look)
@@ -187,6 +192,11 @@ impl Dict {
     pub fn begin_cut(&mut self, epoch: u64) {
         debug_assert!(self.cut.is_none() && epoch > 0);
         self.cut = Some(Box::new(Cut::new(epoch)));
+    }
+
+    /// The epoch of the cut that has begun and not ended.
+    pub fn cut_epoch(&self) -> Option<u64> {
+        self.cut.as_ref().map(|cut| cut.epoch())
     }
 
     /// Visits at least `budget` of the elements that stood here when the cut began, and the rest

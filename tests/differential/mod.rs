@@ -13,6 +13,7 @@ pub mod commands;
 pub mod generate;
 mod lists;
 pub mod normalise;
+mod payloads;
 mod places;
 mod shares;
 mod steering;

@@ -102,6 +102,7 @@ pub static EFFECTIVE: &[Directive] = &[
         "RDB file loaded when there is no log.",
     )
     .protected(),
+    row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
     row(
@@ -163,6 +164,14 @@ pub static OURS: &[Directive] = &[
          file that grows.",
     )
     .immutable()
+    .ours(),
+    row(
+        "rdb-save-version",
+        Int(6, 12),
+        "10",
+        "Version of RDB files and of what DUMP shows, 10 being that of Redis 7.0 and 12 that of 7.4; \
+         a higher one is taken where the data needs it.",
+    )
     .ours(),
     row(
         "accept-unimplemented",

@@ -15,9 +15,10 @@ use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::lzf;
 use crate::base::number::parse_i64;
 use crate::persist::disk::Volume;
+use crate::persist::rdb::encode::put_length;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
-use crate::value::entry::NewValue;
+use crate::value::entry::{Entry, NewValue};
 use crate::value::shapes::Shapes;
 
 /// Longest decimal form of an integer, in bytes.
@@ -129,6 +130,8 @@ pub enum Problem {
         /// What is wrong with it.
         why: String,
     },
+    /// A value that holds nothing, where one is asked for.
+    Nothing,
     /// A key stands in it twice.
     Duplicate(String),
     /// A database beyond the configured number.
@@ -162,6 +165,7 @@ impl fmt::Display for Problem {
                 write!(f, "a string of {len} bytes, longer than proto-max-bulk-len")
             }
             Problem::Lzf => f.write_str("compressed data is damaged"),
+            Problem::Nothing => f.write_str("the value holds nothing"),
             Problem::Duplicate(key) => write!(f, "key \"{key}\" stands in the file twice"),
             Problem::Database(db) => {
                 write!(f, "database {db}: raise `databases` in the configuration")
@@ -187,21 +191,44 @@ pub fn decode(
 ) -> Result<Loaded, RdbError> {
     let fail = |offset, problem| RdbError { file: path.to_owned(), offset, problem };
     let source = Source::open(volume, path, options.progress).map_err(|p| fail(0, p))?;
-    let mut reader = Reader {
-        source,
-        options,
-        sink,
-        item: 0,
-        db: 0,
-        expire_ms: None,
-        loaded: Loaded::default(),
-        key: Vec::new(),
-        scratch: Vec::new(),
-    };
+    let mut reader = Reader::new(source, options, sink);
     match reader.file() {
         Ok(()) => Ok(reader.loaded),
         Err(problem) => Err(fail(reader.item, problem)),
     }
+}
+
+/// Makes an entry of a key and what stands for its value: a type and what follows it. Bytes behind
+/// that are not looked at.
+pub fn decode_value(key: &[u8], value: &[u8], options: &Options<'_>) -> Result<Entry, Problem> {
+    let Some((&kind, body)) = value.split_first() else { return Err(Problem::Truncated) };
+    // A file has the key between the two.
+    let mut bytes = Vec::with_capacity(key.len() + body.len() + 9);
+    put_length(&mut bytes, key.len() as u64);
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(body);
+    let mut one = One(None);
+    // The key is as long as it is.
+    let string_max = options.string_max.max(key.len() as u64);
+    let options = Options { string_max, ..*options };
+    Reader::new(Source::of(bytes), &options, &mut one).value(kind)?;
+    one.0.ok_or(Problem::Nothing)
+}
+
+/// The one value that is read.
+struct One(Option<Entry>);
+
+impl Sink for One {
+    fn wants(&mut self, _: usize, _: &[u8]) -> bool {
+        true
+    }
+
+    fn store(&mut self, _: usize, key: &[u8], value: NewValue<'_>, at: Option<i64>) -> bool {
+        self.0 = Some(Entry::new(key, value, at));
+        true
+    }
+
+    fn aux(&mut self, _: &[u8], _: &[u8]) {}
 }
 
 /// How a string begins.
@@ -233,6 +260,22 @@ pub(super) struct Reader<'a> {
     loaded: Loaded,
     pub(super) key: Vec<u8>,
     scratch: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: Source<'a>, options: &'a Options<'a>, sink: &'a mut dyn Sink) -> Self {
+        Reader {
+            source,
+            options,
+            sink,
+            item: 0,
+            db: 0,
+            expire_ms: None,
+            loaded: Loaded::default(),
+            key: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -267,14 +310,21 @@ impl Reader<'_> {
                 OP_AUX => self.aux()?,
                 OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
-                TYPE_STRING => self.string_entry()?,
-                code if HASHES_AND_SETS.contains(&code) => self.collection_entry(code)?,
-                code if TIMED_HASHES.contains(&code) => self.timed_entry(code)?,
-                code if LISTS.contains(&code) => self.list_entry(code)?,
-                code if ZSETS.contains(&code) => self.zset_entry(code)?,
-                code if STREAMS.contains(&code) => self.stream_entry(code)?,
-                kind => return Err(self.refuse_type(kind)),
+                kind => self.value(kind)?,
             }
+        }
+    }
+
+    /// A key and its value, whose type is known.
+    fn value(&mut self, kind: u8) -> Result<(), Problem> {
+        match kind {
+            TYPE_STRING => self.string_entry(),
+            kind if HASHES_AND_SETS.contains(&kind) => self.collection_entry(kind),
+            kind if TIMED_HASHES.contains(&kind) => self.timed_entry(kind),
+            kind if LISTS.contains(&kind) => self.list_entry(kind),
+            kind if ZSETS.contains(&kind) => self.zset_entry(kind),
+            kind if STREAMS.contains(&kind) => self.stream_entry(kind),
+            kind => Err(self.refuse_type(kind)),
         }
     }
 

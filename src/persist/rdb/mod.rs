@@ -1,8 +1,8 @@
-//! RDB files, as Redis writes them. This version reads all types but modules' and functions;
-//! writing comes with snapshots.
+//! RDB files, as Redis writes them. This version reads all types but modules' and functions.
 
 mod collections;
 pub mod decode;
+pub mod encode;
 pub mod format;
 mod lists;
 mod source;

@@ -1,9 +1,11 @@
-//! A file read once from front to back in chunks, with a running checksum of what was consumed.
+//! A file, or bytes at hand, read once from front to back in chunks, with a running checksum of what
+//! was consumed.
 //!
 //! Invariants:
 //! 1. `buf[at..end]` are the bytes of the file from `offset` on.
 //! 2. `digest` covers every byte before `buf[summed]`, and `summed <= at`.
 //! 3. Nothing is allocated for bytes that the file, at its length when opened, does not have.
+//! 4. Of bytes at hand `buf` is all from the beginning, so that nothing is ever fetched.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +20,8 @@ const CHUNK: usize = 256 * 1024;
 
 /// See the file's opening.
 pub(super) struct Source<'a> {
-    volume: &'a dyn Volume,
-    path: &'a str,
+    /// `None` for bytes at hand.
+    file: Option<(&'a dyn Volume, &'a str)>,
     /// Raised by the bytes consumed, chunk by chunk.
     progress: Option<&'a AtomicU64>,
     len: u64,
@@ -41,8 +43,7 @@ impl<'a> Source<'a> {
         let len = volume.len(path).map_err(Problem::Io)?;
         let size = usize::try_from(len).map_or(CHUNK, |len| len.min(CHUNK));
         Ok(Source {
-            volume,
-            path,
+            file: Some((volume, path)),
             progress,
             len,
             offset: 0,
@@ -52,6 +53,22 @@ impl<'a> Source<'a> {
             summed: 0,
             digest: Digest::new(CrcAlgorithm::Crc64Redis),
         })
+    }
+
+    /// Bytes at hand.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Source {
+            file: None,
+            progress: None,
+            len: len as u64,
+            offset: 0,
+            buf: bytes,
+            at: 0,
+            end: len,
+            summed: 0,
+            digest: Digest::new(CrcAlgorithm::Crc64Redis),
+        }
     }
 
     /// Offset of the next byte.
@@ -110,8 +127,8 @@ impl<'a> Source<'a> {
     /// Reads what follows the buffered bytes into `buf[into..]`.
     fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
         let from = self.offset + (self.end - self.at) as u64;
-        let read = self.volume.read_at(self.path, from, &mut self.buf[into..]);
-        some(read)
+        let (volume, path) = self.file.ok_or(Problem::Truncated)?;
+        some(volume.read_at(path, from, &mut self.buf[into..]))
     }
 
     /// Consumes `n` bytes that were peeked at.
@@ -156,8 +173,8 @@ impl<'a> Source<'a> {
         let to = from + (n - buffered);
         out.resize(to, 0);
         while from < to {
-            let read = self.volume.read_at(self.path, self.offset, &mut out[from..to]);
-            let read = some(read)?;
+            let (volume, path) = self.file.ok_or(Problem::Truncated)?;
+            let read = some(volume.read_at(path, self.offset, &mut out[from..to]))?;
             self.tell(read);
             self.digest.update(&out[from..from + read]);
             self.offset += read as u64;
