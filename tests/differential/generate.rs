@@ -228,6 +228,8 @@ const INTEGERS: [&[u8]; 22] = [
     b"abc",
 ];
 
+/// None beyond a double: SORT takes the next number for one too, by an `errno` left over; such have
+/// a test of their own.
 const FLOATS: [&[u8]; 24] = [
     b"0",
     b"1",
@@ -246,7 +248,7 @@ const FLOATS: [&[u8]; 24] = [
     b"-inf",
     b"nan",
     b"0x10",
-    b"1e400",
+    b"1e300",
     b" 1",
     b"1 ",
     b"",
@@ -385,8 +387,8 @@ impl Gen {
         }
     }
 
-    /// A value for a part of a collection. None begins with a zero byte: beside an empty one
-    /// SORT ALPHA would have two that `strcoll` takes for one, in an order that is nobody's promise.
+    /// A value for a part of a collection. None begins with a zero byte: beside an empty one SORT
+    /// ALPHA would have two that `strcoll` takes for one, in an order that is nobody's promise.
     pub fn part(&mut self) -> Vec<u8> {
         let value = self.value();
         if value.first() == Some(&0) { b"\xff\x00\r\n".to_vec() } else { value }

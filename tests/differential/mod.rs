@@ -541,8 +541,7 @@ fn round(
         let found = Difference { step: played.len() - 1, what, stuck: false };
         panic!("{name}: {}", report(peer.port(), ours.port(), seed, found, played));
     }
-    let tally = std::mem::take(&mut pair.tally);
-    tally
+    pair.tally
 }
 
 /// The two servers of a run.
@@ -579,6 +578,33 @@ fn differential_2_shards() {
 #[test]
 fn differential_4_shards() {
     differential(4);
+}
+
+/// Numbers beyond a double, which the stream does without.
+#[test]
+fn beyond_a_double() {
+    let Some(peer) = Server::peer(Options::default(), "numbers beyond a double") else { return };
+    let ours = Server::start(Options::default());
+    let (mut peer, mut ours) = (peer.client(), ours.client());
+    for line in [
+        "SET k1 1e400",
+        "RPUSH l 1",
+        "SORT l BY k*",
+        "SORT l BY k* ALPHA",
+        "RPUSH m 1e400 2",
+        "SORT m",
+        "ZADD z 1e400 a",
+        "ZINCRBY z 1e400 a",
+        "ZRANGEBYSCORE z 0 1e400",
+        "ZUNIONSTORE y 1 z WEIGHTS 1e400",
+        "INCRBYFLOAT f 1e400",
+        "INCRBYFLOAT f -1e400",
+        "INCRBYFLOAT f 1e4950",
+        "HINCRBYFLOAT h f 1e400",
+        "GEOADD g 1e400 0 a",
+    ] {
+        assert_eq!(peer.words(line), ours.words(line), "{line}");
+    }
 }
 
 /// The harness itself: a server that lacks one command is found out, and the report is short.
