@@ -17,6 +17,8 @@ mod digest;
 pub mod docs;
 pub mod dump;
 pub mod elements;
+#[cfg(test)]
+mod events_tests;
 pub mod expire;
 pub mod fault;
 pub mod geo;

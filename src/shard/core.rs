@@ -184,13 +184,14 @@ impl Shard {
     pub fn new(
         order: Arc<Order<Message>>,
         global: Arc<Global>,
-        space: Box<Keyspace>,
+        mut space: Box<Keyspace>,
         log: Option<LogWriter>,
         random: Random,
     ) -> Self {
         let shards = order.shards();
         let id = space.shard;
         let config = global.config();
+        space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
@@ -457,7 +458,7 @@ impl Shard {
                 Some(Message::Job(job)) => self.run_job(*job),
                 Some(Message::Lease(call)) => self.grant(call),
                 Some(Message::Block(call)) => self.run_block(*call),
-                Some(Message::Forget(ticket)) => self.forget_here(ticket),
+                Some(Message::Forget(ticket)) => self.forget_here(&ticket),
                 Some(_) => unreachable!("only entries are queued"),
                 None => break,
             }

@@ -68,6 +68,9 @@ impl Shard {
                 log.set_policy(policy(self.config.appendfsync));
             }
             self.meter.set_bounds(Bounds::of(&self.config));
+            if let Some(space) = &mut self.space {
+                space.events.set_wanted(self.config.events);
+            }
         }
     }
 }

@@ -107,6 +107,7 @@ impl Shard {
     /// A lease has come up in this shard's FIFO.
     pub(super) fn grant(&mut self, call: LeaseCall) {
         assert!(self.paused.is_none());
+        self.tell_rest();
         let mut space = self.space.take().expect("the FIFO runs only while the data is home");
         if let Some(log) = &mut self.log
             && !space.effects.is_empty()
@@ -247,7 +248,7 @@ impl Shard {
     pub(super) fn send_home(
         &mut self,
         entry: u64,
-        lease: Lease,
+        mut lease: Lease,
         aborted: bool,
         cut: Option<Vec<crate::shard::message::CutFile>>,
         served: &[ReplyTo],
@@ -262,6 +263,7 @@ impl Shard {
                 writers |= 1 << space.shard;
             }
         }
+        self.around().tell_events(&mut Spaces::Many(&mut lease.spaces));
         for mut space in lease.spaces.into_iter().flatten() {
             if aborted || untold {
                 // The reply tells of a write somewhere (one that raised the flag, one that
@@ -311,8 +313,8 @@ impl Shard {
         }
         #[cfg(test)]
         crate::shard::sim::probe::came_home(&space);
+        space.events.set_wanted(self.config.events);
         space.expiry_paused = self.clients.pause.is_some();
-        self.forget_the_gone(&mut space);
         self.space = Some(space);
         for to in home.served {
             self.answer(tag, to.shard, Message::LeaseReleased { to });

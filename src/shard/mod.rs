@@ -32,6 +32,7 @@ pub mod log;
 pub mod message;
 pub mod meter;
 pub mod monitor;
+pub mod notify;
 pub mod order;
 pub mod pause;
 pub mod release;

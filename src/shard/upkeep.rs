@@ -168,6 +168,7 @@ impl Shard {
             }
             self.global.set_memory(self.id, space.memory());
         }
+        self.tell_rest();
         if let Some(watch) = &mut expiry {
             self.note_event("expire-cycle", watch.lap() / 1000);
         }
