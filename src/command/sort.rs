@@ -295,7 +295,7 @@ fn sorted(
 /// The elements that are asked for, in order.
 fn outcome(ctx: &mut Ctx<'_>, key: &[u8], asked: &mut Asked<'_>) -> Result<Vec<Vec<u8>>, Fault> {
     let seed = ctx.hash_seed(key);
-    if let Some(zset @ Zset::Packed(_)) = ctx.read(key).and_then(Zset::of) {
+    if let Some(zset @ Zset::Packed(_)) = ctx.peek(key).and_then(Zset::of) {
         // In Redis a sorted set is a skiplist from its first SORT on, and OBJECT ENCODING says so.
         let large = zset.to_large(seed);
         ctx.reshape(key, NewValue::Object(Box::new(Object::Zset(large))));
