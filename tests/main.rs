@@ -5,8 +5,10 @@
 //!
 //! | variable | short | what it sizes |
 //! |---|---|---|
-//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of the differential stream, per shard count |
-//! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream |
+//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of a round of the differential stream |
+//! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream; each further round has the next |
+//! | `RINGSTONE_DIFF_PER_TYPE` | – | go on until each type has had that many replies |
+//! | `RINGSTONE_DIFF_TYPE` | – | restricts the stream to one type: hash, sorted-set, … |
 //! | `RINGSTONE_LINEAR_SEED` | 1 | seed of the clients that record histories |
 //! | `RINGSTONE_LINEAR_HISTORIES` | 12 | recorded histories, over 2 and 4 shards |
 //! | `RINGSTONE_CRASH_SEED` | 1 | seed of the load that is killed |
