@@ -37,6 +37,11 @@ impl Stopwatch {
         self.at = Instant::now();
     }
 
+    /// How long the span is so far.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.at.elapsed()
+    }
+
     /// Ends the span, in nanoseconds, and begins the next.
     pub fn lap(&mut self) -> u64 {
         let now = Instant::now();

@@ -83,6 +83,17 @@ pub enum OomScore {
     Absolute(i32),
 }
 
+/// How RDB is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rdb {
+    /// `rdb-save-version`
+    pub version: u32,
+    /// `rdbchecksum`
+    pub checksum: bool,
+    /// `rdbcompression`
+    pub compress: bool,
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -146,12 +157,8 @@ pub struct Settings {
     pub appenddirname: String,
     /// `dbfilename`
     pub dbfilename: String,
-    /// `rdb-save-version`
-    pub rdb_save_version: u32,
-    /// `rdbchecksum`
-    pub rdbchecksum: bool,
-    /// `rdbcompression`
-    pub rdbcompression: bool,
+    /// How RDB is written.
+    pub rdb: Rdb,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -218,14 +225,13 @@ impl Settings {
             bytes => Some(dir.join(os_path(bytes))),
         };
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
-        let perm = u32::from_str_radix(word("unixsocketperm"), 8).expect("octal");
         let password = text("requirepass");
         Settings {
             port: number(word("port")),
             bind: string("bind").split_ascii_whitespace().map(str::to_owned).collect(),
             bind_is_default: word("bind") == "* -::*",
             unixsocket: path("unixsocket"),
-            unixsocketperm: (perm != 0).then_some(perm),
+            unixsocketperm: socket_mode(word("unixsocketperm")),
             tcp_backlog: number(word("tcp-backlog")),
             tcp_keepalive: number(word("tcp-keepalive")),
             timeout: number(word("timeout")),
@@ -250,9 +256,11 @@ impl Settings {
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
-            rdb_save_version: number(word("rdb-save-version")),
-            rdbchecksum: word("rdbchecksum") == "yes",
-            rdbcompression: word("rdbcompression") == "yes",
+            rdb: Rdb {
+                version: number(word("rdb-save-version")),
+                checksum: word("rdbchecksum") == "yes",
+                compress: word("rdbcompression") == "yes",
+            },
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
@@ -263,10 +271,7 @@ impl Settings {
             slowlog_max_len: number(word("slowlog-max-len")),
             latency_monitor_threshold: number(word("latency-monitor-threshold")),
             latency_tracking: word("latency-tracking") == "yes",
-            latency_percentiles: word("latency-tracking-info-percentiles")
-                .split_ascii_whitespace()
-                .map(number)
-                .collect(),
+            latency_percentiles: numbers(word("latency-tracking-info-percentiles")),
             shards: number(word("shards")),
             pin_threads: word("pin-threads") == "yes",
             busy_poll_usec: number(word("busy-poll-usec")),
@@ -356,6 +361,14 @@ fn oom_score(how: &str, values: &str) -> Option<OomScore> {
 
 pub(crate) fn os_path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+fn socket_mode(word: &str) -> Option<u32> {
+    Some(u32::from_str_radix(word, 8).expect("octal")).filter(|mode| *mode != 0)
+}
+
+fn numbers<T: std::str::FromStr>(text: &str) -> Vec<T> {
+    text.split_ascii_whitespace().map(number).collect()
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> T {

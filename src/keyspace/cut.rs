@@ -1,5 +1,5 @@
-//! A snapshot's cut through one database: what stood in it at one moment, handed out in slices while
-//! commands go on changing it.
+//! A snapshot's cut through one database: what stood in it at one moment, handed out in slices
+//! while commands go on changing it.
 //!
 //! # Why every key of then is handed out once, and no other
 //! The database is walked in hash order. `position` is how far the walk has come; it stays true

@@ -77,7 +77,8 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         4 => (0..2_usize, key(), 1..400_u16).prop_map(|(d, k, n)| Step::List(d, k, n)),
         4 => (0..2_usize, key()).prop_map(|(d, k)| Step::Delete(d, k)),
         1 => (0..2_usize, 0..9000_u16, 0..5000_u16).prop_map(|(d, k, n)| Step::DeleteBulk(d, k, n)),
-        4 => (0..2_usize, key(), prop::option::of(5..9_i64)).prop_map(|(d, k, t)| Step::Expire(d, k, t)),
+        4 => (0..2_usize, key(), prop::option::of(5..9_i64))
+            .prop_map(|(d, k, t)| Step::Expire(d, k, t)),
         4 => (0..2_usize, key(), 0..3000_usize).prop_map(|(d, k, n)| Step::Append(d, k, n)),
         4 => (0..2_usize, key()).prop_map(|(d, k)| Step::Pack(d, k)),
         12 => (0..2_usize, key(), 0..600_u16).prop_map(|(d, k, n)| Step::Change(d, k, n)),
@@ -207,7 +208,7 @@ impl World {
                         dict.remove(member.as_bytes());
                     }
                 }
-                Object::List(list) if n % 2 == 0 => list.push(b"another", End::Front),
+                Object::List(list) if n.is_multiple_of(2) => list.push(b"another", End::Front),
                 Object::List(list) if list.len() > 1 => list.pop(End::Back, |_| {}),
                 _ => {}
             }
@@ -324,7 +325,11 @@ proptest! {
     }
 
     #[test]
-    fn one_that_is_given_up_leaves_nothing(before in steps(40), during in steps(30), after in steps(30)) {
+    fn one_that_is_given_up_leaves_nothing(
+        before in steps(40),
+        during in steps(30),
+        after in steps(30),
+    ) {
         let mut world = World::new();
         before.iter().for_each(|step| world.apply(step));
         world.begin();

@@ -191,14 +191,13 @@ impl Shard {
         log: Option<LogWriter>,
         random: Random,
     ) -> Self {
-        let shards = order.shards();
         let id = space.shard;
         let config = global.config();
         space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
-            seen: (0..shards).map(|s| order.released(s)).collect(),
+            seen: (0..order.shards()).map(|s| order.released(s)).collect(),
             order,
             resets: global.resets(),
             config_version: global.config_version(),

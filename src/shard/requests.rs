@@ -587,7 +587,7 @@ impl Shard {
             shards,
             string_max: self.config.proto_max_bulk_len,
             shapes: &self.config.shapes,
-            codec: codec(self.config.rdb_save_version, self.config.rdbcompression),
+            codec: codec(self.config.rdb.version, self.config.rdb.compress),
             claim: None,
             fate: Fate::Answered,
         };

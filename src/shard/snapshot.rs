@@ -13,8 +13,8 @@
 //!                                  <-  ------ the outcome ------------ <-
 //! ```
 //!
-//! *One moment.* Nothing executes while the coordinator holds all keyspaces, so the cuts are one cut
-//! through all data; from then on each keyspace hands out what it held
+//! *One moment.* Nothing executes while the coordinator holds all keyspaces, so the cuts are one
+//! cut through all data; from then on each keyspace hands out what it held
 //! ([`crate::keyspace::snapshot`]).
 //!
 //! *Nothing is missing when the file ends.* [`Open`] counts everything that is still to be handed
@@ -29,8 +29,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::base::clock::Stopwatch;
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::keyspace::cut::{Open, State};
@@ -139,8 +140,8 @@ pub struct Part {
     /// Counts for what has not been handed over.
     open: Option<Open>,
     cancelled: bool,
-    /// When its last turn ended.
-    last: Instant,
+    /// Since its last turn ended.
+    rest: Stopwatch,
 }
 
 /// What a shard has to do with snapshots.
@@ -156,7 +157,7 @@ impl Part {
     fn budget(&self) -> Duration {
         match self.job.hurry {
             true => HURRY,
-            false => (self.last.elapsed() / 3).clamp(TURN_MIN, TURN_MAX),
+            false => (self.rest.elapsed() / 3).clamp(TURN_MIN, TURN_MAX),
         }
     }
 
@@ -176,14 +177,15 @@ impl Part {
         self.encoder.entry(&mut self.chunk, entry)
     }
 
-    /// Goes on until `until`, there is nothing left to do, or the writer has enough; false in the
-    /// second case.
+    /// Goes on until the budget is used up, there is nothing left to do, or the writer has enough;
+    /// false in the second case.
     fn go_on(
         &mut self,
         shard: usize,
         space: &mut Keyspace,
-        until: Instant,
+        budget: Duration,
     ) -> Result<bool, String> {
+        let watch = Stopwatch::default();
         loop {
             if !self.job.flow.takes_keys(shard) {
                 return Ok(true);
@@ -205,7 +207,7 @@ impl Part {
                 self.hand_over(shard);
                 return Ok(false);
             }
-            if Instant::now() >= until {
+            if watch.elapsed() >= budget {
                 return Ok(true);
             }
         }
@@ -351,9 +353,9 @@ impl Shard {
         let target = Target {
             dir: config.dir.clone(),
             name: config.dbfilename.clone(),
-            checksum: config.rdbchecksum,
+            checksum: config.rdb.checksum,
         };
-        let (version, compress) = (config.rdb_save_version, config.rdbcompression);
+        let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
         self.ask_for_keyspaces(all_shards(self.shards()), to, work);
@@ -400,7 +402,7 @@ impl Shard {
         encoder.about(&mut header, seconds, memory, false);
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
-        let began = Instant::now();
+        let began = Stopwatch::default();
         let work = move || {
             let written = write(&plan.target, &header, &chunks, &job.flow);
             let count = job.flow.count.load(Ordering::Relaxed);
@@ -448,7 +450,7 @@ impl Shard {
             db: None,
             open: Some(open),
             cancelled: false,
-            last: Instant::now(),
+            rest: Stopwatch::default(),
         };
         assert!(self.snapshot.part.replace(part).is_none(), "one snapshot at a time");
     }
@@ -484,8 +486,8 @@ impl Shard {
         }
         if part.open.is_some() {
             let id = self.id;
-            let until = Instant::now() + part.budget();
-            match part.go_on(id, space, until) {
+            let budget = part.budget();
+            match part.go_on(id, space, budget) {
                 Ok(true) => {}
                 Ok(false) => {
                     if part.open.take().is_some_and(Open::release) {
@@ -497,7 +499,7 @@ impl Shard {
                     job.fail();
                 }
             }
-            part.last = Instant::now();
+            part.rest.start();
         }
         self.snapshot.part = Some(part);
     }
