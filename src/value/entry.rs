@@ -14,8 +14,8 @@
 //! Aligned to 16; its size is the allocator's class of what is needed (`account::usable`). The
 //! reserved bytes are for recency or frequency of use. The mark belongs to a snapshot's cut
 //! (`keyspace::cut`) and is lost by any change of value or expiry. The kind's low 3 bits say where
-//! the value is, the next 3 what INLINE and SHARED bytes are: a string, or a collection that is packed
-//! into a listpack or an intset.
+//! the value is, the next 3 what INLINE and SHARED bytes are: a string, or a collection that is
+//! packed into a listpack or an intset.
 //!
 //! # The pointer
 //! Bits 4 to 47 are the address (16-aligned, and user space ends below 2^48). Bits 48 to 63 and
