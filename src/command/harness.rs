@@ -8,9 +8,14 @@ use crate::command::context::{Ctx, Spaces};
 use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
 use crate::keyspace::{Counters, Effects, Keyspace, spelled};
-use crate::persist::payload::default_codec;
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
+
+/// What is handed in from outside: commands do not know it.
+#[cfg(test)]
+mod outside {
+    pub use crate::persist::payload::default_codec;
+}
 
 /// The milliseconds at which the clock stands first.
 pub const START_MS: i64 = 1_700_000_000_000;
@@ -116,7 +121,7 @@ impl World {
                 shards,
                 string_max: self.string_max,
                 shapes: self.shapes,
-                codec: default_codec(),
+                codec: outside::default_codec(),
                 replay: self.replay,
                 claim: None,
                 claimed: false,

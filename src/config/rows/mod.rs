@@ -169,8 +169,8 @@ pub static OURS: &[Directive] = &[
         "rdb-save-version",
         Int(6, 12),
         "10",
-        "Version of RDB files and of what DUMP shows, 10 being that of Redis 7.0 and 12 that of 7.4; \
-         a higher one is taken where the data needs it.",
+        "Version of RDB files and of what DUMP shows, 10 being that of Redis 7.0 and 12 that of \
+         7.4; a higher one is taken where the data needs it.",
     )
     .ours(),
     row(

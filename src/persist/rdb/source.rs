@@ -1,5 +1,5 @@
-//! A file, or bytes at hand, read once from front to back in chunks, with a running checksum of what
-//! was consumed.
+//! A file, or bytes at hand, read once from front to back in chunks, with a running checksum of
+//! what was consumed.
 //!
 //! Invariants:
 //! 1. `buf[at..end]` are the bytes of the file from `offset` on.

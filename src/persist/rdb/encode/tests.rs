@@ -304,7 +304,9 @@ proptest! {
     }
 
     #[test]
-    fn a_long_text_in_slices(text in long_text(), budget in 1_usize..5000, compress in any::<bool>()) {
+    fn a_long_text_in_slices(
+        text in long_text(), budget in 1_usize..5000, compress in any::<bool>(),
+    ) {
         let mut encoder = Encoder::new(10, compress);
         let mut file = Vec::new();
         encoder.header(&mut file);

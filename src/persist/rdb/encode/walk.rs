@@ -1,8 +1,8 @@
-//! A structure that is written in slices, as it was at one moment, while commands go on changing it.
+//! A structure that is written in slices, as it was at one moment, while commands change it.
 //!
 //! [`Walk::begin`] begins its cut and notes what the head says; [`Walk::head`] writes that, once;
-//! [`Walk::slice`] writes what the cut visits, until it says that all is written; [`Walk::end`] lets
-//! go. What the four append one after another is the value.
+//! [`Walk::slice`] writes what the cut visits, until it says that all is written; [`Walk::end`]
+//! lets go. What they append one after another is the value.
 
 use crate::persist::rdb::encode::streams::Pieces;
 use crate::persist::rdb::encode::values::{put_time_base, time_base};
