@@ -23,8 +23,11 @@ pub struct Codec {
     /// Appends a value's bytes in a version, or in the first that can hold it, which is returned.
     pub write: fn(&Entry, u32, bool, &mut Vec<u8>) -> u32,
     /// Makes an entry of a key and bytes of a value.
-    pub read: fn(&[u8], &[u8], &Bounds) -> Result<Entry, Unreadable>,
+    pub read: Read,
 }
+
+/// See [`Codec::read`].
+pub type Read = fn(&[u8], &[u8], &Bounds) -> Result<Entry, Unreadable>;
 
 /// What a value that is read must keep to.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +154,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         return Err(BAD_TTL);
     }
     let bounds =
-        Bounds { string_max: ctx.string_max, shapes: ctx.shapes, hash_seed: ctx.hash_seed(key) };
+        Bounds { string_max: ctx.string_max, shapes: *ctx.shapes, hash_seed: ctx.hash_seed(key) };
     let entry = (ctx.codec.read)(key, &args[3], &bounds).map_err(|why| match why {
         Unreadable::Footer => BAD_FOOTER,
         Unreadable::Value => BAD_FORMAT,

@@ -120,7 +120,7 @@ impl World {
                 random: &mut self.random,
                 shards,
                 string_max: self.string_max,
-                shapes: self.shapes,
+                shapes: &self.shapes,
                 codec: outside::default_codec(),
                 replay: self.replay,
                 claim: None,
