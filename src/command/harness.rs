@@ -11,12 +11,6 @@ use crate::keyspace::{Counters, Effects, Keyspace, spelled};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
-/// What is handed in from outside: commands do not know it.
-#[cfg(test)]
-mod outside {
-    pub use crate::persist::payload::default_codec;
-}
-
 /// The milliseconds at which the clock stands first.
 pub const START_MS: i64 = 1_700_000_000_000;
 
@@ -261,4 +255,10 @@ fn shown(bytes: &[u8]) -> String {
 fn shown_words(words: &[Vec<u8>]) -> String {
     let words: Vec<_> = words.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect();
     words.join(" ")
+}
+
+/// What is handed in from outside: commands do not know it.
+#[cfg(test)]
+mod outside {
+    pub use crate::persist::payload::default_codec;
 }
