@@ -12,7 +12,7 @@ use crate::command::string::text;
 use crate::command::table::{
     ALL, Acl, Command, DataRun, Flags, Group, KeySpec, Keys, READS, Route, printable,
 };
-use crate::keyspace::{Entry, ValueRef};
+use crate::keyspace::{Class, Entry, ValueRef};
 use crate::value::hll::{self, Corrupt, Encoding, NotOne};
 
 const GROUP: Group = Group { name: "hyperloglog", acl: Acl::HYPERLOGLOG };
@@ -118,7 +118,10 @@ fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         (Ok(()), changed)
     });
     match outcome {
-        Ok(()) if changed => ctx.log_request(key, args),
+        Ok(()) if changed => {
+            ctx.log_request(key, args);
+            ctx.event(Class::String, "pfadd", key);
+        }
         Ok(()) => {}
         Err(corrupt) => {
             // What was added before it showed stays, as in Redis.
@@ -213,6 +216,7 @@ fn pfmerge(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     });
     ctx.log_entry(ctx.db, target);
     outcome?;
+    ctx.event(Class::String, "pfadd", target);
     ctx.out.ok();
     Ok(())
 }

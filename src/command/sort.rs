@@ -14,7 +14,7 @@ use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS, ROW, Route, Run,
 };
-use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::keyspace::{Class, Entry, Form, NewValue, Object};
 use crate::value::hash::Hash;
 use crate::value::list::{End, Kept, List};
 use crate::value::listpack::Item;
@@ -343,6 +343,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], found: &[Option<Vec<u8>>]) {
     if found.is_empty() {
         if ctx.delete(key) {
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         }
         return;
     }
@@ -356,6 +357,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], found: &[Option<Vec<u8>>]) {
     }
     let db = ctx.db;
     ctx.log_entry(db, key);
+    ctx.event(Class::List, "sortstore", key);
 }
 
 fn run(ctx: &mut Ctx<'_>, args: &Args<'_>, read_only: bool) -> Result<(), Fault> {

@@ -14,7 +14,7 @@ use crate::command::table::{
     Acl, Command, DataRun, Flags, Group, KeySpec, LOOKS, READS_FIRST, UPDATES, UPDATES_FIRST,
     wrong_arity,
 };
-use crate::keyspace::{Entry, NewValue, Object, ValueRef};
+use crate::keyspace::{Class, Entry, NewValue, Object, ValueRef};
 use crate::resp::Reply;
 use crate::value::stream::{Bound, EntryRef, Id, Range, Refused, Stream, Trim, Wish};
 
@@ -349,6 +349,10 @@ fn xadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     free_later(ctx, key, trimmed.nodes);
     let text = id.text();
     log_added(ctx, args, &options, &text, bound);
+    ctx.event(Class::Stream, "xadd", key);
+    if trimmed.count > 0 {
+        ctx.event(Class::Stream, "xtrim", key);
+    }
     ctx.out.bulk(&text);
     Ok(())
 }
@@ -431,6 +435,7 @@ fn xdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let removed = removed.unwrap_or(0);
     if removed > 0 {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xdel", key);
     }
     ctx.out.int(removed as i64);
     Ok(())
@@ -456,6 +461,9 @@ fn xtrim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             Some([name, sign, value]) => ctx.log(key, &[b"XTRIM", key, &name, &sign, &value]),
             None => ctx.log_request(key, args),
         }
+    }
+    if trimmed.count > 0 {
+        ctx.event(Class::Stream, "xtrim", key);
     }
     ctx.out.int(trimmed.count as i64);
     Ok(())
@@ -504,6 +512,7 @@ fn xsetid(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let max_deleted = Some(max_deleted).filter(|id| !id.is_zero());
     change(ctx, key, |stream| (stream.set_ids(last, added, max_deleted), true));
     ctx.log_request(key, args);
+    ctx.event(Class::Stream, "xsetid", key);
     ctx.out.ok();
     Ok(())
 }

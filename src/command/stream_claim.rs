@@ -13,7 +13,7 @@ use crate::command::stream::{
 };
 use crate::command::stream_read::log_position;
 use crate::command::table::{Command, Flags, READS_FIRST, UPDATES_FIRST, printable};
-use crate::keyspace::claim_words;
+use crate::keyspace::{Class, claim_words};
 use crate::resp::Reply;
 use crate::value::stream::{Group, Id, Pending, Stream};
 
@@ -89,7 +89,7 @@ fn group_of<'s>(
 
 fn xack(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name) = (&args[1], &args[2]);
-    if stream_of(ctx.peek(key))?.is_none_or(|stream| stream.group(name).is_none()) {
+    if stream_of(ctx.read(key))?.is_none_or(|stream| stream.group(name).is_none()) {
         ctx.out.int(0);
         return Ok(());
     }
@@ -311,6 +311,7 @@ impl Claimed {
     fn log(&self, ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], consumer: &[u8]) {
         if self.new_consumer {
             ctx.log(key, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+            ctx.event(Class::Stream, "xgroup-createconsumer", key);
         }
         self.claims.log(ctx, key, group, consumer);
         if let Some((last, read)) = self.moved {
@@ -321,7 +322,7 @@ impl Claimed {
 
 fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name, consumer) = (&args[1], &args[2], &args[3]);
-    group_of(stream_of(ctx.peek(key))?, key, name)?;
+    group_of(stream_of(ctx.read(key))?, key, name)?;
     let min_idle = parse_i64(&args[4]);
     let min_idle = min_idle.ok_or(Fault::new("ERR Invalid min-idle-time argument for XCLAIM"))?;
     let rest = &args.items()[5..];
@@ -415,7 +416,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         at += 1;
     }
-    group_of(stream_of(ctx.peek(key))?, key, name)?;
+    group_of(stream_of(ctx.read(key))?, key, name)?;
     let (now, resp3) = (ctx.now.unix_ms(), ctx.out.resp3);
     let claimed = change(ctx, key, |stream| {
         let mut claimed = Claimed { reply: Reply::new(resp3), ..Claimed::default() };

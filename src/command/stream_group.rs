@@ -8,7 +8,7 @@ use crate::command::stream::{change, free_later, id_or_edge, row, stream_of, str
 use crate::command::table::{
     Acl, Command, Flags, KeySpec, Keys, ROW, Run, UPDATES, printable, wrong_subcommand,
 };
-use crate::keyspace::{NewValue, Object};
+use crate::keyspace::{Class, NewValue, Object};
 use crate::value::stream::{Group, Id, Stream};
 
 type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
@@ -134,6 +134,7 @@ fn create(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let group = Group::new(id, options.entries_read);
     change(ctx, key, |stream| ((), stream.add_group(name, group)));
     ctx.log_request(key, args);
+    ctx.event(Class::Stream, "xgroup-create", key);
     ctx.out.ok();
     Ok(())
 }
@@ -156,6 +157,7 @@ fn set_id(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ((), set.is_some())
     });
     ctx.log_request(key, args);
+    ctx.event(Class::Stream, "xgroup-setid", key);
     ctx.out.ok();
     Ok(())
 }
@@ -171,6 +173,7 @@ fn destroy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let gone = gone.flatten();
     if gone.is_some() {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xgroup-destroy", key);
     }
     ctx.out.int(i64::from(gone.is_some()));
     free_later(ctx, key, gone);
@@ -189,6 +192,7 @@ fn create_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let added = added.unwrap_or(false);
     if added {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xgroup-createconsumer", key);
     }
     ctx.out.int(i64::from(added));
     Ok(())
@@ -204,6 +208,7 @@ fn delete_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let pending = pending.flatten();
     if pending.is_some() {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xgroup-delconsumer", key);
     }
     ctx.out.int(pending.unwrap_or(0) as i64);
     Ok(())

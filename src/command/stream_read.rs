@@ -15,7 +15,7 @@ use crate::command::stream::{
 };
 use crate::command::stream_claim::Claims;
 use crate::command::table::{Command, Flags, KeySpec, Keys, READS, Route, printable};
-use crate::keyspace::Type;
+use crate::keyspace::{Class, Type};
 use crate::resp::Reply;
 use crate::value::stream::{Id, Pending, Stream};
 
@@ -261,6 +261,7 @@ fn serve_group(
     let Some(given) = given else { return Ok(false) };
     if given.new_consumer {
         ctx.log(key, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+        ctx.event(Class::Stream, "xgroup-createconsumer", key);
     }
     given.claims.log(ctx, key, group, consumer);
     if let Some((last, read)) = given.moved {
@@ -364,7 +365,8 @@ fn has_any(
     key: &[u8],
     start: Start,
 ) -> Result<bool, Fault> {
-    let Some(stream) = stream_of(ctx.peek(key))? else { return Ok(false) };
+    // As in Redis a second look, which counts and is told of as well.
+    let Some(stream) = stream_of(ctx.read(key))? else { return Ok(false) };
     let behind = match (start, reader.group) {
         // What is pending is answered at once, be it nothing.
         (Start::Behind(_), Some(_)) => return Ok(true),

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
-use crate::keyspace::cut::DatabaseCut;
+use crate::keyspace::cut::{DatabaseCut, Open};
 use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
@@ -279,8 +279,11 @@ impl Database {
         stamp: u64,
     ) -> Option<Entry> {
         self.change(spot, stamp, |entry| {
-            let value =
-                if entry.is_large() { value } else { entry.overwrite(value, expire_ms).err()? };
+            // What a snapshot still wants goes to the caller, as what takes long to free does.
+            let value = match entry.is_large() || entry.cut_id().is_some() {
+                true => value,
+                false => entry.overwrite(value, expire_ms).err()?,
+            };
             Some(std::mem::replace(entry, Entry::store(key, value, expire_ms)))
         })
     }
@@ -491,10 +494,10 @@ impl Database {
 
     /// From now on [`Database::cut_slice`] hands out what is here now, as of database `index`.
     /// False when an earlier cut has not come to its end.
-    pub(super) fn begin_cut(&mut self, index: usize, large_value: usize) -> bool {
+    pub(super) fn begin_cut(&mut self, index: usize, large_value: usize, open: &Open) -> bool {
         let free = self.cut.is_none();
         if free {
-            self.cut = Some(Box::new(DatabaseCut::new(index, large_value)));
+            self.cut = Some(Box::new(DatabaseCut::new(index, large_value, open)));
         }
         free
     }

@@ -102,6 +102,7 @@ pub static EFFECTIVE: &[Directive] = &[
         "RDB file loaded when there is no log.",
     )
     .protected(),
+    row("rdbchecksum", Bool, "yes", "Whether RDB files end with a checksum.").immutable(),
     row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
