@@ -263,10 +263,7 @@ impl Settings {
             slowlog_max_len: number(word("slowlog-max-len")),
             latency_monitor_threshold: number(word("latency-monitor-threshold")),
             latency_tracking: word("latency-tracking") == "yes",
-            latency_percentiles: word("latency-tracking-info-percentiles")
-                .split_ascii_whitespace()
-                .map(number)
-                .collect(),
+            latency_percentiles: numbers(word("latency-tracking-info-percentiles")),
             shards: number(word("shards")),
             pin_threads: word("pin-threads") == "yes",
             busy_poll_usec: number(word("busy-poll-usec")),
@@ -286,6 +283,11 @@ impl Settings {
 /// The longest text of a packed collection: one that is too long for all of it is too long.
 fn packed_text(word: &str) -> usize {
     number::<usize>(word).min(PACKED_MAX)
+}
+
+/// Numbers with spaces between them.
+fn numbers(words: &str) -> Vec<f64> {
+    words.split_ascii_whitespace().map(number).collect()
 }
 
 fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
