@@ -310,7 +310,17 @@ impl Ctx<'_> {
         key: &[u8],
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        self.change_at(key, i64::MIN, change)
+        self.change_at(key, (i64::MIN, true), change)
+    }
+
+    /// [`Ctx::change_object`] of something that WATCH does not see: in Redis whoever watches a
+    /// stream hears of its entries, not of its groups.
+    pub fn change_unwatched<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        self.change_at(key, (i64::MIN, false), change)
     }
 
     /// [`Ctx::change_object`] without having looked the key up before; `None` as well when it is
@@ -321,7 +331,7 @@ impl Ctx<'_> {
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
         let now = self.now_ms();
-        self.change_at(key, now, change)
+        self.change_at(key, (now, true), change)
     }
 
     /// [`Ctx::edit_packed`] of what is there already, without having looked the key up before;
@@ -364,7 +374,7 @@ impl Ctx<'_> {
     fn change_at<R>(
         &mut self,
         key: &[u8],
-        now_ms: i64,
+        (now_ms, watched): (i64, bool),
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
         let db = self.db;
@@ -372,7 +382,10 @@ impl Ctx<'_> {
         let stamp = space.effects.stamp();
         let (result, changed) = space.dbs[db].change_living(key, now_ms, stamp, change)?;
         if changed {
-            space.touched(db, key);
+            match watched {
+                true => space.touched(db, key),
+                false => space.waiting.touch(db, key),
+            }
             space.counters.dirty += 1;
         }
         Some((result, changed))

@@ -139,6 +139,7 @@ fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 enum Known {
     Cached(u64),
     Counted(u64),
+    Broken(Fault),
 }
 
 fn pfcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -151,7 +152,7 @@ fn pfcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let known = ctx.read_to(key, |_, entry| {
         let known = |bytes: &[u8], _| match hll::cached(bytes) {
             Some(number) => Ok(Known::Cached(number)),
-            None => Ok(Known::Counted(hll::count(bytes)?)),
+            None => Ok(hll::count(bytes).map_or_else(|e| Known::Broken(e.into()), Known::Counted)),
         };
         entry.map_or(Ok(Known::Cached(0)), |entry| look(entry, known))
     });
@@ -159,6 +160,10 @@ fn pfcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Ok(Known::Cached(number)) => {
             make_raw(ctx, key);
             number
+        }
+        Ok(Known::Broken(fault)) => {
+            make_raw(ctx, key);
+            return Err(fault);
         }
         Ok(Known::Counted(number)) => {
             ctx.edit(key, |bytes| hll::set_cached(bytes, number));

@@ -89,7 +89,6 @@ fn retain(ctx: &mut Ctx<'_>, members: &mut Members, key: &[u8], wanted: bool) {
 fn intersection(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
     let sizes = sizes(ctx, keys)?;
     let smallest = (0..keys.len()).min_by_key(|&index| sizes[index]).unwrap_or(0);
-    let of_integers = matches!(ctx.peek(keys[smallest]).and_then(Set::of), Some(Set::Ints(_)));
     let mut found = members(ctx, keys[smallest]);
     for key in keys {
         if found.is_empty() {
@@ -99,6 +98,8 @@ fn intersection(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
             retain(ctx, &mut found, key, true);
         }
     }
+    // Whatever it came from, all integers become an intset.
+    let of_integers = found.iter().all(|member| parse_i64(member).is_some());
     Ok(Outcome { members: found, form: if of_integers { Form::IntSet } else { Form::Set } })
 }
 

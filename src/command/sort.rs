@@ -294,6 +294,12 @@ fn sorted(
 
 /// The elements that are asked for, in order.
 fn outcome(ctx: &mut Ctx<'_>, key: &[u8], asked: &mut Asked<'_>) -> Result<Vec<Vec<u8>>, Fault> {
+    let seed = ctx.hash_seed(key);
+    if let Some(zset @ Zset::Packed(_)) = ctx.peek(key).and_then(Zset::of) {
+        // In Redis a sorted set is a skiplist from its first SORT on, and OBJECT ENCODING says so.
+        let large = zset.to_large(seed);
+        ctx.reshape(key, NewValue::Object(Box::new(Object::Zset(large))));
+    }
     let (elements, span) = {
         let Some(entry) = ctx.read(key) else { return Ok(Vec::new()) };
         let source = Source::of(entry)?;
@@ -411,7 +417,9 @@ mod tests {
             ("SORT l LIMIT 1", "-ERR syntax error", ""),
             ("SORT_RO l STORE x", "-ERR syntax error", ""),
             ("ZADD z 1 c 2 a 3 b", ":3", "ZADD z 1 c 2 a 3 b"),
+            ("OBJECT ENCODING z", "$8 listpack", ""),
             ("SORT z ALPHA", "*3 $1 a $1 b $1 c", ""),
+            ("OBJECT ENCODING z", "$8 skiplist", ""),
             ("SORT z BY nosort DESC", "*3 $1 b $1 a $1 c", ""),
             ("HSET h f v", ":1", "HSET h f v"),
             ("SORT h", "-WRONGTYPE Operation against a key holding the wrong kind of value", ""),

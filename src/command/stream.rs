@@ -117,14 +117,28 @@ pub(super) fn change<R>(
     key: &[u8],
     change: impl FnOnce(&mut Stream) -> (R, bool),
 ) -> Option<R> {
-    let changed = ctx.change_object(key, |object| match object {
+    ctx.change_object(key, of_stream(change))?.0
+}
+
+/// [`change`] of its groups or ids, of which WATCH does not hear.
+pub(super) fn change_unwatched<R>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    change: impl FnOnce(&mut Stream) -> (R, bool),
+) -> Option<R> {
+    ctx.change_unwatched(key, of_stream(change))?.0
+}
+
+fn of_stream<R>(
+    change: impl FnOnce(&mut Stream) -> (R, bool),
+) -> impl FnOnce(&mut Object) -> (Option<R>, bool) {
+    |object| match object {
         Object::Stream(stream) => {
             let (result, changed) = change(stream);
             (Some(result), changed)
         }
         _ => (None, false),
-    });
-    changed?.0
+    }
 }
 
 /// Leaves freeing what was taken out of the stream at `key` to the background.
@@ -510,7 +524,7 @@ fn xsetid(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ));
     }
     let max_deleted = Some(max_deleted).filter(|id| !id.is_zero());
-    change(ctx, key, |stream| (stream.set_ids(last, added, max_deleted), true));
+    change_unwatched(ctx, key, |stream| (stream.set_ids(last, added, max_deleted), true));
     ctx.log_request(key, args);
     ctx.event(Class::Stream, "xsetid", key);
     ctx.out.ok();

@@ -8,8 +8,8 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::stream::{
-    REMOVES_FIRST, UNCERTAIN, change, ids, range_end, range_start, reply_entry, reply_id, row,
-    stream_of, strict_id,
+    REMOVES_FIRST, UNCERTAIN, change_unwatched, ids, range_end, range_start, reply_entry, reply_id,
+    row, stream_of, strict_id,
 };
 use crate::command::stream_read::log_position;
 use crate::command::table::{Command, Flags, READS_FIRST, UPDATES_FIRST, printable};
@@ -94,7 +94,7 @@ fn xack(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     let ids = ids(&args.items()[3..])?;
-    let acknowledged = change(ctx, key, |stream| {
+    let acknowledged = change_unwatched(ctx, key, |stream| {
         let count = stream
             .change_group(name, |group| ids.iter().filter(|id| group.acknowledge(**id)).count());
         let count = count.unwrap_or(0);
@@ -331,7 +331,7 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let options = Options::parse(args, 5 + ids.len(), min_idle.max(0), now)?;
     let time = options.delivery_time(now, ctx.replay);
     let resp3 = ctx.out.resp3;
-    let claimed = change(ctx, key, |stream| {
+    let claimed = change_unwatched(ctx, key, |stream| {
         let mut claimed = Claimed { reply: Reply::new(resp3), ..Claimed::default() };
         claim(stream, name, consumer, (&ids, &options, time, now), &mut claimed);
         let changed = claimed.changed();
@@ -418,7 +418,7 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     group_of(stream_of(ctx.read(key))?, key, name)?;
     let (now, resp3) = (ctx.now.unix_ms(), ctx.out.resp3);
-    let claimed = change(ctx, key, |stream| {
+    let claimed = change_unwatched(ctx, key, |stream| {
         let mut claimed = Claimed { reply: Reply::new(resp3), ..Claimed::default() };
         auto_claim(stream, name, consumer, (start, min_idle, count, just_ids, now), &mut claimed);
         let changed = claimed.changed();

@@ -11,7 +11,7 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::stream::{
-    change, reply_entry, reply_id, reply_range, row, stream_of, strict_id,
+    change_unwatched, reply_entry, reply_id, reply_range, row, stream_of, strict_id,
 };
 use crate::command::stream_claim::Claims;
 use crate::command::table::{Command, Flags, KeySpec, Keys, READS, Route, printable};
@@ -244,7 +244,7 @@ fn serve_group(
         return Err(no_group(key, group));
     }
     let (now, resp3) = (ctx.now.unix_ms(), out.resp3);
-    let given = change(ctx, key, |stream| {
+    let given = change_unwatched(ctx, key, |stream| {
         let seen = stream.change_group(group, |group| group.see_consumer(consumer, now));
         let (number, new_consumer) = seen.unwrap_or_default();
         let mut given =

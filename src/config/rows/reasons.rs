@@ -3,7 +3,7 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "RDB files are read and not yet written",
+        "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
         &[
             "save",
             "stop-writes-on-bgsave-error",
