@@ -23,11 +23,11 @@ pub struct Codec {
     /// Appends a value's bytes in a version, or in the first that can hold it, which is returned.
     pub write: fn(&Entry, u32, bool, &mut Vec<u8>) -> u32,
     /// Makes an entry of a key and bytes of a value.
-    pub read: ReadValue,
+    pub read: Read,
 }
 
-/// Makes an entry of a key and bytes of a value.
-pub type ReadValue = fn(&[u8], &[u8], &Bounds) -> Result<Entry, Unreadable>;
+/// See [`Codec::read`].
+pub type Read = fn(&[u8], &[u8], &Bounds) -> Result<Entry, Unreadable>;
 
 /// What a value that is read must keep to.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,6 @@ use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
 use crate::keyspace::events::{Event, Wanted};
 use crate::keyspace::{Counters, Effects, Keyspace, spelled};
-use crate::persist::payload::default_codec;
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -117,7 +116,7 @@ impl World {
                 shards,
                 string_max: self.string_max,
                 shapes: &self.shapes,
-                codec: default_codec(),
+                codec: outside::default_codec(),
                 replay: self.replay,
                 claim: None,
                 claimed: false,
@@ -276,4 +275,10 @@ fn shown(bytes: &[u8]) -> String {
 fn shown_words(words: &[Vec<u8>]) -> String {
     let words: Vec<_> = words.iter().map(|w| String::from_utf8_lossy(w).into_owned()).collect();
     words.join(" ")
+}
+
+/// What is handed in from outside: commands do not know it.
+#[cfg(test)]
+mod outside {
+    pub use crate::persist::payload::default_codec;
 }

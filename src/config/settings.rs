@@ -293,6 +293,11 @@ fn packed_text(word: &str) -> usize {
     number::<usize>(word).min(PACKED_MAX)
 }
 
+/// Numbers with spaces between them.
+fn numbers(words: &str) -> Vec<f64> {
+    words.split_ascii_whitespace().map(number).collect()
+}
+
 fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
     Shapes {
         hll_sparse_bytes: number(word("hll-sparse-max-bytes")),

@@ -161,8 +161,7 @@ fn groups(client: &mut Client, key: &str) -> Vec<Value> {
 }
 
 /// Whether DUMP promises these very bytes: neither a table's order nor the spelling of doubles in
-/// packed sorted sets is anybody's promise, and nodes of long lists are cut where each server
-/// likes.
+/// packed sorted sets is anybody's promise, and each server cuts long lists where it likes.
 fn is_exact(key: &str, encoding: &Value, kind: u8) -> bool {
     let text = bulk(encoding);
     let exact = [&b"int"[..], b"embstr", b"raw", b"intset", b"listpack", b"skiplist", b"stream"];

@@ -252,8 +252,11 @@ proptest! {
             prop_assert!(read == written, "version {}: {} is not {}", version,
                 read.escape_ascii(), written.escape_ascii());
             if version >= 11 {
-                // Nothing is lost that the spelling does not tell, and forms stay.
-                prop_assert!(file_of(&mut encoder, &all[0]) == file);
+                // Nothing is lost that the spelling does not tell, and forms stay. Times of fields
+                // may be counted from a bound that is not met.
+                let again = file_of(&mut encoder, &all[0]);
+                prop_assert!(again == file || kind == 7);
+                prop_assert!(file_of(&mut encoder, &self::read(&again).0[0]) == again);
             }
         }
     }
@@ -305,9 +308,7 @@ proptest! {
 
     #[test]
     fn a_long_text_in_slices(
-        text in long_text(),
-        budget in 1_usize..5000,
-        compress in any::<bool>(),
+        text in long_text(), budget in 1_usize..5000, compress in any::<bool>(),
     ) {
         let mut encoder = Encoder::new(10, compress);
         let mut file = Vec::new();

@@ -1,5 +1,4 @@
-//! A structure that is written in slices, as it was at one moment, while commands go on changing
-//! it.
+//! A structure that is written in slices, as it was at one moment, while commands change it.
 //!
 //! [`Walk::head`] writes what it was when its cut began ([`Object::begin_cut`]), once;
 //! [`Walk::slice`] writes what the cut visits, until it says that all is written. What the two
