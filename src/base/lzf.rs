@@ -22,16 +22,98 @@ pub enum LzfError {
 /// that `data` cannot reach, nor for 2 GiB and more; a caller with a bound of its own checks `len`
 /// before.
 pub fn decompress(data: &[u8], len: u64) -> Result<Vec<u8>, LzfError> {
-    if len == 0 || len > RATIO_MAX * data.len() as u64 {
-        return Err(LzfError::ImpossibleLength);
-    }
-    // The crate keeps offsets in 32 bits.
-    if len > i32::MAX as u64 {
+    if !Unpacker::can_become(data.len() as u64, len) {
         return Err(LzfError::ImpossibleLength);
     }
     let out = lzf::decompress(data, len as usize).map_err(|_| LzfError::Damaged)?;
     // A stream that ends early is no error to the crate.
     if out.len() as u64 == len { Ok(out) } else { Err(LzfError::Damaged) }
+}
+
+/// Bytes that [`Unpacker`] hands out at once, about.
+const HAND_OUT: usize = 1 << 16;
+
+/// Decompresses piece by piece, in the memory of a few pieces.
+#[derive(Debug)]
+pub struct Unpacker {
+    /// What it is to become, in bytes.
+    len: u64,
+    /// What it has become.
+    made: u64,
+    /// The last bytes made; those from `fresh` on were not handed out yet.
+    window: Vec<u8>,
+    fresh: usize,
+    /// The beginning of an instruction whose end has not come yet.
+    cut: Vec<u8>,
+}
+
+impl Unpacker {
+    /// Whether so many compressed bytes can become so many. (The crate keeps offsets in 32 bits.)
+    pub fn can_become(packed: u64, len: u64) -> bool {
+        len != 0 && len <= RATIO_MAX.saturating_mul(packed) && len <= i32::MAX as u64
+    }
+
+    /// For data that must become `len` bytes.
+    pub fn new(len: u64) -> Unpacker {
+        Unpacker { len, made: 0, window: Vec::new(), fresh: 0, cut: Vec::new() }
+    }
+
+    /// Takes the next compressed bytes; what they become goes to `out`.
+    pub fn feed(&mut self, data: &[u8], out: &mut dyn FnMut(&[u8])) -> Result<(), LzfError> {
+        let mut all = std::mem::take(&mut self.cut);
+        all.extend_from_slice(data);
+        let mut at = 0;
+        while let Some(used) = self.step(&all[at..])? {
+            at += used;
+            if self.window.len() - self.fresh >= HAND_OUT {
+                out(&self.window[self.fresh..]);
+                self.window.drain(..self.window.len() - DISTANCE_MAX);
+                self.fresh = DISTANCE_MAX;
+            }
+        }
+        all.drain(..at);
+        self.cut = all;
+        Ok(())
+    }
+
+    /// Carries out one instruction and gives its length; `None` when it is not complete.
+    fn step(&mut self, data: &[u8]) -> Result<Option<usize>, LzfError> {
+        let Some(&first) = data.first() else { return Ok(None) };
+        if usize::from(first) < LITERALS_MAX {
+            let Some(literals) = data.get(1..usize::from(first) + 2) else { return Ok(None) };
+            self.window.extend_from_slice(literals);
+            self.grown(literals.len())?;
+            return Ok(Some(literals.len() + 1));
+        }
+        let head = if first >> 5 == 7 { 3 } else { 2 };
+        let Some(reference) = data.get(..head) else { return Ok(None) };
+        let more = if head == 3 { usize::from(reference[1]) } else { 0 };
+        let length = usize::from(first >> 5) + 2 + more;
+        let distance = (usize::from(first & 31) << 8 | usize::from(reference[head - 1])) + 1;
+        let Some(from) = self.window.len().checked_sub(distance) else {
+            return Err(LzfError::Damaged);
+        };
+        // It may reach into what it makes itself.
+        for at in from..from + length {
+            self.window.push(self.window[at]);
+        }
+        self.grown(length)?;
+        Ok(Some(head))
+    }
+
+    fn grown(&mut self, by: usize) -> Result<(), LzfError> {
+        self.made += by as u64;
+        if self.made > self.len { Err(LzfError::Damaged) } else { Ok(()) }
+    }
+
+    /// Ends the data; the last bytes go to `out`.
+    pub fn finish(self, out: &mut dyn FnMut(&[u8])) -> Result<(), LzfError> {
+        if !self.cut.is_empty() || self.made != self.len {
+            return Err(LzfError::Damaged);
+        }
+        out(&self.window[self.fresh..]);
+        Ok(())
+    }
 }
 
 /// Farthest back reference, and longest.
@@ -108,6 +190,18 @@ mod tests {
         assert_eq!(decompress(b"\x20\x05", 3), Err(LzfError::Damaged), "before the beginning");
     }
 
+    fn in_pieces(data: &[u8], len: u64, cut: usize) -> Result<Vec<u8>, LzfError> {
+        if !Unpacker::can_become(data.len() as u64, len) {
+            return Err(LzfError::ImpossibleLength);
+        }
+        let (mut unpacker, mut found) = (Unpacker::new(len), Vec::new());
+        for piece in data.chunks(cut) {
+            unpacker.feed(piece, &mut |text| found.extend_from_slice(text))?;
+        }
+        unpacker.finish(&mut |text| found.extend_from_slice(text))?;
+        Ok(found)
+    }
+
     proptest! {
         #[test]
         fn round_trips(
@@ -126,6 +220,30 @@ mod tests {
         fn never_panics(data in prop::collection::vec(any::<u8>(), 0..200), len in 0u64..20_000) {
             if let Ok(out) = decompress(&data, len) {
                 prop_assert_eq!(out.len() as u64, len);
+            }
+        }
+
+        #[test]
+        fn pieces_become_the_same(
+            data in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 1..200),
+            wrong in 0u64..3,
+            cut in 1usize..40,
+        ) {
+            // What it becomes, if anything: the crate says how long it can be.
+            let len = lzf::decompress(&data, 60_000).map_or(100, |out| out.len() as u64) + wrong;
+            let whole = decompress(&data, len);
+            prop_assert_eq!(&in_pieces(&data, len, cut), &whole);
+        }
+
+        #[test]
+        fn long_ones_become_the_same(
+            words in prop::collection::vec("[a-d]{1,6}|(xyz){100,3000}|[\\x00-\\x7f]{0,40}", 1..400),
+            cut in 1usize..5000,
+        ) {
+            let text = words.concat();
+            if let Some(packed) = compress(text.as_bytes(), text.len()) {
+                let found = in_pieces(&packed, text.len() as u64, cut);
+                prop_assert_eq!(found.as_deref(), Ok(text.as_bytes()));
             }
         }
     }

@@ -145,6 +145,8 @@ pub struct Settings {
     pub appenddirname: String,
     /// `dbfilename`
     pub dbfilename: String,
+    /// `rdb-module-data`: whether the data of modules in an RDB file are passed over.
+    pub skip_module_data: bool,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -241,6 +243,7 @@ impl Settings {
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
+            skip_module_data: word("rdb-module-data") == "skip",
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),

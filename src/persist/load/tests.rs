@@ -109,6 +109,7 @@ fn load(
         shards,
         now: Now { unix_us: 1_700_000_000_000_000, mono_us: 0 },
         string_max: 1 << 29,
+        modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
     };
@@ -289,6 +290,7 @@ fn an_rdb_with_commands_behind_it() {
         shards: 1,
         now: Now::default(),
         string_max: 1 << 20,
+        modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
     };
@@ -311,6 +313,7 @@ fn what_must_be_loaded_together() {
         shards: 2,
         now: Now::default(),
         string_max: 1 << 20,
+        modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
     };
