@@ -7,6 +7,7 @@ use crate::base::clock::Now;
 use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
+use crate::command::dump::Codec;
 use crate::keyspace::space::Garbage;
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild};
@@ -100,6 +101,8 @@ pub struct Ctx<'a> {
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
     pub shapes: Shapes,
+    /// How values become bytes and bytes values.
+    pub codec: Codec,
     /// True while a log or RDB is replayed: nothing expires by itself then.
     pub replay: bool,
     /// Decides whether the command may still be answered; there is one only if it may wait.

@@ -8,6 +8,7 @@ use crate::command::context::{Ctx, Spaces};
 use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
 use crate::keyspace::{Counters, Effects, Keyspace, spelled};
+use crate::persist::payload::default_codec;
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -115,6 +116,7 @@ impl World {
                 shards,
                 string_max: self.string_max,
                 shapes: self.shapes,
+                codec: default_codec(),
                 replay: self.replay,
                 claim: None,
                 claimed: false,

@@ -15,6 +15,7 @@ pub mod counter;
 pub mod debug;
 mod digest;
 pub mod docs;
+pub mod dump;
 pub mod elements;
 pub mod expire;
 pub mod fault;

@@ -437,6 +437,7 @@ static GROUPS: &[&[Command]] = &[
     command::blocking::ROWS,
     command::geo::ROWS,
     command::key::ROWS,
+    command::dump::ROWS,
     command::expire::ROWS,
     command::object::ROWS,
     command::scan::ROWS,

@@ -147,6 +147,10 @@ pub struct Settings {
     pub dbfilename: String,
     /// `rdb-module-data`: whether the data of modules in an RDB file are passed over.
     pub skip_module_data: bool,
+    /// `rdb-save-version`
+    pub rdb_save_version: u32,
+    /// `rdbcompression`
+    pub rdbcompression: bool,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -244,6 +248,8 @@ impl Settings {
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
             skip_module_data: word("rdb-module-data") == "skip",
+            rdb_save_version: number(word("rdb-save-version")),
+            rdbcompression: word("rdbcompression") == "yes",
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),

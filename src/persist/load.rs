@@ -46,6 +46,7 @@ use crate::keyspace::{Effects, Keyspace, NewValue};
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
 use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
+use crate::persist::payload::default_codec;
 use crate::persist::rdb::decode::shown;
 use crate::persist::rdb::{self, RdbError, Sink, format};
 use crate::persist::recovery::{GenerationFile, Place, Step};
@@ -543,6 +544,7 @@ impl<'a, 's> Replay<'a, 's> {
                     shards: self.loading.shards,
                     string_max: self.loading.string_max,
                     shapes: self.loading.shapes,
+                    codec: default_codec(),
                     replay: true,
                     claim: None,
                     claimed: false,

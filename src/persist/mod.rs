@@ -5,6 +5,7 @@ pub mod disk;
 pub mod durable;
 mod inspect;
 pub mod load;
+pub mod payload;
 pub mod rdb;
 pub mod recovery;
 pub mod reload;

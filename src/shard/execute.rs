@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
+use crate::command::dump::Codec;
 use crate::command::{
     Args, Command, Ctx, DataRun, Merge, Patience, Route, Run, Spaces, introspect, scan,
 };
@@ -35,6 +36,8 @@ pub struct Surroundings<'a> {
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
     pub shapes: Shapes,
+    /// How values become bytes and bytes values.
+    pub codec: Codec,
     /// The claim of the client, if it may wait.
     pub claim: Option<Arc<Claim>>,
     /// What became of it in the command that ran last.
@@ -73,6 +76,7 @@ impl Surroundings<'_> {
             shards: self.shards,
             string_max: self.string_max,
             shapes: self.shapes,
+            codec: self.codec,
             replay: false,
             claim: self.claim.as_deref(),
             claimed: false,

@@ -18,6 +18,7 @@ use crate::command::{Args, DataRun, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
 use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
+use crate::persist::payload::codec;
 use crate::resp::Reply;
 use crate::shard::blocking::Block;
 use crate::shard::core::{Push, Shard};
@@ -65,6 +66,7 @@ impl Shard {
             shards: self.order.shards(),
             string_max: self.config.proto_max_bulk_len,
             shapes: self.config.shapes,
+            codec: codec(self.config.rdb_save_version, self.config.rdbcompression),
             claim: None,
             fate: Fate::Answered,
         }

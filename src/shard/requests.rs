@@ -15,6 +15,7 @@ use crate::command::{
     Args, Command, DataRun, Flags, OwnedRequest, Route, Run, introspect, scan, sort, table,
 };
 use crate::config::renames::Named;
+use crate::persist::payload::codec;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::blocking::may_wait;
@@ -576,6 +577,7 @@ impl Shard {
             shards,
             string_max: self.config.proto_max_bulk_len,
             shapes: self.config.shapes,
+            codec: codec(self.config.rdb_save_version, self.config.rdbcompression),
             claim: None,
             fate: Fate::Answered,
         };

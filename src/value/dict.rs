@@ -110,6 +110,11 @@ impl Dict {
         self.times.as_ref().is_some_and(|times| times.due < now_ms)
     }
 
+    /// A time that no element's is below; `None` while none has a time.
+    pub fn earliest(&self) -> Option<i64> {
+        self.times.as_ref().map(|times| times.due)
+    }
+
     /// When to look for elements past their time; `None` while none has a time.
     pub fn next_look(&self) -> Option<i64> {
         self.times.as_ref().map(|times| times.look)

@@ -109,6 +109,7 @@ pub static EFFECTIVE: &[Directive] = &[
         "What becomes of an RDB file in which modules have left data: it is refused, or their keys \
          and other data are passed over, and the log says how many.",
     ),
+    row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
     row(
@@ -170,6 +171,14 @@ pub static OURS: &[Directive] = &[
          file that grows.",
     )
     .immutable()
+    .ours(),
+    row(
+        "rdb-save-version",
+        Int(6, 12),
+        "10",
+        "Version of RDB files and of what DUMP shows, 10 being that of Redis 7.0 and 12 that of 7.4; \
+         a higher one is taken where the data needs it.",
+    )
     .ours(),
     row(
         "accept-unimplemented",

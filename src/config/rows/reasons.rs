@@ -7,7 +7,6 @@ const REASONS: &[(&str, &[&str])] = &[
         &[
             "save",
             "stop-writes-on-bgsave-error",
-            "rdbcompression",
             "rdbchecksum",
             "rdb-save-incremental-fsync",
             "rdb-key-save-delay",

@@ -15,10 +15,11 @@ use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::lzf;
 use crate::base::number::parse_i64;
 use crate::persist::disk::Volume;
+use crate::persist::rdb::encode::put_length;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
 use crate::persist::rdb::visit::{Usage, Visiting};
-use crate::value::entry::NewValue;
+use crate::value::entry::{Entry, NewValue};
 use crate::value::shapes::Shapes;
 
 /// Longest decimal form of an integer, in bytes.
@@ -162,6 +163,8 @@ pub enum Problem {
         /// What is wrong with it.
         why: String,
     },
+    /// A value that holds nothing, where one is asked for.
+    Nothing,
     /// A key stands in it twice.
     Duplicate(String),
     /// A database beyond the configured number.
@@ -205,6 +208,7 @@ impl fmt::Display for Problem {
                 write!(f, "a string of {len} bytes, longer than proto-max-bulk-len")
             }
             Problem::Lzf => f.write_str("compressed data is damaged"),
+            Problem::Nothing => f.write_str("the value holds nothing"),
             Problem::Duplicate(key) => write!(f, "key \"{key}\" stands in the file twice"),
             Problem::Database(db) => {
                 write!(f, "database {db}: raise `databases` in the configuration")
@@ -235,6 +239,39 @@ pub fn decode(
         Ok(()) => Ok(reader.loaded),
         Err(problem) => Err(fail(reader.item, problem)),
     }
+}
+
+/// Makes an entry of a key and what stands for its value: a type and what follows it. Bytes behind
+/// that are not looked at.
+pub fn decode_value(key: &[u8], value: &[u8], options: &Options<'_>) -> Result<Entry, Problem> {
+    let Some((&kind, body)) = value.split_first() else { return Err(Problem::Truncated) };
+    // A file has the key between the two.
+    let mut bytes = Vec::with_capacity(key.len() + body.len() + 9);
+    put_length(&mut bytes, key.len() as u64);
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(body);
+    let mut one = One(None);
+    // The key is as long as it is.
+    let string_max = options.string_max.max(key.len() as u64);
+    let options = Options { string_max, ..*options };
+    Reader::new(Source::of(bytes), &options, &mut one).value(kind)?;
+    one.0.ok_or(Problem::Nothing)
+}
+
+/// The one value that is read.
+struct One(Option<Entry>);
+
+impl Sink for One {
+    fn wants(&mut self, _: usize, _: &[u8]) -> bool {
+        true
+    }
+
+    fn store(&mut self, _: usize, key: &[u8], value: NewValue<'_>, at: Option<i64>) -> bool {
+        self.0 = Some(Entry::new(key, value, at));
+        true
+    }
+
+    fn aux(&mut self, _: &[u8], _: &[u8]) {}
 }
 
 /// How a string begins.
@@ -292,7 +329,9 @@ impl<'a> Reader<'a> {
             scratch: Vec::new(),
         }
     }
+}
 
+impl Reader<'_> {
     pub(super) fn file(&mut self) -> Result<(), Problem> {
         self.loaded.version = self.header()?;
         loop {
@@ -327,17 +366,24 @@ impl<'a> Reader<'a> {
                 OP_FUNCTION_OLD => return Err(Problem::Functions),
                 OP_MODULE_AUX => self.module_aux()?,
                 OP_SLOT_IMPORT if self.loaded.valkey => return Err(Problem::SlotImport),
-                TYPE_MODULE => self.module_entry()?,
-                code if self.visiting.is_some() && self.is_value(code) => self.visit(code)?,
-                TYPE_STRING => self.string_entry()?,
-                code if HASHES_AND_SETS.contains(&code) => self.collection_entry(code)?,
-                TYPE_HASH_VALKEY if self.loaded.valkey => self.valkey_hash_entry()?,
-                code if self.is_timed(code) => self.timed_entry(code)?,
-                code if LISTS.contains(&code) => self.list_entry(code)?,
-                code if ZSETS.contains(&code) => self.zset_entry(code)?,
-                code if STREAMS.contains(&code) => self.stream_entry(code)?,
-                kind => return Err(self.refuse_type(kind)),
+                kind if self.visiting.is_some() && self.is_value(kind) => self.visit(kind)?,
+                kind => self.value(kind)?,
             }
+        }
+    }
+
+    /// A key and its value, whose type is known.
+    fn value(&mut self, kind: u8) -> Result<(), Problem> {
+        match kind {
+            TYPE_STRING => self.string_entry(),
+            TYPE_MODULE => self.module_entry(),
+            kind if HASHES_AND_SETS.contains(&kind) => self.collection_entry(kind),
+            TYPE_HASH_VALKEY if self.loaded.valkey => self.valkey_hash_entry(),
+            kind if self.is_timed(kind) => self.timed_entry(kind),
+            kind if LISTS.contains(&kind) => self.list_entry(kind),
+            kind if ZSETS.contains(&kind) => self.zset_entry(kind),
+            kind if STREAMS.contains(&kind) => self.stream_entry(kind),
+            kind => Err(self.refuse_type(kind)),
         }
     }
 

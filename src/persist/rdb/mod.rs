@@ -1,8 +1,9 @@
-//! RDB files, as Redis and Valkey write them: read into a data set ([`decode`]) or shown piece by
-//! piece ([`visit`]).
+//! RDB files, as Redis and Valkey write them: read into a data set ([`decode`]), shown piece by
+//! piece ([`visit`]), written ([`encode`]).
 
 mod collections;
 pub mod decode;
+pub mod encode;
 pub mod format;
 mod lists;
 mod modules;

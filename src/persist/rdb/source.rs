@@ -1,10 +1,12 @@
-//! A file read once from front to back in chunks, with a running checksum of what was consumed.
+//! A file, or bytes at hand, read once from front to back in chunks, with a running checksum of what
+//! was consumed.
 //!
 //! Invariants:
 //! 1. `buf[at..end]` are the bytes of the file from `offset` on.
 //! 2. `digest` covers every byte before `buf[summed]`, and `summed <= at`.
 //! 3. Bytes read a second time, after [`Source::rewind`], do not count as progress again.
 //! 4. Nothing is allocated for bytes that the file, at its length when opened, does not have.
+//! 5. Of bytes at hand `buf` is all from the beginning, so that nothing is ever fetched.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +21,8 @@ const CHUNK: usize = 256 * 1024;
 
 /// See the file's opening.
 pub(super) struct Source<'a> {
-    volume: &'a dyn Volume,
-    path: &'a str,
+    /// `None` for bytes at hand.
+    file: Option<(&'a dyn Volume, &'a str)>,
     /// Raised by the bytes consumed, chunk by chunk.
     progress: Option<&'a AtomicU64>,
     len: u64,
@@ -50,8 +52,7 @@ impl<'a> Source<'a> {
         let len = volume.len(path).map_err(Problem::Io)?;
         let size = usize::try_from(len).map_or(CHUNK, |len| len.min(CHUNK));
         Ok(Source {
-            volume,
-            path,
+            file: Some((volume, path)),
             progress,
             len,
             offset: 0,
@@ -62,6 +63,23 @@ impl<'a> Source<'a> {
             digest: Digest::new(CrcAlgorithm::Crc64Redis),
             told: 0,
         })
+    }
+
+    /// Bytes at hand.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Source {
+            file: None,
+            progress: None,
+            len: len as u64,
+            offset: 0,
+            buf: bytes,
+            at: 0,
+            end: len,
+            summed: 0,
+            digest: Digest::new(CrcAlgorithm::Crc64Redis),
+            told: 0,
+        }
     }
 
     /// Offset of the next byte.
@@ -143,8 +161,8 @@ impl<'a> Source<'a> {
     /// Reads what follows the buffered bytes into `buf[into..]`.
     fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
         let from = self.offset + (self.end - self.at) as u64;
-        let read = self.volume.read_at(self.path, from, &mut self.buf[into..]);
-        some(read)
+        let (volume, path) = self.file.ok_or(Problem::Truncated)?;
+        some(volume.read_at(path, from, &mut self.buf[into..]))
     }
 
     /// Consumes `n` bytes that were peeked at.
@@ -191,8 +209,8 @@ impl<'a> Source<'a> {
         let to = from + (n - buffered);
         out.resize(to, 0);
         while from < to {
-            let read = self.volume.read_at(self.path, self.offset, &mut out[from..to]);
-            let read = some(read)?;
+            let (volume, path) = self.file.ok_or(Problem::Truncated)?;
+            let read = some(volume.read_at(path, self.offset, &mut out[from..to]))?;
             self.digest.update(&out[from..from + read]);
             self.offset += read as u64;
             self.tell();

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::value::list::deque::Chunk;
-use crate::value::list::{End, List};
+use crate::value::list::{List, NodeView};
 use crate::value::listpack::Item;
 
 /// What a walker has not visited yet.
@@ -35,6 +35,11 @@ impl List {
     /// Visits the next elements as they were at [`List::begin_cut`], in order: about `budget` of
     /// them, up to the end of a node; true when all have been.
     pub fn cut_slice(&mut self, budget: usize, visit: &mut dyn FnMut(Item<'_>)) -> bool {
+        self.cut_nodes(budget, &mut |node| node.each(visit))
+    }
+
+    /// [`List::cut_slice`], node by node.
+    pub fn cut_nodes(&mut self, budget: usize, visit: &mut dyn FnMut(NodeView<'_>)) -> bool {
         let Some(cut) = &mut self.cut else { return true };
         let mut left = budget;
         while left > 0
@@ -45,10 +50,7 @@ impl List {
                 cut.node = 0;
                 continue;
             };
-            node.walk(0, End::Front, &mut |item| {
-                visit(item);
-                true
-            });
+            visit(NodeView(node));
             left = left.saturating_sub(node.count());
             cut.node += 1;
         }

@@ -14,8 +14,10 @@ mod edit;
 mod node;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use deque::List;
+pub use view::NodeView;
 
 use crate::value::entry::{Entry, Form, ValueRef};
 #[cfg(test)]

@@ -63,13 +63,19 @@ impl<'a> Row<'a> {
 
     /// The same as a listpack of `count` elements.
     pub fn to_pack(self, count: usize) -> Vec<u8> {
-        let total = HEAD + self.0.len() + 1;
-        let mut pack = Vec::with_capacity(total);
-        pack.extend_from_slice(&u32::try_from(total).unwrap_or(u32::MAX).to_le_bytes());
-        pack.extend_from_slice(&u16::try_from(count).unwrap_or(UNCOUNTED).to_le_bytes());
-        pack.extend_from_slice(self.0);
-        pack.push(END);
+        let mut pack = Vec::with_capacity(HEAD + self.0.len() + 1);
+        self.append_pack(count, &mut pack);
         pack
+    }
+
+    /// Appends the same as a listpack of `count` elements to `out`.
+    pub fn append_pack(self, count: usize, out: &mut Vec<u8>) {
+        let total = HEAD + self.0.len() + 1;
+        out.reserve(total);
+        out.extend_from_slice(&u32::try_from(total).unwrap_or(u32::MAX).to_le_bytes());
+        out.extend_from_slice(&u16::try_from(count).unwrap_or(UNCOUNTED).to_le_bytes());
+        out.extend_from_slice(self.0);
+        out.push(END);
     }
 }
 

@@ -106,6 +106,11 @@ impl Stream {
         self.length == 0
     }
 
+    /// The nodes in order, each with the id that it stands under.
+    pub fn nodes(&self) -> impl Iterator<Item = (Id, &Node)> {
+        self.nodes.map().iter().map(|(id, node)| (*id, node))
+    }
+
     /// The greatest id that was ever given.
     pub fn last_id(&self) -> Id {
         self.last_id
