@@ -47,9 +47,26 @@ pub struct Head {
     pub usage: Usage,
 }
 
+/// How much there is of a value: what some writers have to say first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Elements of a collection, entries of a stream.
+    pub elements: u64,
+    /// The earliest expiry of a hash's fields, in Unix milliseconds.
+    pub earliest: Option<u64>,
+    /// Nodes of a stream.
+    pub nodes: u64,
+    /// Its first entry.
+    pub first: Option<Id>,
+    /// Its groups.
+    pub groups: u64,
+}
+
 /// A piece of a value.
 #[derive(Clone, Copy, Debug)]
 pub enum Piece<'a> {
+    /// What is to come, of anything but a string; only to who wants it.
+    Shape(&'a Shape),
     /// A string of so many bytes begins.
     Text {
         /// Its length.
@@ -74,6 +91,8 @@ pub enum Piece<'a> {
     },
     /// A stream begins: what is there even if it holds nothing.
     Stream,
+    /// A node of a stream, whose entries follow, and the id it stands under.
+    Node(Id, &'a [u8]),
     /// An entry of a stream.
     Entry(&'a EntryRef<'a>),
     /// What a stream knows of itself, behind its entries.
@@ -122,6 +141,10 @@ pub trait Visitor {
     fn wants(&mut self, head: &Head) -> bool;
     /// A piece of the value of a key that was wanted.
     fn piece(&mut self, head: &Head, piece: Piece<'_>) -> Result<(), Problem>;
+    /// Whether shapes are to be shown: every value but a string is read twice for that.
+    fn wants_shapes(&self) -> bool {
+        false
+    }
     /// The value is complete; it took this many bytes of the file, and had this many pieces. One
     /// without any is a collection that holds nothing: Redis leaves such keys out on load.
     fn end(&mut self, head: &Head, bytes: u64, pieces: u64) -> Result<(), Problem>;
@@ -144,6 +167,8 @@ pub(super) struct Visiting<'a> {
     pub(super) visitor: &'a mut dyn Visitor,
     head: Head,
     pieces: u64,
+    /// While the shape of a value is found out.
+    shape: Option<Shape>,
     keys: &'a mut Sieve,
     elements: Sieve,
 }
@@ -212,6 +237,7 @@ fn pass(
         visitor,
         head: Head::default(),
         pieces: 0,
+        shape: None,
         keys,
         elements: Sieve::new(options.hash_seed, ELEMENT_FILTER_BITS),
     });
@@ -229,18 +255,40 @@ impl Reader<'_> {
         if !self.begin(kind, expire_ms)? {
             return self.pass_over_value(kind);
         }
-        match kind {
-            TYPE_STRING => self.visit_string()?,
-            TYPE_SET | TYPE_HASH | TYPE_ZSET | TYPE_ZSET_2 => self.visit_elements(kind)?,
-            TYPE_HASH_TIMED | TYPE_HASH_TIMED_OLD => self.visit_elements(kind)?,
-            kind if LISTS.contains(&kind) => self.visit_list(kind)?,
-            kind if STREAMS.contains(&kind) => self.visit_stream(kind)?,
-            _ => self.visit_packed(kind)?,
+        if kind != TYPE_STRING {
+            self.visit_shape(kind)?;
         }
+        self.visit_value(kind)?;
         let bytes = self.source.offset() - self.item;
         let Some(visiting) = &mut self.visiting else { return Ok(()) };
         self.loaded.keys += 1;
         visiting.visitor.end(&visiting.head, bytes, visiting.pieces)
+    }
+
+    fn visit_value(&mut self, kind: u8) -> Result<(), Problem> {
+        match kind {
+            TYPE_STRING => self.visit_string(),
+            TYPE_SET | TYPE_HASH | TYPE_ZSET | TYPE_ZSET_2 => self.visit_elements(kind),
+            TYPE_HASH_TIMED | TYPE_HASH_TIMED_OLD => self.visit_elements(kind),
+            kind if LISTS.contains(&kind) => self.visit_list(kind),
+            kind if STREAMS.contains(&kind) => self.visit_stream(kind),
+            _ => self.visit_packed(kind),
+        }
+    }
+
+    /// Shows the shape of a value to who wants it, and goes back to its beginning.
+    fn visit_shape(&mut self, kind: u8) -> Result<(), Problem> {
+        let Some(visiting) = &mut self.visiting else { return Ok(()) };
+        if !visiting.visitor.wants_shapes() {
+            return Ok(());
+        }
+        visiting.shape = Some(Shape::default());
+        let mark = self.source.mark();
+        self.visit_value(kind)?;
+        self.source.rewind(&mark);
+        let Some(visiting) = &mut self.visiting else { return Ok(()) };
+        let shape = visiting.shape.take().unwrap_or_default();
+        visiting.visitor.piece(&visiting.head, Piece::Shape(&shape))
     }
 
     /// Notes what stands in front of a value; whether it is to be shown.
@@ -270,6 +318,10 @@ impl Reader<'_> {
 
     pub(super) fn show(&mut self, piece: Piece<'_>) -> Result<(), Problem> {
         let Some(visiting) = &mut self.visiting else { return Ok(()) };
+        if let Some(shape) = &mut visiting.shape {
+            shape.add(piece);
+            return Ok(());
+        }
         visiting.pieces += 1;
         visiting.visitor.piece(&visiting.head, piece)
     }
@@ -364,6 +416,25 @@ impl Reader<'_> {
             kind if ZSETS.contains(&kind) => self.pass_over_zset(kind),
             kind if STREAMS.contains(&kind) => self.pass_over_stream(kind),
             _ => self.pass_over_collection(kind),
+        }
+    }
+}
+
+impl Shape {
+    fn add(&mut self, piece: Piece<'_>) {
+        match piece {
+            Piece::Element(_) | Piece::Member(_) | Piece::Scored(..) => self.elements += 1,
+            Piece::Field { at, .. } => {
+                self.elements += 1;
+                self.earliest = self.earliest.into_iter().chain(at).min();
+            }
+            Piece::Node(..) => self.nodes += 1,
+            Piece::Entry(entry) => {
+                self.elements += 1;
+                self.first.get_or_insert(entry.id);
+            }
+            Piece::Group { .. } => self.groups += 1,
+            _ => {}
         }
     }
 }

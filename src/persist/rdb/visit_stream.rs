@@ -71,6 +71,7 @@ impl Reader<'_> {
                 return Err(self.bad_stream("a node is out of order"));
             }
             behind = Some(last);
+            self.show(Piece::Node(master, node.bytes()))?;
             let mut alone = Stream::default();
             alone.push_node(master, node);
             for entry in alone.range(Id::MIN, Id::MAX) {

@@ -36,7 +36,7 @@ impl Visitor for Spell {
     fn piece(&mut self, head: &Head, piece: Piece<'_>) -> Result<(), Problem> {
         assert!(!self.unwanted);
         match piece {
-            Piece::Text { .. } | Piece::Stream => {}
+            Piece::Text { .. } | Piece::Stream | Piece::Shape(_) | Piece::Node(..) => {}
             Piece::Part(part) => self.text.extend_from_slice(part),
             Piece::Element(text) | Piece::Member(text) => {
                 self.now.push((text.to_vec(), Vec::new()));

@@ -244,7 +244,7 @@ impl Visitor for Stats {
             Piece::Group { .. } | Piece::Consumer { .. } | Piece::Pending { .. } => {
                 self.now.groups += 1;
             }
-            Piece::Part(_) | Piece::Stream | Piece::StreamIds { .. } => {}
+            _ => {}
         }
         Ok(())
     }

@@ -134,6 +134,7 @@ impl<W: Write> Lines<W> {
         }
     }
 
+    /// The pieces of a stream; whole nodes are not looked at.
     fn of_stream(&mut self, head: &Head, piece: Piece<'_>) -> io::Result<()> {
         match piece {
             Piece::Stream => {

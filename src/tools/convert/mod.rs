@@ -15,6 +15,7 @@
 //! command line is wrong.
 
 mod json_lines;
+mod rdb;
 mod resp;
 
 use std::ffi::OsString;
@@ -24,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::base::glob;
+use crate::persist::rdb::encode::{VERSION_DEFAULT, VERSION_MIN};
+use crate::persist::rdb::format::VERSION_MAX;
 use crate::persist::rdb::{Head, Loaded, Modules, Piece, Problem, Visitor, format};
 use crate::tools::rdb_file::RdbFile;
 
@@ -33,7 +36,10 @@ Usage: ringstone convert [options] IN OUT
        OUT is a file, or - for standard output
 
 Options:
-       --to resp|json    what it becomes; else OUT's name says it: .aof, .resp, .json, .jsonl
+       --to resp|json|rdb  what it becomes; else OUT's name says it: .aof, .resp, .json, .jsonl,
+                         .ndjson, .rdb
+       --rdb-version N   the version of an RDB file, 6 to 12 (10)
+       --no-compression  leave the strings of an RDB file as they are
        --match GLOB      only keys that match the pattern, as in KEYS
        --type TYPE       only string, list, set, zset, hash or stream
        --db N            only keys of this database
@@ -50,6 +56,7 @@ const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
 enum Target {
     Resp,
     Json,
+    Rdb,
 }
 
 /// Which keys are wanted.
@@ -78,6 +85,8 @@ struct Call {
     target: Target,
     filter: Filter,
     modules: Modules,
+    /// Version of an RDB file, and whether it is compressed.
+    rdb: (u32, bool),
     from: PathBuf,
     to: PathBuf,
 }
@@ -111,6 +120,14 @@ impl Visitor for Wanted<'_> {
         }
         self.keys += 1;
         self.converter.end(head, bytes, pieces)
+    }
+
+    fn wants_shapes(&self) -> bool {
+        self.converter.wants_shapes()
+    }
+
+    fn aux(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
+        self.converter.aux(key, value)
     }
 
     fn function(&mut self, source: &[u8]) -> Result<(), Problem> {
@@ -156,7 +173,7 @@ fn summary(loaded: &Loaded, keys: u64) -> String {
 /// Reads the command line; `None` when help is asked for.
 fn parse(args: &[OsString]) -> Result<Option<Call>, String> {
     let (mut target, mut filter, mut modules) = (None, Filter::default(), Modules::Refuse);
-    let mut places = Vec::new();
+    let (mut places, mut rdb) = (Vec::new(), (VERSION_DEFAULT, true));
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || {
@@ -169,6 +186,7 @@ fn parse(args: &[OsString]) -> Result<Option<Call>, String> {
                 target = Some(match &value()?[..] {
                     b"resp" => Target::Resp,
                     b"json" => Target::Json,
+                    b"rdb" => Target::Rdb,
                     other => return Err(format!("--to {}: unknown", other.escape_ascii())),
                 });
             }
@@ -184,6 +202,14 @@ fn parse(args: &[OsString]) -> Result<Option<Call>, String> {
                 let db = String::from_utf8_lossy(&value()?).into_owned();
                 filter.db = Some(db.parse().map_err(|_| format!("--db {db}: no number"))?);
             }
+            Some("--rdb-version") => {
+                let text = String::from_utf8_lossy(&value()?).into_owned();
+                let version = text.parse().ok();
+                let version = version.filter(|v| (VERSION_MIN..=VERSION_MAX).contains(v));
+                rdb.0 =
+                    version.ok_or_else(|| format!("--rdb-version {text}: cannot be written"))?;
+            }
+            Some("--no-compression") => rdb.1 = false,
             Some("--skip-modules") => modules = Modules::Skip,
             Some(option) if option.starts_with("--") => return Err(format!("{option}: unknown")),
             _ => places.push(PathBuf::from(arg)),
@@ -195,13 +221,14 @@ fn parse(args: &[OsString]) -> Result<Option<Call>, String> {
     let Some(target) = target.or_else(|| target_of(&to)) else {
         return Err("what is it to become? --to says it".to_owned());
     };
-    Ok(Some(Call { target, filter, modules, from, to }))
+    Ok(Some(Call { target, filter, modules, rdb, from, to }))
 }
 
 fn target_of(to: &Path) -> Option<Target> {
     match to.extension()?.to_str()? {
         "aof" | "resp" => Some(Target::Resp),
         "json" | "jsonl" | "ndjson" => Some(Target::Json),
+        "rdb" => Some(Target::Rdb),
         _ => None,
     }
 }
@@ -233,6 +260,7 @@ fn convert(call: &Call, file: &RdbFile, out: &mut dyn Write) -> Result<(Loaded, 
     let mut converter: Box<dyn Converter + '_> = match call.target {
         Target::Resp => Box::new(resp::Resp::new(out)),
         Target::Json => Box::new(json_lines::Lines::new(out)),
+        Target::Rdb => Box::new(rdb::Rdb::new(out, call.rdb.0, call.rdb.1)),
     };
     let mut wanted = Wanted { filter: &call.filter, converter: &mut *converter, keys: 0 };
     let loaded = file.visit(call.modules, &mut wanted).map_err(|error| error.to_string())?;

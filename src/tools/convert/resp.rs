@@ -176,7 +176,8 @@ impl<W: Write> Resp<W> {
                 let how: [&[u8]; 4] = [b"TIME", time.as_bytes(), b"RETRYCOUNT", count.as_bytes()];
                 self.command(&[&claim[..], &how[..], &[b"JUSTID", b"FORCE"]].concat())
             }
-            _ => self.select(head),
+            Piece::Stream => self.select(head),
+            _ => Ok(()),
         }
     }
 }

@@ -26,6 +26,7 @@ fn command_lines() {
         "--to",
         "--type module in.rdb out.aof",
         "--db x in.rdb out.aof",
+        "--rdb-version 13 in.rdb out.rdb",
         "--what in.rdb out.aof",
         "in.rdb out.aof more",
     ] {
