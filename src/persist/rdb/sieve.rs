@@ -89,10 +89,28 @@ impl Sieve {
 
     /// Meets a thing in the pass that is going on; true when it is certain that it was met before.
     pub(super) fn meets(&mut self, space: u64, thing: &[u8]) -> bool {
+        let hash = self.hash(space, thing);
+        self.meets_hash(hash)
+    }
+
+    /// Whether it is worth a closer look if a thing is really there, in a pass behind the first:
+    /// all things are noted meanwhile that need none.
+    pub(super) fn suspects(&mut self, space: u64, thing: &[u8]) -> bool {
+        let hash = self.hash(space, thing);
+        match self.phase {
+            Phase::Confirm => self.hashes.contains_key(&hash),
+            _ => {
+                self.meets_hash(hash);
+                false
+            }
+        }
+    }
+
+    fn hash(&self, space: u64, thing: &[u8]) -> u128 {
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
         hasher.write_u64(space);
         hasher.write(thing);
-        self.meets_hash(hasher.finish128().as_u128())
+        hasher.finish128().as_u128()
     }
 
     fn meets_hash(&mut self, hash: u128) -> bool {

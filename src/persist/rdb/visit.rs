@@ -170,6 +170,8 @@ pub(super) struct Visiting<'a> {
     /// While the shape of a value is found out.
     shape: Option<Shape>,
     keys: &'a mut Sieve,
+    /// Whether this pass is about keys that may stand there twice.
+    only_keys: bool,
     elements: Sieve,
 }
 
@@ -188,7 +190,7 @@ impl Sink for Nowhere {
     fn aux(&mut self, _: &[u8], _: &[u8]) {}
 }
 
-/// Wants no value: only keys count.
+/// Sees nothing.
 struct Keys;
 
 impl Visitor for Keys {
@@ -214,10 +216,10 @@ pub fn visit(
     visitor: &mut dyn Visitor,
 ) -> Result<Loaded, RdbError> {
     let mut keys = Sieve::new(options.hash_seed, KEY_FILTER_BITS);
-    let loaded = pass(volume, path, options, visitor, &mut keys)?;
+    let loaded = pass(volume, path, options, visitor, (&mut keys, false))?;
     let options = Options { progress: None, ..*options };
     while keys.again() {
-        pass(volume, path, &options, &mut Keys, &mut keys)?;
+        pass(volume, path, &options, &mut Keys, (&mut keys, true))?;
     }
     Ok(loaded)
 }
@@ -227,7 +229,7 @@ fn pass(
     path: &str,
     options: &Options<'_>,
     visitor: &mut dyn Visitor,
-    keys: &mut Sieve,
+    (keys, only_keys): (&mut Sieve, bool),
 ) -> Result<Loaded, RdbError> {
     let fail = |offset, problem| RdbError { file: path.to_owned(), offset, problem };
     let source = Source::open(volume, path, options.progress).map_err(|p| fail(0, p))?;
@@ -239,6 +241,7 @@ fn pass(
         pieces: 0,
         shape: None,
         keys,
+        only_keys,
         elements: Sieve::new(options.hash_seed, ELEMENT_FILTER_BITS),
     });
     match reader.file() {
@@ -260,8 +263,11 @@ impl Reader<'_> {
         }
         self.visit_value(kind)?;
         let bytes = self.source.offset() - self.item;
+        if self.visiting.as_ref().is_some_and(|visiting| visiting.pieces > 0) {
+            self.met_key()?;
+            self.loaded.keys += 1;
+        }
         let Some(visiting) = &mut self.visiting else { return Ok(()) };
-        self.loaded.keys += 1;
         visiting.visitor.end(&visiting.head, bytes, visiting.pieces)
     }
 
@@ -295,14 +301,24 @@ impl Reader<'_> {
     fn begin(&mut self, kind: u8, expire_ms: Option<i64>) -> Result<bool, Problem> {
         let usage = std::mem::take(&mut self.usage);
         let Some(visiting) = &mut self.visiting else { return Ok(false) };
-        if visiting.keys.meets(self.db as u64, &self.key) {
-            return Err(Problem::Duplicate(shown(&self.key)));
-        }
         let head = &mut visiting.head;
         head.key.clone_from(&self.key);
         (head.db, head.kind, head.expire_ms, head.usage) = (self.db, kind, expire_ms, usage);
         visiting.pieces = 0;
-        Ok(visiting.visitor.wants(&visiting.head))
+        Ok(match visiting.only_keys {
+            // Only what may stand there twice is looked at: it could hold nothing.
+            true => visiting.keys.suspects(self.db as u64, &self.key),
+            false => visiting.visitor.wants(&visiting.head),
+        })
+    }
+
+    /// Notes that a value was read, unless it holds nothing: such a key is none.
+    fn met_key(&mut self) -> Result<(), Problem> {
+        let Some(visiting) = &mut self.visiting else { return Ok(()) };
+        if visiting.keys.meets(self.db as u64, &self.key) {
+            return Err(Problem::Duplicate(shown(&self.key)));
+        }
+        Ok(())
     }
 
     /// Tells of a module's value that was passed over.
@@ -311,6 +327,7 @@ impl Reader<'_> {
             return Ok(());
         }
         self.begin(TYPE_MODULE, at)?;
+        self.met_key()?;
         let bytes = self.source.offset() - self.item;
         let Some(visiting) = &mut self.visiting else { return Ok(()) };
         visiting.visitor.module(&visiting.head, name, bytes)

@@ -331,6 +331,26 @@ fn many_elements_and_keys_are_each_there_once() {
     assert!(!agree(&keys(true)));
 }
 
+/// A key that holds nothing is none, and may come again.
+#[test]
+fn what_holds_nothing_is_no_key() {
+    for many in [10u32, 70_000] {
+        let empty = || Build::new(11).raw(&[TYPE_LIST]).text(b"k").raw(&[0]);
+        let mut build = empty();
+        for n in 0..many {
+            build.0.extend_from_slice(&[0, 4]);
+            build.0.extend_from_slice(&n.to_be_bytes());
+            build.0.extend_from_slice(b"\x01x");
+        }
+        let build = build.raw(&empty().0[9..]).set(b"k", b"1").raw(&empty().0[9..]);
+        let copy = Build(build.0.clone()).set(b"k", b"2");
+        let file = build.end();
+        assert!(agree(&file));
+        assert_eq!(show(&file).unwrap().0.keys, u64::from(many) + 1);
+        assert!(!agree(&copy.end()));
+    }
+}
+
 #[test]
 fn long_strings_come_in_parts() {
     let long: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
