@@ -378,13 +378,12 @@ proptest! {
     fn noise_is_the_same_to_both(
         noise in prop::collection::vec(any::<u8>(), 0..300),
         version in prop_oneof![Just(3u32), Just(10), Just(12)],
+        kind in 0u8..26,
     ) {
         agree(&noise);
         agree(&Build::new(version).raw(&noise).end());
         agree(&Build(b"VALKEY080".to_vec()).raw(&noise).end());
-        for kind in 0..=25 {
-            agree(&Build::new(12).raw(&[kind, 1, b'k']).raw(&noise).end());
-        }
+        agree(&Build::new(12).raw(&[kind, 1, b'k']).raw(&noise).end());
     }
 
     #[test]
