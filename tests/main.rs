@@ -35,6 +35,7 @@ mod connections;
 mod crash;
 mod differential;
 mod documents;
+mod dump;
 mod hostile;
 mod interop;
 mod linearizability;

@@ -8,7 +8,6 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::command::dump::Codec;
-use crate::keyspace::space::Garbage;
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild};
 use crate::resp::Reply;
@@ -100,7 +99,7 @@ pub struct Ctx<'a> {
     /// bound that a file may make us allocate).
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
-    pub shapes: Shapes,
+    pub shapes: &'a Shapes,
     /// How values become bytes and bytes values.
     pub codec: Codec,
     /// True while a log or RDB is replayed: nothing expires by itself then.
@@ -281,6 +280,43 @@ impl Ctx<'_> {
         self.change_at(key, now, change)
     }
 
+    /// [`Ctx::edit_packed`] of what is there already, without having looked the key up before;
+    /// `None`, and nothing is done, when there is nothing of this form that is small enough.
+    pub fn edit_living<R>(
+        &mut self,
+        key: &[u8],
+        form: Form,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let (db, now) = (self.db, self.now_ms());
+        let space = self.spaces.of(key);
+        let stamp = space.effects.stamp();
+        let (result, changed) = space.dbs[db].edit_living(key, form, now, stamp, edit)?;
+        if changed {
+            space.touched(db, key);
+            space.counters.dirty += 1;
+        }
+        Some((result, changed))
+    }
+
+    /// [`Ctx::change_living`] with the reply at hand.
+    pub fn change_living_to<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Reply, &mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let (db, now) = (self.db, self.now_ms());
+        let (space, out) = (self.spaces.of(key), &mut *self.out);
+        let stamp = space.effects.stamp();
+        let change = |object: &mut Object| change(out, object);
+        let (result, changed) = space.dbs[db].change_living(key, now, stamp, change)?;
+        if changed {
+            space.touched(db, key);
+            space.counters.dirty += 1;
+        }
+        Some((result, changed))
+    }
+
     fn change_at<R>(
         &mut self,
         key: &[u8],
@@ -337,12 +373,24 @@ impl Ctx<'_> {
     /// the effect and counts `dirty`.
     pub fn place(&mut self, db: usize, entry: Entry) {
         let key = entry.key().to_vec();
+        if let Some(id) = entry.cut_id() {
+            self.move_large(id, &key);
+        }
         let space = self.spaces.of(&key);
         let stamp = space.effects.stamp();
         if let Some(old) = space.dbs[db].insert(entry, stamp) {
             space.discard(old);
         }
         space.touched(db, &key);
+    }
+
+    /// A value that a snapshot's cut still wants comes to stand under `key`.
+    fn move_large(&mut self, id: u64, key: &[u8]) {
+        let mut large = None;
+        self.spaces.each(|space| large = large.take().or_else(|| space.give_large(id)));
+        if let Some(large) = large {
+            self.spaces.of(key).adopt_large(large, key);
+        }
     }
 
     /// Sets or clears a key's expiry; false when there is no such key. The caller logs the effect.
@@ -439,7 +487,7 @@ impl Ctx<'_> {
             space.waiting.touch_database(db);
             space.counters.dirty += space.dbs[db].len() as u64;
             let old = space.dbs[db].clear(stamp);
-            space.garbage.push(Garbage::Database(old));
+            space.discard_database(old);
         });
     }
 

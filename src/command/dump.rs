@@ -151,7 +151,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         return Err(BAD_TTL);
     }
     let bounds =
-        Bounds { string_max: ctx.string_max, shapes: ctx.shapes, hash_seed: ctx.hash_seed(key) };
+        Bounds { string_max: ctx.string_max, shapes: *ctx.shapes, hash_seed: ctx.hash_seed(key) };
     let entry = (ctx.codec.read)(key, &args[3], &bounds).map_err(|why| match why {
         Unreadable::Footer => BAD_FOOTER,
         Unreadable::Value => BAD_FORMAT,
@@ -193,5 +193,116 @@ fn log(ctx: &mut Ctx<'_>, key: &[u8]) {
         space.effects.log_newer(db, &parts);
     } else {
         space.effects.log(db, &parts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::harness::World;
+    use crate::persist::payload;
+
+    /// What the bytes of a reply hold.
+    fn bulk(reply: &[u8]) -> Vec<u8> {
+        let end = reply.iter().position(|&b| b == b'\n').unwrap();
+        reply[end + 1..reply.len() - 2].to_vec()
+    }
+
+    fn dump(w: &mut World, key: &str) -> Vec<u8> {
+        bulk(&w.run_bytes(&[b"DUMP", key.as_bytes()]))
+    }
+
+    fn restore(w: &mut World, words: &[&[u8]]) -> String {
+        let request: Vec<&[u8]> = [b"RESTORE".as_slice()].iter().chain(words).copied().collect();
+        let reply = w.run_bytes(&request);
+        String::from_utf8_lossy(&reply).trim_end().to_owned()
+    }
+
+    #[test]
+    fn the_bytes_of_a_string() {
+        let mut w = World::new();
+        w.run("SET k abc");
+        // As redis-server 7.0 shows them.
+        let bytes = b"\0\x03abc\x0a\0\xd9\xac\x30\x3d\x41\x72\xa2\xe2";
+        assert_eq!(dump(&mut w, "k"), bytes);
+        assert_eq!(w.run("DUMP none"), "$-1");
+        w.effects();
+        let bytes = dump(&mut w, "k");
+        assert_eq!(restore(&mut w, &[b"l", b"0", &bytes]), "+OK");
+        assert_eq!(w.run("GET l"), "$3 abc");
+        let logged = w.take_effects();
+        assert_eq!(logged, [[b"RESTORE".as_slice(), b"l", b"0", &bytes, b"REPLACE", b"ABSTTL"]]);
+    }
+
+    #[test]
+    fn what_restore_refuses() {
+        let mut w = World::new();
+        w.run("SET k abc");
+        w.effects();
+        let bytes = dump(&mut w, "k");
+        let mut broken = bytes.clone();
+        broken[3] ^= 1;
+        let busy = "-BUSYKEY Target key name already exists.";
+        let footer = "-ERR DUMP payload version or checksum are wrong";
+        let not_int = "-ERR value is not an integer or out of range";
+        let idle = "-ERR Invalid IDLETIME value, must be >= 0";
+        let freq = "-ERR Invalid FREQ value, must be >= 0 and <= 255";
+        let steps: &[(&[&[u8]], &str)] = &[
+            (&[b"k", b"x", b""], busy),
+            (&[b"n", b"x", &bytes], not_int),
+            (&[b"n", b"-1", &bytes], "-ERR Invalid TTL value, must be >= 0"),
+            (&[b"n", b"0", &broken], footer),
+            (&[b"n", b"0", b"short"], footer),
+            (&[b"k", b"0", &bytes, b"REPLACE", b"FOO"], "-ERR syntax error"),
+            (&[b"n", b"0", &bytes, b"IDLETIME"], "-ERR syntax error"),
+            (&[b"n", b"0", &bytes, b"IDLETIME", b"-1"], idle),
+            (&[b"n", b"0", &bytes, b"IDLETIME", b"x"], not_int),
+            (&[b"n", b"0", &bytes, b"FREQ", b"256"], freq),
+            (&[b"n", b"0", &bytes, b"FREQ", b"1", b"IDLETIME", b"1"], "-ERR syntax error"),
+            (&[b"n", b"0", &bytes, b"IDLETIME", b"1", b"FREQ", b"1"], "-ERR syntax error"),
+        ];
+        for (words, reply) in steps {
+            assert_eq!(restore(&mut w, words), *reply, "{words:?}");
+        }
+        // Right footers around what is no value.
+        for body in [&b"\x02\0"[..], b"\xff\x03abc", b"\0\x03ab", b"", b"\x06\x03abc"] {
+            let mut payload = [body, &[10, 0]].concat();
+            payload.extend_from_slice(&crate::base::crc::crc64_redis(&payload).to_le_bytes());
+            let reply = restore(&mut w, &[b"k", b"0", &payload, b"REPLACE"]);
+            assert_eq!(reply, "-ERR Bad data format", "{body:?}");
+        }
+        assert_eq!(w.run("GET k"), "$3 abc");
+        assert_eq!(w.effects(), "");
+    }
+
+    #[test]
+    fn times() {
+        let mut w = World::new();
+        w.run("SET k abc");
+        let bytes = dump(&mut w, "k");
+        assert_eq!(restore(&mut w, &[b"a", b"5000", &bytes]), "+OK");
+        assert_eq!(w.run("PEXPIRETIME a"), ":1700000005000");
+        assert_eq!(restore(&mut w, &[b"b", b"1700000000001", &bytes, b"absttl"]), "+OK");
+        assert_eq!(w.run("PTTL b"), ":1");
+        w.effects();
+        // What is past is never there, and what it replaces goes.
+        assert_eq!(restore(&mut w, &[b"c", b"1699999999999", &bytes, b"ABSTTL"]), "+OK");
+        assert_eq!((w.run("EXISTS c"), w.effects()), (":0".to_owned(), String::new()));
+        let words: &[&[u8]] = &[b"a", b"1", &bytes, b"ABSTTL", b"REPLACE", b"FREQ", b"9"];
+        assert_eq!(restore(&mut w, words), "+OK");
+        assert_eq!((w.run("EXISTS a"), w.effects()), (":0".to_owned(), "DEL a".to_owned()));
+    }
+
+    #[test]
+    fn times_of_fields_take_a_newer_version() {
+        let mut w = World::new();
+        w.run("HSET h a 1 b 2");
+        let plain = dump(&mut w, "h");
+        w.run("HPEXPIREAT h 1800000000000 FIELDS 1 a");
+        let timed = dump(&mut w, "h");
+        let version = |bytes: &[u8]| bytes[bytes.len() - 10];
+        assert_eq!((version(&plain), version(&timed)), (10, 12));
+        assert_eq!(restore(&mut w, &[b"i", b"0", &timed]), "+OK");
+        assert_eq!(w.run("HPEXPIRETIME i FIELDS 2 a b"), "*2 :1800000000000 :-1");
+        assert_eq!(payload::default_codec().version, 10);
     }
 }

@@ -115,7 +115,7 @@ impl World {
                 random: &mut self.random,
                 shards,
                 string_max: self.string_max,
-                shapes: self.shapes,
+                shapes: &self.shapes,
                 codec: default_codec(),
                 replay: self.replay,
                 claim: None,
@@ -131,6 +131,21 @@ impl World {
         let words: Vec<&[u8]> =
             line.split(' ').map(|w| if w == "''" { b"" } else { w.as_bytes() }).collect();
         shown(&self.run_bytes(&words))
+    }
+
+    /// Runs a request; `CARRY from to ttl option …` is DUMP of one key and RESTORE of another.
+    pub fn run_or_carry(&mut self, line: &str) {
+        let Some(rest) = line.strip_prefix("CARRY ") else { return drop(self.run(line)) };
+        let words: Vec<&[u8]> = rest.split(' ').map(str::as_bytes).collect();
+        let dump = self.run_bytes(&[b"DUMP", words[0]]);
+        if dump.starts_with(b"$-") {
+            return;
+        }
+        let end = dump.iter().position(|&b| b == b'\n').unwrap();
+        let mut request: Vec<&[u8]> = vec![b"RESTORE", words[1], words[2]];
+        request.push(&dump[end + 1..dump.len() - 2]);
+        request.extend(&words[3..]);
+        self.run_bytes(&request);
     }
 
     /// Runs requests and checks their replies and what they log.

@@ -21,7 +21,8 @@ use crate::keyspace::{Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::dict::Dict;
 use crate::value::hash::{self, Hash};
-use crate::value::listpack::Item;
+use crate::value::listpack::{Item, Pack};
+use crate::value::shapes::{PACKED_MAX, Shapes};
 
 /// The group of these commands.
 pub(super) const GROUP: Group = Group { name: "hash", acl: Acl::HASH };
@@ -121,6 +122,46 @@ pub(super) fn spread(ctx: &mut Ctx<'_>, key: &[u8]) {
     }
 }
 
+/// What came of setting fields of a packed hash.
+struct Packed {
+    added: usize,
+    /// Texts of fields and values that are set.
+    done: usize,
+    /// It is no longer to be packed.
+    outgrown: bool,
+}
+
+/// Sets fields until there is no room for more.
+fn set_packed(bytes: &mut bytes::BytesMut, pairs: &[&[u8]], shapes: &Shapes) -> Packed {
+    let mut packed = Packed { added: 0, done: 0, outgrown: false };
+    for pair in pairs.chunks_exact(2) {
+        packed.added += usize::from(hash::set_packed(bytes, pair[0], pair[1]));
+        packed.done += 2;
+        packed.outgrown = hash::is_outgrown(bytes, shapes);
+        if packed.outgrown {
+            break;
+        }
+    }
+    packed
+}
+
+/// Sets fields of a hash that is packed and stays so, with one look; `None`, and nothing is done,
+/// when there is no such hash.
+fn set_at_once(ctx: &mut Ctx<'_>, key: &[u8], pairs: &[&[u8]]) -> Option<usize> {
+    let shapes = ctx.shapes;
+    let bytes: usize = pairs.iter().map(|text| text.len()).sum();
+    if bytes > PACKED_MAX / 2 || !pairs.iter().all(|text| hash::fits(text, shapes)) {
+        return None;
+    }
+    let edit = |bytes: &mut bytes::BytesMut| {
+        if Pack(bytes).len() / 2 + pairs.len() / 2 > shapes.hash_entries {
+            return (None, false);
+        }
+        (Some(set_packed(bytes, pairs, shapes).added), true)
+    };
+    ctx.edit_living(key, Form::Hash, edit)?.0
+}
+
 /// Sets fields; says how many of them are new. Those that have a time lose it, unless they are to
 /// `keep` it. The caller has checked the type and logs.
 pub(super) fn set_fields(
@@ -131,32 +172,19 @@ pub(super) fn set_fields(
     keep: bool,
 ) -> usize {
     let shapes = ctx.shapes;
-    let (mut added, mut done) = (0, 0);
-    if kept != Kept::Dict && pairs.iter().all(|text| hash::fits(text, &shapes)) {
+    let mut set = (0, 0);
+    if kept != Kept::Dict && pairs.iter().all(|text| hash::fits(text, shapes)) {
         // As far as the packed form goes.
-        (added, done) = ctx
-            .edit_packed(key, Form::Hash, |bytes| {
-                let (mut added, mut done) = (0, 0);
-                for pair in pairs.chunks_exact(2) {
-                    added += usize::from(hash::set_packed(bytes, pair[0], pair[1]));
-                    done += 2;
-                    if hash::is_outgrown(bytes, &shapes) {
-                        break;
-                    }
-                }
-                ((added, done), true)
-            })
-            .0;
-        let outgrown = |entry: &Entry| match Hash::of(entry) {
-            Some(Hash::Packed(pack)) => hash::is_outgrown(pack.0, &shapes),
-            _ => false,
-        };
-        if ctx.peek(key).is_some_and(outgrown) {
+        let edit = |bytes: &mut bytes::BytesMut| (set_packed(bytes, pairs, shapes), true);
+        let (packed, _) = ctx.edit_packed(key, Form::Hash, edit);
+        set = (packed.added, packed.done);
+        if packed.outgrown {
             unpack(ctx, key);
         }
     } else if kept != Kept::Dict {
         unpack(ctx, key);
     }
+    let (mut added, done) = set;
     if done < pairs.len() {
         ctx.change_object(key, |object| {
             if let Object::Hash(dict) = object {
@@ -166,7 +194,7 @@ pub(super) fn set_fields(
                         false => dict.set(pair[0], pair[1], None),
                     });
                 }
-                let fit = dict.is_small() && pairs.iter().all(|text| hash::fits(text, &shapes));
+                let fit = dict.is_small() && pairs.iter().all(|text| hash::fits(text, shapes));
                 dict.set_small(fit && dict.len() <= shapes.hash_entries);
             }
             ((), true)
@@ -192,6 +220,10 @@ fn set_all(ctx: &mut Ctx<'_>, args: &Args<'_>, name: &str) -> Result<usize, Faul
         return Err(wrong_arity(name));
     }
     let key = &args[1];
+    if let Some(added) = set_at_once(ctx, key, &args.items()[2..]) {
+        ctx.log_request(key, args);
+        return Ok(added);
+    }
     let fields: SmallVec<[&[u8]; 8]> = args.items()[2..].iter().step_by(2).copied().collect();
     ctx.lapse(key, &fields);
     let kept = kept(ctx, key)?;

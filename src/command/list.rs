@@ -116,11 +116,11 @@ pub(super) fn make_way(ctx: &mut Ctx<'_>, key: &[u8], added: &[&[u8]]) -> Result
     let bytes: usize = added.iter().map(|element| element.len()).sum();
     let grown = match list_of(ctx.peek(key))? {
         Some(Kept::Nodes(_)) => return Ok(false),
-        Some(Kept::Packed(pack)) if !list::outgrows(pack.0, bytes, added.len(), &shapes) => {
+        Some(Kept::Packed(pack)) if !list::outgrows(pack.0, bytes, added.len(), shapes) => {
             return Ok(true);
         }
         Some(Kept::Packed(pack)) => Some(List::of_pack(pack, shapes.list)),
-        None if !list::outgrows(&[], bytes, added.len(), &shapes) => return Ok(true),
+        None if !list::outgrows(&[], bytes, added.len(), shapes) => return Ok(true),
         None => None,
     };
     match grown {
@@ -278,7 +278,7 @@ fn take(
         let Object::List(list) = object else { return (None, false) };
         list.walk(0, end, &mut see);
         let cut_off = list.trim(count, end);
-        (Some((Left::of(list, &shapes), cut_off)), true)
+        (Some((Left::of(list, shapes), cut_off)), true)
     };
     if let Some((Some((left, cut_off)), _)) = ctx.change_object(key, remove) {
         discard(ctx, key, cut_off);
@@ -303,13 +303,8 @@ fn pop_unlogged(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Elemen
     let shapes = ctx.shapes;
     let remove = |object: &mut Object| {
         let Object::List(list) = object else { return (None, false) };
-        list.walk(0, end, &mut |item| {
-            taken.extend_from_slice(item.text(&mut itoa::Buffer::new()));
-            false
-        });
-        // Not a chunk that is worth being freed in the background.
-        drop(list.trim(1, end));
-        (Some(Left::of(list, &shapes)), true)
+        list.pop(end, |item| taken.extend_from_slice(item.text(&mut itoa::Buffer::new())));
+        (Some(Left::of(list, shapes)), true)
     };
     // Where most of the elements are, one look is enough.
     if let Some((Some(left), _)) = ctx.change_living(key, remove) {
@@ -373,12 +368,30 @@ pub fn move_one(
     Ok(Some(taken))
 }
 
+/// Answers with one element from an end of a large list and takes it out; false, and nothing is
+/// done, when there is no such list. Logs it.
+fn pop_to_reply(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> bool {
+    let shapes = ctx.shapes;
+    let remove = |out: &mut Reply, object: &mut Object| {
+        let Object::List(list) = object else { return (None, false) };
+        list.pop(end, |item| reply_item(out, item));
+        (Some(Left::of(list, shapes)), true)
+    };
+    let Some((Some(left), _)) = ctx.change_living_to(key, remove) else { return false };
+    settle(ctx, key, left);
+    ctx.log(key, &[pops(end), key]);
+    true
+}
+
 fn pop_request(ctx: &mut Ctx<'_>, args: &Args<'_>, end: End, name: &str) -> Result<(), Fault> {
     let key = &args[1];
     if args.len() > 3 {
         return Err(wrong_arity(name));
     }
     let Some(count) = args.get(2) else {
+        if pop_to_reply(ctx, key, end) {
+            return Ok(());
+        }
         match pop(ctx, key, end)? {
             Some(element) => ctx.out.bulk(&element),
             None => ctx.out.null(),

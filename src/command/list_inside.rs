@@ -202,7 +202,7 @@ fn lset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         let change = |object: &mut Object| {
             let Object::List(list) = object else { return (Left::Enough, false) };
             let there = list.replace(number, element);
-            (Left::of(list, &shapes), there)
+            (Left::of(list, shapes), there)
         };
         if let Some((left, _)) = ctx.change_object(key, change) {
             settle(ctx, key, left);
@@ -292,7 +292,7 @@ fn lrem(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             let remove = |object: &mut Object| {
                 let Object::List(list) = object else { return ((0, Left::Enough), false) };
                 let removed = list.remove_equal(element, most, from);
-                let left = if removed > 0 { Left::of(list, &shapes) } else { Left::Enough };
+                let left = if removed > 0 { Left::of(list, shapes) } else { Left::Enough };
                 ((removed, left), removed > 0)
             };
             let done = ctx.change_object(key, remove);
@@ -348,7 +348,7 @@ fn trim(ctx: &mut Ctx<'_>, key: &[u8], front: usize, back: usize) -> Result<(), 
     let cut = |object: &mut Object| {
         let Object::List(list) = object else { return (None, false) };
         let off = [list.trim(front, End::Front), list.trim(back, End::Back)];
-        (Some((off, Left::of(list, &shapes))), true)
+        (Some((off, Left::of(list, shapes))), true)
     };
     if let Some((Some((off, left)), _)) = ctx.change_object(key, cut) {
         off.into_iter().for_each(|list| discard(ctx, key, list));

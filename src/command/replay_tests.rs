@@ -192,7 +192,21 @@ fn on_sorted_sets() -> impl Strategy<Value = String> {
 
 /// A request on anything.
 fn on_anything() -> impl Strategy<Value = String> {
-    prop_oneof![request(), on_collections(), on_lists(), on_sorted_sets(),]
+    prop_oneof![
+        6 => request(),
+        6 => on_collections(),
+        6 => on_lists(),
+        6 => on_sorted_sets(),
+        1 => carried(),
+    ]
+}
+
+/// DUMP of one key and RESTORE under another, for [`World::carry`].
+fn carried() -> impl Strategy<Value = String> {
+    let key = || prop::sample::select(vec!["a", "b", "f", "s", "t", "x", "y", "l", "m", "z"]);
+    let how = prop::sample::select(vec!["", " REPLACE", " REPLACE", " REPLACE ABSTTL"]);
+    (key(), key(), prop::sample::select(vec![0, 0, 0, 5, 50]), how)
+        .prop_map(|(from, to, ttl, how)| format!("CARRY {from} {to} {ttl}{how}"))
 }
 
 proptest! {
@@ -214,7 +228,7 @@ proptest! {
             live.now_ms += pass;
             live.db = *db;
             let before = live.contents();
-            live.run(request);
+            live.run_or_carry(request);
             let effects = live.take_effects();
             prop_assert!(
                 !effects.is_empty() || live.contents() == before,

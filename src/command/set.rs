@@ -127,7 +127,7 @@ fn next_form(ctx: &mut Ctx<'_>, key: &[u8], member: &[u8]) -> Kept {
         Some(Set::Ints(ints)) => {
             parse_i64(member).is_none()
                 && member.len() <= shapes.set_value
-                && set::fits_pack(ints, &shapes)
+                && set::fits_pack(ints, shapes)
         }
         _ => false,
     };
@@ -137,13 +137,22 @@ fn next_form(ctx: &mut Ctx<'_>, key: &[u8], member: &[u8]) -> Kept {
 /// Adds members; says how many are new. The caller has checked the type, and logs.
 pub fn add(ctx: &mut Ctx<'_>, key: &[u8], members: &[&[u8]]) -> Result<usize, Fault> {
     let Some(first) = members.first() else { return Ok(0) };
+    let more = |object: &mut Object| {
+        let Object::Set(dict) = object else { return (None, false) };
+        let new = members.iter().filter(|member| dict.set_absent(member)).count();
+        (Some(new), new > 0)
+    };
+    // Where most of the members are, one look is enough.
+    if let Some((Some(new), _)) = ctx.change_living(key, more) {
+        return Ok(new);
+    }
     let shapes = ctx.shapes;
     let form = match kept(ctx, key)? {
         Some(Some(Form::IntSet)) if members.len() > shapes.set_intset => unpacked(ctx, key),
         Some(Some(Form::Set)) if members.len() > shapes.set_entries => unpacked(ctx, key),
         Some(form) => form,
         None => {
-            let form = set::first_form(first, members.len(), &shapes);
+            let form = set::first_form(first, members.len(), shapes);
             if form.is_none() {
                 begin_dict(ctx, key);
             }
@@ -159,7 +168,7 @@ pub fn fill(ctx: &mut Ctx<'_>, key: &[u8], members: &[&[u8]], form: Form) -> Res
     let shapes = ctx.shapes;
     let first = members.first().copied().unwrap_or_default();
     let form = match form {
-        Form::IntSet => set::first_form(first, 1, &shapes),
+        Form::IntSet => set::first_form(first, 1, shapes),
         other => Some(other),
     };
     if form.is_none() {
@@ -219,8 +228,8 @@ fn add_packed(ctx: &mut Ctx<'_>, key: &[u8], form: Form, members: &[&[u8]]) -> (
         let (mut new, mut upto) = (0, 0);
         for member in members {
             let added = match form {
-                Form::IntSet => set::add_int(bytes, member, &shapes),
-                _ => set::add_packed(bytes, member, &shapes),
+                Form::IntSet => set::add_int(bytes, member, shapes),
+                _ => set::add_packed(bytes, member, shapes),
             };
             match added {
                 Added::New => new += 1,

@@ -522,6 +522,26 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
     if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
 }
 
+/// [`meant`] by a client whose last command was `last`: as a rule it is the same again.
+#[inline]
+pub fn meant_again(
+    last: Option<&'static Command>,
+    args: &Args<'_>,
+) -> Result<&'static Command, Fault> {
+    match last {
+        // A subcommand's own name has a bar in it, which nobody may call it by.
+        Some(last)
+            if last.subcommands.is_empty()
+                && args.get(0).is_some_and(|name| {
+                    last.name.as_bytes().eq_ignore_ascii_case(name) && !name.contains(&b'|')
+                }) =>
+        {
+            Ok(last)
+        }
+        _ => meant(args),
+    }
+}
+
 /// The command or subcommand a request names, whatever the number of its arguments.
 pub fn meant(args: &Args<'_>) -> Result<&'static Command, Fault> {
     let name = args.get(0).unwrap_or_default();

@@ -217,7 +217,7 @@ fn set_scores(
     let (mut sum, mut done) = (Sum::default(), 0);
     if own != Kept::Large {
         let outcome = ctx.edit_packed(key, Form::Zset, |bytes| {
-            let mut step = |pair| step_packed(bytes, options, pair, &shapes, &mut sum);
+            let mut step = |pair| step_packed(bytes, options, pair, shapes, &mut sum);
             let outcome = loop {
                 match pairs.get(done).map(|pair| step(*pair)) {
                     Some(Ok(true)) => done += 1,
@@ -343,7 +343,8 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
     let (shapes, seed) = (ctx.shapes, ctx.hash_seed(key));
     let fits = members.len() <= shapes.zset_entries
         && members.iter().all(|(member, _)| member.len() <= shapes.zset_value);
-    let mut builder = if fits { Builder::new(shapes, seed) } else { Builder::large(shapes, seed) };
+    let mut builder =
+        if fits { Builder::new(*shapes, seed) } else { Builder::large(*shapes, seed) };
     for (member, score) in members {
         builder.add(member, *score);
     }

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
+use crate::keyspace::cut::DatabaseCut;
 use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
@@ -46,6 +47,8 @@ pub struct Database {
     timed_bytes: usize,
     /// Where small strings are edited.
     scratch: BytesMut,
+    /// A snapshot's cut through what was here when it began.
+    cut: Option<Box<DatabaseCut>>,
 }
 
 /// Largest buffer kept for editing small strings, in bytes.
@@ -69,6 +72,7 @@ impl Database {
             timed: BTreeSet::new(),
             timed_bytes: 0,
             scratch: BytesMut::new(),
+            cut: None,
         }
     }
 
@@ -97,7 +101,8 @@ impl Database {
     pub fn memory(&self) -> usize {
         // Nodes of a B-tree are two thirds full or so.
         let timed = self.timed.len() * size_of::<(i64, Box<[u8]>)>() * 3 / 2 + self.timed_bytes;
-        self.bytes + self.table.memory() + self.scratch.capacity() + timed
+        let cut = self.cut.as_ref().map_or(0, |cut| cut.memory());
+        self.bytes + self.table.memory() + self.scratch.capacity() + timed + cut
     }
 
     /// Number of keys whose values have fields with a time.
@@ -165,13 +170,38 @@ impl Database {
         self.last_stamp = self.last_stamp.max(stamp);
     }
 
+    /// To be called before anything about an entry changes; says whether it is to be marked
+    /// afterwards. (Replacing its value takes the mark away.)
+    #[inline]
+    fn before_change(&mut self, spot: Spot) -> bool {
+        self.cut.is_some() && self.keep(spot)
+    }
+
+    #[cold]
+    fn keep(&mut self, spot: Spot) -> bool {
+        let (Some(cut), Some(entry)) = (&mut self.cut, self.table.at(spot)) else { return false };
+        if cut.is_behind(self.table.hash(entry.key())) {
+            return false;
+        }
+        if let Some(entry) = self.table.at_mut(spot) {
+            let before = entry.memory();
+            cut.before_change(entry);
+            self.bytes = self.bytes - before + entry.memory();
+        }
+        true
+    }
+
     /// Changes an entry in place and keeps the counters true.
     fn change<R>(&mut self, spot: Spot, stamp: u64, edit: impl FnOnce(&mut Entry) -> R) -> R {
+        let ahead = self.before_change(spot);
         self.stamped(stamp);
         let facts = |entry: &Entry| (entry.memory(), entry.expires(), entry.next_look());
         let (result, before, after) = self.table.change(spot, stamp, |entry| {
             let before = facts(entry);
             let result = edit(entry);
+            if ahead {
+                entry.set_mark(true);
+            }
             (result, before, facts(entry))
         });
         self.bytes = self.bytes - before.0 + after.0;
@@ -184,7 +214,10 @@ impl Database {
         result
     }
 
-    fn insert_new(&mut self, hash: u64, entry: Entry, stamp: u64) {
+    fn insert_new(&mut self, hash: u64, mut entry: Entry, stamp: u64) {
+        if self.cut.as_ref().is_some_and(|cut| !cut.is_behind(hash)) {
+            entry.set_mark(true);
+        }
         self.stamped(stamp);
         self.len += 1;
         self.bytes += entry.memory();
@@ -196,7 +229,9 @@ impl Database {
     }
 
     /// Inserts or replaces; gives the replaced entry back, for its owner to drop.
-    pub fn insert(&mut self, entry: Entry, stamp: u64) -> Option<Entry> {
+    pub fn insert(&mut self, mut entry: Entry, stamp: u64) -> Option<Entry> {
+        // That of where it was before.
+        entry.set_mark(false);
         let hash = self.table.hash(entry.key());
         match self.table.locate(hash, entry.key()) {
             Ok(spot) => Some(self.change(spot, stamp, |old| std::mem::replace(old, entry))),
@@ -244,8 +279,11 @@ impl Database {
         stamp: u64,
     ) -> Option<Entry> {
         self.change(spot, stamp, |entry| {
-            let value =
-                if entry.is_large() { value } else { entry.overwrite(value, expire_ms).err()? };
+            // What a snapshot still wants goes to the caller, as what takes long to free does.
+            let value = match entry.is_large() || entry.cut_id().is_some() {
+                true => value,
+                false => entry.overwrite(value, expire_ms).err()?,
+            };
             Some(std::mem::replace(entry, Entry::store(key, value, expire_ms)))
         })
     }
@@ -253,6 +291,7 @@ impl Database {
     /// Removes a key.
     pub fn remove(&mut self, key: &[u8], stamp: u64) -> Option<Entry> {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        self.before_change(spot);
         self.stamped(stamp);
         let entry = self.table.remove(spot, stamp);
         self.len -= 1;
@@ -334,16 +373,53 @@ impl Database {
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
-        if self.table.at(spot)?.is_expired(now_ms) {
-            return None;
+        let entry = self.table.at(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        entry.object()?;
+        self.before_change(spot);
+        let object = self.table.at_mut(spot)?.object_mut()?;
+        let before = (object.memory(), object.next_look());
+        let (result, changed) = change(object);
+        let after = (object.memory(), object.next_look());
+        self.bytes = self.bytes - before.0 + after.0;
+        if before.1 != after.1 {
+            self.retime(key, before.1, after.1);
         }
-        let result = self.change(spot, 0, |entry| entry.object_mut().map(|object| change(object)));
-        if let Some((_, true)) = result {
+        if changed {
             // Not before: nothing that was not changed may be stamped.
             self.stamped(stamp);
             self.table.stamp(spot, stamp);
         }
-        result
+        Some((result, changed))
+    }
+
+    /// [`Database::edit_packed`] of what is there already and kept in its entry, with one look;
+    /// `None`, and nothing is done, when it is not, or is past its expiry at `now_ms`.
+    pub fn edit_living<R>(
+        &mut self,
+        key: &[u8],
+        form: Form,
+        now_ms: i64,
+        stamp: u64,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        let entry = self.table.at(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        let ValueRef::Packed(own, packed) = entry.value() else { return None };
+        if own != form || packed.len() > INLINE_VALUE_MAX {
+            return None;
+        }
+        let expire_ms = entry.expire_ms();
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        bytes.extend_from_slice(packed);
+        let (result, changed) = edit(&mut bytes);
+        if changed {
+            let edited = (bytes, Look::packed(form));
+            self.store_edited((0, Some(spot)), key, edited, expire_ms, stamp);
+        } else {
+            self.keep_scratch(bytes);
+        }
+        Some((result, changed))
     }
 
     fn edit_as<R>(
@@ -414,6 +490,76 @@ impl Database {
         if bytes.capacity() <= SCRATCH_MAX {
             self.scratch = bytes;
         }
+    }
+
+    /// From now on [`Database::cut_slice`] hands out what is here now, as of database `index`.
+    /// False when an earlier cut has not come to its end.
+    pub(super) fn begin_cut(&mut self, index: usize, large_value: usize) -> bool {
+        let free = self.cut.is_none();
+        if free {
+            self.cut = Some(Box::new(DatabaseCut::new(index, large_value)));
+        }
+        free
+    }
+
+    /// The cut that has not come to its end.
+    pub(super) fn cut(&mut self) -> Option<&mut DatabaseCut> {
+        self.cut.as_deref_mut()
+    }
+
+    /// Hands out what the cut has kept and what its walk meets next, of `budget` slots or so, with
+    /// the number that the database had; true when the cut has come to its end.
+    pub(super) fn cut_slice(
+        &mut self,
+        mut budget: usize,
+        visit: &mut dyn FnMut(usize, &Entry),
+    ) -> bool {
+        let Some(mut cut) = self.cut.take() else { return true };
+        while budget > 0 && cut.pass_kept(visit) {
+            budget -= 1;
+        }
+        while budget > 0
+            && let Some(position) = cut.position
+        {
+            let mut spots = std::mem::take(&mut cut.spots);
+            spots.clear();
+            cut.position = self.table.spots(position, budget, &mut spots);
+            spots.iter().filter_map(|spot| self.table.at(*spot)).for_each(Entry::prefetch);
+            for spot in &spots {
+                if let Some(entry) = self.table.at_mut(*spot) {
+                    let before = entry.object().map_or(0, Object::memory);
+                    cut.pass(entry, visit);
+                    let after = entry.object().map_or(0, Object::memory);
+                    self.bytes = self.bytes - before + after;
+                }
+            }
+            budget = budget.saturating_sub(spots.len() + 1);
+            cut.spots = spots;
+        }
+        let done = cut.is_done() && cut.large.is_empty();
+        if !done {
+            self.cut = Some(cut);
+        }
+        done
+    }
+
+    /// Lets `visit` look at the structure under `key` that is under cut `id`; `None` when it is
+    /// not there. Nothing that anybody sees may change.
+    pub(super) fn visit_cut<R>(
+        &mut self,
+        key: &[u8],
+        id: u64,
+        visit: impl FnOnce(&mut Object) -> R,
+    ) -> Option<R> {
+        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        let object = self.table.at_mut(spot)?.object_mut()?;
+        if object.cut_id() != Some(id) {
+            return None;
+        }
+        let before = object.memory();
+        let result = visit(object);
+        self.bytes = self.bytes - before + object.memory();
+        Some(result)
     }
 
     /// An empty database that hashes its keys as this one does.

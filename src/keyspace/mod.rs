@@ -1,6 +1,7 @@
 //! One shard's data: databases of keys, their expiry, the memory they take, the clients that watch
 //! them, and the effects that writes leave for the log. Knows nothing of clients, disk or ring.
 
+pub mod cut;
 pub mod database;
 pub mod effects;
 pub mod expire;
@@ -9,6 +10,9 @@ mod fields;
 mod model;
 mod rebuild;
 mod rebuild_stream;
+pub mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 pub mod space;
 pub mod waiting;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
+use crate::keyspace::snapshot::Snapshots;
 use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
 use crate::value::dict::Dict;
@@ -50,6 +51,8 @@ pub struct Keyspace {
     pub waiting: Waiting,
     /// Values and databases waiting to be freed in slices.
     pub garbage: Vec<Garbage>,
+    /// What snapshots still want.
+    pub snapshots: Snapshots,
     /// Clients are paused (CLIENT PAUSE): what is past its expiry stays, though nobody sees it.
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
@@ -87,6 +90,7 @@ impl Keyspace {
             watched: WatchTable::default(),
             waiting: Waiting::default(),
             garbage: Vec::new(),
+            snapshots: Snapshots::default(),
             expiry_paused: false,
             expired_held: false,
             functions: Vec::new(),
@@ -184,7 +188,11 @@ impl Keyspace {
 
     /// Frees an entry, later if that would take long.
     pub fn discard(&mut self, entry: Entry) {
-        if entry.is_large() {
+        let entry = match entry.cut_id() {
+            Some(_) => self.keep_large(entry),
+            None => Some(entry),
+        };
+        if let Some(entry) = entry.filter(Entry::is_large) {
             self.garbage.push(Garbage::Entry(entry));
         }
     }

@@ -543,7 +543,7 @@ impl<'a, 's> Replay<'a, 's> {
                     random: &mut self.random,
                     shards: self.loading.shards,
                     string_max: self.loading.string_max,
-                    shapes: self.loading.shapes,
+                    shapes: &self.loading.shapes,
                     codec: default_codec(),
                     replay: true,
                     claim: None,

@@ -66,6 +66,19 @@ pub struct RequestParser {
     irregular: bool,
 }
 
+/// A number of one or two digits with its line end, as nearly all are: it, and the offset behind.
+#[inline]
+fn short_number(input: &[u8], from: usize) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *input.get(from..)?.first_chunk::<4>()? {
+        [a @ b'0'..=b'9', b'\r', b'\n', _] => Some((digit(a), from + 3)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n'] => {
+            Some((digit(a) * 10 + digit(b), from + 4))
+        }
+        _ => None,
+    }
+}
+
 impl RequestParser {
     /// Where the arguments stand: in the request's bytes, or in [`RequestParser::words`].
     pub fn ranges(&self) -> &[(usize, usize)] {
@@ -133,29 +146,27 @@ impl RequestParser {
                 Some(b'*') => {}
                 Some(_) => return self.advance_inline(input),
             }
-            let Some((count, next)) = self.header(input, 1, "too big mbulk count string")? else {
-                return Ok(Status::More);
-            };
-            let count = count.filter(|n| *n <= i64::from(i32::MAX));
-            let Some(count) = count else {
-                return Err(ProtocolError::new("invalid multibulk length"));
-            };
-            if count > 10 && !limits.authenticated {
-                return Err(ProtocolError::new("unauthenticated multibulk length"));
+            match short_number(input, 1) {
+                Some((count @ 1..=10, next)) => (self.missing, self.at) = (count, next),
+                _ => {
+                    if let Some(status) = self.array_header(input, limits)? {
+                        return Ok(status);
+                    }
+                }
             }
-            if count <= 0 {
-                return Ok(Status::Nothing(next));
-            }
-            self.missing = count as usize;
-            self.at = next;
-            self.irregular |= input[next - 1] != b'\n';
         }
         while self.missing > 0 {
-            if self.bulk.is_none() && !self.bulk_header(input, limits)? {
-                return Ok(Status::More);
-            }
-            let len = self.bulk.unwrap_or_default();
+            let len = match (self.bulk, short_number(input, self.at + 1)) {
+                (Some(len), _) => len,
+                (None, Some((len, next))) if input[self.at] == b'$' => {
+                    self.at = next;
+                    len
+                }
+                _ if self.bulk_header(input, limits)? => self.bulk.unwrap_or_default(),
+                _ => return Ok(Status::More),
+            };
             if input.len() < self.at + len + 2 {
+                self.bulk = Some(len);
                 let big = len >= BIG_BULK && self.big.is_none();
                 return Ok(if big { Status::Big(len) } else { Status::More });
             }
@@ -166,6 +177,31 @@ impl RequestParser {
             self.missing -= 1;
         }
         Ok(Status::Ready(self.at))
+    }
+
+    /// Reads `*count`; says what to do when that does not begin a request.
+    fn array_header(
+        &mut self,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Status>, ProtocolError> {
+        let Some((count, next)) = self.header(input, 1, "too big mbulk count string")? else {
+            return Ok(Some(Status::More));
+        };
+        let count = count.filter(|n| *n <= i64::from(i32::MAX));
+        let Some(count) = count else {
+            return Err(ProtocolError::new("invalid multibulk length"));
+        };
+        if count > 10 && !limits.authenticated {
+            return Err(ProtocolError::new("unauthenticated multibulk length"));
+        }
+        if count <= 0 {
+            return Ok(Some(Status::Nothing(next)));
+        }
+        self.missing = count as usize;
+        self.at = next;
+        self.irregular |= input[next - 1] != b'\n';
+        Ok(None)
     }
 
     /// Reads `$len`; false when it is not all there.

@@ -35,7 +35,7 @@ pub struct Surroundings<'a> {
     /// Longest string a command may make, in bytes.
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
-    pub shapes: Shapes,
+    pub shapes: &'a Shapes,
     /// How values become bytes and bytes values.
     pub codec: Codec,
     /// The claim of the client, if it may wait.

@@ -65,7 +65,7 @@ impl Shard {
             random: &mut self.random,
             shards: self.order.shards(),
             string_max: self.config.proto_max_bulk_len,
-            shapes: self.config.shapes,
+            shapes: &self.config.shapes,
             codec: codec(self.config.rdb_save_version, self.config.rdbcompression),
             claim: None,
             fate: Fate::Answered,

@@ -185,6 +185,14 @@ impl Shard {
         if large.is_none() && !space.is_worth_prefetch(db) {
             return bytes.len();
         }
+        if large.is_some() {
+            peek::keys(bytes, &mut keys, 2);
+            if keys.len() == 2 && keys[0] == keys[1] {
+                // The same again, or no element at all (ZRANGE): the first fetches it for all.
+                return bytes.len();
+            }
+            keys.clear();
+        }
         let looked = peek::keys(bytes, &mut keys, peek::KEYS_MAX);
         match large {
             _ if keys.len() <= 1 => {}
@@ -278,7 +286,7 @@ impl Shard {
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
     fn request(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
-        let command = match table::meant(args) {
+        let command = match table::meant_again(conn.session.last, args) {
             Ok(command) => command,
             Err(_) if is_http(args) => {
                 self.forged(conn);
@@ -576,7 +584,7 @@ impl Shard {
             random: &mut self.random,
             shards,
             string_max: self.config.proto_max_bulk_len,
-            shapes: self.config.shapes,
+            shapes: &self.config.shapes,
             codec: codec(self.config.rdb_save_version, self.config.rdbcompression),
             claim: None,
             fate: Fate::Answered,

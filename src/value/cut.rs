@@ -73,6 +73,11 @@ impl Cut {
         Cut { epoch, position: Some(0), kept: Kept::default() }
     }
 
+    /// Its epoch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// To be called before anything in the segment of `hash` changes.
     #[inline]
     pub(crate) fn before_change(&mut self, table: &mut Table, hash: u64) {

@@ -194,6 +194,11 @@ impl Dict {
         self.cut = Some(Box::new(Cut::new(epoch)));
     }
 
+    /// The epoch of the cut that has begun and not ended.
+    pub fn cut_epoch(&self) -> Option<u64> {
+        self.cut.as_ref().map(|cut| cut.epoch())
+    }
+
     /// Visits at least `budget` of the elements that stood here when the cut began, and the rest
     /// of the last one's segment; true when each has been visited, once. Anything may change from
     /// call to call.

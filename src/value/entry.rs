@@ -4,7 +4,7 @@
 //!
 //! # The allocation
 //! ```text
-//! 0   kind u8 | reserved 3 bytes | value length u16 | key length u16
+//! 0   kind u8 | mark u8 | reserved 2 bytes | value length u16 | key length u16
 //! 8   expiry i64             only with the EXPIRES bit; Unix milliseconds
 //! +   key length u64         only when the short key length says LONG_KEY
 //! +   fixed part             INT: i64; SHARED: a `Long`; BOXED: a `Box<Object>`; INLINE: nothing
@@ -12,7 +12,8 @@
 //! +   value bytes            INLINE only
 //! ```
 //! Aligned to 16; its size is the allocator's class of what is needed (`account::usable`). The
-//! three reserved bytes are for recency or frequency of use. The kind's low 3 bits say where the
+//! reserved bytes are for recency or frequency of use. The mark belongs to a snapshot's cut
+//! (`keyspace::cut`) and is lost by any change of value or expiry. The kind's low 3 bits say where the
 //! value is, the next 3 what INLINE and SHARED bytes are: a string, or a collection that is packed
 //! into a listpack or an intset.
 //!
@@ -180,7 +181,8 @@ impl<'a> Stored<'a> {
 #[derive(Clone, Copy)]
 struct Header {
     kind: u8,
-    _reserved: [u8; 3],
+    mark: u8,
+    _reserved: [u8; 2],
     value_len: u16,
     key_len: u16,
 }
@@ -231,7 +233,13 @@ impl Shape {
 
     fn header(self) -> Header {
         let key_len = u16::try_from(self.key_len).unwrap_or(LONG_KEY);
-        Header { kind: self.kind, _reserved: [0; 3], value_len: self.value_len as u16, key_len }
+        Header {
+            kind: self.kind,
+            mark: 0,
+            _reserved: [0; 2],
+            value_len: self.value_len as u16,
+            key_len,
+        }
     }
 }
 
@@ -422,6 +430,27 @@ impl Entry {
             ValueRef::Shared(bytes) => Some(bytes),
             ValueRef::Packed(..) | ValueRef::Object(_) => None,
         }
+    }
+
+    /// Whether it is marked; see the head of this file.
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        // SAFETY: (1, 2) every allocation begins with a header.
+        unsafe { (*self.base().cast::<Header>()).mark != 0 }
+    }
+
+    /// Marks it, or takes the mark away.
+    #[inline]
+    pub(crate) fn set_mark(&mut self, mark: bool) {
+        if self.is_marked() != mark {
+            // SAFETY: (1, 2, 3) every allocation begins with a header, and `&mut self` owns it.
+            unsafe { (*self.base().cast::<Header>()).mark = u8::from(mark) };
+        }
+    }
+
+    /// The cut that its structure is under and that has not ended.
+    pub(crate) fn cut_id(&self) -> Option<u64> {
+        self.object()?.cut_id()
     }
 
     /// What the value is to TYPE.

@@ -1,5 +1,8 @@
 //! Collections that have outgrown one piece of memory.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::value::cut::Kept;
 use crate::value::dict::Dict;
 use crate::value::list::List;
 use crate::value::stream::Stream;
@@ -58,7 +61,70 @@ impl Default for Object {
     }
 }
 
+/// What a structure was when its cut began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Names the cut; unique, and rising from cut to cut.
+    pub id: u64,
+    /// What it was to TYPE.
+    pub kind: Type,
+    /// Number of elements.
+    pub len: usize,
+    /// Number of nodes, of a list.
+    pub nodes: usize,
+    /// Number of elements with a time.
+    pub timed: usize,
+    /// A time in Unix milliseconds that none of those is below.
+    pub earliest: Option<i64>,
+}
+
+/// The last cut that has begun, on any shard: a structure may go from one to another, and its own
+/// cuts have to rise.
+static LAST_CUT: AtomicU64 = AtomicU64::new(0);
+
 impl Object {
+    /// Fixes what its cut will visit (`cut_slice` of the structure): what it holds now.
+    pub fn begin_cut(&mut self) -> Facts {
+        let id = LAST_CUT.fetch_add(1, Ordering::Relaxed) + 1;
+        let (mut nodes, mut timed, mut earliest) = (0, 0, None);
+        match self {
+            Object::Set(dict) => dict.begin_cut(id),
+            Object::Hash(dict) => {
+                (timed, earliest) = (dict.expires_len(), dict.earliest());
+                dict.begin_cut(id);
+            }
+            Object::List(list) => {
+                nodes = list.nodes_len();
+                list.begin_cut(id);
+            }
+            Object::Zset(large) => large.begin_cut(id),
+            Object::Stream(stream) => stream.begin_cut(id),
+        }
+        Facts { id, kind: self.kind(), len: self.len(), nodes, timed, earliest }
+    }
+
+    /// The cut that has begun and not ended.
+    pub fn cut_id(&self) -> Option<u64> {
+        match self {
+            Object::Set(dict) | Object::Hash(dict) => dict.cut_epoch(),
+            Object::Zset(large) => large.members().cut_epoch(),
+            Object::List(list) => list.cut_epoch(),
+            Object::Stream(stream) => stream.cut_epoch(),
+        }
+    }
+
+    /// Ends its cut, however far it has come. What that had kept is returned, to be dropped in
+    /// slices where it may be much.
+    pub fn end_cut(&mut self) -> Kept {
+        match self {
+            Object::Set(dict) | Object::Hash(dict) => return dict.end_cut(),
+            Object::Zset(large) => return large.end_cut(),
+            Object::List(list) => list.end_cut(),
+            Object::Stream(stream) => stream.end_cut(),
+        }
+        Kept::default()
+    }
+
     /// What it is to TYPE.
     pub fn kind(&self) -> Type {
         match self {

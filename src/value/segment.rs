@@ -129,6 +129,10 @@ impl Segment {
         self.slots.get(slot)?.as_ref()
     }
 
+    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Entry> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
     /// Lets `edit` change the entry of a slot, all but its key and hash.
     pub(crate) fn change<R>(&mut self, slot: usize, edit: impl FnOnce(&mut Entry) -> R) -> R {
         let entry = self.slots[slot].as_mut().expect("a slot that was found holds an entry");

@@ -31,6 +31,9 @@ use crate::value::segment::{DEPTH_MAX, ENTRIES_MAX, GROUP_BITS, Segment};
 /// Segments per block of the slab: blocks after the first are allocated whole and never move.
 const BLOCK: usize = 1024;
 
+/// How far a position has to be shifted for two to compare as entries do.
+pub(crate) const POSITION_SHIFT: u32 = 64 - CURSOR_BITS;
+
 /// Bits of a SCAN cursor.
 pub(crate) const CURSOR_BITS: u32 = DEPTH_MAX as u32 + GROUP_BITS;
 
@@ -127,6 +130,12 @@ impl Table {
     #[inline]
     pub(crate) fn at(&self, spot: Spot) -> Option<&Entry> {
         self.segment(spot.segment).get(spot.slot as usize)
+    }
+
+    /// [`Table::at`], to be changed otherwise than in its key and expiry.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, spot: Spot) -> Option<&mut Entry> {
+        self.segment_mut(spot.segment).get_mut(spot.slot as usize)
     }
 
     /// Stamp of a spot's segment.
@@ -295,6 +304,31 @@ impl Table {
                 return Some(position);
             }
         }
+    }
+
+    /// Where the entries from `position` on are: those of up to `most` slots, and the rest that a
+    /// position cannot tell from the last. Returns the next position; `None` at the end.
+    pub(crate) fn spots(&self, position: u64, most: usize, spots: &mut Vec<Spot>) -> Option<u64> {
+        let index = self.index_of(position);
+        let segment = self.segment(index);
+        let depth = segment.depth();
+        let first = (position << depth >> (64 - GROUP_BITS)) as u32;
+        let home = segment.home(first << (TAG_BITS - GROUP_BITS));
+        let mut last = first;
+        for (i, slot) in segment.slots().get(home..).unwrap_or_default().iter().enumerate() {
+            let Some(entry) = slot else { continue };
+            let group = entry.tag() >> (TAG_BITS - GROUP_BITS);
+            if group < first {
+                continue;
+            }
+            if i >= most && group != last {
+                let base = position & !(u64::MAX >> depth);
+                return Some(base | u64::from(group) << (64 - GROUP_BITS) >> depth);
+            }
+            last = group;
+            spots.push(Spot { segment: index, slot: (home + i) as u32 });
+        }
+        (position | (u64::MAX >> depth)).checked_add(1)
     }
 
     /// Some entry: a uniform place in the hash space, then a uniform entry of its segment.

@@ -39,7 +39,7 @@ use Trait::{Exact, Timed, Write};
 
 pub const W: &[Trait] = &[Write];
 pub const R: &[Trait] = &[];
-const WT: &[Trait] = &[Write, Timed];
+pub const WT: &[Trait] = &[Write, Timed];
 pub const X: &[Trait] = &[Exact];
 
 macro_rules! row {
@@ -64,6 +64,7 @@ static FILES: &[&[Row]] = &[
     super::places::ROWS,
     super::streams::ROWS,
     super::waits::ROWS,
+    super::payloads::ROWS,
 ];
 
 /// The rows of this file. Weights are in thousandths, roughly.
@@ -414,6 +415,8 @@ pub const REQUIRED: &[&str] = &[
     "rename",
     "renamenx",
     "copy",
+    "dump",
+    "restore",
     "move",
     "object",
     "expire",

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod generate;
 mod lists;
 pub mod normalise;
+mod payloads;
 mod places;
 mod steering;
 mod streams;

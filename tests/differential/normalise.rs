@@ -120,6 +120,7 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("pexpiretime", How::Near(5_000), "5 s", CLOCK),
     row("object|idletime", How::Near(600), "10 minutes", CLOCK),
     row("object|encoding", How::ListForm, "forms of lists", "a 7.0 packs no list"),
+    row("dump", How::Type, "the bytes", "order of tables, compression, doubles; has tests"),
     row("object|refcount", How::Type, "the count", "sharing of values is the allocator's business"),
     row("object|help", How::Type, "the text", VERSION),
     row("time", How::Type, "the time", CLOCK),

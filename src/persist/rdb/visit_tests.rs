@@ -161,7 +161,7 @@ fn every_truncation_and_flip_is_the_same_to_both() {
         for len in 0..file.len() {
             assert!(!agree(&file[..len]), "{name} {len}");
         }
-        for at in 9..file.len() {
+        for at in (9..file.len()).step_by(1 + file.len() / 1000) {
             let mut damaged = file.to_vec();
             damaged[at] ^= 1 << (at % 8);
             // Without a checksum, so that what leads there is not all that is seen.

@@ -5,7 +5,8 @@
 //! With a depth, the nodes that are nearer to an end are not compressed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use crate::value::account::usable;
 use crate::value::list::cut::Cut;
@@ -290,6 +291,32 @@ impl List {
             End::Front => Spot { chunk: 0, node: 0 },
             End::Back => Spot { chunk: last, node: self.chunks[last].nodes.len() - 1 },
         })
+    }
+
+    /// Shows the element at an end, if there is one, and removes it.
+    pub fn pop(&mut self, end: End, mut show: impl FnMut(Item<'_>)) {
+        if let Some(chunk) = self.end_chunk(end) {
+            let nodes = Arc::make_mut(&mut chunk.nodes);
+            let node = match end {
+                End::Front => nodes.front_mut(),
+                End::Back => nodes.back_mut(),
+            };
+            if let Some(node) = node.filter(|node| node.can_pop()) {
+                let before = node.memory();
+                node.pop(end, show);
+                let after = node.memory();
+                chunk.count -= 1;
+                self.len -= 1;
+                self.held = self.held - before + after;
+                return;
+            }
+        }
+        self.walk(0, end, &mut |item| {
+            show(item);
+            false
+        });
+        // Not a chunk that is worth being freed in the background.
+        drop(self.trim(1, end));
     }
 
     /// Removes `count` elements at an end. Whole chunks are handed back unfreed, as a list.

@@ -1,6 +1,6 @@
 //! Changes in the middle of a list, and which nodes are compressed.
 
-use std::sync::Arc;
+use triomphe::Arc;
 
 use crate::value::list::deque::{CHUNK, Chunk, Spot};
 use crate::value::list::node::Node;

@@ -9,19 +9,20 @@
 //! compressed and long ones have no room in front.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+
+use triomphe::Arc;
 
 use crate::base::lzf;
 use crate::value::account::usable;
 use crate::value::list::{End, Limits};
-use crate::value::listpack::{Item, Row, encoded};
+use crate::value::listpack::{Item, Row, encoded, put_short, short_len};
 
 /// `raw` of a node that is not compressed.
 const ROW: u32 = 0;
 /// `raw` of a node that is one long element as it is.
 const PLAIN: u32 = u32::MAX;
 /// What an `Arc` keeps in front of its bytes.
-pub(super) const ARC: usize = 16;
+pub(super) const ARC: usize = size_of::<usize>();
 /// Shorter rows are not compressed (Redis' bound), in bytes.
 const SQUEEZE_MIN: usize = 48;
 /// What compression has to gain (Redis' bound), in bytes.
@@ -187,21 +188,59 @@ impl Node {
 
     /// Adds an element at an end; the caller has asked whether it is accepted.
     pub(super) fn push(&mut self, text: &[u8], limits: Limits, end: End) {
-        let element = encoded(text);
-        self.make_room(element.len(), limits.row_bytes(), end);
-        let len = element.len() as u32;
+        match short_len(text) {
+            Some(len) => put_short(self.open_at(len, limits, end), text),
+            None => {
+                let element = encoded(text);
+                self.open_at(element.len(), limits, end).copy_from_slice(&element);
+            }
+        }
+    }
+
+    /// Adds `len` bytes at an end for another element, which the caller writes.
+    fn open_at(&mut self, len: usize, limits: Limits, end: End) -> &mut [u8] {
+        self.make_room(len, limits.row_bytes(), end);
         let at = match end {
             End::Front => {
-                self.start -= len;
+                self.start -= len as u32;
                 self.start
             }
             End::Back => {
-                self.end += len;
-                self.end - len
+                self.end += len as u32;
+                self.end - len as u32
             }
         } as usize;
-        self.own_mut()[at..at + element.len()].copy_from_slice(&element);
         self.count += 1;
+        &mut self.own_mut()[at..at + len]
+    }
+
+    /// Whether [`Node::pop`] may be asked.
+    pub(super) fn can_pop(&self) -> bool {
+        self.raw == ROW && self.count > 1
+    }
+
+    /// Shows the element at an end of a row that has others too, and removes it.
+    pub(super) fn pop(&mut self, end: End, show: impl FnOnce(Item<'_>)) {
+        let row = Row(self.own());
+        let at = match end {
+            End::Front => Some(0),
+            End::Back => row.before(row.0.len()),
+        };
+        let Some((at, (item, next))) = at.and_then(|at| Some((at, row.at(at)?))) else { return };
+        show(item);
+        match end {
+            End::Front => self.start += next as u32,
+            End::Back => self.end = self.start + at as u32,
+        }
+        self.count -= 1;
+        self.tighten();
+    }
+
+    /// Not to hold much more than there is.
+    fn tighten(&mut self) {
+        if self.len() * 4 < self.bytes.len() {
+            self.fit();
+        }
     }
 
     /// Removes `count` elements at an end, fewer than there are.
@@ -213,10 +252,7 @@ impl Node {
             End::Back => self.end = self.start + row.seek(own - count, own) as u32,
         }
         self.count -= count as u32;
-        // Not to hold much more than there is.
-        if self.len() * 4 < self.bytes.len() {
-            self.fit();
-        }
+        self.tighten();
     }
 
     /// Gives back the room that takes memory.

@@ -55,7 +55,13 @@ fn apply(list: &mut List, model: &mut Model, (what, place, text): &Step) {
         }
         8..11 => {
             let count = (*place as usize / 2 % 60).min(len);
-            drop(list.trim(count, end));
+            match place % 3 {
+                0 => (0..count).for_each(|at| {
+                    let at = if end == End::Front { at } else { len - 1 - at };
+                    list.pop(end, |item| assert!(item.is(&model[at])));
+                }),
+                _ => drop(list.trim(count, end)),
+            }
             match end {
                 End::Front => drop(model.drain(..count)),
                 End::Back => model.truncate(len - count),

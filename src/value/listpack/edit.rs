@@ -90,6 +90,22 @@ pub(super) fn encode(text: &[u8]) -> Encoded {
     out
 }
 
+/// Bytes of a string of up to 63 bytes in its encoding; `None` when `text` is longer, or an
+/// integer.
+#[inline]
+pub fn short_len(text: &[u8]) -> Option<usize> {
+    (text.len() <= 63 && parse_i64(text).is_none()).then_some(text.len() + 2)
+}
+
+/// Writes such a string into `gap`, which is as long.
+#[inline]
+pub fn put_short(gap: &mut [u8], text: &[u8]) {
+    let len = text.len();
+    gap[0] = 0x80 | len as u8;
+    gap[1..=len].copy_from_slice(text);
+    gap[len + 1] = len as u8 + 1;
+}
+
 #[inline]
 pub(super) fn encode_int(out: &mut impl Out, n: i64) {
     let bytes = n.to_le_bytes();

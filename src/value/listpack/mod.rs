@@ -31,7 +31,9 @@ mod row;
 mod tests;
 
 pub use append::{Appender, set_int};
-pub use edit::{Buffer, create, delete, insert, push_back, push_front, replace};
+pub use edit::{
+    Buffer, create, delete, insert, push_back, push_front, put_short, replace, short_len,
+};
 pub use read::{Invalid, Item, Iter, Pack, validate};
 pub use row::{Row, encoded};
 

@@ -92,6 +92,11 @@ impl Stream {
         }));
     }
 
+    /// The epoch of the cut that has begun and not ended.
+    pub fn cut_epoch(&self) -> Option<u64> {
+        self.cut.as_ref().map(|cut| cut.epoch)
+    }
+
     /// Visits up to `budget` pieces of what was there at [`Stream::begin_cut`]; true when it has
     /// visited all.
     pub fn cut_slice(&mut self, budget: usize, visit: &mut dyn FnMut(Piece<'_>)) -> bool {

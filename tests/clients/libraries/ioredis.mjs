@@ -22,6 +22,8 @@ async function open(port, protocol, more = {}) {
 }
 
 const FIELD = ['SET', 'u8', 0, 7, 'OVERFLOW', 'FAIL', 'INCRBY', 'u8', 0, 250, 'GET', 'i4', '#1'];
+// Of the string abc.
+const PAYLOAD = Buffer.from('00036162630a00d9ac303d4172a2e2', 'hex');
 const NODE = '0123456789012345678901234567890123456789';
 
 // command, or container|subcommand: its arguments, once or several times.
@@ -63,7 +65,7 @@ const lines = {
   'config|set': [['timeout', 0], ['nosuch', 1], ['maxclients', 'x']],
   copy: [['k', 'd'], ['k', 'n', 'REPLACE'], ['n', 'd', 'DB', 1], ['k', 'n']], dbsize: [[]],
   debug: [['OBJECT', 'k'], ['SLEEP', 0]], decr: [['n'], ['k']], decrby: [['n', 40]],
-  del: [['k'], ['k', 'n', 'none', 'k']], discard: [[]], echo: [['what']], exec: [[]],
+  del: [['k'], ['k', 'n', 'none', 'k']], discard: [[]], dump: [['n'], ['none']], echo: [['what']], exec: [[]],
   exists: [['k'], ['k', 'k', 'none']],
   expire: [['k', 100], ['timed', 5, 'GT'], ['k', -1], ['k', 1, 'NX', 'XX']],
   expireat: [['k', FUTURE], ['k', 1]], expiretime: [['k'], ['none']],
@@ -94,6 +96,7 @@ const lines = {
   psetex: [['k', 100000, 'v'], ['k', 0, 'v']], pttl: [['k'], ['none']], randomkey: [[]],
   readonly: [[]], readwrite: [[]], rename: [['timed', 'k'], ['none', 'd']],
   renamenx: [['k', 'd'], ['k', 'n']], replicaof: [['NO', 'ONE']], role: [[]],
+  restore: [['new', 0, PAYLOAD], ['k', 0, PAYLOAD], ['k', 0, PAYLOAD, 'REPLACE'], ['new', 0, 'abc']],
   scan: [[0, 'COUNT', 1000], ['x']],
   set: [['k', 'new'], ['k', 1, 'NX'], ['k', 'v', 'PX', 100000], ['timed', 'v', 'KEEPTTL', 'GET'],
     ['none', 'v', 'XX', 'GET'], ['k', 'v', 'EX', -1], ['k', 'v', 'NX', 'XX']],

@@ -14,6 +14,9 @@ const { createClient, createClientPool, RESP_TYPES } = load('redis');
 const commands = load('@redis/client/dist/lib/commands').default;
 const { version } = load('redis/package.json');
 
+// Of the string abc.
+const PAYLOAD = Buffer.from('00036162630a00d9ac303d4172a2e2', 'hex');
+
 async function open(port, protocol, more = {}) {
   const { socket, ...rest } = more;
   const options = { socket: { port, reconnectStrategy: 0, ...socket }, RESP: protocol, ...rest };
@@ -250,6 +253,7 @@ const methods = {
   DECR: [(r) => r.DECR('n'), (r) => r.DECR('k')],
   DECRBY: [(r) => r.DECRBY('n', 40)],
   DEL: [(r) => r.DEL('k'), (r) => r.DEL(['k', 'n', 'none', 'k'])],
+  DUMP: [(r) => r.DUMP('n'), (r) => r.DUMP('none')],
   ECHO: [(r) => r.ECHO('what')],
   EXISTS: [(r) => r.EXISTS('k'), (r) => r.EXISTS(['k', 'k', 'none'])],
   EXPIRE: [(r) => r.EXPIRE('k', 100), (r) => r.EXPIRE('timed', 5, 'GT'), (r) => r.EXPIRE('k', -1)],
@@ -483,6 +487,10 @@ const methods = {
   RENAME: [(r) => r.RENAME('timed', 'k'), (r) => r.RENAME('none', 'd')],
   RENAMENX: [(r) => r.RENAMENX('k', 'd'), (r) => r.RENAMENX('k', 'n')],
   REPLICAOF: [(r) => r.REPLICAOF('NO', 'ONE')],
+  RESTORE: [(r) => r.RESTORE('new', 0, PAYLOAD), (r) => r.RESTORE('k', 0, PAYLOAD),
+    (r) => r.RESTORE('k', FUTURE * 1000, PAYLOAD, { REPLACE: true, ABSTTL: true }),
+    (r) => r.RESTORE('new', 0, PAYLOAD, { IDLETIME: 5 }),
+    (r) => r.RESTORE('new', 0, PAYLOAD, { FREQ: 5 }), (r) => r.RESTORE('new', 0, 'abc')],
   ROLE: [(r) => r.ROLE()],
   SCAN: [(r) => r.SCAN('0', { COUNT: 1000 }), (r) => r.SCAN('x')],
   SET: [(r) => r.SET('k', 'new'), (r) => r.SET('k', 1, { condition: 'NX' }),

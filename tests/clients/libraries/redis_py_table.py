@@ -5,6 +5,7 @@ A step is a function of the client, `lambda r: …`, or of the whole side, `lamb
 import redis_py_flows as flows
 
 FUTURE = 4102444800  # 2100-01-01
+PAYLOAD = bytes.fromhex("00036162630a00d9ac303d4172a2e2")  # of the string abc
 
 METHODS = {
     "acl_cat": [lambda r: r.acl_cat(), lambda r: r.acl_cat("hyperloglog"),
@@ -77,6 +78,7 @@ METHODS = {
     "decr": [lambda r: r.decr("n"), lambda r: r.decr("new", 5), lambda r: r.decr("k")],
     "decrby": [lambda r: r.decrby("n", 40), lambda r: r.decrby("n", 1 << 70)],
     "delete": [lambda r: r.delete("k"), lambda r: r.delete("k", "n", "none", "k")],
+    "dump": [lambda r: r.dump("n"), lambda r: r.dump("none")],
     "echo": [lambda r: r.echo("what"), lambda r: r.echo("")],
     "execute_command": [lambda r: r.execute_command("NOSUCH", "a", "b"),
                         lambda r: r.execute_command("GET"),
@@ -177,6 +179,11 @@ METHODS = {
                  lambda r: r.renamenx("none", "d")],
     "replicaof": [lambda r: r.replicaof("NO", "ONE")],
     "reset": [lambda s: flows.reset(s)],
+    "restore": [lambda r: r.restore("new", 0, PAYLOAD), lambda r: r.restore("k", 0, PAYLOAD),
+                lambda r: r.restore("k", FUTURE * 1000, PAYLOAD, replace=True, absttl=True),
+                lambda r: r.restore("new", 0, PAYLOAD, idletime=5),
+                lambda r: r.restore("new", 0, PAYLOAD, frequency=5),
+                lambda r: r.restore("new", 0, b"abc")],
     "role": [lambda r: r.role()],
     "scan": [lambda r: r.scan(count=1000), lambda r: r.scan(match="n*", count=1000),
              lambda r: r.scan(count=1000, _type="string"), lambda r: r.scan(count=1000, _type="x"),

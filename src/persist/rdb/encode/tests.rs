@@ -276,7 +276,7 @@ proptest! {
         let before = known(&entry, version);
         let mut encoder = Encoder::new(version, true);
         let Some(object) = entry.object_mut() else { return Ok(()) };
-        let begun = Walk::begin(&encoder, object, 1);
+        let begun = Walk::new(&encoder, &object.begin_cut());
         let Ok(mut walk) = begun else {
             prop_assert!(kind == 5 && version < 12);
             return Ok(());
@@ -295,7 +295,7 @@ proptest! {
         while !done {
             done = walk.slice(&mut encoder, &mut file, object, 7);
         }
-        drop(walk.end(object));
+        drop(object.end_cut());
         encoder.end_whole(&mut file, true);
         let all = read(&file).0;
         prop_assert_eq!(all.len(), 1);

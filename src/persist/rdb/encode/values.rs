@@ -8,7 +8,7 @@ use crate::persist::rdb::format::*;
 use crate::value::dict::Dict;
 use crate::value::entry::{Entry, Form, ValueRef};
 use crate::value::listpack::{Appender, Pack};
-use crate::value::object::Object;
+use crate::value::object::{Object, Type};
 use crate::value::zset::packed;
 
 impl Encoder {
@@ -44,17 +44,24 @@ impl Encoder {
     }
 
     /// The number of the type that a structure is written as element by element.
-    pub(super) fn object_kind(&self, object: &Object) -> Result<u8, TooNew> {
-        Ok(match object {
-            Object::Set(_) => TYPE_SET,
-            Object::Hash(dict) if dict.expires_len() > 0 => {
+    fn object_kind(&self, object: &Object) -> Result<u8, TooNew> {
+        let timed = matches!(object, Object::Hash(dict) if dict.expires_len() > 0);
+        self.structure_kind(object.kind(), timed)
+    }
+
+    /// The same of a structure that is only known by what it is.
+    pub(super) fn structure_kind(&self, kind: Type, timed: bool) -> Result<u8, TooNew> {
+        Ok(match kind {
+            Type::String => TYPE_STRING,
+            Type::Set => TYPE_SET,
+            Type::Hash if timed => {
                 self.need(VERSION_FIELD_TIMES, "a hash whose fields have times")?;
                 TYPE_HASH_TIMED
             }
-            Object::Hash(_) => TYPE_HASH,
-            Object::List(_) => self.list_kind(),
-            Object::Zset(_) => self.zset_kind(),
-            Object::Stream(_) => self.stream_kind()?,
+            Type::Hash => TYPE_HASH,
+            Type::List => self.list_kind(),
+            Type::Zset => self.zset_kind(),
+            Type::Stream => self.stream_kind()?,
         })
     }
 
@@ -183,7 +190,8 @@ impl Encoder {
         for entry in fields {
             elements.text(entry.key());
             elements.text(entry.text(&mut digits).unwrap_or_default());
-            elements.int(entry.expire_ms().unwrap_or(0));
+            // 0 is none.
+            elements.int(entry.expire_ms().map_or(0, |at| at.max(1)));
         }
         elements.finish();
         self.string(out, &pack);

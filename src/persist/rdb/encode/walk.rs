@@ -1,15 +1,14 @@
 //! A structure that is written in slices, as it was at one moment, while commands go on changing it.
 //!
-//! [`Walk::begin`] begins its cut and notes what the head says; [`Walk::head`] writes that, once;
-//! [`Walk::slice`] writes what the cut visits, until it says that all is written; [`Walk::end`] lets
-//! go. What the four append one after another is the value.
+//! [`Walk::head`] writes what it was when its cut began ([`Object::begin_cut`]), once;
+//! [`Walk::slice`] writes what the cut visits, until it says that all is written. What the two
+//! append one after another is the value.
 
 use crate::persist::rdb::encode::streams::Pieces;
-use crate::persist::rdb::encode::values::{put_time_base, time_base};
+use crate::persist::rdb::encode::values::put_time_base;
 use crate::persist::rdb::encode::{Encoder, TimeBase, TooNew, VERSION_LISTPACKS, put_length};
 use crate::persist::rdb::format::STREAMS;
-use crate::value::cut::Kept;
-use crate::value::object::Object;
+use crate::value::object::{Facts, Object, Type};
 
 /// See the file's opening.
 #[derive(Debug)]
@@ -22,27 +21,13 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Begins a cut through `object`; epochs rise from cut to cut, and the first is above 0. Takes
-    /// a time that does not depend on the number of elements (for lists and streams, see theirs).
-    pub fn begin(encoder: &Encoder, object: &mut Object, epoch: u64) -> Result<Walk, TooNew> {
-        let kind = encoder.object_kind(object)?;
-        let (mut count, mut base) = (object.len(), TimeBase::new(None));
-        match object {
-            Object::Set(dict) => dict.begin_cut(epoch),
-            Object::Hash(dict) => {
-                base = time_base(dict);
-                dict.begin_cut(epoch);
-            }
-            Object::List(list) => {
-                if encoder.version >= VERSION_LISTPACKS {
-                    count = list.nodes_len();
-                }
-                list.begin_cut(epoch);
-            }
-            Object::Zset(large) => large.begin_cut(epoch),
-            Object::Stream(stream) => stream.begin_cut(epoch),
-        }
-        Ok(Walk { kind, count: count as u64, base, pieces: Pieces::default() })
+    /// For a structure that was this when its cut began.
+    pub fn new(encoder: &Encoder, facts: &Facts) -> Result<Walk, TooNew> {
+        let kind = encoder.structure_kind(facts.kind, facts.timed > 0)?;
+        let nodes = facts.kind == Type::List && encoder.version >= VERSION_LISTPACKS;
+        let count = if nodes { facts.nodes } else { facts.len } as u64;
+        let base = TimeBase::new(facts.earliest.filter(|_| facts.timed > 0));
+        Ok(Walk { kind, count, base, pieces: Pieces::default() })
     }
 
     /// The number of the type: what [`Encoder::key`] is to be given.
@@ -91,17 +76,5 @@ impl Walk {
                 done
             }
         }
-    }
-
-    /// Ends the cut, however far it has come. What it had kept is returned, to be dropped in slices
-    /// where it may be much.
-    pub fn end(self, object: &mut Object) -> Kept {
-        match object {
-            Object::Set(dict) | Object::Hash(dict) => return dict.end_cut(),
-            Object::Zset(large) => return large.end_cut(),
-            Object::List(list) => list.end_cut(),
-            Object::Stream(stream) => stream.end_cut(),
-        }
-        Kept::default()
     }
 }

@@ -1,0 +1,219 @@
+//! A snapshot's cut through a whole keyspace: all of its databases at one moment.
+//!
+//! Databases are walked by identity: SWAPDB moves a database with its cut, and one that FLUSHDB has
+//! emptied is walked on aside. Large values are known by the number of their own cut, wherever they
+//! go: under another name, into another database or another shard's keyspace
+//! ([`Keyspace::adopt_large`]), or away ([`Keyspace::discard`]).
+
+use crate::keyspace::cut::{LARGE_VALUE, Large, Place};
+use crate::keyspace::database::Database;
+use crate::keyspace::space::{Garbage, Keyspace};
+use crate::value::entry::{Entry, ValueRef};
+use crate::value::object::Object;
+
+/// What a keyspace knows of snapshots.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    /// Large values that are to be handed out.
+    large: Vec<Large>,
+    /// Databases that were emptied at once while a cut was under way.
+    cleared: Vec<Database>,
+    /// From which size on values are large, in bytes; 0: as usual.
+    #[cfg(test)]
+    pub(super) large_value: usize,
+}
+
+/// A large value, as far as it is at hand.
+#[derive(Debug)]
+pub enum LargeValue<'a> {
+    /// A structure under its cut.
+    Object(&'a mut Object),
+    /// A string.
+    Text(&'a [u8]),
+}
+
+/// A large value of a cut is nowhere: something let go of it behind the keyspace's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
+
+impl Keyspace {
+    fn large_value(&self) -> usize {
+        #[cfg(test)]
+        if self.snapshots.large_value > 0 {
+            return self.snapshots.large_value;
+        }
+        LARGE_VALUE
+    }
+
+    /// Whether nothing of an earlier snapshot is left, so that the next may begin.
+    pub fn is_snapshot_over(&mut self) -> bool {
+        self.snapshots.large.is_empty()
+            && self.snapshots.cleared.is_empty()
+            && self.dbs.iter_mut().all(|db| db.cut().is_none())
+    }
+
+    /// From now on [`Keyspace::snapshot_slice`] and [`Keyspace::visit_large`] hand out what is here
+    /// now. Takes a time by the number of databases only.
+    ///
+    /// # Panics
+    /// When an earlier one is not over.
+    pub fn begin_snapshot(&mut self) {
+        assert!(self.is_snapshot_over(), "one snapshot at a time");
+        let large = self.large_value();
+        for (index, db) in self.dbs.iter_mut().enumerate() {
+            if !db.is_empty() {
+                assert!(db.begin_cut(index, large), "its last cut has come to its end");
+            }
+        }
+    }
+
+    /// Hands out about `budget` of the keys of then, each with the number of its database; true
+    /// when there are none left but large values.
+    pub fn snapshot_slice(&mut self, budget: usize, visit: &mut dyn FnMut(usize, &Entry)) -> bool {
+        let mut done = true;
+        let mut left = budget;
+        for db in self.dbs.iter_mut().chain(&mut self.snapshots.cleared) {
+            if left == 0 {
+                done &= db.cut().is_none();
+                continue;
+            }
+            let mut seen = 0;
+            let mut count = |index: usize, entry: &Entry| {
+                seen += 1;
+                visit(index, entry);
+            };
+            if !db.cut_slice(left, &mut count) {
+                self.snapshots.large.extend(db.cut().into_iter().flat_map(|c| c.large.drain(..)));
+                done &= db.cut_slice(1, visit);
+                left = 0;
+            }
+            left = left.saturating_sub(seen);
+        }
+        if done {
+            self.release_cleared();
+        }
+        done
+    }
+
+    /// Takes over the large values that the databases' cuts have met.
+    fn gather_large(&mut self) {
+        for db in self.dbs.iter_mut().chain(&mut self.snapshots.cleared) {
+            if let Some(cut) = db.cut() {
+                self.snapshots.large.append(&mut cut.large);
+            }
+        }
+    }
+
+    /// Emptied databases are freed once nothing of theirs is wanted.
+    fn release_cleared(&mut self) {
+        if self.snapshots.large.is_empty() {
+            let cleared = self.snapshots.cleared.drain(..);
+            self.garbage.extend(cleared.map(Garbage::Database));
+        }
+    }
+
+    /// A database has been emptied at once: it is freed, later if a cut goes through it.
+    pub fn discard_database(&mut self, mut database: Database) {
+        if database.cut().is_some() || !self.snapshots.large.is_empty() {
+            self.snapshots.cleared.push(database);
+        } else {
+            self.garbage.push(Garbage::Database(database));
+        }
+    }
+
+    /// The next large value that is to be handed out.
+    pub fn next_large(&mut self) -> Option<&Large> {
+        self.gather_large();
+        self.snapshots.large.first()
+    }
+
+    /// Lets `visit` go on with that value; when it says true the value is done with.
+    pub fn visit_large(
+        &mut self,
+        visit: impl FnOnce(LargeValue<'_>) -> bool,
+    ) -> Result<bool, Lost> {
+        let mut visit = Some(visit);
+        let Some(large) = self.snapshots.large.first_mut() else { return Ok(true) };
+        let id = large.id;
+        let mut look = |object: &mut Object| {
+            let done = visit.take().is_some_and(|visit| visit(LargeValue::Object(object)));
+            if done {
+                // All of it has been visited, so nothing much is kept.
+                drop(object.end_cut());
+            }
+            done
+        };
+        let done = match &mut large.place {
+            Place::Away(entry) => match entry.object_mut() {
+                Some(object) => Some(look(object)),
+                None => match entry.value() {
+                    ValueRef::Shared(text) => {
+                        visit.take().map(|visit| visit(LargeValue::Text(text)))
+                    }
+                    _ => None,
+                },
+            },
+            Place::Under(key) => self
+                .dbs
+                .iter_mut()
+                .chain(&mut self.snapshots.cleared)
+                .find_map(|db| db.visit_cut(key, id, &mut look)),
+        };
+        let done = done.ok_or(Lost)?;
+        if done {
+            let large = self.snapshots.large.remove(0);
+            if let Place::Away(entry) = large.place {
+                self.discard(entry);
+            }
+            if self.dbs.iter_mut().chain(&mut self.snapshots.cleared).all(|db| db.cut().is_none()) {
+                self.release_cleared();
+            }
+        }
+        Ok(done)
+    }
+
+    /// Takes the record of a large value out, because the value itself goes to another place.
+    pub fn give_large(&mut self, id: u64) -> Option<Large> {
+        self.gather_large();
+        let at = self.snapshots.large.iter().position(|large| large.id == id)?;
+        Some(self.snapshots.large.remove(at))
+    }
+
+    /// A large value under its cut comes to stand under `key` here.
+    pub fn adopt_large(&mut self, mut large: Large, key: &[u8]) {
+        large.place = Place::Under(key.into());
+        self.snapshots.large.push(large);
+    }
+
+    /// A large value under its cut has no place any more; gives it back when no cut wants it.
+    pub(super) fn keep_large(&mut self, entry: Entry) -> Option<Entry> {
+        let Some(mut large) = entry.cut_id().and_then(|id| self.give_large(id)) else {
+            return Some(entry);
+        };
+        large.place = Place::Away(entry);
+        self.snapshots.large.push(large);
+        None
+    }
+
+    /// Gives a snapshot up: [`Keyspace::snapshot_slice`] hands out nothing more, but has to be
+    /// called until it says true.
+    pub fn cancel_snapshot(&mut self) {
+        self.gather_large();
+        for db in self.dbs.iter_mut().chain(&mut self.snapshots.cleared) {
+            if let Some(cut) = db.cut() {
+                cut.silence();
+            }
+        }
+        while !self.snapshots.large.is_empty() {
+            if self.visit_large(|_| true) == Err(Lost) {
+                self.snapshots.large.remove(0);
+            }
+        }
+    }
+
+    /// Bytes of memory that copies of what has changed take.
+    pub fn snapshot_memory(&mut self) -> usize {
+        let dbs = self.dbs.iter_mut().chain(&mut self.snapshots.cleared);
+        dbs.filter_map(|db| db.cut().map(|cut| cut.memory())).sum()
+    }
+}
