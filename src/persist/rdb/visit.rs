@@ -326,8 +326,8 @@ impl Reader<'_> {
         if self.visiting.is_none() {
             return Ok(());
         }
+        // Its key may come again: loading leaves this one out.
         self.begin(TYPE_MODULE, at)?;
-        self.met_key()?;
         let bytes = self.source.offset() - self.item;
         let Some(visiting) = &mut self.visiting else { return Ok(()) };
         visiting.visitor.module(&visiting.head, name, bytes)

@@ -110,11 +110,9 @@ fn agree(file: &[u8]) -> bool {
                 (one.version, one.end, one.functions),
                 (other.version, other.end, other.functions)
             );
-            let keys = |contents: &Contents| -> Vec<((usize, Vec<u8>), Option<i64>)> {
-                contents.iter().map(|(key, (at, _))| (key.clone(), *at)).collect()
-            };
-            assert_eq!(keys(&collect.contents), keys(&contents));
-            for (key, (_, value)) in &contents {
+            assert!(collect.contents.keys().eq(contents.keys()));
+            for (key, (at, value)) in &contents {
+                assert_eq!(collect.contents[key].0, *at);
                 if !value.starts_with(b"[") && !value.contains(&b'\n') {
                     assert_eq!(collect.contents[key].1, *value);
                 }
