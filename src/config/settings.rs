@@ -259,10 +259,7 @@ impl Settings {
             slowlog_max_len: number(word("slowlog-max-len")),
             latency_monitor_threshold: number(word("latency-monitor-threshold")),
             latency_tracking: word("latency-tracking") == "yes",
-            latency_percentiles: word("latency-tracking-info-percentiles")
-                .split_ascii_whitespace()
-                .map(number)
-                .collect(),
+            latency_percentiles: numbers(word("latency-tracking-info-percentiles")),
             shards: number(word("shards")),
             pin_threads: word("pin-threads") == "yes",
             busy_poll_usec: number(word("busy-poll-usec")),
@@ -277,6 +274,13 @@ impl Settings {
             dir,
         }
     }
+}
+
+fn numbers<T: std::str::FromStr>(words: &str) -> Vec<T>
+where
+    T::Err: std::fmt::Debug,
+{
+    words.split_ascii_whitespace().map(number).collect()
 }
 
 /// The longest text of a packed collection: one that is too long for all of it is too long.

@@ -38,7 +38,8 @@ fn items() -> Vec<Vec<u8>> {
 
 /// Pairs of distinct fields and values of every form.
 fn pairs() -> Vec<(Vec<u8>, Vec<u8>)> {
-    let field = |at: usize| if at % 3 == 0 { format!("{at}") } else { format!("field {at}") };
+    let field =
+        |at: usize| if at.is_multiple_of(3) { format!("{at}") } else { format!("field {at}") };
     items().into_iter().enumerate().map(|(at, value)| (field(at).into_bytes(), value)).collect()
 }
 

@@ -207,15 +207,30 @@ fn lines_of_json_hold_everything() {
     let lines = text(&convert(&dump, "out.jsonl", &[]));
     let ours = ours(&dump, 1);
     assert_eq!(lines.lines().count() as u64, keys(&mut ours.client()));
+    let line = |db: u8, kind: &str, key: &str, rest: &str| {
+        format!(r#"{{"db":{db},"type":"{kind}","key":"{key}",{rest}}}"#)
+    };
+    let never = |value: &str| format!(r#""expire_ms":null,"value":{value}"#);
+    let stream = concat!(
+        r#"{"entries":[["1000-1",["name","first","n","1"]],["1005-1",["name","third","n","-3"]],"#,
+        r#"["1010-8",["other","field"]]],"length":3,"last_id":"2000-5","max_deleted_id":"1000-2","#,
+        r#""entries_added":9,"groups":[{"name":"group","last_id":"1005-1","entries_read":5,"#,
+        r#""consumers":[{"name":"one","seen_ms":1600000000123,"active_ms":1600000000123,"#,
+        r#""pending":[["1000-1",1600000000000,3],["1005-1",1600000000000,70]]},"#,
+        r#"{"name":"two","seen_ms":1600000000123,"active_ms":1600000000123,"pending":[]}]},"#,
+        r#"{"name":"nobody","last_id":"0-0","entries_read":0,"consumers":[]}]}"#,
+    );
+    let ints = r#"["-9223372036854775808","0","9223372036854775807"]"#;
+    let scores = r#"[["a","-inf"],["b",-0.5],["c",0.1],["d",1e+300]]"#;
     for line in [
-        r#"{"db":0,"type":"string","key":"int8","expire_ms":null,"value":"-123"}"#,
-        r#"{"db":3,"type":"string","key":"in another database","expire_ms":null,"value":"1"}"#,
-        r#"{"db":0,"type":"string","key":"expires","expire_ms":2000000000000,"value":"x"}"#,
-        r#"{"db":0,"type":"string","key":"idle","expire_ms":null,"idle_s":3000,"value":"i"}"#,
-        r#"{"db":0,"type":"string","key":"freq","expire_ms":null,"freq":7,"value":"f"}"#,
-        r#"{"db":0,"type":"set","key":"intset 8","expire_ms":null,"value":["-9223372036854775808","0","9223372036854775807"]}"#,
-        r#"{"db":0,"type":"zset","key":"zset 2","expire_ms":null,"value":[["a","-inf"],["b",-0.5],["c",0.1],["d",1e+300]]}"#,
-        r#"{"db":0,"type":"stream","key":"stream 2","expire_ms":null,"value":{"entries":[["1000-1",["name","first","n","1"]],["1005-1",["name","third","n","-3"]],["1010-8",["other","field"]]],"length":3,"last_id":"2000-5","max_deleted_id":"1000-2","entries_added":9,"groups":[{"name":"group","last_id":"1005-1","entries_read":5,"consumers":[{"name":"one","seen_ms":1600000000123,"active_ms":1600000000123,"pending":[["1000-1",1600000000000,3],["1005-1",1600000000000,70]]},{"name":"two","seen_ms":1600000000123,"active_ms":1600000000123,"pending":[]}]},{"name":"nobody","last_id":"0-0","entries_read":0,"consumers":[]}]}}"#,
+        line(0, "string", "int8", &never("\"-123\"")),
+        line(3, "string", "in another database", &never("\"1\"")),
+        line(0, "string", "expires", r#""expire_ms":2000000000000,"value":"x""#),
+        line(0, "string", "idle", r#""expire_ms":null,"idle_s":3000,"value":"i""#),
+        line(0, "string", "freq", r#""expire_ms":null,"freq":7,"value":"f""#),
+        line(0, "set", "intset 8", &never(ints)),
+        line(0, "zset", "zset 2", &never(scores)),
+        line(0, "stream", "stream 2", &never(stream)),
     ] {
         assert!(lines.lines().any(|found| found == line), "{line}");
     }

@@ -125,7 +125,7 @@ fn agree(file: &[u8]) -> bool {
             assert_eq!(one.offset, other.offset, "{one} / {other}");
             false
         }
-        (one, other) => panic!("{one:?} / {:?}", other.map(|(loaded, _)| loaded)),
+        (one, other) => panic!("{one:?} / {:?}", other.map(|it| it.0)),
     }
 }
 

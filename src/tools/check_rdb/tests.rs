@@ -1,3 +1,5 @@
+//! The command line; what is said of files is tested from outside, in `tests/rdb_tools`.
+
 use super::*;
 
 #[test]

@@ -13,7 +13,15 @@
 //! | list, set | `[text, …]` |
 //! | hash | `[[field, value], …]`; with an expiry of its own `[field, value, expire_ms]` |
 //! | zset | `[[member, score], …]`; a score is a number, or `"inf"` or `"-inf"` |
-//! | stream | `{"entries": [[id, [field, value, …]], …], "length", "last_id", "max_deleted_id", "entries_added", "groups": [{"name", "last_id", "entries_read", "consumers": [{"name", "seen_ms", "active_ms", "pending": [[id, time_ms, count], …]}, …]}, …]}` |
+//! | stream | an object, see below |
+//!
+//! ```text
+//! {"entries": [[id, [field, value, …]], …],
+//!  "length", "last_id", "max_deleted_id", "entries_added",
+//!  "groups": [{"name", "last_id", "entries_read",
+//!              "consumers": [{"name", "seen_ms", "active_ms",
+//!                             "pending": [[id, time_ms, count], …]}, …]}, …]}
+//! ```
 //!
 //! Texts are written as in [`crate::tools::json`]. A library of functions is a line
 //! `{"function": text}`.

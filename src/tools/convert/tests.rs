@@ -1,3 +1,5 @@
+//! The command line; what is converted is tested from outside, in `tests/rdb_tools`.
+
 use super::*;
 
 fn parsed(line: &str) -> Result<Option<Call>, String> {
