@@ -132,7 +132,10 @@ fn agree(file: &[u8]) -> bool {
 fn fixtures() -> Vec<(&'static str, &'static [u8])> {
     macro_rules! fixtures {
         ($($name:literal)*) => {
-            vec![$(($name, include_bytes!(concat!("../../../tests/fixtures/rdb/", $name, ".rdb")))),*]
+            vec![$((
+                $name,
+                include_bytes!(concat!("../../../tests/fixtures/rdb/", $name, ".rdb")),
+            )),*]
         };
     }
     fixtures!("strings" "strings-plain" "databases" "lru" "lfu" "streams" "lists" "type-set"
