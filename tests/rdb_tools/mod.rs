@@ -312,6 +312,36 @@ fn what_redis_wrote_is_converted() {
 }
 
 #[test]
+fn data_of_modules_is_refused_or_passed_over() {
+    if judged_by_peer() {
+        return;
+    }
+    let value = [&[0x81][..], &[0x12; 8], &[5, 3], b"abc", &[2, 0x40, 200, 0]].concat();
+    let aux = [&[247, 0x81][..], &[0x12; 8], &[2, 2, 1, 5, 0]].concat();
+    let mut file = build::File::new(10);
+    let file = file.raw(&aux).value(7, "a module's", &value).value(0, "k", &build::string(b"v"));
+    let dump = file.end();
+    let home = home_with(&dump);
+    let refused = Server::refused(home.clone(), None, Options::default());
+    assert!(refused.log.contains("data of module") && refused.log.contains("rdb-module-data"));
+    assert_eq!(std::fs::read(home.path().join("dump.rdb")).unwrap(), dump);
+    for shards in [1, 2] {
+        let options = Options::shards(shards).with("rdb-module-data", "skip");
+        let server = Server::start_in(home_with(&dump), options);
+        assert_eq!(server.client().words("DBSIZE"), Value::Int(1));
+        let log = server.log();
+        assert!(log.contains("2 values and other data of modules were passed over"), "{log}");
+    }
+    let path = home.path().join("dump.rdb");
+    let json = checked(&path);
+    assert_eq!(["module_values", "module_aux", "keys"].map(|n| number_of(&json, n)), [1, 1, 1]);
+    let refused = tool(&["convert", "--to", "json", path.to_str().unwrap(), "-"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let lines = text(&convert(&dump, "out.json", &["--skip-modules"]));
+    assert_eq!(lines.lines().count(), 1);
+}
+
+#[test]
 fn broken_files_are_refused_and_command_lines_explained() {
     if judged_by_peer() {
         return;
