@@ -5,8 +5,10 @@
 //!
 //! | variable | short | what it sizes |
 //! |---|---|---|
-//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of the differential stream, per shard count |
-//! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream |
+//! | `RINGSTONE_DIFF_COMMANDS` | 10000 | commands of a round of the differential stream |
+//! | `RINGSTONE_DIFF_SEED` | 1 | seed of that stream; each further round has the next |
+//! | `RINGSTONE_DIFF_PER_TYPE` | – | go on until each type has had that many replies |
+//! | `RINGSTONE_DIFF_TYPE` | – | restricts the stream to one type: hash, sorted-set, … |
 //! | `RINGSTONE_LINEAR_SEED` | 1 | seed of the clients that record histories |
 //! | `RINGSTONE_LINEAR_HISTORIES` | 12 | recorded histories, over 2 and 4 shards |
 //! | `RINGSTONE_CRASH_SEED` | 1 | seed of the load that is killed |
@@ -17,6 +19,7 @@
 //! | `RINGSTONE_STORM_CALLS` | 300 | random administrative calls during load (long: 2000) |
 //! | `RINGSTONE_WAITERS` | 400 | clients that wait for keys during pushes (long: 10000) |
 //! | `RINGSTONE_RDB_MEGABYTES` | 24 | size of the file for the memory of RDB tools (long: 1000) |
+//! | `RINGSTONE_SNAPSHOTS` | 6 | snapshots under load, on 1 and 3 shards (long: 250) |
 //! | `RINGSTONE_STORM_SEED` | 1 | seed of these calls |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
@@ -42,6 +45,7 @@ mod linearizability;
 mod process;
 mod rdb_tools;
 mod schedules;
+mod snapshot;
 mod stalls;
 mod support;
 mod tidy;

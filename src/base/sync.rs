@@ -4,11 +4,11 @@
 #[cfg(not(feature = "model"))]
 pub use std::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering, fence},
 };
 
 #[cfg(feature = "model")]
 pub use shuttle::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering, fence},
 };

@@ -12,6 +12,7 @@ use crate::command::context::Ctx;
 use crate::command::fault::{BAD_BIT_OFFSET, Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::string::{text, text_len};
 use crate::command::table::{Command, Flags, KeySpec, READS_FIRST};
+use crate::keyspace::Class;
 use crate::resp::Reply;
 use crate::value::bits::{self, Field, Overflow};
 
@@ -156,6 +157,7 @@ fn bitfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     });
     if changed {
         ctx.log_request(key, args);
+        ctx.event(Class::String, "setbit", key);
     }
     ctx.out.array(answers.len());
     answers.into_iter().for_each(|answer| reply(ctx.out, answer));

@@ -16,7 +16,7 @@ use crate::command::table::{
     Acl, Command, Flags, Group, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, REPLACES_FIRST,
     Route,
 };
-use crate::keyspace::{NewValue, ValueRef};
+use crate::keyspace::{Class, NewValue, ValueRef};
 use crate::value::bits::{self, Op};
 
 /// The group of these commands.
@@ -80,6 +80,7 @@ fn setbit(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     });
     if changed {
         ctx.log_request(key, args);
+        ctx.event(Class::String, "setbit", key);
     }
     ctx.out.int(i64::from(before));
     Ok(())
@@ -190,8 +191,10 @@ fn bitop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         let value = NewValue::Shared { bytes: result.clone(), raw: true };
         ctx.put(target, value, Expiry::Clear);
         log_set(ctx, target, &result, Expiry::Clear);
+        ctx.event(Class::String, "set", target);
     } else if ctx.delete(target) {
         ctx.log(target, &[b"DEL", target]);
+        ctx.event(Class::Generic, "del", target);
     }
     ctx.out.int(result.len() as i64);
     Ok(())

@@ -8,11 +8,11 @@ use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::Fault;
-use crate::command::string::{Of, Options, log_set, stored, text};
+use crate::command::string::{Of, Options, log_set, stored, tell_set, text};
 use crate::command::table::{
     Acl, Command, Flags, Group, KeySpec, Keys, OVERWRITES, READS_FIRST, Route, wrong_arity,
 };
-use crate::keyspace::ValueRef;
+use crate::keyspace::{Class, ValueRef};
 
 /// The group of these commands.
 const GROUP: Group = Group { name: "string", acl: Acl::STRING };
@@ -113,6 +113,7 @@ fn remove(ctx: &mut Ctx<'_>, key: &[u8], goes: bool) {
     if goes {
         ctx.delete(key);
         ctx.log(key, &[b"DEL", key]);
+        ctx.event(Class::Generic, "del", key);
     }
     ctx.out.int(i64::from(goes));
 }
@@ -164,6 +165,7 @@ fn msetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             let key = &args[at];
             ctx.put(key, stored(args, at + 1), expiry);
             log_set(ctx, key, &args[at + 1], expiry);
+            tell_set(ctx, key, expiry);
         }
     }
     ctx.out.int(i64::from(sets));

@@ -8,6 +8,7 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::command::dump::Codec;
+use crate::keyspace::events::{Class, Event, put_in_order};
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild};
 use crate::resp::Reply;
@@ -57,6 +58,20 @@ impl Spaces<'_> {
         match self {
             Spaces::One(space) => space.dbs.len(),
             Spaces::Many(spaces) => spaces.iter().flatten().next().map_or(0, |s| s.dbs.len()),
+        }
+    }
+
+    /// Moves what was recorded since the last call to the end of `to`, in the order in which it
+    /// happened.
+    pub fn take_events(&mut self, to: &mut Vec<Event>) {
+        match self {
+            Spaces::One(space) if space.events.is_empty() => {}
+            Spaces::One(space) => space.events.move_to(to),
+            Spaces::Many(spaces) => {
+                let before = to.len();
+                spaces.iter_mut().flatten().for_each(|space| space.events.move_to(to));
+                put_in_order(&mut to[before..]);
+            }
         }
     }
 
@@ -138,6 +153,25 @@ impl Ctx<'_> {
         key: &[u8],
         answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
     ) -> R {
+        self.read_telling(key, true, answer)
+    }
+
+    /// [`Ctx::read_to`] by a command that asks about a key, not for it: nobody is told of a miss.
+    pub fn inspect_to<R>(
+        &mut self,
+        key: &[u8],
+        answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
+    ) -> R {
+        self.read_telling(key, false, answer)
+    }
+
+    #[inline]
+    fn read_telling<R>(
+        &mut self,
+        key: &[u8],
+        told: bool,
+        answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
+    ) -> R {
         let (db, now) = (self.db, self.now_ms());
         let space = self.spaces.of(key);
         let found = space.dbs[db].find(key);
@@ -148,10 +182,12 @@ impl Ctx<'_> {
                 answer(self.out, Some(entry))
             }
             past => {
-                let past = past.is_some();
-                space.counters.misses += 1;
-                if past {
+                if past.is_some() {
                     space.expire_now(db, key);
+                }
+                match told {
+                    true => space.missed(db, key),
+                    false => space.counters.misses += 1,
                 }
                 answer(self.out, None)
             }
@@ -184,17 +220,22 @@ impl Ctx<'_> {
 
     /// Stores a value. The caller logs the effect.
     pub fn put(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
-        let db = self.db;
+        let (db, now) = (self.db, self.now_ms());
         let expire_ms = match expiry {
             Expiry::Clear => None,
             Expiry::At(at) => Some(at),
             Expiry::Keep => self.peek(key).and_then(Entry::expire_ms),
         };
         let space = self.spaces.of(key);
-        let stamp = space.effects.stamp();
+        if space.events.any_wanted() {
+            // What is put over a key past its expiry is new.
+            space.lookup(db, key, now);
+        }
+        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
         if let Some(old) = space.dbs[db].put(key, value, expire_ms, stamp) {
             space.discard(old);
         }
+        space.may_be_new(db, key, before);
         space.touched(db, key);
         space.counters.dirty += 1;
     }
@@ -203,8 +244,9 @@ impl Ctx<'_> {
     pub fn edit<R>(&mut self, key: &[u8], edit: impl FnOnce(&mut BytesMut) -> R) -> R {
         let db = self.db;
         let space = self.spaces.of(key);
-        let stamp = space.effects.stamp();
+        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
         let result = space.dbs[db].edit(key, stamp, edit);
+        space.may_be_new(db, key, before);
         space.touched(db, key);
         space.counters.dirty += 1;
         result
@@ -234,8 +276,9 @@ impl Ctx<'_> {
     ) -> (R, bool) {
         let db = self.db;
         let space = self.spaces.of(key);
-        let stamp = space.effects.stamp();
+        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
         let (result, changed) = space.dbs[db].edit_if(key, stamp, edit);
+        space.may_be_new(db, key, before);
         space.counters.dirty += u64::from(changed);
         (result, changed)
     }
@@ -251,8 +294,9 @@ impl Ctx<'_> {
     ) -> (R, bool) {
         let db = self.db;
         let space = self.spaces.of(key);
-        let stamp = space.effects.stamp();
+        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
         let (result, changed) = space.dbs[db].edit_packed(key, form, stamp, edit);
+        space.may_be_new(db, key, before);
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
@@ -266,7 +310,17 @@ impl Ctx<'_> {
         key: &[u8],
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        self.change_at(key, i64::MIN, change)
+        self.change_at(key, (i64::MIN, true), change)
+    }
+
+    /// [`Ctx::change_object`] of something that WATCH does not see: in Redis whoever watches a
+    /// stream hears of its entries, not of its groups.
+    pub fn change_unwatched<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        self.change_at(key, (i64::MIN, false), change)
     }
 
     /// [`Ctx::change_object`] without having looked the key up before; `None` as well when it is
@@ -277,7 +331,7 @@ impl Ctx<'_> {
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
         let now = self.now_ms();
-        self.change_at(key, now, change)
+        self.change_at(key, (now, true), change)
     }
 
     /// [`Ctx::edit_packed`] of what is there already, without having looked the key up before;
@@ -320,7 +374,7 @@ impl Ctx<'_> {
     fn change_at<R>(
         &mut self,
         key: &[u8],
-        now_ms: i64,
+        (now_ms, watched): (i64, bool),
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
         let db = self.db;
@@ -328,7 +382,10 @@ impl Ctx<'_> {
         let stamp = space.effects.stamp();
         let (result, changed) = space.dbs[db].change_living(key, now_ms, stamp, change)?;
         if changed {
-            space.touched(db, key);
+            match watched {
+                true => space.touched(db, key),
+                false => space.waiting.touch(db, key),
+            }
             space.counters.dirty += 1;
         }
         Some((result, changed))
@@ -381,6 +438,8 @@ impl Ctx<'_> {
         if let Some(old) = space.dbs[db].insert(entry, stamp) {
             space.discard(old);
         }
+        // As in Redis even over another one, which is gone by then.
+        space.events.add(db, Class::New, "new", &key);
         space.touched(db, &key);
     }
 
@@ -409,6 +468,33 @@ impl Ctx<'_> {
     /// Counts a change that none of the methods above has counted.
     pub fn dirty(&mut self, key: &[u8]) {
         self.spaces.of(key).counters.dirty += 1;
+    }
+
+    /// Tells those who want to hear of it what has happened to `key` in the selected database. To
+    /// be called where Redis does: the order of a command's events is part of the contract.
+    #[inline]
+    pub fn event(&mut self, class: Class, name: &'static str, key: &[u8]) {
+        self.event_in(self.db, class, name, key);
+    }
+
+    /// [`Ctx::event`] in database `db`.
+    #[inline]
+    pub fn event_in(&mut self, db: usize, class: Class, name: &'static str, key: &[u8]) {
+        self.spaces.of(key).events.add(db, class, name, key);
+    }
+
+    /// [`Ctx::event`] of what has taken something out of a collection: `del` follows when it is
+    /// gone.
+    #[inline]
+    pub fn event_taken(&mut self, class: Class, name: &'static str, key: &[u8]) {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        if space.events.any_wanted() {
+            space.events.add(db, class, name, key);
+            if space.dbs[db].find(key).entry.is_none() {
+                space.events.add(db, Class::Generic, "del", key);
+            }
+        }
     }
 
     /// To be asked before a command that can wait changes or answers anything: false when its

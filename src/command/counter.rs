@@ -10,7 +10,7 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NOT_AN_INTEGER, WRONG_TYPE};
 use crate::command::string::log_set;
 use crate::command::table::{Acl, Command, FIRST, Flags, REPLACES_FIRST, ROW, Route, Run};
-use crate::keyspace::{Entry, NewValue, ValueRef};
+use crate::keyspace::{Class, Entry, NewValue, ValueRef};
 
 const fn row(
     name: &'static str,
@@ -79,6 +79,7 @@ fn add(ctx: &mut Ctx<'_>, args: &Args<'_>, by: i64) -> Result<(), Fault> {
     let new = old.checked_add(by).ok_or(Fault::new("ERR increment or decrement would overflow"))?;
     ctx.put(key, NewValue::Int(new), expiry);
     ctx.log_request(key, args);
+    ctx.event(Class::String, "incrby", key);
     ctx.out.int(new);
     Ok(())
 }
@@ -106,6 +107,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     };
     ctx.put(key, value, expiry);
     log_set(ctx, key, &text, Expiry::Keep);
+    ctx.event(Class::String, "incrbyfloat", key);
     ctx.out.bulk(&text);
     Ok(())
 }

@@ -257,10 +257,19 @@ fn structsize(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?;
-    Err(Fault::new(
+    let value = ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?.value();
+    let dict = match value {
+        ValueRef::Object(object) if !matches!(object.encoding(), "listpackex") => object.dict(),
+        _ => None,
+    };
+    let (len, bytes) = dict.map(|dict| (dict.len(), dict.memory())).ok_or(Fault::new(
         "ERR The value stored at the specified key is not represented using an hash table",
-    ))
+    ))?;
+    let text = format!(
+        "Hash table 0 stats (main hash table):\n number of elements: {len}\n bytes: {bytes}\n"
+    );
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(())
 }
 
 /// Memory that is lost, for those who look for such.
@@ -598,6 +607,10 @@ mod tests {
             ),
             ("DEBUG LEAK xxx", "+OK", ""),
         ]);
+        w.run("SADD s 1 2 a");
+        assert!(w.run("DEBUG HTSTATS-KEY s").contains("not represented"));
+        w.run(&format!("SADD s {}", "x".repeat(100)));
+        assert!(w.run("DEBUG HTSTATS-KEY s").contains("number of elements: 4"));
         assert!(w.run("DEBUG STRUCTSIZE").starts_with("$16 bits:64 entry:"));
     }
 

@@ -10,7 +10,7 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::keys::{OVERWRITES, READS_FIRST};
 use crate::command::table::{Acl, Command, FIRST, Flags, KeySpec, ROW, Route, Run};
-use crate::keyspace::Entry;
+use crate::keyspace::{Class, Entry};
 use crate::value::shapes::Shapes;
 
 /// How values become bytes and bytes values.
@@ -166,6 +166,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         // It has ceased to exist before it was there.
         if ctx.delete(key) {
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         }
         return Ok(());
     }
@@ -173,6 +174,7 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.place(db, entry.with_expire(at));
     log(ctx, key);
     ctx.dirty(key);
+    ctx.event(Class::Generic, "restore", key);
     Ok(())
 }
 

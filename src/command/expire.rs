@@ -9,7 +9,7 @@ use crate::command::fault::{Fault, NOT_AN_INTEGER};
 use crate::command::table::{
     Acl, Command, FIRST, Flags, READS_FIRST, ROW, Route, Run, UPDATES_FIRST, printable,
 };
-use crate::keyspace::Entry;
+use crate::keyspace::{Class, Entry};
 
 type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -168,9 +168,11 @@ fn expire_generic(
         if when <= ctx.now_ms() {
             ctx.delete(key);
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         } else {
             ctx.set_expire(key, Some(when));
             log_expiry(ctx, key, when);
+            ctx.event(Class::Generic, "expire", key);
         }
     }
     ctx.out.int(i64::from(allowed));
@@ -189,6 +191,7 @@ pub fn clear(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
     if ends {
         ctx.set_expire(key, None);
         ctx.log(key, &[b"PERSIST", key]);
+        ctx.event(Class::Generic, "persist", key);
     }
     ends
 }

@@ -494,7 +494,8 @@ fn search(ctx: &mut Ctx<'_>, args: &Args<'_>, form: Form, may_store: bool) -> Re
             (one.member, score)
         })
         .collect();
-    store(ctx, to, &members);
+    let event = if form == Form::SearchStore { "geosearchstore" } else { "georadiusstore" };
+    store(ctx, to, &members, event);
     Ok(())
 }
 

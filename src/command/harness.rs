@@ -7,6 +7,7 @@ use crate::command::args::Args;
 use crate::command::context::{Ctx, Spaces};
 use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
+use crate::keyspace::events::{Event, Wanted};
 use crate::keyspace::{Counters, Effects, Keyspace, spelled};
 use crate::persist::payload::default_codec;
 use crate::resp::Reply;
@@ -155,6 +156,25 @@ impl World {
             assert_eq!(self.run(request), *reply, "reply to {request}");
             assert_eq!(self.effects(), *effects, "effects of {request}");
         }
+    }
+
+    /// From now on events of all classes are recorded.
+    pub fn listen(&mut self) {
+        let all = Wanted::parse(b"KEAnm").unwrap();
+        self.spaces.iter_mut().flatten().for_each(|space| space.events.set_wanted(all));
+    }
+
+    /// Takes the events recorded since the last call, in order: name, database behind `@` if it is
+    /// not the first, key.
+    pub fn events(&mut self) -> Vec<String> {
+        let mut events = Vec::new();
+        Spaces::Many(&mut self.spaces).take_events(&mut events);
+        let told = |event: &Event| {
+            let db = if event.db == 0 { String::new() } else { format!("@{}", event.db) };
+            let key = String::from_utf8_lossy(&event.key);
+            format!("{}{db} {}", event.name, if key.is_empty() { "''" } else { &*key })
+        };
+        events.iter().map(told).collect()
     }
 
     /// Takes the effects logged since the last call: commands as words, joined by ` | `.

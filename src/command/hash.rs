@@ -17,7 +17,7 @@ use crate::command::table::{
     Acl, Command, Flags, Group, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, UPDATES_FIRST,
     wrong_arity,
 };
-use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::keyspace::{Class, Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::dict::Dict;
 use crate::value::hash::{self, Hash};
@@ -222,6 +222,7 @@ fn set_all(ctx: &mut Ctx<'_>, args: &Args<'_>, name: &str) -> Result<usize, Faul
     let key = &args[1];
     if let Some(added) = set_at_once(ctx, key, &args.items()[2..]) {
         ctx.log_request(key, args);
+        ctx.event(Class::Hash, "hset", key);
         return Ok(added);
     }
     let fields: SmallVec<[&[u8]; 8]> = args.items()[2..].iter().step_by(2).copied().collect();
@@ -229,6 +230,7 @@ fn set_all(ctx: &mut Ctx<'_>, args: &Args<'_>, name: &str) -> Result<usize, Faul
     let kept = kept(ctx, key)?;
     let added = set_fields(ctx, key, kept, &args.items()[2..], false);
     ctx.log_request(key, args);
+    ctx.event(Class::Hash, "hset", key);
     Ok(added)
 }
 
@@ -240,6 +242,7 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         let kept = kept(ctx, key)?;
         set_fields(ctx, key, kept, &args.items()[2..], false);
         ctx.log_request(key, args);
+        ctx.event(Class::Hash, "hset", key);
     }
     ctx.out.int(i64::from(!there));
     Ok(())
@@ -357,6 +360,7 @@ fn hdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if removed > 0 {
         remove_empty(ctx, key);
         ctx.log_request(key, args);
+        ctx.event_taken(Class::Hash, "hdel", key);
     }
     ctx.out.int(removed as i64);
     Ok(())
@@ -375,6 +379,7 @@ fn hincrby(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let kept = kept(ctx, key)?;
     set_fields(ctx, key, kept, &[field, itoa::Buffer::new().format(new).as_bytes()], true);
     ctx.log_request(key, args);
+    ctx.event(Class::Hash, "hincrby", key);
     ctx.out.int(new);
     Ok(())
 }
@@ -397,6 +402,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     set_fields(ctx, key, kept, &[field, &text], true);
     ctx.log(key, &[b"HSET", key, field, &text]);
     log_kept_times(ctx, key, &[field]);
+    ctx.event(Class::Hash, "hincrbyfloat", key);
     ctx.out.bulk(&text);
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::command::expire::{self, Unit};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
 use crate::command::hash::{GROUP, peek, read, remove_empty, spread};
 use crate::command::table::{Command, Flags, READS_FIRST, UPDATES_FIRST};
-use crate::keyspace::{Entry, Object};
+use crate::keyspace::{Class, Entry, Object};
 use crate::value::hash::Hash;
 
 const SET: u32 = Flags::WRITE | Flags::DENYOOM | Flags::FAST;
@@ -34,7 +34,7 @@ pub static ROWS: &[Command] = &[
 const TIME_MAX: i64 = (1 << 46) - 1;
 
 /// There is no such field.
-const NO_FIELD: i64 = -2;
+pub(super) const NO_FIELD: i64 = -2;
 /// The field does not end.
 const NO_TIME: i64 = -1;
 /// The condition is not met.
@@ -197,11 +197,15 @@ pub(super) fn set_time(
     };
     match (touched.is_empty(), is_past) {
         (true, _) => {}
-        (_, false) => ctx.log_times(key, &touched, when),
+        (_, false) => {
+            ctx.log_times(key, &touched, when);
+            ctx.event(Class::Hash, "hexpire", key);
+        }
         (_, true) => {
             remove_empty(ctx, key);
             let parts: Vec<&[u8]> = [b"HDEL", key].into_iter().chain(touched).collect();
             ctx.log(key, &parts);
+            ctx.event_taken(Class::Hash, "hdel", key);
         }
     }
     outcomes
@@ -247,6 +251,7 @@ pub(super) fn persist(ctx: &mut Ctx<'_>, key: &[u8], fields: &[&[u8]]) -> Result
         let head = [b"HPERSIST", key, b"FIELDS", count];
         let parts: Vec<&[u8]> = head.into_iter().chain(touched).collect();
         ctx.log_newer(key, &parts);
+        ctx.event(Class::Hash, "hpersist", key);
     }
     Ok(outcomes)
 }

@@ -10,10 +10,11 @@ use crate::command::fault::Fault;
 use crate::command::hash::{
     GROUP, kept, log_kept_times, peek, remove_empty, remove_field, set_fields, spread,
 };
-use crate::command::hash_expire::{BAD_COUNT, field_time, named, persist, set_time};
+use crate::command::hash_expire::{BAD_COUNT, NO_FIELD, field_time, named, persist, set_time};
 use crate::command::table::{
     Command, Flags, KeySpec, REPLACES, TAKES, UPDATES_FIRST, printable, wrong_arity,
 };
+use crate::keyspace::Class;
 use crate::value::hash::Hash;
 
 const WRITE: u32 = Flags::WRITE | Flags::FAST;
@@ -76,6 +77,7 @@ fn hgetdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if gone.len() > 2 {
         remove_empty(ctx, key);
         ctx.log(key, &gone);
+        ctx.event_taken(Class::Hash, "hdel", key);
     }
     answer(ctx, &values);
     Ok(())
@@ -169,7 +171,9 @@ fn hsetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let fields: Vec<&[u8]> = pairs.iter().step_by(2).copied().collect();
     peek(ctx, key)?;
     ctx.lapse(key, &fields);
+    let now = ctx.now_ms();
     let hash = peek(ctx, key)?;
+    let is_new = hash.is_none();
     let stands = |field: &&[u8]| hash.is_some_and(|hash| hash.get(field).is_some());
     if there.is_some_and(|there| fields.iter().any(|field| stands(field) != there)) {
         ctx.out.int(0);
@@ -177,8 +181,15 @@ fn hsetex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     match times {
         // They would be gone at once.
-        Times::At(when) if when <= ctx.now_ms() => {
-            drop(set_time(ctx, key, &fields, when, |_| true));
+        Times::At(when) if when <= now => {
+            // Told as Redis does it: they come, and go.
+            if is_new {
+                ctx.event(Class::New, "new", key);
+            }
+            ctx.event(Class::Hash, "hset", key);
+            if set_time(ctx, key, &fields, when, |_| true).iter().all(|done| *done == NO_FIELD) {
+                ctx.event_taken(Class::Hash, "hdel", key);
+            }
         }
         _ => set_all(ctx, key, pairs, &fields, times)?,
     }
@@ -197,6 +208,7 @@ fn set_all(
     set_fields(ctx, key, kept, pairs, times != Times::Untold);
     let parts: Vec<&[u8]> = [b"HSET", key].into_iter().chain(pairs.iter().copied()).collect();
     ctx.log(key, &parts);
+    ctx.event(Class::Hash, "hset", key);
     match times {
         Times::At(when) => drop(set_time(ctx, key, fields, when, |_| true)),
         Times::Keep => log_kept_times(ctx, key, fields),

@@ -12,7 +12,7 @@ use crate::command::string::text;
 use crate::command::table::{
     ALL, Acl, Command, DataRun, Flags, Group, KeySpec, Keys, READS, Route, printable,
 };
-use crate::keyspace::{Entry, ValueRef};
+use crate::keyspace::{Class, Entry, ValueRef};
 use crate::value::hll::{self, Corrupt, Encoding, NotOne};
 
 const GROUP: Group = Group { name: "hyperloglog", acl: Acl::HYPERLOGLOG };
@@ -118,7 +118,10 @@ fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         (Ok(()), changed)
     });
     match outcome {
-        Ok(()) if changed => ctx.log_request(key, args),
+        Ok(()) if changed => {
+            ctx.log_request(key, args);
+            ctx.event(Class::String, "pfadd", key);
+        }
         Ok(()) => {}
         Err(corrupt) => {
             // What was added before it showed stays, as in Redis.
@@ -136,6 +139,7 @@ fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 enum Known {
     Cached(u64),
     Counted(u64),
+    Broken(Fault),
 }
 
 fn pfcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -148,7 +152,7 @@ fn pfcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let known = ctx.read_to(key, |_, entry| {
         let known = |bytes: &[u8], _| match hll::cached(bytes) {
             Some(number) => Ok(Known::Cached(number)),
-            None => Ok(Known::Counted(hll::count(bytes)?)),
+            None => Ok(hll::count(bytes).map_or_else(|e| Known::Broken(e.into()), Known::Counted)),
         };
         entry.map_or(Ok(Known::Cached(0)), |entry| look(entry, known))
     });
@@ -156,6 +160,10 @@ fn pfcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Ok(Known::Cached(number)) => {
             make_raw(ctx, key);
             number
+        }
+        Ok(Known::Broken(fault)) => {
+            make_raw(ctx, key);
+            return Err(fault);
         }
         Ok(Known::Counted(number)) => {
             ctx.edit(key, |bytes| hll::set_cached(bytes, number));
@@ -213,6 +221,7 @@ fn pfmerge(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     });
     ctx.log_entry(ctx.db, target);
     outcome?;
+    ctx.event(Class::String, "pfadd", target);
     ctx.out.ok();
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::command::table::{
     ALL, Acl, Command, FIRST, Flags, INSERTS, KeySpec, Keys, LOOKS, Merge, OVERWRITES, READS,
     REMOVES, REPLACES, ROW, Route, Run, TAKES,
 };
+use crate::keyspace::Class;
 
 type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -85,6 +86,7 @@ fn del(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     for key in &args.items()[1..] {
         if ctx.delete(key) {
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
             count += 1;
         }
     }
@@ -124,7 +126,8 @@ fn rename_to(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool,
     if ctx.peek(from).is_none() {
         return Err(NO_SUCH_KEY);
     }
-    if from == to || only_new && ctx.peek(to).is_some() {
+    // Looked up in any case: one past its expiry is told as such.
+    if from == to || ctx.peek(to).is_some() && only_new {
         return Ok(false);
     }
     if let Some(entry) = ctx.take(db, from) {
@@ -132,6 +135,8 @@ fn rename_to(ctx: &mut Ctx<'_>, args: &Args<'_>, only_new: bool) -> Result<bool,
         ctx.place(db, entry.rename(to));
         ctx.log_entry(db, to);
         ctx.dirty(to);
+        ctx.event(Class::Generic, "rename_from", from);
+        ctx.event(Class::Generic, "rename_to", to);
     }
     Ok(true)
 }
@@ -179,6 +184,7 @@ fn copy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ctx.place(target, entry.rename(to));
         ctx.log_entry(target, to);
         ctx.dirty(to);
+        ctx.event_in(target, Class::Generic, "copy_to", to);
     }
     ctx.out.int(i64::from(copied));
     Ok(())
@@ -198,6 +204,8 @@ fn move_key(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ctx.place(target, entry);
         ctx.log_entry(target, key);
         ctx.dirty(key);
+        ctx.event_in(from, Class::Generic, "move_from", key);
+        ctx.event_in(target, Class::Generic, "move_to", key);
     }
     ctx.out.int(i64::from(moved));
     Ok(())

@@ -15,7 +15,7 @@ use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
     Acl, Command, Flags, Group, INSERTS_MORE, KeySpec, Keys, LOOKS, Route, TAKES, wrong_arity,
 };
-use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::keyspace::{Class, Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::list::{self, End, Kept, List};
 use crate::value::listpack::{self, Item, Pack};
@@ -98,6 +98,16 @@ fn pushes(end: End) -> &'static [u8] {
     if end == End::Front { b"LPUSH" } else { b"RPUSH" }
 }
 
+/// What is told of a push to an end.
+fn push_event(end: End) -> &'static str {
+    if end == End::Front { "lpush" } else { "rpush" }
+}
+
+/// What is told of a pop from an end.
+fn pop_event(end: End) -> &'static str {
+    if end == End::Front { "lpop" } else { "rpop" }
+}
+
 /// Longest element in bytes.
 const ELEMENT_MAX: usize = u32::MAX as usize / 2;
 
@@ -172,6 +182,7 @@ fn push_request(ctx: &mut Ctx<'_>, args: &Args<'_>, end: End, must: bool) -> Res
     }
     let len = push(ctx, key, &args.items()[2..], end)?;
     ctx.log_request(key, args);
+    ctx.event(Class::List, push_event(end), key);
     ctx.out.int(len as i64);
     Ok(())
 }
@@ -294,6 +305,7 @@ pub fn pop(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> Result<Option<Element>, F
     let taken = pop_unlogged(ctx, key, end)?;
     if taken.is_some() {
         ctx.log(key, &[pops(end), key]);
+        ctx.event_taken(Class::List, pop_event(end), key);
     }
     Ok(taken)
 }
@@ -330,6 +342,7 @@ pub fn pop_many(ctx: &mut Ctx<'_>, key: &[u8], most: u64, end: End) -> Result<bo
     take(ctx, (key, is_packed), (count, end), &mut |item| reply_item(&mut elements, item));
     ctx.out.append(elements);
     ctx.log(key, &[pops(end), key, itoa::Buffer::new().format(count).as_bytes()]);
+    ctx.event_taken(Class::List, pop_event(end), key);
     Ok(true)
 }
 
@@ -343,9 +356,12 @@ pub fn move_one(
     let Some(source) = list_of(ctx.peek(from))? else { return Ok(None) };
     if from != to {
         list_of(ctx.peek(to))?;
-        let Some(taken) = pop(ctx, from, from_end)? else { return Ok(None) };
+        let Some(taken) = pop_unlogged(ctx, from, from_end)? else { return Ok(None) };
+        ctx.log(from, &[pops(from_end), from]);
         push(ctx, to, &[&taken], to_end)?;
         ctx.log(to, &[pushes(to_end), to, &taken]);
+        ctx.event(Class::List, push_event(to_end), to);
+        ctx.event_taken(Class::List, pop_event(from_end), from);
         return Ok(Some(taken));
     }
     // Its key must not go with its only element.
@@ -359,6 +375,8 @@ pub fn move_one(
         pop_unlogged(ctx, from, from_end)?;
         push(ctx, to, &[&taken], to_end)?;
     }
+    ctx.event(Class::List, push_event(to_end), to);
+    ctx.event(Class::List, pop_event(from_end), from);
     let word = |end| if end == End::Front { &b"LEFT"[..] } else { b"RIGHT" };
     if alone {
         touch(ctx, from);
@@ -380,6 +398,7 @@ fn pop_to_reply(ctx: &mut Ctx<'_>, key: &[u8], end: End) -> bool {
     let Some((Some(left), _)) = ctx.change_living_to(key, remove) else { return false };
     settle(ctx, key, left);
     ctx.log(key, &[pops(end), key]);
+    ctx.event_taken(Class::List, pop_event(end), key);
     true
 }
 

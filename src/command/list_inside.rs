@@ -11,7 +11,7 @@ use crate::command::list::{
     GROUP, Left, check_lengths, discard, list_of, make_way, read, settle, touch,
 };
 use crate::command::table::{Command, Flags, INSERTS_MORE, KeySpec, READS_FIRST, UPDATES_FIRST};
-use crate::keyspace::{Form, Object};
+use crate::keyspace::{Class, Form, Object};
 use crate::resp::Reply;
 use crate::value::list::{End, Kept};
 use crate::value::listpack::{self, Pack};
@@ -209,6 +209,7 @@ fn lset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
     }
     ctx.log_request(key, args);
+    ctx.event(Class::List, "lset", key);
     ctx.out.ok();
     Ok(())
 }
@@ -247,6 +248,7 @@ fn linsert(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         });
     }
     ctx.log_request(key, args);
+    ctx.event(Class::List, "linsert", key);
     ctx.out.int(len as i64 + 1);
     Ok(())
 }
@@ -303,6 +305,7 @@ fn lrem(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     };
     if removed > 0 {
         ctx.log_request(key, args);
+        ctx.event_taken(Class::List, "lrem", key);
     }
     ctx.out.int(removed as i64);
     Ok(())
@@ -327,6 +330,7 @@ fn ltrim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     } else {
         touch(ctx, key);
     }
+    ctx.event_taken(Class::List, "ltrim", key);
     ctx.out.ok();
     Ok(())
 }

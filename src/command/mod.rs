@@ -17,6 +17,8 @@ mod digest;
 pub mod docs;
 pub mod dump;
 pub mod elements;
+#[cfg(test)]
+mod events_tests;
 pub mod expire;
 pub mod fault;
 pub mod geo;
@@ -40,6 +42,7 @@ pub mod names;
 pub mod object;
 pub mod range;
 pub mod redact;
+pub mod save;
 pub mod scan;
 pub mod server;
 pub mod session;

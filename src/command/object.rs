@@ -67,7 +67,7 @@ pub fn encoding_of(entry: &Entry) -> &'static str {
 }
 
 fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.read_to(&args[2], |out, entry| match entry {
+    ctx.inspect_to(&args[2], |out, entry| match entry {
         None => out.null(),
         Some(entry) => out.bulk(encoding_of(entry).as_bytes()),
     });
@@ -75,7 +75,7 @@ fn encoding(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.read_to(&args[2], |out, entry| match entry.map(Entry::value) {
+    ctx.inspect_to(&args[2], |out, entry| match entry.map(Entry::value) {
         None => out.null(),
         Some(ValueRef::Int(0..SHARED_INTEGERS)) => out.int(i64::from(i32::MAX)),
         Some(_) => out.int(1),
@@ -85,7 +85,7 @@ fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 /// Entries keep no time of access while nothing is evicted by it: every key counts as just used.
 fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.read_to(&args[2], |out, entry| match entry {
+    ctx.inspect_to(&args[2], |out, entry| match entry {
         None => out.null(),
         Some(_) => out.int(0),
     });
@@ -93,7 +93,7 @@ fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let found = ctx.read_to(&args[2], |out, entry| {
+    let found = ctx.inspect_to(&args[2], |out, entry| {
         if entry.is_none() {
             out.null();
         }

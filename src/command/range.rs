@@ -9,7 +9,7 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
 use crate::command::string::{stored, text, text_len};
 use crate::command::table::{Acl, Command, Flags, Group, KeySpec, READS_FIRST, UPDATES_FIRST};
-use crate::keyspace::{Entry, NewValue, ValueRef};
+use crate::keyspace::{Class, Entry, NewValue, ValueRef};
 use crate::value::bits;
 
 /// The group of these commands.
@@ -57,6 +57,7 @@ fn append(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
     };
     ctx.log_request(key, args);
+    ctx.event(Class::String, "append", key);
     ctx.out.int(total as i64);
     Ok(())
 }
@@ -133,6 +134,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
     };
     ctx.log_request(key, args);
+    ctx.event(Class::String, "setrange", key);
     ctx.out.int(total as i64);
     Ok(())
 }

@@ -185,6 +185,9 @@ pub trait Server {
     /// DEBUG LOADAOF. It is only begun: its outcome is the reply then, in place of what is written
     /// behind an `Ok`.
     fn load_log(&mut self) -> Result<(), String>;
+    /// Begins a snapshot. If the client waits for it, its outcome is the reply, in place of what is
+    /// written behind an `Ok`.
+    fn save(&mut self, waits: bool) -> Result<(), String>;
     /// Says a line in the server's log.
     fn say(&self, level: LogLevel, text: &str);
     /// Makes the figures of this shard known to everybody.
@@ -330,6 +333,10 @@ pub(crate) mod fake {
         fn load_log(&mut self) -> Result<(), String> {
             self.calls.push("load log".into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn save(&mut self, _waits: bool) -> Result<(), String> {
+            Ok(())
         }
 
         fn say(&self, level: LogLevel, text: &str) {

@@ -12,7 +12,7 @@ use crate::command::context::{Ctx, Expiry};
 use crate::command::elements::{self, Draw, reply_item};
 use crate::command::fault::{Fault, SYNTAX, WRONG_TYPE};
 use crate::command::table::{Acl, Command, Flags, Group, KeySpec, Keys, LOOKS, READS_FIRST, Route};
-use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::keyspace::{Class, Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::dict::Dict;
 use crate::value::listpack::Item;
@@ -280,6 +280,7 @@ fn sadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let added = add(ctx, &args[1], &args.items()[2..])?;
     if added > 0 {
         ctx.log_request(&args[1], args);
+        ctx.event(Class::Set, "sadd", &args[1]);
     }
     ctx.out.int(added as i64);
     Ok(())
@@ -289,6 +290,7 @@ fn srem(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let removed = remove(ctx, &args[1], &args.items()[2..])?;
     if removed > 0 {
         ctx.log_request(&args[1], args);
+        ctx.event_taken(Class::Set, "srem", &args[1]);
     }
     ctx.out.int(removed as i64);
     Ok(())
@@ -305,8 +307,10 @@ fn smove(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if there && from != to {
         remove(ctx, from, &[member])?;
         ctx.log(from, &[b"SREM", from, member]);
+        ctx.event_taken(Class::Set, "srem", from);
         if add(ctx, to, &[member])? > 0 {
             ctx.log(to, &[b"SADD", to, member]);
+            ctx.event(Class::Set, "sadd", to);
         }
     }
     ctx.out.int(i64::from(there));
@@ -372,6 +376,7 @@ fn spop(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             true => ctx.log(key, &[b"DEL", key]),
             false => ctx.log(key, &[&[b"SREM".as_slice(), key], words.as_slice()].concat()),
         }
+        ctx.event_taken(Class::Set, "spop", key);
     }
     match count {
         None => ctx.out.bulk(words.first().copied().unwrap_or_default()),
@@ -549,6 +554,10 @@ mod tests {
             ("SDIFF a b none", "*1 $1 1", ""),
             ("SDIFF none a", "*0", ""),
             ("SINTERSTORE c a b", ":2", "DEL c | SADD c 2 3"),
+            ("SADD m 5 x", ":2", "SADD m 5 x"),
+            ("SADD n y 5", ":2", "SADD n y 5"),
+            ("SINTERSTORE o m n", ":1", "DEL o | SADD o 5"),
+            ("OBJECT ENCODING o", "$6 intset", ""),
             ("SUNIONSTORE c a b", ":4", "DEL c | SADD c 1 2 3 x"),
             ("OBJECT ENCODING c", "$8 listpack", ""),
             ("SDIFFSTORE c a b", ":1", "DEL c | SADD c 1"),

@@ -14,7 +14,7 @@ use crate::command::table::{
     ALL, Command, DataRun, Flags, KeySpec, Keys, OVERWRITES, READS, Route, UPDATES,
 };
 use crate::command::zset_algebra;
-use crate::keyspace::Form;
+use crate::keyspace::{Class, Form};
 use crate::value::set::Set;
 
 const fn row(
@@ -89,7 +89,6 @@ fn retain(ctx: &mut Ctx<'_>, members: &mut Members, key: &[u8], wanted: bool) {
 fn intersection(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
     let sizes = sizes(ctx, keys)?;
     let smallest = (0..keys.len()).min_by_key(|&index| sizes[index]).unwrap_or(0);
-    let of_integers = matches!(ctx.peek(keys[smallest]).and_then(Set::of), Some(Set::Ints(_)));
     let mut found = members(ctx, keys[smallest]);
     for key in keys {
         if found.is_empty() {
@@ -99,6 +98,8 @@ fn intersection(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Outcome, Fault> {
             retain(ctx, &mut found, key, true);
         }
     }
+    // Whatever it came from, all integers become an intset.
+    let of_integers = found.iter().all(|member| parse_i64(member).is_some());
     Ok(Outcome { members: found, form: if of_integers { Form::IntSet } else { Form::Set } })
 }
 
@@ -127,11 +128,17 @@ fn answer(ctx: &mut Ctx<'_>, outcome: &Outcome) {
 }
 
 /// Puts what came out in the place of what `key` held.
-fn store(ctx: &mut Ctx<'_>, key: &[u8], outcome: &Outcome) -> Result<(), Fault> {
+fn store(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    outcome: &Outcome,
+    event: &'static str,
+) -> Result<(), Fault> {
     let was_there = ctx.delete(key);
     if outcome.members.is_empty() {
         if was_there {
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         }
         ctx.out.int(0);
         return Ok(());
@@ -140,6 +147,10 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], outcome: &Outcome) -> Result<(), Fault> 
     set::fill(ctx, key, &words, outcome.form)?;
     let db = ctx.db;
     ctx.log_entry(db, key);
+    if was_there {
+        ctx.spaces.of(key).events.take_back_new(db, key);
+    }
+    ctx.event(Class::Set, event, key);
     ctx.out.int(words.len() as i64);
     Ok(())
 }
@@ -152,7 +163,7 @@ fn sinter(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn sinterstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let outcome = intersection(ctx, &args.items()[2..])?;
-    store(ctx, &args[1], &outcome)
+    store(ctx, &args[1], &outcome, "sinterstore")
 }
 
 fn sintercard(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -186,7 +197,7 @@ fn sunion(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn sunionstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let outcome = union(ctx, &args.items()[2..])?;
-    store(ctx, &args[1], &outcome)
+    store(ctx, &args[1], &outcome, "sunionstore")
 }
 
 fn sdiff(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -197,5 +208,5 @@ fn sdiff(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn sdiffstore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let outcome = difference(ctx, &args.items()[2..])?;
-    store(ctx, &args[1], &outcome)
+    store(ctx, &args[1], &outcome, "sdiffstore")
 }

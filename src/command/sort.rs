@@ -14,7 +14,7 @@ use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE};
 use crate::command::table::{
     Acl, Command, FIRST, Flags, KeySpec, Keys, OVERWRITES, READS, ROW, Route, Run,
 };
-use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::keyspace::{Class, Entry, Form, NewValue, Object};
 use crate::value::hash::Hash;
 use crate::value::list::{End, Kept, List};
 use crate::value::listpack::Item;
@@ -294,6 +294,12 @@ fn sorted(
 
 /// The elements that are asked for, in order.
 fn outcome(ctx: &mut Ctx<'_>, key: &[u8], asked: &mut Asked<'_>) -> Result<Vec<Vec<u8>>, Fault> {
+    let seed = ctx.hash_seed(key);
+    if let Some(zset @ Zset::Packed(_)) = ctx.peek(key).and_then(Zset::of) {
+        // In Redis a sorted set is a skiplist from its first SORT on, and OBJECT ENCODING says so.
+        let large = zset.to_large(seed);
+        ctx.reshape(key, NewValue::Object(Box::new(Object::Zset(large))));
+    }
     let (elements, span) = {
         let Some(entry) = ctx.read(key) else { return Ok(Vec::new()) };
         let source = Source::of(entry)?;
@@ -343,6 +349,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], found: &[Option<Vec<u8>>]) {
     if found.is_empty() {
         if ctx.delete(key) {
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         }
         return;
     }
@@ -356,6 +363,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], found: &[Option<Vec<u8>>]) {
     }
     let db = ctx.db;
     ctx.log_entry(db, key);
+    ctx.event(Class::List, "sortstore", key);
 }
 
 fn run(ctx: &mut Ctx<'_>, args: &Args<'_>, read_only: bool) -> Result<(), Fault> {
@@ -409,7 +417,9 @@ mod tests {
             ("SORT l LIMIT 1", "-ERR syntax error", ""),
             ("SORT_RO l STORE x", "-ERR syntax error", ""),
             ("ZADD z 1 c 2 a 3 b", ":3", "ZADD z 1 c 2 a 3 b"),
+            ("OBJECT ENCODING z", "$8 listpack", ""),
             ("SORT z ALPHA", "*3 $1 a $1 b $1 c", ""),
+            ("OBJECT ENCODING z", "$8 skiplist", ""),
             ("SORT z BY nosort DESC", "*3 $1 b $1 a $1 c", ""),
             ("HSET h f v", ":1", "HSET h f v"),
             ("SORT h", "-WRONGTYPE Operation against a key holding the wrong kind of value", ""),

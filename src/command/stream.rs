@@ -14,7 +14,7 @@ use crate::command::table::{
     Acl, Command, DataRun, Flags, Group, KeySpec, LOOKS, READS_FIRST, UPDATES, UPDATES_FIRST,
     wrong_arity,
 };
-use crate::keyspace::{Entry, NewValue, Object, ValueRef};
+use crate::keyspace::{Class, Entry, NewValue, Object, ValueRef};
 use crate::resp::Reply;
 use crate::value::stream::{Bound, EntryRef, Id, Range, Refused, Stream, Trim, Wish};
 
@@ -117,14 +117,28 @@ pub(super) fn change<R>(
     key: &[u8],
     change: impl FnOnce(&mut Stream) -> (R, bool),
 ) -> Option<R> {
-    let changed = ctx.change_object(key, |object| match object {
+    ctx.change_object(key, of_stream(change))?.0
+}
+
+/// [`change`] of its groups or ids, of which WATCH does not hear.
+pub(super) fn change_unwatched<R>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    change: impl FnOnce(&mut Stream) -> (R, bool),
+) -> Option<R> {
+    ctx.change_unwatched(key, of_stream(change))?.0
+}
+
+fn of_stream<R>(
+    change: impl FnOnce(&mut Stream) -> (R, bool),
+) -> impl FnOnce(&mut Object) -> (Option<R>, bool) {
+    |object| match object {
         Object::Stream(stream) => {
             let (result, changed) = change(stream);
             (Some(result), changed)
         }
         _ => (None, false),
-    });
-    changed?.0
+    }
 }
 
 /// Leaves freeing what was taken out of the stream at `key` to the background.
@@ -349,6 +363,10 @@ fn xadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     free_later(ctx, key, trimmed.nodes);
     let text = id.text();
     log_added(ctx, args, &options, &text, bound);
+    ctx.event(Class::Stream, "xadd", key);
+    if trimmed.count > 0 {
+        ctx.event(Class::Stream, "xtrim", key);
+    }
     ctx.out.bulk(&text);
     Ok(())
 }
@@ -431,6 +449,7 @@ fn xdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let removed = removed.unwrap_or(0);
     if removed > 0 {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xdel", key);
     }
     ctx.out.int(removed as i64);
     Ok(())
@@ -456,6 +475,9 @@ fn xtrim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
             Some([name, sign, value]) => ctx.log(key, &[b"XTRIM", key, &name, &sign, &value]),
             None => ctx.log_request(key, args),
         }
+    }
+    if trimmed.count > 0 {
+        ctx.event(Class::Stream, "xtrim", key);
     }
     ctx.out.int(trimmed.count as i64);
     Ok(())
@@ -502,8 +524,9 @@ fn xsetid(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ));
     }
     let max_deleted = Some(max_deleted).filter(|id| !id.is_zero());
-    change(ctx, key, |stream| (stream.set_ids(last, added, max_deleted), true));
+    change_unwatched(ctx, key, |stream| (stream.set_ids(last, added, max_deleted), true));
     ctx.log_request(key, args);
+    ctx.event(Class::Stream, "xsetid", key);
     ctx.out.ok();
     Ok(())
 }

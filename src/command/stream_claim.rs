@@ -8,12 +8,12 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::stream::{
-    REMOVES_FIRST, UNCERTAIN, change, ids, range_end, range_start, reply_entry, reply_id, row,
-    stream_of, strict_id,
+    REMOVES_FIRST, UNCERTAIN, change_unwatched, ids, range_end, range_start, reply_entry, reply_id,
+    row, stream_of, strict_id,
 };
 use crate::command::stream_read::log_position;
 use crate::command::table::{Command, Flags, READS_FIRST, UPDATES_FIRST, printable};
-use crate::keyspace::claim_words;
+use crate::keyspace::{Class, claim_words};
 use crate::resp::Reply;
 use crate::value::stream::{Group, Id, Pending, Stream};
 
@@ -89,12 +89,12 @@ fn group_of<'s>(
 
 fn xack(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name) = (&args[1], &args[2]);
-    if stream_of(ctx.peek(key))?.is_none_or(|stream| stream.group(name).is_none()) {
+    if stream_of(ctx.read(key))?.is_none_or(|stream| stream.group(name).is_none()) {
         ctx.out.int(0);
         return Ok(());
     }
     let ids = ids(&args.items()[3..])?;
-    let acknowledged = change(ctx, key, |stream| {
+    let acknowledged = change_unwatched(ctx, key, |stream| {
         let count = stream
             .change_group(name, |group| ids.iter().filter(|id| group.acknowledge(**id)).count());
         let count = count.unwrap_or(0);
@@ -311,6 +311,7 @@ impl Claimed {
     fn log(&self, ctx: &mut Ctx<'_>, key: &[u8], group: &[u8], consumer: &[u8]) {
         if self.new_consumer {
             ctx.log(key, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+            ctx.event(Class::Stream, "xgroup-createconsumer", key);
         }
         self.claims.log(ctx, key, group, consumer);
         if let Some((last, read)) = self.moved {
@@ -321,7 +322,7 @@ impl Claimed {
 
 fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name, consumer) = (&args[1], &args[2], &args[3]);
-    group_of(stream_of(ctx.peek(key))?, key, name)?;
+    group_of(stream_of(ctx.read(key))?, key, name)?;
     let min_idle = parse_i64(&args[4]);
     let min_idle = min_idle.ok_or(Fault::new("ERR Invalid min-idle-time argument for XCLAIM"))?;
     let rest = &args.items()[5..];
@@ -330,7 +331,7 @@ fn xclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let options = Options::parse(args, 5 + ids.len(), min_idle.max(0), now)?;
     let time = options.delivery_time(now, ctx.replay);
     let resp3 = ctx.out.resp3;
-    let claimed = change(ctx, key, |stream| {
+    let claimed = change_unwatched(ctx, key, |stream| {
         let mut claimed = Claimed { reply: Reply::new(resp3), ..Claimed::default() };
         claim(stream, name, consumer, (&ids, &options, time, now), &mut claimed);
         let changed = claimed.changed();
@@ -415,9 +416,9 @@ fn xautoclaim(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         at += 1;
     }
-    group_of(stream_of(ctx.peek(key))?, key, name)?;
+    group_of(stream_of(ctx.read(key))?, key, name)?;
     let (now, resp3) = (ctx.now.unix_ms(), ctx.out.resp3);
-    let claimed = change(ctx, key, |stream| {
+    let claimed = change_unwatched(ctx, key, |stream| {
         let mut claimed = Claimed { reply: Reply::new(resp3), ..Claimed::default() };
         auto_claim(stream, name, consumer, (start, min_idle, count, just_ids, now), &mut claimed);
         let changed = claimed.changed();

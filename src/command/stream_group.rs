@@ -4,11 +4,11 @@ use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
 use crate::command::fault::{Fault, NOT_AN_INTEGER};
-use crate::command::stream::{change, free_later, id_or_edge, row, stream_of, strict_id};
+use crate::command::stream::{change_unwatched, free_later, id_or_edge, row, stream_of, strict_id};
 use crate::command::table::{
     Acl, Command, Flags, KeySpec, Keys, ROW, Run, UPDATES, printable, wrong_subcommand,
 };
-use crate::keyspace::{NewValue, Object};
+use crate::keyspace::{Class, NewValue, Object};
 use crate::value::stream::{Group, Id, Stream};
 
 type Handler = fn(&mut Ctx<'_>, &Args<'_>) -> Result<(), Fault>;
@@ -132,8 +132,9 @@ fn create(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Some(_) => {}
     }
     let group = Group::new(id, options.entries_read);
-    change(ctx, key, |stream| ((), stream.add_group(name, group)));
+    change_unwatched(ctx, key, |stream| ((), stream.add_group(name, group)));
     ctx.log_request(key, args);
+    ctx.event(Class::Stream, "xgroup-create", key);
     ctx.out.ok();
     Ok(())
 }
@@ -149,13 +150,14 @@ fn set_id(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         b"$" => stream_of(ctx.peek(key))?.map_or(Id::MIN, Stream::last_id),
         id => id_or_edge(id, 0)?,
     };
-    change(ctx, key, |stream| {
+    change_unwatched(ctx, key, |stream| {
         let set = stream.change_group(name, |group| {
             (group.last_id, group.entries_read) = (id, options.entries_read);
         });
         ((), set.is_some())
     });
     ctx.log_request(key, args);
+    ctx.event(Class::Stream, "xgroup-setid", key);
     ctx.out.ok();
     Ok(())
 }
@@ -163,7 +165,7 @@ fn set_id(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 fn destroy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name) = (&args[2], &args[3]);
     stream_of(ctx.peek(key))?.ok_or(NO_KEY)?;
-    let gone = change(ctx, key, |stream| {
+    let gone = change_unwatched(ctx, key, |stream| {
         let gone = stream.remove_group(name);
         let there = gone.is_some();
         (gone, there)
@@ -171,6 +173,7 @@ fn destroy(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let gone = gone.flatten();
     if gone.is_some() {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xgroup-destroy", key);
     }
     ctx.out.int(i64::from(gone.is_some()));
     free_later(ctx, key, gone);
@@ -181,7 +184,7 @@ fn create_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name, consumer) = (&args[2], &args[3], &args[4]);
     group_of(ctx, args)?;
     let now = ctx.now.unix_ms();
-    let added = change(ctx, key, |stream| {
+    let added = change_unwatched(ctx, key, |stream| {
         let added = stream.change_group(name, |group| group.add_consumer(consumer, now, -1));
         let added = added.flatten().is_some();
         (added, added)
@@ -189,6 +192,7 @@ fn create_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let added = added.unwrap_or(false);
     if added {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xgroup-createconsumer", key);
     }
     ctx.out.int(i64::from(added));
     Ok(())
@@ -197,13 +201,14 @@ fn create_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 fn delete_consumer(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let (key, name, consumer) = (&args[2], &args[3], &args[4]);
     group_of(ctx, args)?;
-    let pending = change(ctx, key, |stream| {
+    let pending = change_unwatched(ctx, key, |stream| {
         let pending = stream.change_group(name, |group| group.remove_consumer(consumer)).flatten();
         (pending, pending.is_some())
     });
     let pending = pending.flatten();
     if pending.is_some() {
         ctx.log_request(key, args);
+        ctx.event(Class::Stream, "xgroup-delconsumer", key);
     }
     ctx.out.int(pending.unwrap_or(0) as i64);
     Ok(())

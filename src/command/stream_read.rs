@@ -11,11 +11,11 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::stream::{
-    change, reply_entry, reply_id, reply_range, row, stream_of, strict_id,
+    change_unwatched, reply_entry, reply_id, reply_range, row, stream_of, strict_id,
 };
 use crate::command::stream_claim::Claims;
 use crate::command::table::{Command, Flags, KeySpec, Keys, READS, Route, printable};
-use crate::keyspace::Type;
+use crate::keyspace::{Class, Type};
 use crate::resp::Reply;
 use crate::value::stream::{Id, Pending, Stream};
 
@@ -244,7 +244,7 @@ fn serve_group(
         return Err(no_group(key, group));
     }
     let (now, resp3) = (ctx.now.unix_ms(), out.resp3);
-    let given = change(ctx, key, |stream| {
+    let given = change_unwatched(ctx, key, |stream| {
         let seen = stream.change_group(group, |group| group.see_consumer(consumer, now));
         let (number, new_consumer) = seen.unwrap_or_default();
         let mut given =
@@ -261,6 +261,7 @@ fn serve_group(
     let Some(given) = given else { return Ok(false) };
     if given.new_consumer {
         ctx.log(key, &[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+        ctx.event(Class::Stream, "xgroup-createconsumer", key);
     }
     given.claims.log(ctx, key, group, consumer);
     if let Some((last, read)) = given.moved {
@@ -364,7 +365,8 @@ fn has_any(
     key: &[u8],
     start: Start,
 ) -> Result<bool, Fault> {
-    let Some(stream) = stream_of(ctx.peek(key))? else { return Ok(false) };
+    // As in Redis a second look, which counts and is told of as well.
+    let Some(stream) = stream_of(ctx.read(key))? else { return Ok(false) };
     let behind = match (start, reader.group) {
         // What is pending is answered at once, be it nothing.
         (Start::Behind(_), Some(_)) => return Ok(true),

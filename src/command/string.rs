@@ -15,7 +15,7 @@ use crate::command::table::{
     ALL, Acl, Command, FIRST, Flags, INSERTS, KeySpec, Keys, Merge, OVERWRITES, PAIRS, READS,
     READS_FIRST, REPLACES, REPLACES_FIRST, ROW, Route, Run, TAKES, wrong_arity,
 };
-use crate::keyspace::{Entry, NewValue, ValueRef};
+use crate::keyspace::{Class, Entry, NewValue, ValueRef};
 use crate::resp::Reply;
 
 const fn row(
@@ -186,6 +186,7 @@ fn store_pairs(ctx: &mut Ctx<'_>, args: &Args<'_>) {
         let key = &args[at];
         ctx.put(key, stored(args, at + 1), Expiry::Clear);
         ctx.log(key, &[b"SET", key, &args[at + 1]]);
+        ctx.event(Class::String, "set", key);
     }
 }
 
@@ -295,6 +296,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if args.len() == 3 {
         ctx.put(key, stored(args, 2), Expiry::Clear);
         ctx.log_request(key, args);
+        ctx.event(Class::String, "set", key);
         ctx.out.ok();
         return Ok(());
     }
@@ -312,6 +314,7 @@ fn set(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let expiry = options.expiry(expire);
     ctx.put(key, stored(args, 2), expiry);
     log_set(ctx, key, &args[2], expiry);
+    tell_set(ctx, key, expiry);
     if !options.get {
         ctx.out.ok();
     }
@@ -330,12 +333,21 @@ pub fn log_set(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
     }
 }
 
+/// Tells that `key` was set, with that expiry.
+pub fn tell_set(ctx: &mut Ctx<'_>, key: &[u8], expiry: Expiry) {
+    ctx.event(Class::String, "set", key);
+    if matches!(expiry, Expiry::At(_)) {
+        ctx.event(Class::Generic, "expire", key);
+    }
+}
+
 fn setnx(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
     let free = ctx.peek(key).is_none();
     if free {
         ctx.put(key, stored(args, 2), Expiry::Clear);
         log_set(ctx, key, &args[2], Expiry::Clear);
+        ctx.event(Class::String, "set", key);
     }
     ctx.out.int(i64::from(free));
     Ok(())
@@ -354,6 +366,7 @@ fn set_for(ctx: &mut Ctx<'_>, args: &Args<'_>, unit: Unit, name: &str) -> Result
     let expiry = Expiry::At(expire::positive(ctx, &args[2], unit, false, name)?);
     ctx.put(key, stored(args, 3), expiry);
     log_set(ctx, key, &args[3], expiry);
+    tell_set(ctx, key, expiry);
     ctx.out.ok();
     Ok(())
 }
@@ -363,6 +376,7 @@ fn getset(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.read_to(key, reply_value)?;
     ctx.put(key, stored(args, 2), Expiry::Clear);
     log_set(ctx, key, &args[2], Expiry::Clear);
+    ctx.event(Class::String, "set", key);
     Ok(())
 }
 
@@ -377,6 +391,7 @@ fn getdel(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if ctx.read_to(key, reply_found)? {
         ctx.delete(key);
         ctx.log(key, &[b"DEL", key]);
+        ctx.event(Class::Generic, "del", key);
     }
     Ok(())
 }
@@ -395,10 +410,12 @@ fn getex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         Some(at) if absolute && at <= ctx.now_ms() => {
             ctx.delete(key);
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         }
         Some(at) => {
             ctx.set_expire(key, Some(at));
             expire::log_expiry(ctx, key, at);
+            ctx.event(Class::Generic, "expire", key);
         }
         None if options.persist => {
             expire::clear(ctx, key);

@@ -445,6 +445,7 @@ static GROUPS: &[&[Command]] = &[
     command::connection::ROWS,
     command::client::ROWS,
     command::server::ROWS,
+    command::save::ROWS,
     command::introspect::ROWS,
     command::slowlog::ROWS,
     command::latency::ROWS,

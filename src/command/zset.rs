@@ -15,7 +15,7 @@ use crate::command::table::{
     Acl, Command, Flags, Group, KeySpec, LOOKS, READS_FIRST, REPLACES_FIRST, UPDATES_FIRST,
     wrong_arity,
 };
-use crate::keyspace::{Entry, Form, NewValue, Object};
+use crate::keyspace::{Class, Entry, Form, NewValue, Object};
 use crate::resp::Reply;
 use crate::value::listpack::{Item, Pack};
 use crate::value::shapes::Shapes;
@@ -333,10 +333,16 @@ pub(super) fn remove_ranks(ctx: &mut Ctx<'_>, key: &[u8], from: usize, count: us
 
 /// Puts a sorted set in the place of what `key` held, or nothing; logs it, and answers with its
 /// number of members.
-pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
+pub(super) fn store(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    members: &[(Vec<u8>, f64)],
+    event: &'static str,
+) {
     if members.is_empty() {
         if ctx.delete(key) {
             ctx.log(key, &[b"DEL", key]);
+            ctx.event(Class::Generic, "del", key);
         }
         return ctx.out.int(0);
     }
@@ -358,6 +364,7 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], members: &[(Vec<u8>, f64)]) {
     }
     let db = ctx.db;
     ctx.log_entry(db, key);
+    ctx.event(Class::Zset, event, key);
     ctx.out.int(members.len() as i64);
 }
 
@@ -404,6 +411,9 @@ pub(super) fn add(
 ) -> Result<bool, Fault> {
     check(options, pairs.len())?;
     let sum = set_scores(ctx, key, options, pairs)?;
+    if sum.any() {
+        ctx.event(Class::Zset, if options.incr { "zincr" } else { "zadd" }, key);
+    }
     match sum.score {
         _ if !options.incr => {
             ctx.out.int((sum.added + if options.ch { sum.changed } else { 0 }) as i64);
@@ -444,6 +454,7 @@ fn zrem(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let removed = remove(ctx, &args[1], &args.items()[2..])?;
     if removed > 0 {
         ctx.log_request(&args[1], args);
+        ctx.event_taken(Class::Zset, "zrem", &args[1]);
     }
     ctx.out.int(removed as i64);
     Ok(())

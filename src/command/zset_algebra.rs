@@ -345,11 +345,11 @@ fn answer_stored(
     ctx: &mut Ctx<'_>,
     args: &Args<'_>,
     operation: Operation,
-    name: &str,
+    name: &'static str,
 ) -> Result<(), Fault> {
     let request = Request::parse(ctx, args, 2, operation, name)?;
     let members = request.run(ctx);
-    store(ctx, &args[1], &members);
+    store(ctx, &args[1], &members, name);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, SYNTAX};
 use crate::command::table::{Command, Flags, KeySpec, Keys, Route, TAKES};
 use crate::command::zset::{FAST, GROUP, WRITE, remove_ranks, reply_score, zset_of};
+use crate::keyspace::Class;
 use crate::resp::Reply;
 use crate::value::zset::Zset;
 
@@ -64,6 +65,8 @@ pub fn pop(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize) -> Result<Take
         true => ctx.log(key, &[b"DEL", key]),
         false => ctx.log(key, &[name, key, itoa::Buffer::new().format(count).as_bytes()]),
     }
+    let event = if end == End::Max { "zpopmax" } else { "zpopmin" };
+    ctx.event_taken(Class::Zset, event, key);
     Ok(taken)
 }
 

@@ -11,6 +11,7 @@ use crate::command::table::{Command, Flags, KeySpec, Keys, OVERWRITES, READS, RE
 use crate::command::zset::{
     FAST, GROUP, GROW, READ, REMOVES_FIRST, WRITE, read, remove_ranks, reply_pair, store, zset_of,
 };
+use crate::keyspace::Class;
 use crate::value::zset::{Edge, Names, Scores, Zset};
 
 /// The commands of this file.
@@ -255,7 +256,7 @@ fn zrangestore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         members
     })?;
-    store(ctx, &args[1], &members);
+    store(ctx, &args[1], &members, "zrangestore");
     Ok(())
 }
 
@@ -291,6 +292,12 @@ fn remove(ctx: &mut Ctx<'_>, args: &Args<'_>, by: By) -> Result<(), Fault> {
             }
             By::Rank | By::Score => ctx.log_request(key, args),
         }
+        let event = match by {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Name => "zremrangebylex",
+        };
+        ctx.event_taken(Class::Zset, event, key);
     }
     ctx.out.int(count as i64);
     Ok(())

@@ -278,12 +278,15 @@ impl Reader<'_> {
             self.guarded.get_or_insert(line);
         }
         if !config.appendonly {
-            let text = "`appendonly no`: nothing will be written to disk, and everything is lost \
-                        when the server stops. Snapshots by `save` are not implemented.";
+            let text = "`appendonly no`: what no SAVE or BGSAVE has written is lost when the \
+                        server stops. Snapshots by `save` are not implemented.";
             warnings.push(text.to_owned());
             // Who asks for save points and no log relies on snapshots alone.
             if let Some(mut line) = self.save.filter(|_| config.text("save") != Some(b"")) {
-                line.reason = unimplemented(b"save", "there are no snapshots, and the log is off");
+                line.reason = unimplemented(
+                    b"save",
+                    "there are no snapshots by themselves, and the log is off",
+                );
                 self.guarded.get_or_insert(line);
             }
         }

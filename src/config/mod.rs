@@ -32,7 +32,7 @@ pub use crate::config::load::{LoadError, Loaded};
 use crate::config::renames::Renames;
 pub use crate::config::settings::Permit;
 pub use crate::config::settings::{Flush, LogLevel, Settings};
-use crate::config::table::{Directive, Status};
+use crate::config::table::{Directive, Kind, Status};
 
 /// A snapshot of the configuration. Its typed fields are reached by dereferencing it:
 /// `config.port`.
@@ -81,23 +81,23 @@ impl Config {
     /// as they were asked for; patterns find older names as well, but no hidden directive.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
         let mut found: Vec<(String, Vec<u8>)> = Vec::new();
-        let mut add = |name: &[u8], index: usize| {
+        let mut add = |name: &[u8], index: usize, kind: Kind| {
             let name = String::from_utf8_lossy(name).into_owned();
             if !found.iter().any(|(n, _)| n.eq_ignore_ascii_case(&name)) {
-                found.push((name, self.texts[index].clone()));
+                found.push((name, value::told(kind, &self.texts[index])));
             }
         };
         for pattern in patterns {
             if !pattern.iter().any(|b| b"[*?".contains(b)) {
-                if let Some((index, _)) = table::find(pattern) {
-                    add(pattern, index);
+                if let Some((index, row)) = table::find(pattern) {
+                    add(pattern, index, row.kind);
                 }
                 continue;
             }
             for (index, row) in table::all().enumerate().filter(|(_, d)| !d.hidden) {
                 for name in std::iter::once(row.name).chain(row.alias) {
                     if glob::matches(pattern, name.as_bytes(), true) {
-                        add(name.as_bytes(), index);
+                        add(name.as_bytes(), index, row.kind);
                     }
                 }
             }

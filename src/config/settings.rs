@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::value::{OutputLimit, read_limits};
+use crate::keyspace::events::Wanted;
 use crate::value::list::Limits;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 use crate::value::stream::NodeMax;
@@ -149,6 +150,8 @@ pub struct Settings {
     pub skip_module_data: bool,
     /// `rdb-save-version`
     pub rdb_save_version: u32,
+    /// `rdbchecksum`
+    pub rdbchecksum: bool,
     /// `rdbcompression`
     pub rdbcompression: bool,
     /// `aof-load-truncated`
@@ -161,6 +164,8 @@ pub struct Settings {
     pub auto_aof_rewrite_percentage: u32,
     /// `hll-sparse-max-bytes`, `hash-max-listpack-entries` and their kin.
     pub shapes: Shapes,
+    /// `notify-keyspace-events`
+    pub events: Wanted,
     /// `slowlog-log-slower-than`, in microseconds; negative: nothing is slow.
     pub slowlog_log_slower_than: i64,
     /// `slowlog-max-len`
@@ -249,12 +254,14 @@ impl Settings {
             dbfilename: string("dbfilename"),
             skip_module_data: word("rdb-module-data") == "skip",
             rdb_save_version: number(word("rdb-save-version")),
+            rdbchecksum: word("rdbchecksum") == "yes",
             rdbcompression: word("rdbcompression") == "yes",
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),
+            events: Wanted::parse(text("notify-keyspace-events")).unwrap_or_default(),
             slowlog_log_slower_than: number(word("slowlog-log-slower-than")),
             slowlog_max_len: number(word("slowlog-max-len")),
             latency_monitor_threshold: number(word("latency-monitor-threshold")),

@@ -172,6 +172,14 @@ fn config_set_is_all_or_nothing() {
 }
 
 #[test]
+fn what_redis_does_not_tell_is_kept() {
+    let config = config("notify-keyspace-events KEAmn");
+    let told = config.get(&[b"notify-keyspace-events"]);
+    assert_eq!(told, [("notify-keyspace-events".to_owned(), b"AKEm".to_vec())]);
+    assert_eq!(config.text("notify-keyspace-events").unwrap(), b"AnKEm");
+}
+
+#[test]
 fn values_and_their_forms() {
     let is = |line: &str, name: &str, text: &str| {
         let config = config(line);
@@ -193,6 +201,7 @@ fn values_and_their_forms() {
     is("save 60 1\nsave \"\"", "save", "");
     is("bind 127.0.0.1 -::1", "bind", "127.0.0.1 -::1");
     is("notify-keyspace-events KExg$", "notify-keyspace-events", "g$xKE");
+    is("notify-keyspace-events KEAn", "notify-keyspace-events", "AnKE");
     is("shutdown-on-sigterm nosave force", "shutdown-on-sigterm", "nosave force");
     is("requirepass \"a \\x41\"", "requirepass", "a A");
     is(
@@ -303,7 +312,7 @@ fn guarded_directives_stop_the_start() {
         assert!(conf(line).is_ok(), "{line}");
     }
     let warned = conf("appendonly no\nio-threads 4").unwrap().warnings;
-    assert!(warned[0].contains("nothing will be written to disk"));
+    assert!(warned[0].contains("what no SAVE or BGSAVE has written"));
     assert!(warned[1].ends_with("io-threads"), "{warned:?}");
     assert!(conf("").unwrap().warnings.is_empty());
 }

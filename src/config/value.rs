@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use crate::base::number::parse_i64;
 use crate::config::table::{Directive, Kind};
+use crate::keyspace::events::Wanted;
 
 /// Most addresses of `bind`.
 const BIND_MAX: usize = 16;
@@ -170,24 +171,18 @@ fn host_name(word: &[u8]) -> Result<Vec<u8>, String> {
     Err("Hostnames may only contain alphanumeric characters, hyphens or dots".into())
 }
 
-/// Event classes that `A` covers, in the order in which Redis prints them.
-const EVENT_ALL: &[u8] = b"g$lshzxetd";
-/// What follows them: new keys, the two kinds of channels, missed keys.
-const EVENT_REST: &[u8] = b"nKEm";
-
 fn events(word: &[u8]) -> Result<Vec<u8>, String> {
-    if !word.iter().all(|b| *b == b'A' || EVENT_ALL.contains(b) || EVENT_REST.contains(b)) {
-        return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into());
+    let wanted = Wanted::parse(word);
+    let wanted = wanted.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+    Ok(wanted.letters(true).into())
+}
+
+/// What CONFIG GET tells of a value that is kept as `text`.
+pub fn told(kind: Kind, text: &[u8]) -> Vec<u8> {
+    match kind {
+        Kind::Events => Wanted::parse(text).unwrap_or_default().letters(false).into(),
+        _ => text.to_vec(),
     }
-    let every = word.contains(&b'A') || EVENT_ALL.iter().all(|b| word.contains(b));
-    let mut out = Vec::new();
-    if every {
-        out.push(b'A');
-    } else {
-        out.extend(EVENT_ALL.iter().filter(|b| word.contains(b)));
-    }
-    out.extend(EVENT_REST.iter().filter(|b| word.contains(b)));
-    Ok(out)
 }
 
 fn flags(names: &'static [&'static str], words: &[&[u8]]) -> Result<Vec<u8>, String> {

@@ -19,15 +19,19 @@
 //! A large value is not copied: it begins a cut of its own ([`Object::begin_cut`]) at that same
 //! moment, and is handed out later, wherever it has gone ([`Large`]).
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::value::entry::{Entry, ValueRef};
-use crate::value::object::Facts;
+use crate::value::object::{Facts, next_cut};
 use crate::value::table::{POSITION_SHIFT, Spot};
 
 /// From how many bytes on a value is handed out in slices.
 pub const LARGE_VALUE: usize = 64 * 1024;
 
 /// A large value of the cut.
-#[derive(Debug)]
 pub struct Large {
     /// Names its cut; unique.
     pub id: u64,
@@ -39,7 +43,52 @@ pub struct Large {
     pub expire_ms: Option<i64>,
     /// What it was; `None`: a string.
     pub facts: Option<Facts>,
+    /// Whatever whoever writes it knows of it; goes where the value goes.
+    pub state: State,
     pub(super) place: Place,
+    pub(super) _open: Open,
+}
+
+/// What a writer keeps with a large value.
+pub type State = Option<Box<dyn Any + Send>>;
+
+/// Counts what is still to be handed out: one for every large value while it exists.
+#[derive(Debug, Default)]
+pub struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    /// Counts in `count`.
+    pub fn new(count: Arc<AtomicUsize>) -> Open {
+        count.fetch_add(1, Ordering::SeqCst);
+        Open(count)
+    }
+}
+
+impl Open {
+    /// Counts out; true when nothing else is counted.
+    pub fn release(self) -> bool {
+        let open = std::mem::ManuallyDrop::new(self);
+        let count = Arc::clone(&open.0);
+        count.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+}
+
+impl Clone for Open {
+    fn clone(&self) -> Open {
+        Open::new(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for Large {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "large value {} of {}: {:?}", self.key.escape_ascii(), self.db, self.place)
+    }
 }
 
 /// Where a large value of a cut is now.
@@ -64,6 +113,7 @@ pub(super) struct DatabaseCut {
     kept_bytes: usize,
     /// Large values that have begun their cuts.
     pub(super) large: Vec<Large>,
+    open: Open,
     /// Given up: nothing is kept or handed out any more.
     pub(super) silent: bool,
     /// For the walk: where the entries of a slice are.
@@ -72,7 +122,7 @@ pub(super) struct DatabaseCut {
 
 impl DatabaseCut {
     /// A cut through a database that is number `index` now.
-    pub(super) fn new(index: usize, large_value: usize) -> Self {
+    pub(super) fn new(index: usize, large_value: usize, open: &Open) -> Self {
         DatabaseCut {
             index,
             large_value,
@@ -80,6 +130,7 @@ impl DatabaseCut {
             kept: Vec::new(),
             kept_bytes: 0,
             large: Vec::new(),
+            open: open.clone(),
             silent: false,
             spots: Vec::new(),
         }
@@ -110,11 +161,12 @@ impl DatabaseCut {
     pub(super) fn pass(&mut self, entry: &mut Entry, visit: &mut dyn FnMut(usize, &Entry)) {
         if entry.is_marked() {
             entry.set_mark(false);
-        } else if self.silent {
-        } else if self.is_large(entry) {
-            self.begin_large(entry);
-        } else {
-            visit(self.index, entry);
+            return;
+        }
+        match self.is_large(entry) {
+            _ if self.silent => {}
+            true => self.begin_large(entry),
+            false => visit(self.index, entry),
         }
     }
 
@@ -142,9 +194,10 @@ impl DatabaseCut {
                 (facts.id, Some(facts), Place::Under(Box::clone(&key)))
             }
             // The buffer is shared; who changes it meanwhile copies it.
-            None => (0, None, Place::Away(entry.clone())),
+            None => (next_cut(), None, Place::Away(entry.clone())),
         };
-        self.large.push(Large { id, db, key, expire_ms, facts, place });
+        let open = self.open.clone();
+        self.large.push(Large { id, db, key, expire_ms, facts, state: None, place, _open: open });
     }
 
     /// Gives up what is kept.

@@ -13,7 +13,7 @@ use bytes::BytesMut;
 
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
-use crate::keyspace::cut::DatabaseCut;
+use crate::keyspace::cut::{DatabaseCut, Open};
 use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
@@ -494,10 +494,10 @@ impl Database {
 
     /// From now on [`Database::cut_slice`] hands out what is here now, as of database `index`.
     /// False when an earlier cut has not come to its end.
-    pub(super) fn begin_cut(&mut self, index: usize, large_value: usize) -> bool {
+    pub(super) fn begin_cut(&mut self, index: usize, large_value: usize, open: &Open) -> bool {
         let free = self.cut.is_none();
         if free {
-            self.cut = Some(Box::new(DatabaseCut::new(index, large_value)));
+            self.cut = Some(Box::new(DatabaseCut::new(index, large_value, open)));
         }
         free
     }

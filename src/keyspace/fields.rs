@@ -2,6 +2,7 @@
 //! the removal logged as HDEL. A hash goes with its last field.
 
 use crate::keyspace::Object;
+use crate::keyspace::events::Class;
 use crate::keyspace::expire::{Expired, STALE_PERCENT};
 use crate::keyspace::space::Keyspace;
 
@@ -28,6 +29,8 @@ impl Keyspace {
 
     /// Removes fields, and the key when it has lost the last.
     fn remove_past<N: AsRef<[u8]>>(&mut self, db: usize, key: &[u8], past: &[N]) {
+        let before = self.counters.expired_fields;
+        let mut emptied = false;
         for names in past.chunks(BATCH) {
             let stamp = self.effects.stamp();
             let mut gone: Vec<&[u8]> = vec![b"HDEL", key];
@@ -40,11 +43,17 @@ impl Keyspace {
             });
             let Some((left, true)) = left else { continue };
             if left == 0 {
-                self.delete(db, key);
+                emptied = self.delete(db, key);
             }
             self.touched(db, key);
             self.counters.expired_fields += gone.len() as u64 - 2;
             self.effects.log(db, &gone);
+        }
+        if self.counters.expired_fields > before {
+            self.events.add(db, Class::Hash, "hexpired", key);
+        }
+        if emptied {
+            self.events.add(db, Class::Generic, "del", key);
         }
     }
 

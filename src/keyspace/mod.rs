@@ -1,9 +1,11 @@
 //! One shard's data: databases of keys, their expiry, the memory they take, the clients that watch
-//! them, and the effects that writes leave for the log. Knows nothing of clients, disk or ring.
+//! them, the effects that writes leave for the log, and events. Knows nothing of clients, disk or
+//! ring.
 
 pub mod cut;
 pub mod database;
 pub mod effects;
+pub mod events;
 pub mod expire;
 mod fields;
 #[cfg(test)]
@@ -22,6 +24,7 @@ pub use crate::value::entry::{Entry, Form, NewValue, ValueRef};
 pub use crate::value::object::{Object, Type};
 pub use database::{Database, Found};
 pub use effects::Effects;
+pub use events::Class;
 pub use expire::Expired;
 #[cfg(test)]
 pub use rebuild::spelled;

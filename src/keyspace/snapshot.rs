@@ -5,7 +5,7 @@
 //! go: under another name, into another database or another shard's keyspace
 //! ([`Keyspace::adopt_large`]), or away ([`Keyspace::discard`]).
 
-use crate::keyspace::cut::{LARGE_VALUE, Large, Place};
+use crate::keyspace::cut::{LARGE_VALUE, Large, Open, Place, State};
 use crate::keyspace::database::Database;
 use crate::keyspace::space::{Garbage, Keyspace};
 use crate::value::entry::{Entry, ValueRef};
@@ -53,16 +53,17 @@ impl Keyspace {
     }
 
     /// From now on [`Keyspace::snapshot_slice`] and [`Keyspace::visit_large`] hand out what is here
-    /// now. Takes a time by the number of databases only.
+    /// now. Takes a time by the number of databases only. `open` counts the large values, and the
+    /// databases' cuts that have not come to their end.
     ///
     /// # Panics
     /// When an earlier one is not over.
-    pub fn begin_snapshot(&mut self) {
+    pub fn begin_snapshot(&mut self, open: &Open) {
         assert!(self.is_snapshot_over(), "one snapshot at a time");
         let large = self.large_value();
         for (index, db) in self.dbs.iter_mut().enumerate() {
             if !db.is_empty() {
-                assert!(db.begin_cut(index, large), "its last cut has come to its end");
+                assert!(db.begin_cut(index, large, open), "its last cut has come to its end");
             }
         }
     }
@@ -130,13 +131,13 @@ impl Keyspace {
     /// Lets `visit` go on with that value; when it says true the value is done with.
     pub fn visit_large(
         &mut self,
-        visit: impl FnOnce(LargeValue<'_>) -> bool,
+        visit: impl FnOnce(&mut State, LargeValue<'_>) -> bool,
     ) -> Result<bool, Lost> {
         let mut visit = Some(visit);
         let Some(large) = self.snapshots.large.first_mut() else { return Ok(true) };
-        let id = large.id;
+        let (id, state) = (large.id, &mut large.state);
         let mut look = |object: &mut Object| {
-            let done = visit.take().is_some_and(|visit| visit(LargeValue::Object(object)));
+            let done = visit.take().is_some_and(|visit| visit(state, LargeValue::Object(object)));
             if done {
                 // All of it has been visited, so nothing much is kept.
                 drop(object.end_cut());
@@ -148,7 +149,7 @@ impl Keyspace {
                 Some(object) => Some(look(object)),
                 None => match entry.value() {
                     ValueRef::Shared(text) => {
-                        visit.take().map(|visit| visit(LargeValue::Text(text)))
+                        visit.take().map(|visit| visit(&mut large.state, LargeValue::Text(text)))
                     }
                     _ => None,
                 },
@@ -205,7 +206,7 @@ impl Keyspace {
             }
         }
         while !self.snapshots.large.is_empty() {
-            if self.visit_large(|_| true) == Err(Lost) {
+            if self.visit_large(|_, _| true) == Err(Lost) {
                 self.snapshots.large.remove(0);
             }
         }

@@ -1,9 +1,12 @@
 //! What a snapshot hands out is what was there when it began, whatever changes meanwhile.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
+use crate::keyspace::cut::Open;
 use crate::keyspace::snapshot::LargeValue;
 use crate::keyspace::{Effects, Entry, Form, Keyspace, NewValue, spelled};
 use crate::value::dict::Dict;
@@ -98,6 +101,8 @@ struct World {
     seen: Found,
     /// Elements of the large value being handed out, by shard.
     parts: [Vec<Vec<u8>>; 2],
+    open: Open,
+    count: Arc<AtomicUsize>,
 }
 
 impl World {
@@ -107,7 +112,14 @@ impl World {
             space.snapshots.large_value = LARGE;
             space
         };
-        World { spaces: vec![space(0), space(1)], seen: Found::new(), parts: Default::default() }
+        let count = Arc::default();
+        World {
+            spaces: vec![space(0), space(1)],
+            seen: Found::new(),
+            parts: Default::default(),
+            open: Open::new(Arc::clone(&count)),
+            count,
+        }
     }
 
     /// Everything there is; the shard is the parity of the key's number.
@@ -151,7 +163,7 @@ impl World {
         let (key, expire) = ((large.db, large.key.to_vec()), large.expire_ms);
         let sort = large.facts.as_ref().is_some_and(|facts| facts.kind.name() == "set");
         let parts = &mut self.parts[shard];
-        let done = space.visit_large(|value| match value {
+        let done = space.visit_large(|_, value| match value {
             LargeValue::Text(text) => {
                 parts.push(text.to_vec());
                 true
@@ -174,7 +186,9 @@ impl World {
     fn fill(&mut self, db: usize, k: u16, count: u16, set: bool) {
         let object = if set {
             let mut dict = Dict::new([3, 4]);
-            (0..count).for_each(|n| drop(dict.set_absent(format!("member {n}").as_bytes())));
+            for n in 0..count {
+                dict.set_absent(format!("member {n}").as_bytes());
+            }
             Object::Set(dict)
         } else {
             let mut list = List::new(Shapes::DEFAULT.list);
@@ -264,13 +278,14 @@ impl World {
     }
 
     fn begin(&mut self) {
-        self.spaces.iter_mut().for_each(Keyspace::begin_snapshot);
+        self.spaces.iter_mut().for_each(|space| space.begin_snapshot(&self.open));
     }
 
     fn finish(&mut self) {
         while !(self.walk(0, 500) & self.walk(1, 500)) {}
         while self.walk_large(0, 50) | self.walk_large(1, 50) {}
         assert!(self.walk(0, 1) && self.walk(1, 1));
+        assert_eq!(self.count.load(Ordering::SeqCst), 1);
         for space in &mut self.spaces {
             assert!(space.is_snapshot_over());
             assert_eq!(space.snapshot_memory(), 0);

@@ -2,6 +2,7 @@
 
 use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
+use crate::keyspace::events::{Class, Events};
 use crate::keyspace::snapshot::Snapshots;
 use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
@@ -37,6 +38,8 @@ pub struct Keyspace {
     pub hash_seed: [u64; 2],
     /// What writes leave for the log.
     pub effects: Effects,
+    /// What happened to keys, for those who want to hear of it.
+    pub events: Events,
     /// Highest stamp among the segments the current command has looked at: what its reply waits
     /// for. Reset by the executor.
     pub read_tag: u64,
@@ -84,6 +87,7 @@ impl Keyspace {
             dbs: (0..databases).map(|_| Database::new(hash_seed)).collect(),
             hash_seed,
             effects,
+            events: Events::default(),
             read_tag: 0,
             floor: 0,
             counters: Counters::default(),
@@ -117,16 +121,30 @@ impl Keyspace {
         let (spot, stamp) = self.dbs[db].locate(key);
         self.read_tag = self.read_tag.max(stamp);
         let Some(spot) = spot else {
-            self.counters.misses += 1;
+            self.missed(db, key);
             return None;
         };
         if self.dbs[db].at(spot).is_some_and(|e| e.is_expired(now_ms)) {
-            self.counters.misses += 1;
             self.expire_now(db, key);
+            self.missed(db, key);
             return None;
         }
         self.counters.hits += 1;
         self.dbs[db].at(spot)
+    }
+
+    /// A read command has looked for a key that is not there.
+    pub fn missed(&mut self, db: usize, key: &[u8]) {
+        self.counters.misses += 1;
+        self.events.add(db, Class::Missed, "keymiss", key);
+    }
+
+    /// To be called behind what may have added `key` to a database that held `before` keys.
+    #[inline]
+    pub fn may_be_new(&mut self, db: usize, key: &[u8], before: usize) {
+        if self.dbs[db].len() > before {
+            self.events.add(db, Class::New, "new", key);
+        }
     }
 
     /// Whether a database is larger than caches are.
@@ -162,6 +180,7 @@ impl Keyspace {
         if self.delete(db, key) {
             self.effects.log(db, &[b"DEL", key]);
             self.counters.expired += 1;
+            self.events.add(db, Class::Expired, "expired", key);
         }
     }
 
@@ -235,6 +254,7 @@ impl Keyspace {
             + garbage.sum::<usize>()
             + self.garbage.capacity() * size_of::<Garbage>()
             + self.effects.memory()
+            + self.events.memory()
             + self.watched.memory()
             + self.waiting.memory()
     }

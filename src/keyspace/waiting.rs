@@ -10,8 +10,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::base::sync::{AtomicU8, Ordering};
 use crate::value::object::Type;
 
 const WAITING: u8 = 0;
@@ -22,8 +22,14 @@ const GONE: u8 = 2;
 const PLACE_BYTES: usize = 160;
 
 /// Who may still decide about a waiter; see the head of this file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Claim(AtomicU8);
+
+impl Default for Claim {
+    fn default() -> Self {
+        Claim(AtomicU8::new(WAITING))
+    }
+}
 
 impl Claim {
     fn turn(&self, to: u8) -> bool {

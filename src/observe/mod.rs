@@ -13,6 +13,7 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod registry;
+pub mod saves;
 pub mod slowlog;
 
 pub use metrics::ShardStats;

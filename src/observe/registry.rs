@@ -8,6 +8,7 @@ use crate::base::random::Random;
 use crate::observe::events::Events;
 use crate::observe::latency::Merged;
 use crate::observe::metrics::{ShardStats, Totals};
+use crate::observe::saves::Saves;
 use crate::observe::slowlog::SlowLog;
 
 /// What is known once the process has started and never changes.
@@ -128,8 +129,8 @@ pub struct Registry {
     pub command_names: Vec<&'static str>,
     /// See [`Loading`].
     pub loading: Loading,
-    /// Unix time in seconds of the last snapshot, or of the start.
-    pub last_save: AtomicI64,
+    /// See [`Saves`].
+    pub saves: Saves,
     /// Bytes of the log's base file.
     pub log_base_size: AtomicU64,
     /// Bytes in use before anything was stored.
@@ -152,7 +153,7 @@ impl Registry {
     ) -> Self {
         let commands = command_names.len();
         Registry {
-            last_save: AtomicI64::new(facts.started.unix_us.div_euclid(1_000_000)),
+            saves: Saves::new(facts.started.unix_us.div_euclid(1_000_000)),
             shards: (0..shards).map(|_| ShardStats::new(databases, commands)).collect(),
             facts,
             command_names,

@@ -10,6 +10,7 @@ pub mod rdb;
 pub mod recovery;
 pub mod reload;
 pub mod sim;
+pub mod snapshot;
 pub mod volume;
 
 #[cfg(test)]

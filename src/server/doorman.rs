@@ -467,6 +467,10 @@ impl Server for AtTheDoor<'_> {
         not_yet()
     }
 
+    fn save(&mut self, _waits: bool) -> Result<(), String> {
+        not_yet()
+    }
+
     fn sleep_before_log(&mut self, _micros: u64) {}
 
     fn shutdown(&mut self, _: Option<bool>, _: bool, _: bool, _: bool) -> Result<(), String> {

@@ -18,7 +18,6 @@ use crate::base::crc::shard_of;
 use crate::client::output::{Merged, Remote};
 use crate::client::{Conn, ConnKey};
 use crate::command::{Args, Command, DataRun, OwnedRequest, Patience, Spaces, table};
-use crate::keyspace::Keyspace;
 use crate::keyspace::waiting::{Claim, Ticket, Waiter};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
@@ -50,8 +49,6 @@ pub struct KeyWaits {
     by_conn: HashMap<ConnKey, KeyWait>,
     by_client: HashMap<u64, ConnKey>,
     deadlines: BTreeSet<(u64, ConnKey)>,
-    /// Waiters that have gone while this shard's data was on lease, with their places in it.
-    forgotten: Vec<Ticket>,
 }
 
 impl KeyWaits {
@@ -439,18 +436,9 @@ impl Shard {
     }
 
     /// A waiter is gone.
-    pub(super) fn forget_here(&mut self, ticket: Ticket) {
-        match &mut self.space {
-            Some(space) => drop(space.waiting.forget(&ticket)),
-            None => self.key_waits.forgotten.push(ticket),
-        }
-    }
-
-    /// The data is back: frees the places of those who went meanwhile.
-    pub(super) fn forget_the_gone(&mut self, space: &mut Keyspace) {
-        for ticket in self.key_waits.forgotten.drain(..) {
-            space.waiting.forget(&ticket);
-        }
+    pub(super) fn forget_here(&mut self, ticket: &Ticket) {
+        let space = self.space.as_mut().expect("the FIFO runs only while the data is home");
+        space.waiting.forget(ticket);
     }
 
     /// Stops a client's wait, if nobody serves it already; gives what it was to be told.

@@ -10,6 +10,7 @@ use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::command::Session;
 use crate::config::Config;
+use crate::keyspace::events::Events;
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::registry::Facts;
 use crate::persist::aof::manifest::Manifest;
@@ -18,6 +19,7 @@ use crate::shard::face::policy;
 use crate::shard::global::{Global, Voice};
 use crate::shard::log::{LogFile, LogWriter};
 use crate::shard::message::Message;
+use crate::shard::notify::tests::heard;
 use crate::shard::{Order, Shard};
 
 /// A disk that keeps operations until it is let go on.
@@ -180,6 +182,33 @@ fn op_len(op: &DiskOp) -> usize {
         DiskOp::Write { data, .. } => data.len(),
         _ => 0,
     }
+}
+
+#[test]
+fn events_come_out_in_order_and_none_are_kept() {
+    let mut bench = Bench::new(1, &[("notify-keyspace-events", "KEAn")]);
+    heard();
+    let mut run = |line: &str| {
+        bench.turn(0, &[(0, format!("{line}\r\n").as_bytes())], true);
+        bench.settle();
+        let spaces = bench.shards.iter().map(|shard| shard.space.as_ref().unwrap());
+        assert!(spaces.map(|space| &space.events).all(Events::is_empty), "{line}");
+        heard()
+    };
+    assert_eq!(run("SET k2 v EX 100"), ["0 new k2", "0 set k2", "0 expire k2"]);
+    assert_eq!(run("RPUSH k0 a"), ["0 new k0", "0 rpush k0"]);
+    // A lease, whose keyspaces both have some.
+    assert_eq!(run("RENAME k2 k0"), ["0 new k0", "0 rename_from k2", "0 rename_to k0"]);
+    assert_eq!(run("DEL k0 k2"), ["0 del k0"]);
+    run("MULTI");
+    run("SET k0 1");
+    run("SET k2 2");
+    assert_eq!(run("EXEC"), ["0 new k0", "0 set k0", "0 new k2", "0 set k2"]);
+    assert_eq!(run("CONFIG SET notify-keyspace-events Eg"), [""; 0]);
+    assert_eq!(run("SET k0 1"), [""; 0]);
+    assert_eq!(run("DEL k0"), ["0 del k0"]);
+    run("CONFIG SET notify-keyspace-events A");
+    assert_eq!(run("SET k0 1"), [""; 0]);
 }
 
 #[test]

@@ -52,6 +52,7 @@ use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::order::Order;
 use crate::shard::reload::Reload;
+use crate::shard::snapshot::Snapshots;
 use crate::shard::wait::Blocked;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
@@ -100,6 +101,8 @@ pub struct Shard {
     pub(super) aside: Option<Work>,
     /// DEBUG LOADAOF.
     pub(super) reload: Reload,
+    /// See [`super::snapshot`].
+    pub(super) snapshot: Snapshots,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -184,13 +187,14 @@ impl Shard {
     pub fn new(
         order: Arc<Order<Message>>,
         global: Arc<Global>,
-        space: Box<Keyspace>,
+        mut space: Box<Keyspace>,
         log: Option<LogWriter>,
         random: Random,
     ) -> Self {
         let shards = order.shards();
         let id = space.shard;
         let config = global.config();
+        space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
             id,
@@ -219,6 +223,7 @@ impl Shard {
             tightened: false,
             aside: None,
             reload: Reload::default(),
+            snapshot: Snapshots::default(),
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -457,7 +462,7 @@ impl Shard {
                 Some(Message::Job(job)) => self.run_job(*job),
                 Some(Message::Lease(call)) => self.grant(call),
                 Some(Message::Block(call)) => self.run_block(*call),
-                Some(Message::Forget(ticket)) => self.forget_here(ticket),
+                Some(Message::Forget(ticket)) => self.forget_here(&ticket),
                 Some(_) => unreachable!("only entries are queued"),
                 None => break,
             }
@@ -629,6 +634,7 @@ impl Shard {
             || !self.adoptions.is_empty()
             || !self.resumed.is_empty()
             || self.freeing && self.space.is_some()
+            || self.has_snapshot_work()
     }
 
     /// Whether a connection waits for a cut to end or for the logs to catch up.

@@ -60,7 +60,7 @@ impl Surroundings<'_> {
     /// Runs a data command; an error becomes its reply. True when it did not fail.
     pub fn run(
         &mut self,
-        spaces: Spaces<'_>,
+        mut spaces: Spaces<'_>,
         db: usize,
         code: DataRun,
         args: &Args<'_>,
@@ -68,7 +68,7 @@ impl Surroundings<'_> {
     ) -> bool {
         let at = out.checkpoint();
         let mut ctx = Ctx {
-            spaces,
+            spaces: spaces.lent(),
             db,
             now: self.now,
             out,
@@ -101,6 +101,7 @@ impl Surroundings<'_> {
                 }
             };
         }
+        self.tell_events(&mut spaces);
         result.is_ok()
     }
 

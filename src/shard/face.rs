@@ -68,6 +68,9 @@ impl Shard {
                 log.set_policy(policy(self.config.appendfsync));
             }
             self.meter.set_bounds(Bounds::of(&self.config));
+            if let Some(space) = &mut self.space {
+                space.events.set_wanted(self.config.events);
+            }
         }
     }
 }
@@ -113,6 +116,17 @@ impl Server for Shard {
             return Err("ERR There is no AOF to load: appendonly is no".to_owned());
         }
         self.reload.wished = true;
+        Ok(())
+    }
+
+    fn save(&mut self, waits: bool) -> Result<(), String> {
+        if !self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000)) {
+            return Err("ERR Background save already in progress".to_owned());
+        }
+        match waits {
+            true => self.snapshot.wished = true,
+            false => self.start_snapshot(),
+        }
         Ok(())
     }
 

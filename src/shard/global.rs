@@ -186,6 +186,11 @@ impl Global {
         }
     }
 
+    /// Bytes that all shards use.
+    pub fn memory(&self) -> usize {
+        self.memory.iter().map(|m| m.load(Ordering::Relaxed)).sum()
+    }
+
     /// Whether `maxmemory` is set.
     pub fn memory_bounded(&self) -> bool {
         self.memory_max.load(Ordering::Relaxed) != 0

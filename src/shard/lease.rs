@@ -25,6 +25,7 @@ use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
 use crate::shard::execute::{Fate, Surroundings, is_dirty};
 use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
+use crate::shard::snapshot::{Job, Plan};
 use crate::shard::transaction::queued_control;
 
 /// What is to be done with the keyspaces.
@@ -40,6 +41,8 @@ pub struct Work {
     pub cut: bool,
     /// Nothing is to be run: the log is to be read again, see [`super::reload`].
     pub reload: bool,
+    /// Nothing is to be run: a snapshot begins, see [`super::snapshot`].
+    pub snapshot: Option<Plan>,
     /// The one command may wait.
     pub block: Option<Block>,
 }
@@ -52,6 +55,8 @@ pub struct Lease {
     /// The keyspaces that have arrived, by shard.
     pub(super) spaces: Vec<Option<Box<Keyspace>>>,
     missing: usize,
+    /// The snapshot that begins with it.
+    pub(super) job: Option<Arc<Job>>,
 }
 
 impl Shard {
@@ -97,7 +102,7 @@ impl Shard {
     pub(super) fn ask_for_keyspaces(&mut self, targets: u64, to: ReplyTo, work: Work) {
         let (lease, missing) = (to.batch, targets.count_ones() as usize);
         let spaces = (0..self.shards()).map(|_| None).collect();
-        self.leases.insert(lease, Lease { to, work, spaces, missing });
+        self.leases.insert(lease, Lease { to, work, spaces, missing, job: None });
         let call = LeaseCall { entry: 0, coordinator: self.id, lease };
         let shards = (0..self.shards()).filter(|s| targets >> s & 1 == 1);
         let parts = shards.map(|shard| (shard, Message::Lease(call))).collect();
@@ -107,6 +112,7 @@ impl Shard {
     /// A lease has come up in this shard's FIFO.
     pub(super) fn grant(&mut self, call: LeaseCall) {
         assert!(self.paused.is_none());
+        self.tell_rest();
         let mut space = self.space.take().expect("the FIFO runs only while the data is home");
         if let Some(log) = &mut self.log
             && !space.effects.is_empty()
@@ -134,6 +140,8 @@ impl Shard {
         {
             if held.work.reload {
                 self.begin_reload(entry, held);
+            } else if held.work.snapshot.is_some() {
+                self.begin_snapshot(entry, held);
             } else {
                 self.run_lease(entry, held);
             }
@@ -247,12 +255,13 @@ impl Shard {
     pub(super) fn send_home(
         &mut self,
         entry: u64,
-        lease: Lease,
+        mut lease: Lease,
         aborted: bool,
         cut: Option<Vec<crate::shard::message::CutFile>>,
         served: &[ReplyTo],
     ) {
         let mut writers = 0u64;
+        let snapshot = lease.job.map(|job| (job.open(), job));
         let untold = lease.work.cut && cut.is_none();
         let mut readers: Vec<At> = Vec::new();
         for space in lease.spaces.iter().flatten() {
@@ -262,6 +271,7 @@ impl Shard {
                 writers |= 1 << space.shard;
             }
         }
+        self.around().tell_events(&mut Spaces::Many(&mut lease.spaces));
         for mut space in lease.spaces.into_iter().flatten() {
             if aborted || untold {
                 // The reply tells of a write somewhere (one that raised the flag, one that
@@ -272,7 +282,9 @@ impl Shard {
             let cut = cut.as_ref().map(|files| files[shard].clone());
             let readers = readers.clone();
             let served = served.to_vec();
-            let home = Return { entry, to: lease.to, space, writers, readers, cut, served };
+            let snapshot = snapshot.clone();
+            let to = lease.to;
+            let home = Return { entry, to, space, writers, readers, cut, served, snapshot };
             if shard == self.id {
                 self.come_home(home);
             } else {
@@ -311,9 +323,12 @@ impl Shard {
         }
         #[cfg(test)]
         crate::shard::sim::probe::came_home(&space);
+        space.events.set_wanted(self.config.events);
         space.expiry_paused = self.clients.pause.is_some();
-        self.forget_the_gone(&mut space);
         self.space = Some(space);
+        if let Some((open, job)) = home.snapshot {
+            self.begin_part(job, open);
+        }
         for to in home.served {
             self.answer(tag, to.shard, Message::LeaseReleased { to });
         }

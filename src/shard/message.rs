@@ -9,12 +9,14 @@ use crate::base::clock::Now;
 use crate::client::ConnKey;
 use crate::command::{Answer, Ask, Command, OwnedRequest, Session};
 use crate::keyspace::Keyspace;
+use crate::keyspace::cut::Open;
 use crate::keyspace::waiting::{Claim, Ticket, Waiter};
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::resp::{Checkpoint, Reply};
 use crate::shard::reload::Keyspaces;
+use crate::shard::snapshot;
 
 /// One message. `Job` and `Lease` are entries of the execution FIFO; everything else is handled
 /// when it is taken, wherever it stands.
@@ -266,6 +268,8 @@ pub struct Return {
     pub cut: Option<CutFile>,
     /// Clients served in it, whose replies wait for it too.
     pub served: Vec<ReplyTo>,
+    /// The snapshot that began in it, and what counts this shard's part.
+    pub snapshot: Option<(Open, Arc<snapshot::Job>)>,
 }
 
 /// The file in which a shard's log goes on behind a cut.

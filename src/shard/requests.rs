@@ -366,6 +366,8 @@ impl Shard {
                     self.tell_when_followed(conn, out);
                 } else if let Some(work) = self.aside.take() {
                     self.tell_when_done(conn, work);
+                } else if self.snapshot.wished {
+                    self.tell_when_saved(conn);
                 } else if self.reload.wished {
                     self.tell_when_reloaded(conn);
                 } else if let Some(wait) = self.wish.take() {

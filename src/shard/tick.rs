@@ -120,6 +120,7 @@ impl Tick {
             self.shard.cut_off(conn, &peer);
             self.ring.close(conn_id(conn), true);
         }
+        self.shard.snapshot_turn();
         self.shard.housekeep();
         let sends = &mut self.sends;
         self.shard.end_turn(&mut self.ring, &mut |conn, reply| sends.push((conn, reply)));

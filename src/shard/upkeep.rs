@@ -168,6 +168,7 @@ impl Shard {
             }
             self.global.set_memory(self.id, space.memory());
         }
+        self.tell_rest();
         if let Some(watch) = &mut expiry {
             self.note_event("expire-cycle", watch.lap() / 1000);
         }
@@ -329,7 +330,9 @@ impl Shard {
         let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));
         let crammed = if self.intake.crammed.is_empty() { u64::MAX } else { 1_000 };
         let pause = self.clients.pause.map_or(u64::MAX, |pause| pause.left_us(now));
-        round.min(log).min(parked).min(pause).min(gathering).min(crammed).min(waits)
+        // The writer does not say that it takes more.
+        let snapshot = if self.has_snapshot() { 500 } else { u64::MAX };
+        round.min(log).min(parked).min(pause).min(snapshot).min(gathering).min(crammed).min(waits)
     }
 
     /// The turn's monotonic time and `busy-poll-usec`, both in microseconds.
@@ -371,6 +374,7 @@ impl Shard {
     /// clients do; and what is written is flushed at once.
     pub fn stop_serving(&mut self) {
         self.stopping = true;
+        self.give_up_snapshot();
     }
 
     /// While stopping, in front of the take of the inbox: this shard may be about to have work, and

@@ -82,10 +82,15 @@ pub struct Facts {
 /// cuts have to rise.
 static LAST_CUT: AtomicU64 = AtomicU64::new(0);
 
+/// Names another cut.
+pub fn next_cut() -> u64 {
+    LAST_CUT.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 impl Object {
     /// Fixes what its cut will visit (`cut_slice` of the structure): what it holds now.
     pub fn begin_cut(&mut self) -> Facts {
-        let id = LAST_CUT.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = next_cut();
         let (mut nodes, mut timed, mut earliest) = (0, 0, None);
         match self {
             Object::Set(dict) => dict.begin_cut(id),

@@ -136,6 +136,21 @@ const LINES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Lines beside what the stream asks for: what must be logged as what it came to, not as it was
+/// sent, and leaves another outcome when it is carried out twice.
+const ALSO: &[(&str, &[&str])] = &[
+    ("xadd", &["XADD new:y * a b", "XADD new:y * c d", "XADD new:y MAXLEN ~ 5 * e f"]),
+    ("spop", &["SADD new:p 1 2 3 4 5 6 7 8 9 10 11 12", "SPOP new:p 4", "SPOP new:p"]),
+    ("set", &["SET new:t a EX 1000", "SET new:u b PX 100000"]),
+    ("setex", &["SETEX new:t 1000 a"]),
+    ("psetex", &["PSETEX new:t 100000 a"]),
+    ("getex", &["SET new:t a", "GETEX new:t EX 1000"]),
+    ("expire", &["SET new:t a", "EXPIRE new:t 1000"]),
+    ("pexpire", &["SET new:t a", "PEXPIRE new:t 100000"]),
+    ("incrbyfloat", &["SET new:f 3", "INCRBYFLOAT new:f 0.1", "INCRBYFLOAT new:f 1.25e-7"]),
+    ("hincrbyfloat", &["HSET new:f2 a 3", "HINCRBYFLOAT new:f2 a 0.1"]),
+];
+
 /// Those among them whose effects redis-server 7.0 cannot replay; see docs/COMPATIBILITY.md.
 const NOT_FOR_STOCK: &[&str] =
     &["hexpire", "hpexpire", "hexpireat", "hpexpireat", "hpersist", "hgetex", "hsetex"];
@@ -205,6 +220,17 @@ fn run(client: &mut Client, name: &str, generator: &mut Gen) {
         assert!(dirty(client) > before, "{name} has changed nothing");
         return;
     }
+    if let Some((_, lines)) = ALSO.iter().find(|(of, _)| *of == name) {
+        let before = dirty(client);
+        for line in *lines {
+            let reply = client.words(line);
+            assert!(!reply.is_error() && !reply.is_null(), "{line}: {reply:?}");
+        }
+        assert!(dirty(client) > before, "{name} has changed nothing");
+    }
+    if ["rename", "renamenx", "copy", "move"].contains(&name) {
+        run_whole(client, name);
+    }
     let row = row(name).unwrap_or_else(|| panic!("{name} writes, and nobody has made arguments"));
     let sub = name.split_once('|').map(|(_, sub)| sub);
     let (mut changes, mut last) = (0, Vec::new());
@@ -230,6 +256,49 @@ fn run(client: &mut Client, name: &str, generator: &mut Gen) {
     panic!("{name} changed something {changes} times only; last sent: {}", show_command(&last));
 }
 
+/// Moves or copies values of every kind whole, small ones and such as take several commands to
+/// rebuild, with an expiry and without.
+fn run_whole(client: &mut Client, name: &str) {
+    let adds = [("RPUSH", 1), ("SADD", 1), ("HSET", 2), ("ZADD", 2), ("XADD", 2), ("APPEND", 1)];
+    for (at, (add, width)) in adds.into_iter().enumerate() {
+        for (count, ends) in [(3, true), (3, false), (200, true), (200, false)] {
+            let from = format!("new:from:{name}:{at}:{count}:{ends}");
+            for element in 0..count {
+                let id = if add == "XADD" { "* " } else { "" };
+                let first = if width == 2 { format!("{element} ") } else { String::new() };
+                let line = format!("{add} {from} {id}{first}element-{element:060}");
+                assert!(!client.words(&line).is_error(), "{line}");
+            }
+            if ends {
+                client.words(&format!("EXPIRE {from} 1000"));
+            }
+            let to = format!("new:to:{name}:{at}:{count}:{ends}");
+            let line = match name {
+                "move" => format!("MOVE {from} 3"),
+                name => format!("{name} {from} {to}"),
+            };
+            let reply = client.words(&line);
+            assert!(!reply.is_error() && reply != Value::Int(0), "{line}: {reply:?}");
+        }
+    }
+}
+
+/// When the fields of all hashes end, which nothing else tells.
+fn field_times(client: &mut Client, data: &Data) -> BTreeMap<(usize, Vec<u8>), Value> {
+    let mut all = BTreeMap::new();
+    for ((db, key), item) in data.iter().filter(|(_, item)| item.kind == b"hash") {
+        client.words(&format!("SELECT {db}"));
+        let pairs = item.value.items().expect("fields and values");
+        let fields: Vec<&[u8]> = pairs.iter().step_by(2).filter_map(Value::text).collect();
+        let count = fields.len().to_string();
+        let head = [b"HPEXPIRETIME", key.as_slice(), b"FIELDS", count.as_bytes()];
+        let words: Vec<&[u8]> = head.into_iter().chain(fields).collect();
+        all.insert((*db, key.clone()), client.call(&words));
+    }
+    client.words("SELECT 0");
+    all
+}
+
 fn digest(client: &mut Client) -> Vec<u8> {
     let digest = client.words("DEBUG DIGEST");
     digest.text().unwrap_or_else(|| panic!("{digest:?}")).to_vec()
@@ -253,11 +322,13 @@ fn killed_behind_every_write_command() {
         fill(&mut client, &mut generator);
         run(&mut client, name, &mut generator);
         let before = (digest(&mut client), data::read(&mut client));
+        let times = field_times(&mut client, &before.1);
         drop(client);
         server = server.kill().restart();
         let mut client = server.client();
         data::assert_same(&before.1, &data::read(&mut client), 0, false, name);
         assert_eq!(before.0, digest(&mut client), "{name}: DEBUG DIGEST");
+        assert_eq!(times, field_times(&mut client, &before.1), "{name}: times of fields");
     }
 }
 

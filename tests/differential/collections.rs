@@ -69,7 +69,7 @@ impl Gen {
             55..85 => format!("m{}", self.below(40)).into(),
             85..93 => self.below(2000).to_string().into(),
             93..96 => self.text(70),
-            _ => self.value(),
+            _ => self.part(),
         }
     }
 

@@ -103,7 +103,7 @@ static ROWS: &[Row] = &[
     row!("pfadd", 40, W, bits::pfadd),
     row!("pfcount", 20, W, bits::pfcount),
     row!("pfmerge", 15, W, bits::pfmerge),
-    row!("pfdebug", 10, W, bits::pfdebug),
+    row!("pfdebug", 3, W, bits::pfdebug),
     // Redis' own takes a second: only a refused form is compared.
     row!("pfselftest", 1, X, |_| vec![b"x".into()]),
     // Keys of any type.
@@ -179,6 +179,7 @@ static ROWS: &[Row] = &[
 impl Gen {
     pub fn any_key(&mut self) -> Vec<u8> {
         match self.below(100) {
+            _ if self.is_of_one_type() => self.key(),
             0..6 => self.big_key(),
             6..12 => self.sketch(),
             _ => self.key(),

@@ -44,7 +44,7 @@ impl Gen {
             60..90 => format!("e{}", self.below(10)).into(),
             90..97 => self.text(70),
             97 => self.big_value(),
-            _ => self.value(),
+            _ => self.part(),
         }
     }
 

@@ -145,6 +145,7 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("lolwut", How::Type, "the picture", "art"),
     row("debug|object", How::Type, "address, length, age", "other structures"),
     row("debug|htstats", How::Type, "the text", "other structures"),
+    row("debug|htstats-key", How::Type, "the text", "other structures"),
     row("debug|sdslen", How::Type, "bytes taken", "another allocator, other structures"),
     row("debug|structsize", How::Type, "the sizes", "other structures"),
     row("debug|help", How::Type, "subcommands", "those about what is not there"),

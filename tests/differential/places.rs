@@ -31,8 +31,9 @@ pub const FOUND: [&[u8]; 3] = [b"found1", b"{t}found", b"found2"];
 const MEMBERS: u64 = 200;
 
 impl Gen {
+    /// No other key may hold a sorted set: its members would be in one place.
     fn place_key(&mut self) -> Vec<u8> {
-        if self.chance(96) { self.pick(&PLACES).to_vec() } else { self.key() }
+        if self.chance(96) { self.pick(&PLACES).to_vec() } else { self.big_key() }
     }
 
     fn resident(&mut self) -> Vec<u8> {

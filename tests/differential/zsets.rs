@@ -56,7 +56,7 @@ impl Gen {
     }
 
     fn level_key(&mut self) -> Vec<u8> {
-        if self.chance(97) { self.pick(&LEVELS).to_vec() } else { self.key() }
+        if self.chance(97) { self.pick(&LEVELS).to_vec() } else { self.big_key() }
     }
 
     /// A sorted set, or a set now and then.
@@ -71,7 +71,7 @@ impl Gen {
             50..85 => format!("m{}", self.below(60)).into(),
             85..95 => self.below(1000).to_string().into(),
             95..97 => self.text(70),
-            _ => self.value(),
+            _ => self.part(),
         }
     }
 
@@ -82,7 +82,7 @@ impl Gen {
             50..75 => ((self.below(8000) as i64 - 4000) as f64 / 4.0).to_string().into(),
             75..90 => (self.below(2_000_000) as i64 - 1_000_000).to_string().into(),
             90..97 => self.word(&["inf", "-inf", "+inf", "0x10", "1e3", ".5", "5.", "-Infinity"]),
-            _ => self.word(&["x", "nan", "", " 1", "1 ", "1e400", "--1", "0x"]),
+            _ => self.word(&["x", "nan", "", " 1", "1 ", "1e40x", "--1", "0x"]),
         }
     }
 
@@ -90,7 +90,7 @@ impl Gen {
     fn bound(&mut self) -> Vec<u8> {
         let score = match self.below(20) {
             0..4 => self.word(&["-inf", "+inf", "inf"]),
-            4 => self.word(&["x", "", " 1", "nan", "1e400"]),
+            4 => self.word(&["x", "", " 1", "nan", "1e40x"]),
             _ => self.score(),
         };
         if self.chance(25) { [b"(", score.as_slice()].concat() } else { score }

@@ -25,7 +25,7 @@ fn steps(seed: u64, commands: u64) -> Vec<Step> {
 }
 
 /// Runs a stream and leaves some data of every kind behind it, whatever it flushed at its end.
-fn fill(server: &Server, seed: u64) -> Data {
+pub fn fill(server: &Server, seed: u64) -> Data {
     let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| server.client()).collect();
     for step in steps(seed, number("RINGSTONE_INTEROP_COMMANDS", 2_000)) {
         let Step::Pipeline(on, commands) = step else { continue };

@@ -16,6 +16,7 @@
 //! every atomic is sequentially consistent here: that weaker orderings suffice where they are used
 //! is argued at their place, not checked.
 
+mod claim;
 mod history;
 mod inbox;
 mod linear;

@@ -72,6 +72,25 @@ impl Client {
         }
     }
 
+    /// Takes the next reply if it is byte for byte `reply`, which must be one. Replies are no
+    /// beginnings of each other, so it is safe to wait for as many bytes as agree.
+    pub fn same(&mut self, reply: &[u8]) -> io::Result<bool> {
+        loop {
+            let have = &self.buf[self.at..];
+            if have.len() >= reply.len() {
+                let same = have[..reply.len()] == *reply;
+                self.at += if same { reply.len() } else { 0 };
+                return Ok(same);
+            }
+            if !reply.starts_with(have) {
+                return Ok(false);
+            }
+            if self.fill()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
     fn fill(&mut self) -> io::Result<usize> {
         self.buf.drain(..self.at);
         self.at = 0;

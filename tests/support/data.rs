@@ -151,7 +151,8 @@ pub fn differences(left: &Data, right: &Data, slack_ms: i64, encodings: bool) ->
         match right.get(&(*db, key.clone())) {
             None => found.push(format!("db {db} {}: only left: {item:?}", show(key))),
             Some(other) if !same(item, other) => {
-                found.push(format!("db {db} {}: {item:?} / {other:?}", show(key)));
+                let (a, b) = (told(item, other), told(other, item));
+                found.push(format!("db {db} {}: {a} / {b}", show(key)));
             }
             Some(_) => {}
         }
@@ -161,6 +162,25 @@ pub fn differences(left: &Data, right: &Data, slack_ms: i64, encodings: bool) ->
     }
     found.truncate(10);
     found
+}
+
+/// What one item has that another has not, to be read.
+fn told(item: &Item, other: &Item) -> String {
+    let text = |value: &Value| show(value.text().unwrap_or(b"?"));
+    let mut said = format!("{} ({})", show(&item.kind), text(&item.encoding));
+    if item.expires != other.expires {
+        said += &format!(" expires {}", item.expires);
+    }
+    if item.value != other.value {
+        let parts: Vec<String> = match item.value.items() {
+            Some(items) if items.iter().all(|part| part.text().is_some()) => {
+                items.iter().map(text).collect()
+            }
+            _ => vec![format!("{:?}", item.value)],
+        };
+        said += &format!(" {}", show(parts.join(" ").as_bytes()));
+    }
+    said
 }
 
 /// Fails with the differences unless the two data sets are the same.

@@ -109,6 +109,7 @@ pub static EFFECTIVE: &[Directive] = &[
         "What becomes of an RDB file in which modules have left data: it is refused, or their keys \
          and other data are passed over, and the log says how many.",
     ),
+    row("rdbchecksum", Bool, "yes", "Whether RDB files end with a checksum.").immutable(),
     row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),

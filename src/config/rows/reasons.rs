@@ -3,11 +3,10 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "RDB files are read and not yet written",
+        "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
         &[
             "save",
             "stop-writes-on-bgsave-error",
-            "rdbchecksum",
             "rdb-save-incremental-fsync",
             "rdb-key-save-delay",
             "bgsave-cpulist",

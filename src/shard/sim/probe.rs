@@ -220,10 +220,12 @@ pub fn ran_reload(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
 
 /// A keyspace came home from a lease, and what it left for the log has its place.
 pub fn came_home(space: &Keyspace) {
+    assert!(space.events.is_empty(), "a keyspace does not travel with events");
     with(|t| t.close(space));
 }
 
 /// A turn's upkeep has run.
 pub fn kept_up(space: &Keyspace) {
+    assert!(space.events.is_empty(), "events are handed on within the turn");
     with(|t| t.plain(space));
 }

@@ -131,7 +131,8 @@ fn config(policy: &str) -> Config {
     let given = ["--databases", "3", "--save", "", "--appendfsync", policy];
     // What is slow is told by the machine's clock, which no seed repeats.
     let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
-    let given = given.iter().chain(&more);
+    let events = ["--notify-keyspace-events", "KEAnm"];
+    let given = given.iter().chain(&more).chain(&events);
     let given: Vec<OsString> = given.map(OsString::from).collect();
     let invocation = args::parse(&given).expect("options");
     let loaded = load::load(&invocation, Path::new("/"), &mut files::Files, &|_| false);

@@ -1,0 +1,42 @@
+//! Snapshots: SAVE, BGSAVE, LASTSAVE.
+
+use crate::command::args::Args;
+use crate::command::fault::{Fault, SYNTAX};
+use crate::command::server::row;
+use crate::command::session::SessionCtx;
+use crate::command::table::{Acl, Command, Flags};
+
+const ADMIN: u32 = Flags::ADMIN | Flags::NOSCRIPT | Flags::NO_ASYNC_LOADING;
+
+/// The commands of this file.
+pub static ROWS: &[Command] = &[
+    row("save", 1, ADMIN | Flags::NO_MULTI | Flags::SETTLE, "1.0.0", save),
+    row("bgsave", -1, ADMIN | Flags::SETTLE, "1.0.0", bgsave),
+    Command {
+        acl: Acl(Acl::ADMIN | Acl::DANGEROUS),
+        tips: &["nondeterministic_output"],
+        ..row("lastsave", 1, Flags::LOADING | Flags::STALE | Flags::FAST, "1.0.0", lastsave)
+    },
+];
+
+fn save(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    ctx.server.save(true).map_err(Fault::text)?;
+    // Its outcome takes the place of this.
+    ctx.out.ok();
+    Ok(())
+}
+
+fn bgsave(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    // There is no other child that a scheduled one would have to wait for.
+    if args.len() > 2 || args.len() == 2 && !args.is(1, "SCHEDULE") {
+        return Err(SYNTAX);
+    }
+    ctx.server.save(false).map_err(Fault::text)?;
+    ctx.out.simple("Background saving started");
+    Ok(())
+}
+
+fn lastsave(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
+    ctx.out.int(ctx.server.registry().saves.last());
+    Ok(())
+}

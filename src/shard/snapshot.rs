@@ -1,0 +1,532 @@
+//! Snapshots (BGSAVE, SAVE): a cut through all keyspaces, handed out by every shard between its
+//! requests, and written by a thread.
+//!
+//! ```text
+//! coordinator                          every shard                         the writer
+//! asks for all keyspaces        ->     sends its own, pauses
+//! begins the cut in each of
+//! them: the moment of the snapshot
+//! keyspaces go home with the job ->    goes on; at the end of each turn
+//!                                      a slice of the walk is encoded; -> writes chunks as
+//!                                      whoever finds nothing open says    they come
+//!                                      that there is nothing more      -> flushes, renames
+//!                                  <-  ------ the outcome ------------ <-
+//! ```
+//!
+//! *One moment.* Nothing executes while the coordinator holds all keyspaces, so the cuts are one cut
+//! through all data; from then on each keyspace hands out what it held
+//! ([`crate::keyspace::snapshot`]).
+//!
+//! *Nothing is missing when the file ends.* [`Open`] counts everything that is still to be handed
+//! out: the cut of each database, each large value wherever it is, and each shard that has bytes it
+//! has not handed over. The count never rises from 0, since only what is counted makes more of it.
+//! So whoever counts it down to 0 knows that all bytes are with the writer, and says so.
+//!
+//! *A large value* is encoded into a buffer of its own that goes where the value goes. One that
+//! does not fit into a chunk is written piece by piece, by one shard at a time (`giant`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::client::Conn;
+use crate::client::output::{Merged, Remote};
+use crate::keyspace::cut::{Open, State};
+use crate::keyspace::snapshot::LargeValue;
+use crate::keyspace::{Entry, Keyspace};
+use crate::persist::rdb::encode::{Encoder, LongText, TooNew, Walk};
+use crate::persist::rdb::format::TYPE_STRING;
+use crate::persist::snapshot::{Chunk, Flow, Target, write};
+use crate::resp::Reply;
+use crate::shard::core::Shard;
+use crate::shard::lease::{Lease, Work};
+use crate::shard::message::{JobDone, Message, ReplyTo};
+use crate::shard::requests::all_shards;
+
+/// Bytes from which on a chunk is handed over.
+const CHUNK: usize = 1 << 20;
+/// Slots of the walk between two looks at the clock.
+const SLICE: usize = 128;
+/// Elements of a large value between two such looks.
+const LARGE_SLICE: usize = 256;
+/// Bytes of a long string between two such looks.
+const TEXT_SLICE: usize = 64 * 1024;
+/// Most time of one turn.
+const TURN_MAX: Duration = Duration::from_micros(500);
+/// Least time of one turn.
+const TURN_MIN: Duration = Duration::from_micros(50);
+/// The time of one turn when a client waits for it (SAVE).
+const HURRY: Duration = Duration::from_millis(5);
+
+/// The first version that holds fields with times.
+const VERSION_FIELD_TIMES: u32 = 12;
+
+/// A snapshot under way, as all that take part in it know it.
+#[derive(Debug)]
+pub struct Job {
+    flow: Flow,
+    open: Arc<AtomicUsize>,
+    chunks: Mutex<Sender<Chunk>>,
+    version: u32,
+    compress: bool,
+    /// A client waits for it.
+    hurry: bool,
+    /// The large value that is being written piece by piece; 0: none.
+    giant: AtomicU64,
+    /// Shards that have something to clear still.
+    parts: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Job {
+    /// Counts something that is still to be handed out.
+    pub(super) fn open(&self) -> Open {
+        Open::new(Arc::clone(&self.open))
+    }
+
+    fn send(&self, chunk: Chunk) {
+        self.flow.sent(&chunk);
+        // When the writer has gone, it has said so.
+        drop(self.chunks.lock().unwrap_or_else(PoisonError::into_inner).send(chunk));
+    }
+
+    fn fail(&self) {
+        self.flow.failed.store(true, Ordering::Release);
+        // Wakes the writer.
+        self.send(Chunk::Finish);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.flow.failed.load(Ordering::Acquire)
+    }
+}
+
+/// What a snapshot that is to be begun needs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    target: Target,
+    version: u32,
+    compress: bool,
+    /// Who is told when it is over.
+    waits: Option<ReplyTo>,
+    resp3: bool,
+}
+
+/// A large value in the making.
+struct Making {
+    id: u64,
+    bytes: Vec<u8>,
+    how: How,
+    /// Pieces of it are with the writer.
+    giant: bool,
+}
+
+enum How {
+    Structure(Walk),
+    Text(Option<LongText>),
+}
+
+/// A shard's part in a snapshot.
+#[derive(Debug)]
+pub struct Part {
+    job: Arc<Job>,
+    encoder: Encoder,
+    chunk: Vec<u8>,
+    /// The database that the chunk has selected.
+    db: Option<usize>,
+    /// Counts for what has not been handed over.
+    open: Option<Open>,
+    cancelled: bool,
+    /// When its last turn ended.
+    last: Instant,
+}
+
+/// What a shard has to do with snapshots.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    /// The command that has just run asks for one.
+    pub wished: bool,
+    part: Option<Part>,
+}
+
+impl Part {
+    /// How long this turn's slice may take: a part of the time since the last.
+    fn budget(&self) -> Duration {
+        match self.job.hurry {
+            true => HURRY,
+            false => (self.last.elapsed() / 3).clamp(TURN_MIN, TURN_MAX),
+        }
+    }
+
+    fn hand_over(&mut self, shard: usize) {
+        if !self.chunk.is_empty() {
+            let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + CHUNK / 8));
+            self.db = None;
+            self.job.send(Chunk::Keys(shard, chunk));
+        }
+    }
+
+    fn add(&mut self, db: usize, entry: &Entry) -> Result<(), TooNew> {
+        if self.db != Some(db) {
+            self.encoder.select(&mut self.chunk, db);
+            self.db = Some(db);
+        }
+        self.encoder.entry(&mut self.chunk, entry)
+    }
+
+    /// Goes on until `until`, there is nothing left to do, or the writer has enough; false in the
+    /// second case.
+    fn go_on(
+        &mut self,
+        shard: usize,
+        space: &mut Keyspace,
+        until: Instant,
+    ) -> Result<bool, String> {
+        loop {
+            if !self.job.flow.takes_keys(shard) {
+                return Ok(true);
+            }
+            let mut outcome = Ok(());
+            let mut count = 0;
+            let done = space.snapshot_slice(SLICE, &mut |db, entry| {
+                count += 1;
+                if outcome.is_ok() {
+                    outcome = self.add(db, entry);
+                }
+            });
+            self.job.flow.count.fetch_add(count, Ordering::Relaxed);
+            outcome.map_err(|error| error.to_string())?;
+            if self.chunk.len() >= CHUNK {
+                self.hand_over(shard);
+            }
+            if done && !self.large(shard, space)? {
+                self.hand_over(shard);
+                return Ok(false);
+            }
+            if Instant::now() >= until {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Goes on with the next large value; false when there is none.
+    fn large(&mut self, shard: usize, space: &mut Keyspace) -> Result<bool, String> {
+        let Some(large) = space.next_large() else { return Ok(false) };
+        let (id, db, key, expire) = (large.id, large.db, large.key.clone(), large.expire_ms);
+        let facts = large.facts;
+        let job = Arc::clone(&self.job);
+        if job.giant.load(Ordering::Acquire) == id && !job.flow.takes_piece() {
+            return Ok(true);
+        }
+        let encoder = &mut self.encoder;
+        let begin = |encoder: &mut Encoder| -> Result<Making, TooNew> {
+            let mut bytes = Vec::new();
+            encoder.select(&mut bytes, db);
+            let how = match &facts {
+                Some(facts) => {
+                    let walk = Walk::new(encoder, facts)?;
+                    encoder.key(&mut bytes, walk.kind(), &key, expire);
+                    walk.head(&mut bytes);
+                    How::Structure(walk)
+                }
+                None => {
+                    encoder.key(&mut bytes, TYPE_STRING, &key, expire);
+                    How::Text(None)
+                }
+            };
+            Ok(Making { id, bytes, how, giant: false })
+        };
+        let mut failed = None;
+        let done = space.visit_large(|state: &mut State, value| {
+            let making = match state.as_mut().and_then(|s| s.downcast_mut::<Making>()) {
+                Some(making) => making,
+                None => match begin(encoder) {
+                    Ok(made) => {
+                        let made = state.insert(Box::new(made));
+                        made.downcast_mut::<Making>().expect("just put there")
+                    }
+                    Err(error) => {
+                        failed = Some(error.to_string());
+                        return true;
+                    }
+                },
+            };
+            making.slice(encoder, value, &job, shard)
+        });
+        match (failed, done) {
+            (Some(error), _) => Err(error),
+            (None, Ok(_)) => Ok(true),
+            (None, Err(_)) => Err("a large value was lost".to_owned()),
+        }
+    }
+}
+
+impl Making {
+    /// Goes on; true when the value is with the writer.
+    fn slice(
+        &mut self,
+        encoder: &mut Encoder,
+        value: LargeValue<'_>,
+        job: &Job,
+        shard: usize,
+    ) -> bool {
+        if self.bytes.len() >= CHUNK && !self.hand_over_piece(job) {
+            return false;
+        }
+        let done = match (&mut self.how, value) {
+            (How::Structure(walk), LargeValue::Object(object)) => {
+                walk.slice(encoder, &mut self.bytes, object, LARGE_SLICE)
+            }
+            (How::Text(long), LargeValue::Text(text)) => {
+                let long = long.get_or_insert_with(|| LongText::new(encoder, text.len()));
+                long.slice(encoder, &mut self.bytes, text, TEXT_SLICE)
+            }
+            (How::Structure(_), LargeValue::Text(_)) | (How::Text(_), LargeValue::Object(_)) => {
+                unreachable!("a value stays what it was when the cut began")
+            }
+        };
+        if done {
+            job.flow.count.fetch_add(1, Ordering::Relaxed);
+            let bytes = std::mem::take(&mut self.bytes);
+            if self.giant {
+                job.send(Chunk::Piece(bytes, true));
+                job.giant.store(0, Ordering::Release);
+            } else {
+                job.send(Chunk::Keys(shard, bytes));
+            }
+        }
+        done
+    }
+
+    /// Hands a piece over if it is this value's turn.
+    fn hand_over_piece(&mut self, job: &Job) -> bool {
+        if !self.giant {
+            let free = job.giant.compare_exchange(0, self.id, Ordering::AcqRel, Ordering::Acquire);
+            if free.is_err() {
+                return false;
+            }
+            self.giant = true;
+        }
+        job.send(Chunk::Piece(std::mem::take(&mut self.bytes), false));
+        true
+    }
+}
+
+impl Shard {
+    /// Begins a snapshot of which nobody is told.
+    pub(super) fn start_snapshot(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, None, false);
+    }
+
+    fn nobody(&mut self) -> ReplyTo {
+        let conn = crate::client::ConnKey { index: u32::MAX, generation: u32::MAX };
+        ReplyTo { shard: self.id, conn, batch: self.name(), part: 0, words: 0 }
+    }
+
+    /// Begins a snapshot whose outcome is the reply of the command that has just run on `conn`.
+    pub(super) fn tell_when_saved(&mut self, conn: &mut Conn) {
+        self.snapshot.wished = false;
+        let id = self.name();
+        conn.blocked = true;
+        conn.output.push_remote(Remote {
+            id,
+            missing: 1,
+            commands: vec![Merged::One { part: 0, item: 0 }],
+            parts: vec![None],
+            estimate: 0,
+            bytes: 0,
+            quiet: conn.session.is_muted(),
+        });
+        self.mark_dirty(conn);
+        let to = ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 };
+        let nobody = self.nobody();
+        self.ask_for_snapshot(nobody, Some(to), conn.session.resp3);
+    }
+
+    fn ask_for_snapshot(&mut self, to: ReplyTo, waits: Option<ReplyTo>, resp3: bool) {
+        let config = &self.config;
+        let target = Target {
+            dir: config.dir.clone(),
+            name: config.dbfilename.clone(),
+            checksum: config.rdbchecksum,
+        };
+        let (version, compress) = (config.rdb_save_version, config.rdbcompression);
+        let plan = Plan { target, version, compress, waits, resp3 };
+        let work = Work { snapshot: Some(plan), ..Work::default() };
+        self.ask_for_keyspaces(all_shards(self.shards()), to, work);
+    }
+
+    /// Every keyspace is here: this is the moment.
+    pub(super) fn begin_snapshot(&mut self, entry: u64, mut lease: Lease) {
+        let plan = lease.work.snapshot.take().expect("this lease is for a snapshot");
+        let timed = |space: &Keyspace| space.dbs.iter().any(|db| db.timed_len() > 0);
+        let needs_times = lease.spaces.iter().flatten().any(|space| timed(space));
+        let version = if needs_times { VERSION_FIELD_TIMES } else { plan.version };
+        let (sender, chunks) = channel();
+        let count = Arc::new(AtomicUsize::new(0));
+        let job = Arc::new(Job {
+            flow: Flow::new(self.shards()),
+            open: Arc::clone(&count),
+            chunks: Mutex::new(sender),
+            version,
+            compress: plan.compress,
+            hurry: plan.waits.is_some(),
+            giant: AtomicU64::new(0),
+            parts: AtomicUsize::new(self.shards()),
+            over: AtomicBool::new(false),
+        });
+        let mut dirty = 0;
+        lease.job = Some(Arc::clone(&job));
+        let open = Open::new(count);
+        for space in lease.spaces.iter_mut().flatten() {
+            space.begin_snapshot(&open);
+            dirty += space.counters.dirty;
+        }
+        self.write_snapshot(plan, &job, chunks, dirty);
+        self.send_home(entry, lease, false, None, &[]);
+        // Not before every part has one that counts for it.
+        drop(open);
+    }
+
+    /// Starts the writer.
+    fn write_snapshot(&mut self, plan: Plan, job: &Arc<Job>, chunks: Receiver<Chunk>, dirty: u64) {
+        let mut header = Vec::new();
+        let mut encoder = Encoder::new(job.version, job.compress);
+        encoder.header(&mut header);
+        let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
+        encoder.about(&mut header, seconds, memory, false);
+        let (global, order, job) =
+            (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
+        let began = Instant::now();
+        let work = move || {
+            let written = write(&plan.target, &header, &chunks, &job.flow);
+            let count = job.flow.count.load(Ordering::Relaxed);
+            let outcome = match written {
+                Ok(bytes) => {
+                    global.notice(&format!(
+                        "DB saved on disk: {count} keys, {bytes} bytes, {:.3} seconds",
+                        began.elapsed().as_secs_f64()
+                    ));
+                    let now = seconds + began.elapsed().as_secs() as i64;
+                    global.registry.saves.saved(now, dirty, began.elapsed());
+                    Ok(())
+                }
+                Err(error) => {
+                    global.warn(&format!("Background saving error: {error}"));
+                    global.registry.saves.failed(began.elapsed());
+                    Err("ERR".to_owned())
+                }
+            };
+            job.over.store(true, Ordering::Release);
+            order.wake_all();
+            if let Some(to) = plan.waits {
+                let mut reply = Reply::new(plan.resp3);
+                match outcome {
+                    Ok(()) => reply.ok(),
+                    Err(text) => reply.error(text.as_bytes()),
+                }
+                let ends = vec![reply.checkpoint()];
+                order.push(to.shard, Message::Done(Box::new(JobDone { to, reply, ends })));
+            }
+        };
+        let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work);
+        if let Err(error) = thread {
+            self.global.fatal(&format!("a thread for the snapshot cannot be made: {error}"));
+        }
+    }
+
+    /// The keyspace is home from the moment of a snapshot.
+    pub(super) fn begin_part(&mut self, job: Arc<Job>, open: Open) {
+        let encoder = Encoder::new(job.version, job.compress);
+        let part = Part {
+            job,
+            encoder,
+            chunk: Vec::with_capacity(CHUNK + CHUNK / 8),
+            db: None,
+            open: Some(open),
+            cancelled: false,
+            last: Instant::now(),
+        };
+        assert!(self.snapshot.part.replace(part).is_none(), "one snapshot at a time");
+    }
+
+    /// Hands out a slice of the snapshot under way.
+    pub fn snapshot_turn(&mut self) {
+        let Some(mut part) = self.snapshot.part.take() else { return };
+        let Some(space) = self.space.as_deref_mut() else {
+            self.snapshot.part = Some(part);
+            return;
+        };
+        let job = Arc::clone(&part.job);
+        if job.has_failed() {
+            if !part.cancelled {
+                part.cancelled = true;
+                space.cancel_snapshot();
+            }
+            let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
+            part.open = None;
+            if cleared && job.over.load(Ordering::Acquire) {
+                return self.end_part(&job);
+            }
+            self.snapshot.part = Some(part);
+            return;
+        }
+        if job.over.load(Ordering::Acquire) {
+            assert!(space.is_snapshot_over(), "the file has ended, so nothing is open");
+            return self.end_part(&job);
+        }
+        if part.open.is_none() && space.next_large().is_some() {
+            // It has come from another shard, and counts by itself.
+            part.open = Some(Open::new(Arc::clone(&job.open)));
+        }
+        if part.open.is_some() {
+            let id = self.id;
+            let until = Instant::now() + part.budget();
+            match part.go_on(id, space, until) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if part.open.take().is_some_and(Open::release) {
+                        job.send(Chunk::Finish);
+                    }
+                }
+                Err(text) => {
+                    self.global.warn(&format!("A snapshot is given up: {text}"));
+                    job.fail();
+                }
+            }
+            part.last = Instant::now();
+        }
+        self.snapshot.part = Some(part);
+    }
+
+    /// The process stops: what is under way is given up, as Redis does.
+    pub(super) fn give_up_snapshot(&self) {
+        if let Some(part) = &self.snapshot.part {
+            part.job.fail();
+        }
+    }
+
+    fn end_part(&mut self, job: &Job) {
+        if job.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.global.registry.saves.end();
+        }
+    }
+
+    /// Whether the next turn has something to hand out.
+    pub(super) fn has_snapshot_work(&self) -> bool {
+        self.space.is_some()
+            && self.snapshot.part.as_ref().is_some_and(|part| {
+                part.job.has_failed()
+                    || part.open.is_some() && part.job.flow.takes_keys(self.id)
+                    || part.job.over.load(Ordering::Acquire)
+            })
+    }
+
+    /// Whether a snapshot is under way here.
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.snapshot.part.is_some()
+    }
+}

@@ -1,0 +1,247 @@
+//! Snapshots: SAVE and BGSAVE are loaded by redis-server and by ourselves, hold one moment of all
+//! shards while everything changes, and leave the old file alone when they fail.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::interop::fill;
+use crate::support::data;
+use crate::support::server::{Home, fresh_home};
+use crate::support::{Client, Options, Server, Value, number};
+
+fn options(shards: usize) -> Options {
+    Options { appendonly: false, ..Options::shards(shards) }
+}
+
+/// A field of INFO persistence.
+fn told(client: &mut Client, field: &str) -> String {
+    let info = client.words("INFO persistence");
+    let text = String::from_utf8_lossy(info.text().expect("text")).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    line.unwrap_or_else(|| panic!("no {field} in {text}")).trim().to_owned()
+}
+
+fn until_saved(client: &mut Client) {
+    while told(client, "rdb_bgsave_in_progress") == "1" {
+        std::thread::yield_now();
+    }
+    assert_eq!(told(client, "rdb_last_bgsave_status"), "ok");
+}
+
+/// A copy of a snapshot in a directory of its own.
+fn copied(from: &Path) -> Home {
+    let home = fresh_home();
+    std::fs::copy(from.join("dump.rdb"), home.path().join("dump.rdb")).expect("a snapshot");
+    home
+}
+
+/// Collections that are handed out in slices, and one that takes several chunks.
+fn enlarge(client: &mut Client) {
+    for n in 0..40 {
+        let numbers = |text: &str| -> Vec<String> {
+            (n * 500..n * 500 + 500).map(|i| format!("{text}:{i}")).collect()
+        };
+        let mut call = |name: &str, key: &str, rest: Vec<String>| {
+            let mut words = vec![name.to_owned(), key.to_owned()];
+            words.extend(rest);
+            let reply = client.call(&words);
+            assert!(!reply.is_error(), "{reply:?}");
+        };
+        call("SADD", "large:set", numbers("member"));
+        call("RPUSH", "large:list", numbers("element"));
+        let pairs = |text| numbers(text).into_iter().enumerate();
+        let hash = pairs("field").flat_map(|(i, name)| [name, "value ".repeat(i % 40)]);
+        call("HSET", "large:hash", hash.collect());
+        let zset = pairs("name").flat_map(|(i, name)| [format!("{}.5", i * 7 % 100), name]);
+        call("ZADD", "large:zset", zset.collect());
+        call(
+            "XADD",
+            "large:stream",
+            vec![format!("{}-1", n + 1), "field".into(), "x".repeat(5000)],
+        );
+    }
+    client.call(&[b"SETRANGE".as_slice(), b"large:text", b"3000000", b"end"]);
+}
+
+fn loads_elsewhere(shards: usize, more: &[(&str, &str)]) {
+    let with = |options: Options| {
+        more.iter().fold(options, |options, (name, value)| options.with(name, value))
+    };
+    let server = Server::start(with(options(shards)));
+    fill(&server, 800 + shards as u64);
+    let mut client = server.client();
+    enlarge(&mut client);
+    let ours = data::read(&mut client);
+    assert_eq!(client.words("SAVE"), Value::Simple(b"OK".into()));
+    assert_eq!(told(&mut client, "rdb_changes_since_last_save"), "0");
+    let what = format!("a snapshot of {shards} shards, {more:?}");
+    let home = copied(server.home().path());
+    if let Some(peer) = Server::peer_in(home, options(1), &what) {
+        data::assert_same(&ours, &data::read(&mut peer.client()), 0, false, &what);
+        let digest = client.words("DEBUG DIGEST");
+        assert_eq!(peer.client().words("DEBUG DIGEST"), digest, "{what}");
+    }
+    let again = Server::start_in(copied(server.home().path()), with(options(5 - shards)));
+    data::assert_same(&ours, &data::read(&mut again.client()), 0, false, &what);
+}
+
+#[test]
+fn a_snapshot_of_1_shard_loads_elsewhere() {
+    loads_elsewhere(1, &[]);
+}
+
+#[test]
+fn a_snapshot_of_2_shards_loads_elsewhere() {
+    loads_elsewhere(2, &[("rdbcompression", "no"), ("rdbchecksum", "no")]);
+}
+
+#[test]
+fn a_snapshot_of_4_shards_loads_elsewhere() {
+    loads_elsewhere(4, &[]);
+}
+
+/// Accounts between which amounts are moved, and lists between which elements are.
+const ACCOUNTS: u64 = 400;
+const LISTS: u64 = 4;
+const ELEMENTS: usize = 3_000;
+
+fn moving(port: u16, seed: u64, stop: &AtomicBool) {
+    let mut client = Client::connect(port).expect("the server");
+    let mut state = seed * 2 + 1;
+    let mut roll = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    while !stop.load(Ordering::Relaxed) {
+        let (from, to, amount) = (roll(ACCOUNTS), roll(ACCOUNTS), roll(50));
+        let (one, other) = (roll(LISTS), roll(LISTS));
+        let lines = [
+            "MULTI".to_owned(),
+            format!("DECRBY account:{from} {amount}"),
+            format!("INCRBY account:{to} {amount}"),
+            "EXEC".to_owned(),
+            format!("LMOVE list:{one} list:{other} LEFT RIGHT"),
+            format!("SMOVE set:{one} set:{other} member:{}", roll(ELEMENTS as u64)),
+        ];
+        let batch: Vec<Vec<Vec<u8>>> = lines
+            .iter()
+            .map(|line| line.split(' ').map(|word| word.as_bytes().to_vec()).collect())
+            .collect();
+        for reply in client.pipeline(&batch) {
+            assert!(!reply.is_error(), "{reply:?}");
+        }
+    }
+}
+
+/// What every moment of the moving shows: the sum of all accounts, the elements, the members.
+fn sums(client: &mut Client) -> (i64, usize, i64) {
+    let sum = (0..ACCOUNTS)
+        .map(|n| {
+            let amount = client.words(&format!("GET account:{n}"));
+            let text = std::str::from_utf8(amount.text().expect("an amount")).expect("text");
+            text.parse::<i64>().expect("a number")
+        })
+        .sum();
+    let mut elements = Vec::new();
+    for n in 0..LISTS {
+        let list = client.words(&format!("LRANGE list:{n} 0 -1"));
+        let texts = list.items().expect("a list").iter();
+        elements.extend(texts.map(|element| element.text().expect("text").to_vec()));
+    }
+    elements.sort();
+    elements.dedup();
+    let members =
+        (0..LISTS).map(|n| client.words(&format!("SCARD set:{n}")).int().expect("a size"));
+    (sum, elements.len(), members.sum())
+}
+
+/// Amounts, elements of large lists and members of large sets move between shards all the while.
+fn holds_one_moment(shards: usize) {
+    let server = Server::start(options(shards));
+    let mut client = server.client();
+    for n in 0..ACCOUNTS {
+        client.words(&format!("SET account:{n} 1000"));
+    }
+    for n in 0..ELEMENTS {
+        client.words(&format!("RPUSH list:{} element:{n}:{}", n as u64 % LISTS, "x".repeat(60)));
+        client.words(&format!("SADD set:{} member:{n}", n as u64 % LISTS));
+    }
+    client.words("DEBUG POPULATE 20000 filler 100");
+    let expected = (ACCOUNTS as i64 * 1000, ELEMENTS, ELEMENTS as i64);
+    assert_eq!(sums(&mut client), expected);
+    let stop = AtomicBool::new(false);
+    let (port, stop) = (server.port(), &stop);
+    std::thread::scope(|scope| {
+        for seed in 1..=3 {
+            scope.spawn(move || moving(port, seed, stop));
+        }
+        for round in 0..number("RINGSTONE_SNAPSHOTS", 6) {
+            let reply = client.words(if round % 3 == 2 { "SAVE" } else { "BGSAVE" });
+            assert!(!reply.is_error(), "{reply:?}");
+            until_saved(&mut client);
+            let loaded = Server::start_in(copied(server.home().path()), options(1));
+            assert_eq!(sums(&mut loaded.client()), expected, "{shards} shards, snapshot {round}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(sums(&mut client), expected);
+}
+
+#[test]
+fn a_snapshot_is_one_moment_of_1_shard() {
+    holds_one_moment(1);
+}
+
+#[test]
+fn a_snapshot_is_one_moment_of_3_shards() {
+    holds_one_moment(3);
+}
+
+#[test]
+fn one_that_fails_leaves_the_old_file() {
+    let server = Server::start(options(2));
+    let mut client = server.client();
+    client.words("SET a 1");
+    assert_eq!(client.words("SAVE"), Value::Simple(b"OK".into()));
+    let home = server.home();
+    let (path, old) = (home.path(), std::fs::read(home.path().join("dump.rdb")).expect("a file"));
+    // A directory stands where the temporary file would.
+    let blocked = path.join(format!("temp-{}.rdb", server.pid()));
+    std::fs::create_dir(&blocked).expect("a directory");
+    client.words("SET b 2");
+    assert!(client.words("SAVE").is_error());
+    assert_eq!(told(&mut client, "rdb_last_bgsave_status"), "err");
+    assert_eq!(told(&mut client, "rdb_changes_since_last_save"), "1");
+    client.words("BGSAVE");
+    while told(&mut client, "rdb_bgsave_in_progress") == "1" {
+        std::thread::yield_now();
+    }
+    assert_eq!(std::fs::read(path.join("dump.rdb")).expect("a file"), old);
+    std::fs::remove_dir(&blocked).expect("the directory");
+    assert_eq!(client.words("SAVE"), Value::Simple(b"OK".into()));
+    assert_eq!(told(&mut client, "rdb_last_bgsave_status"), "ok");
+    let again = Server::start_in(copied(path), options(1));
+    assert_eq!(again.client().words("GET b"), Value::Bulk(b"2".into()));
+}
+
+#[test]
+fn commands_answer_as_those_of_redis_do() {
+    let server = Server::start(options(1));
+    let mut client = server.client();
+    let before = client.words("LASTSAVE").int().expect("a time");
+    assert_eq!(client.words("BGSAVE"), Value::Simple(b"Background saving started".into()));
+    until_saved(&mut client);
+    assert!(client.words("LASTSAVE").int().expect("a time") >= before);
+    assert_eq!(client.words("BGSAVE SCHEDULE"), Value::Simple(b"Background saving started".into()));
+    until_saved(&mut client);
+    assert!(client.words("BGSAVE NOW").is_error());
+    for line in ["MULTI", "BGSAVE", "SET k v"] {
+        client.words(line);
+    }
+    let replies = client.words("EXEC");
+    assert_eq!(replies.items().map(<[Value]>::len), Some(2), "{replies:?}");
+    until_saved(&mut client);
+    assert_eq!(told(&mut client, "rdb_saves"), "3");
+}
