@@ -18,6 +18,7 @@
 //! | `RINGSTONE_HOSTILE_CONNECTIONS` | 300 | half-open and hostile connections at once |
 //! | `RINGSTONE_STORM_CALLS` | 300 | random administrative calls during load (long: 2000) |
 //! | `RINGSTONE_WAITERS` | 400 | clients that wait for keys during pushes (long: 10000) |
+//! | `RINGSTONE_RDB_MEGABYTES` | 24 | size of the file for the memory of RDB tools (long: 1000) |
 //! | `RINGSTONE_SNAPSHOTS` | 6 | snapshots under load, on 1 and 3 shards (long: 250) |
 //! | `RINGSTONE_STORM_SEED` | 1 | seed of these calls |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
@@ -42,6 +43,7 @@ mod hostile;
 mod interop;
 mod linearizability;
 mod process;
+mod rdb_tools;
 mod schedules;
 mod snapshot;
 mod stalls;

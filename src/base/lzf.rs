@@ -6,8 +6,10 @@
 //! it serves in the other direction only; ours is in `compress`.)
 
 mod compress;
+mod unpack;
 
 pub use compress::{Compressor, Run, TEXT_MAX};
+pub use unpack::Unpacker;
 
 /// Most bytes that one byte of compressed data can stand for: the longest back reference is three
 /// bytes long and copies 264.
@@ -26,11 +28,7 @@ pub enum LzfError {
 /// that `data` cannot reach, nor for 2 GiB and more; a caller with a bound of its own checks `len`
 /// before.
 pub fn decompress(data: &[u8], len: u64) -> Result<Vec<u8>, LzfError> {
-    if len == 0 || len > RATIO_MAX * data.len() as u64 {
-        return Err(LzfError::ImpossibleLength);
-    }
-    // The crate keeps offsets in 32 bits.
-    if len > i32::MAX as u64 {
+    if !Unpacker::can_become(data.len() as u64, len) {
         return Err(LzfError::ImpossibleLength);
     }
     let out = lzf::decompress(data, len as usize).map_err(|_| LzfError::Damaged)?;
@@ -71,11 +69,47 @@ mod tests {
         assert_eq!(decompress(b"\x20\x05", 3), Err(LzfError::Damaged), "before the beginning");
     }
 
+    fn in_pieces(data: &[u8], len: u64, cut: usize) -> Result<Vec<u8>, LzfError> {
+        if !Unpacker::can_become(data.len() as u64, len) {
+            return Err(LzfError::ImpossibleLength);
+        }
+        let (mut unpacker, mut found) = (Unpacker::new(len), Vec::new());
+        for piece in data.chunks(cut) {
+            unpacker.feed(piece, &mut |text| found.extend_from_slice(text))?;
+        }
+        unpacker.finish(&mut |text| found.extend_from_slice(text))?;
+        Ok(found)
+    }
+
     proptest! {
         #[test]
         fn never_panics(data in prop::collection::vec(any::<u8>(), 0..200), len in 0u64..20_000) {
             if let Ok(out) = decompress(&data, len) {
                 prop_assert_eq!(out.len() as u64, len);
+            }
+        }
+
+        #[test]
+        fn pieces_become_the_same(
+            data in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 1..200),
+            wrong in 0u64..3,
+            cut in 1usize..40,
+        ) {
+            // What it becomes, if anything: the crate says how long it can be.
+            let len = lzf::decompress(&data, 60_000).map_or(100, |out| out.len() as u64) + wrong;
+            let whole = decompress(&data, len);
+            prop_assert_eq!(&in_pieces(&data, len, cut), &whole);
+        }
+
+        #[test]
+        fn long_ones_become_the_same(
+            words in prop::collection::vec("[a-d]{1,6}|(xyz){99,3000}|[\\x00-\\x7f]{0,40}", 1..400),
+            cut in 1usize..5000,
+        ) {
+            let text = words.concat();
+            if let Some(packed) = compress(text.as_bytes(), text.len()) {
+                let found = in_pieces(&packed, text.len() as u64, cut);
+                prop_assert_eq!(found.as_deref(), Ok(text.as_bytes()));
             }
         }
     }

@@ -83,9 +83,11 @@ pub enum OomScore {
     Absolute(i32),
 }
 
-/// How RDB is written.
+/// How RDB is read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rdb {
+    /// `rdb-module-data`: whether the data of modules are passed over.
+    pub skip_module_data: bool,
     /// `rdb-save-version`
     pub version: u32,
     /// `rdbchecksum`
@@ -157,7 +159,7 @@ pub struct Settings {
     pub appenddirname: String,
     /// `dbfilename`
     pub dbfilename: String,
-    /// How RDB is written.
+    /// How RDB is read and written.
     pub rdb: Rdb,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
@@ -256,11 +258,7 @@ impl Settings {
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
-            rdb: Rdb {
-                version: number(word("rdb-save-version")),
-                checksum: word("rdbchecksum") == "yes",
-                compress: word("rdbcompression") == "yes",
-            },
+            rdb: rdb(&word),
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
@@ -288,14 +286,25 @@ impl Settings {
     }
 }
 
+fn numbers<T: std::str::FromStr>(words: &str) -> Vec<T>
+where
+    T::Err: std::fmt::Debug,
+{
+    words.split_ascii_whitespace().map(number).collect()
+}
+
 /// The longest text of a packed collection: one that is too long for all of it is too long.
 fn packed_text(word: &str) -> usize {
     number::<usize>(word).min(PACKED_MAX)
 }
 
-/// Numbers with spaces between them.
-fn numbers(words: &str) -> Vec<f64> {
-    words.split_ascii_whitespace().map(number).collect()
+fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
+    Rdb {
+        skip_module_data: word("rdb-module-data") == "skip",
+        version: number(word("rdb-save-version")),
+        checksum: word("rdbchecksum") == "yes",
+        compress: word("rdbcompression") == "yes",
+    }
 }
 
 fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {
@@ -370,10 +379,6 @@ pub(crate) fn os_path(bytes: &[u8]) -> PathBuf {
 
 fn socket_mode(word: &str) -> Option<u32> {
     Some(u32::from_str_radix(word, 8).expect("octal")).filter(|mode| *mode != 0)
-}
-
-fn numbers<T: std::str::FromStr>(text: &str) -> Vec<T> {
-    text.split_ascii_whitespace().map(number).collect()
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> T {

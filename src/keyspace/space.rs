@@ -60,6 +60,9 @@ pub struct Keyspace {
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
     pub(super) expired_held: bool,
+    /// Libraries of functions that an RDB file held, as they stood there; shard 0 keeps them all.
+    /// Nothing runs them yet: they are kept so that the next RDB file has them too.
+    pub functions: Vec<Vec<u8>>,
     /// Whether keys past their expiry are looked for.
     pub expires_actively: bool,
     /// The database that active expiry looks at next.
@@ -94,6 +97,7 @@ impl Keyspace {
             snapshots: Snapshots::default(),
             expiry_paused: false,
             expired_held: false,
+            functions: Vec::new(),
             expires_actively: true,
             expiry_db: 0,
         }

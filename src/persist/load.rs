@@ -76,6 +76,8 @@ pub struct Loading<'a> {
     pub string_max: u64,
     /// Up to which size values are kept as one piece.
     pub shapes: Shapes,
+    /// What becomes of the data of modules (`rdb-module-data`).
+    pub modules: rdb::Modules,
     /// Raised by the bytes read or passed over.
     pub progress: &'a AtomicU64,
 }
@@ -112,6 +114,8 @@ pub struct Report {
     pub commands: u64,
     /// Remarks that files make about themselves (AUX keys that begin with `%`).
     pub notices: Vec<String>,
+    /// Values and other data of modules that were passed over.
+    pub skipped_modules: u64,
     /// A file whose commands break off, as it may, and the offset up to which they are whole.
     pub broken_off: Option<(String, u64)>,
 }
@@ -411,15 +415,17 @@ impl<'a, 's> Replay<'a, 's> {
             shapes: self.loading.shapes,
             hash_seed,
             progress: Some(self.loading.progress),
+            modules: self.loading.modules,
         };
         let mut sink = Store {
             spaces: &mut self.spaces,
             alone: self.alone,
             shards: self.loading.shards,
-            notices: &mut self.report.notices,
+            report: &mut self.report,
         };
         let loaded = rdb::decode(volume, file, &options, &mut sink)?;
         self.report.keys += loaded.keys;
+        self.report.skipped_modules += loaded.module_values + loaded.module_aux;
         let io = |error| LoadError::Io { file: file.to_owned(), error };
         let len = volume.len(file).map_err(io)?;
         if loaded.end >= len {
@@ -619,7 +625,7 @@ struct Store<'b, 's> {
     spaces: &'b mut Spaces<'s>,
     alone: Option<usize>,
     shards: usize,
-    notices: &'b mut Vec<String>,
+    report: &'b mut Report,
 }
 
 impl Sink for Store<'_, '_> {
@@ -643,8 +649,16 @@ impl Sink for Store<'_, '_> {
     }
 
     fn aux(&mut self, key: &[u8], value: &[u8]) {
-        if key.first() == Some(&b'%') && self.notices.len() < NOTICES_MAX {
-            self.notices.push(format!("{}: {}", shown(key), shown(value)));
+        let notices = &mut self.report.notices;
+        if key.first() == Some(&b'%') && notices.len() < NOTICES_MAX {
+            notices.push(format!("{}: {}", shown(key), shown(value)));
+        }
+    }
+
+    fn function(&mut self, source: &[u8]) {
+        // Of shards that read the file alone, one keeps them.
+        if self.alone.is_none_or(|me| me == 0) {
+            self.spaces.shard(0).functions.push(source.to_vec());
         }
     }
 }

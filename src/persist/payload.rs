@@ -66,6 +66,7 @@ fn read(key: &[u8], body: &[u8], bounds: &Bounds) -> Result<Entry, Problem> {
         shapes: bounds.shapes,
         hash_seed: bounds.hash_seed,
         progress: None,
+        modules: Default::default(),
     };
     decode_value(key, body, &options)
 }

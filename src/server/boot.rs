@@ -28,7 +28,7 @@ use crate::persist::reload::reload;
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
-use crate::server::shards::{self, Disks, Start};
+use crate::server::shards::{self, Disks, Start, modules};
 use crate::server::supervise::Supervisor;
 use crate::server::{again, fatal, listen, report, stop, supervise, termination};
 use crate::shard::errand::Errand;
@@ -258,7 +258,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     };
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
-    say_loaded(&steps, clock, journal);
+    say_loaded(&steps, &disks, clock, journal);
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
@@ -401,7 +401,7 @@ fn loading_registry(
 }
 
 /// Says that the data is there, where there was any.
-fn say_loaded(steps: &[Step], began: SystemClock, journal: &Journal) {
+fn say_loaded(steps: &[Step], disks: &Disks, began: SystemClock, journal: &Journal) {
     let seconds = began.now().mono_us as f64 / 1e6;
     let from = match steps {
         [] => return,
@@ -409,6 +409,10 @@ fn say_loaded(steps: &[Step], began: SystemClock, journal: &Journal) {
         _ => "append only file",
     };
     journal.notice(&format!("DB loaded from {from}: {seconds:.3} seconds"));
+    let skipped = disks.skipped_modules.load(Ordering::Relaxed);
+    if skipped > 0 {
+        journal.warn(&format!("{skipped} values and other data of modules were passed over"));
+    }
 }
 
 /// Gives clients that came while loading to the shards.
@@ -474,6 +478,7 @@ fn loading<'d>(config: &Config, disks: &'d Disks, shards: usize) -> Loading<'d> 
         now: SystemClock::default().now(),
         string_max: config.proto_max_bulk_len,
         shapes: config.shapes,
+        modules: modules(config),
         progress: &disks.progress,
     }
 }
@@ -495,6 +500,7 @@ fn load_first(
     let mut broken_off = None;
     if first > 0 {
         let report = load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
+        disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);
         broken_off = report.broken_off;
     }
     Ok((spaces.into_iter().flatten().collect(), steps[first..].to_vec(), broken_off))

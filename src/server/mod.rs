@@ -27,6 +27,8 @@ const HELP: &str = "\
 Usage: ringstone [/path/to/redis.conf] [options] [-]
        ringstone - (read config from stdin)
        ringstone check-aof [--fix] <manifest|directory|file>
+       ringstone check-rdb [--json] [--top N] <file>
+       ringstone convert [options] <file> <file|->
        ringstone -v or --version
        ringstone -h or --help
        ringstone --check-system
@@ -61,6 +63,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
         Some("--check-system") => return check::main(),
         Some("check-aof") => return crate::tools::check_aof::main(args[1..].to_vec()),
+        Some("check-rdb") => return crate::tools::check_rdb::main(&args[1..]),
+        Some("convert") => return crate::tools::convert::main(args[1..].to_vec()),
         _ => {}
     }
     let invocation = match args::parse(&args) {

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::repair::StartedFile;
 use crate::persist::load::{Loading, load_shard};
+use crate::persist::rdb::Modules;
 use crate::persist::recovery::Step;
 use crate::persist::volume::DirVolume;
 use crate::ring::{Ring, RingOptions};
@@ -38,13 +39,21 @@ pub struct Disks {
     pub log: DirVolume,
     /// Bytes loaded.
     pub progress: AtomicU64,
+    /// What modules had left in RDB files, and was passed over.
+    pub skipped_modules: AtomicU64,
 }
 
 impl Disks {
     /// Nothing loaded yet.
     pub fn new(data: DirVolume, log: DirVolume) -> Self {
-        Disks { data, log, progress: AtomicU64::new(0) }
+        let (progress, skipped_modules) = (AtomicU64::new(0), AtomicU64::new(0));
+        Disks { data, log, progress, skipped_modules }
     }
+}
+
+/// What becomes of the data of modules.
+pub fn modules(config: &Config) -> Modules {
+    if config.rdb.skip_module_data { Modules::Skip } else { Modules::Refuse }
 }
 
 /// What a loaded shard needs to serve.
@@ -115,6 +124,7 @@ pub fn spawn(
             steps: Arc::clone(&steps),
             string_max: config.proto_max_bulk_len,
             shapes: config.shapes,
+            modules: modules(config),
             connections: config.maxclients as usize + 64,
             flush: policy(config.appendfsync),
             ready: ready_to.clone(),
@@ -167,6 +177,7 @@ struct Body {
     steps: Arc<Vec<Step>>,
     string_max: u64,
     shapes: Shapes,
+    modules: Modules,
     connections: usize,
     flush: crate::shard::log::FsyncPolicy,
     ready: Sender<Result<(), String>>,
@@ -227,10 +238,16 @@ impl Body {
             now: SystemClock::default().now(),
             string_max: self.string_max,
             shapes: self.shapes,
+            modules: self.modules,
             progress: &self.disks.progress,
         };
         let report = load_shard(&loading, &self.steps, &mut self.space);
-        report.map(|_| ()).map_err(|error| error.to_string())
+        let report = report.map_err(|error| error.to_string())?;
+        if self.space.shard == 0 {
+            // Every shard passes over the same.
+            self.disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn open_log(&mut self, start: &Start, ring: &mut Ring) -> Result<Option<LogWriter>, String> {

@@ -191,17 +191,24 @@ impl Shard {
         Some(end - self.log.as_ref()?.appended())
     }
 
-    fn note_pressure(&mut self) {
-        let Some(unframed) = self.unframed() else { return };
+    /// Tells everybody when so much waits here, for the log or for the writer of a snapshot, that
+    /// writes have to wait.
+    pub(super) fn note_pressure(&mut self) {
         let max = if self.log_pressed { UNFRAMED_MAX / 2 } else { UNFRAMED_MAX };
-        let pressed = unframed > max;
+        let unframed = match self.unframed() {
+            Some(unframed) => unframed > max,
+            // On lease nothing changes.
+            None => self.log.is_some() && self.log_pressed,
+        };
+        let pressed = unframed || self.snapshot.pressed;
         if pressed != self.log_pressed {
             self.log_pressed = pressed;
             self.global.set_log_pressed(self.id, pressed);
         }
     }
 
-    /// Whether so much waits for a log, here or on another shard, that writes have to wait too.
+    /// Whether so much waits for a log or a snapshot, here or on another shard, that writes have to
+    /// wait too.
     pub(super) fn is_log_pressed(&self) -> bool {
         self.global.any_log_pressed() || self.unframed().is_some_and(|n| n > UNFRAMED_MAX)
     }

@@ -36,7 +36,6 @@ use std::sync::Arc;
 use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::config::Config;
-use crate::keyspace::space::Garbage;
 use crate::keyspace::{Database, Effects, Keyspace};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -197,7 +196,7 @@ fn exchange(space: &mut Keyspace, fresh: Keyspace) {
         space.watched.touch_database(db, known);
         space.waiting.touch_database(db);
         if !old.is_empty() {
-            space.garbage.push(Garbage::Database(old));
+            space.discard_database(old);
         }
     }
 }

@@ -54,6 +54,11 @@ const SLICE: usize = 128;
 const LARGE_SLICE: usize = 256;
 /// Bytes of a long string between two such looks.
 const TEXT_SLICE: usize = 64 * 1024;
+/// Bytes of copies of what has changed ahead of the walk from which on writes wait for it, for all
+/// shards together.
+const KEPT_MAX: usize = 32 << 20;
+/// What a turn is when nothing else was to be done since the last.
+const IDLE: Duration = Duration::from_micros(30);
 /// Most time of one turn.
 const TURN_MAX: Duration = Duration::from_micros(500);
 /// Least time of one turn.
@@ -149,15 +154,20 @@ pub struct Part {
 pub struct Snapshots {
     /// The command that has just run asks for one.
     pub wished: bool,
+    /// So much has changed ahead of the walk that writes have to wait for it.
+    pub pressed: bool,
     part: Option<Part>,
 }
 
 impl Part {
-    /// How long this turn's slice may take: a part of the time since the last.
+    /// How long this turn's slice may take: a part of the time since the last, while others need
+    /// the shard.
     fn budget(&self) -> Duration {
+        let rest = self.rest.elapsed();
         match self.job.hurry {
             true => HURRY,
-            false => (self.rest.elapsed() / 3).clamp(TURN_MIN, TURN_MAX),
+            false if rest < IDLE => TURN_MAX,
+            false => (rest / 3).clamp(TURN_MIN, TURN_MAX),
         }
     }
 
@@ -467,6 +477,7 @@ impl Shard {
             if !part.cancelled {
                 part.cancelled = true;
                 space.cancel_snapshot();
+                self.snapshot.pressed = false;
             }
             let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
             part.open = None;
@@ -501,6 +512,10 @@ impl Shard {
             }
             part.rest.start();
         }
+        let kept = self.space.as_deref_mut().map_or(0, Keyspace::snapshot_memory);
+        let max = KEPT_MAX / self.shards();
+        self.snapshot.pressed = kept > if self.snapshot.pressed { max / 2 } else { max };
+        self.note_pressure();
         self.snapshot.part = Some(part);
     }
 
@@ -512,6 +527,8 @@ impl Shard {
     }
 
     fn end_part(&mut self, job: &Job) {
+        self.snapshot.pressed = false;
+        self.note_pressure();
         if job.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.global.registry.saves.end();
         }

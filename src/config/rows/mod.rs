@@ -102,6 +102,13 @@ pub static EFFECTIVE: &[Directive] = &[
         "RDB file loaded when there is no log.",
     )
     .protected(),
+    row(
+        "rdb-module-data",
+        Enum(&["refuse", "skip"]),
+        "refuse",
+        "What becomes of an RDB file in which modules have left data: it is refused, or their keys \
+         and other data are passed over, and the log says how many.",
+    ),
     row("rdbchecksum", Bool, "yes", "Whether RDB files end with a checksum.").immutable(),
     row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),

@@ -109,6 +109,7 @@ fn load(
         shards,
         now: Now { unix_us: 1_700_000_000_000_000, mono_us: 0 },
         string_max: 1 << 29,
+        modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
     };
@@ -289,6 +290,7 @@ fn an_rdb_with_commands_behind_it() {
         shards: 1,
         now: Now::default(),
         string_max: 1 << 20,
+        modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
     };
@@ -301,6 +303,38 @@ fn an_rdb_with_commands_behind_it() {
     assert_eq!(contents(&spaces), want);
 }
 
+/// Each shard reads the whole file; functions are kept once, and modules' data counted.
+#[test]
+fn functions_stay_with_the_first_shard() {
+    let medium = SimMedium::new(0);
+    let progress = AtomicU64::new(0);
+    let loading = Loading {
+        log: &medium,
+        data: &medium,
+        shards: 2,
+        now: Now::default(),
+        string_max: 1 << 20,
+        modules: rdb::Modules::Skip,
+        shapes: Shapes::default(),
+        progress: &progress,
+    };
+    let module = [format::TYPE_MODULE, 1, b'm', 0x81, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let file = Build::new(10).raw(&[format::OP_FUNCTION2]).text(b"#!lua name=x").raw(&module);
+    let steps = [snapshot(&medium, "1", &file.set(b"a", b"1").end())];
+    let space = |shard| Keyspace::new(shard, DATABASES, [1, 2], Effects::new(0, true));
+    let kept = |space: &Keyspace| space.functions.clone();
+    let mut together = [Some(Box::new(space(0))), Some(Box::new(space(1)))];
+    let report = load_together(&loading, &steps, &mut together).unwrap();
+    assert_eq!(report.skipped_modules, 1);
+    let mut alone = [space(0), space(1)];
+    for space in &mut alone {
+        assert_eq!(load_shard(&loading, &steps, space).unwrap().skipped_modules, 1);
+    }
+    let all = [&alone[0], &alone[1], together[0].as_ref().unwrap(), together[1].as_ref().unwrap()];
+    let library = vec![b"#!lua name=x".to_vec()];
+    assert_eq!(all.map(kept), [library.clone(), Vec::new(), library, Vec::new()]);
+}
+
 #[test]
 fn what_must_be_loaded_together() {
     let medium = SimMedium::new(0);
@@ -311,6 +345,7 @@ fn what_must_be_loaded_together() {
         shards: 2,
         now: Now::default(),
         string_max: 1 << 20,
+        modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
     };

@@ -140,7 +140,7 @@ impl Reader<'_> {
     }
 
     /// Fields and values as older servers packed them.
-    fn old_pairs<'b>(
+    pub(super) fn old_pairs<'b>(
         &self,
         kind: u8,
         bytes: &'b [u8],
@@ -157,7 +157,7 @@ impl Reader<'_> {
         Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }
 
-    fn pass_over_collection(&mut self, kind: u8) -> Result<(), Problem> {
+    pub(super) fn pass_over_collection(&mut self, kind: u8) -> Result<(), Problem> {
         let strings = match kind {
             TYPE_SET => self.count()?,
             TYPE_HASH => self.count()?.saturating_mul(2),

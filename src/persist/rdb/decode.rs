@@ -1,5 +1,5 @@
 //! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; collections
-//! are read in `collections` and the files beside it.
+//! are read in `collections` and the files beside it, piece by piece in [`super::visit`].
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the
@@ -18,6 +18,7 @@ use crate::persist::disk::Volume;
 use crate::persist::rdb::encode::put_length;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::source::Source;
+use crate::persist::rdb::visit::{Usage, Visiting};
 use crate::value::entry::{Entry, NewValue};
 use crate::value::shapes::Shapes;
 
@@ -37,6 +38,20 @@ pub trait Sink {
 
     /// A pair of strings about the file.
     fn aux(&mut self, key: &[u8], value: &[u8]);
+
+    /// The source of a library of functions, to be kept as it is: nothing here runs it, and what
+    /// writes the next file writes it too.
+    fn function(&mut self, _source: &[u8]) {}
+}
+
+/// What becomes of the data of modules, of which there are none here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modules {
+    /// A file that has some is refused.
+    #[default]
+    Refuse,
+    /// They are passed over, and counted.
+    Skip,
 }
 
 /// How a file is read.
@@ -56,6 +71,8 @@ pub struct Options<'a> {
     pub hash_seed: [u64; 2],
     /// Raised by the bytes read, those behind the end not included.
     pub progress: Option<&'a AtomicU64>,
+    /// What becomes of the data of modules.
+    pub modules: Modules,
 }
 
 /// What was read.
@@ -63,10 +80,20 @@ pub struct Options<'a> {
 pub struct Loaded {
     /// The file's version.
     pub version: u32,
+    /// Whether it is in Valkey's own format.
+    pub valkey: bool,
+    /// Libraries of functions.
+    pub functions: u64,
+    /// Keys whose values were passed over because they are a module's.
+    pub module_values: u64,
+    /// What modules keep beside the keys, passed over.
+    pub module_aux: u64,
     /// Keys stored.
     pub keys: u64,
     /// Keys wanted and dropped because their time had come.
     pub expired: u64,
+    /// The checksum at its end, 0 when none was computed; older versions have none.
+    pub checksum: Option<u64>,
     /// Offset behind the checksum: where text of an append-only file may follow.
     pub end: u64,
 }
@@ -89,8 +116,8 @@ pub enum Problem {
     Io(io::Error),
     /// It does not begin as an RDB file does.
     NotRdb,
-    /// It was written by Valkey 9 or newer, in a format of its own.
-    Valkey,
+    /// It was written by Valkey in a version of its own format that is not known here.
+    Valkey(String),
     /// Its version is newer than [`VERSION_MAX`], or no number.
     Version(String),
     /// It ends before it should.
@@ -109,10 +136,16 @@ pub enum Problem {
         /// The key, escaped and perhaps shortened.
         key: String,
     },
-    /// It holds libraries of functions, which this version does not load.
+    /// It holds functions of a release candidate, which no release reads.
     Functions,
+    /// Slots of a cluster were on their way when it was written.
+    SlotImport,
+    /// What comes out of it could not be written.
+    Output(io::Error),
     /// It holds data of this module.
     Module(String),
+    /// What a module wrote has a part of a kind unheard of.
+    ModuleParts(String),
     /// An item of unknown kind.
     Opcode(u8),
     /// A length or a string in no known form.
@@ -143,8 +176,8 @@ impl fmt::Display for Problem {
         match self {
             Problem::Io(error) => write!(f, "cannot be read: {error}"),
             Problem::NotRdb => f.write_str("this is not an RDB file"),
-            Problem::Valkey => {
-                f.write_str("a file in Valkey's own format (set rdb-version 11 there to write one)")
+            Problem::Valkey(version) => {
+                write!(f, "Valkey's RDB version {version}; this version loads {VERSION_VALKEY}")
             }
             Problem::Version(version) => {
                 write!(f, "RDB version {version}; this version loads 1 to {VERSION_MAX}")
@@ -157,8 +190,18 @@ impl fmt::Display for Problem {
                 write!(f, "{kind} \"{key}\": this version does not load it")
             }
             Problem::Damaged { kind, key, why } => write!(f, "{kind} \"{key}\": {why}"),
-            Problem::Functions => f.write_str("functions: this version does not load them"),
-            Problem::Module(name) => write!(f, "data of module {name}: there are no modules"),
+            Problem::Functions => {
+                f.write_str("functions as only Redis 7.0-rc1 and -rc2 wrote them")
+            }
+            Problem::SlotImport => {
+                f.write_str("an import of slots was under way: load it where the import goes on")
+            }
+            Problem::Output(error) => write!(f, "the output cannot be written: {error}"),
+            Problem::Module(name) => write!(
+                f,
+                "data of module {name}: there are no modules (rdb-module-data skip passes over it)"
+            ),
+            Problem::ModuleParts(part) => write!(f, "data of a module, damaged: {part}"),
             Problem::Opcode(code) => write!(f, "an item of unknown kind {code}"),
             Problem::Encoding(byte) => write!(f, "a length in no known form ({byte:#04x})"),
             Problem::Long(len) => {
@@ -252,25 +295,35 @@ pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
     pub(super) options: &'a Options<'a>,
     sink: &'a mut dyn Sink,
+    /// Sees values piece by piece instead of the sink.
+    pub(super) visiting: Option<Visiting<'a>>,
     /// Offset of the item being read.
-    item: u64,
-    db: usize,
+    pub(super) item: u64,
+    pub(super) db: usize,
     /// Expiry of the key to come.
     pub(super) expire_ms: Option<i64>,
-    loaded: Loaded,
+    /// What the file says of the next key's use.
+    pub(super) usage: Usage,
+    pub(super) loaded: Loaded,
     pub(super) key: Vec<u8>,
     scratch: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(source: Source<'a>, options: &'a Options<'a>, sink: &'a mut dyn Sink) -> Self {
+    pub(super) fn new(
+        source: Source<'a>,
+        options: &'a Options<'a>,
+        sink: &'a mut dyn Sink,
+    ) -> Reader<'a> {
         Reader {
             source,
             options,
             sink,
+            visiting: None,
             item: 0,
             db: 0,
             expire_ms: None,
+            usage: Usage::default(),
             loaded: Loaded::default(),
             key: Vec::new(),
             scratch: Vec::new(),
@@ -279,7 +332,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn file(&mut self) -> Result<(), Problem> {
+    pub(super) fn file(&mut self) -> Result<(), Problem> {
         self.loaded.version = self.header()?;
         loop {
             self.item = self.source.offset();
@@ -294,10 +347,11 @@ impl Reader<'_> {
                     let at = i32::from_le_bytes(self.source.take()?);
                     self.expire_ms = Some(i64::from(at) * 1000);
                 }
-                OP_FREQ => self.source.skip(1)?,
-                OP_IDLE => {
-                    self.length()?;
+                OP_FREQ => {
+                    let [counter] = self.source.take()?;
+                    self.usage.freq = Some(counter);
                 }
+                OP_IDLE => self.usage.idle_s = Some(self.length()?),
                 OP_SELECTDB => {
                     let db = self.length()?;
                     if db >= self.options.databases as u64 {
@@ -308,8 +362,11 @@ impl Reader<'_> {
                 OP_RESIZEDB => self.hints(2)?,
                 OP_SLOT_INFO => self.hints(3)?,
                 OP_AUX => self.aux()?,
-                OP_FUNCTION2 | OP_FUNCTION_OLD => return Err(Problem::Functions),
-                OP_MODULE_AUX => return Err(Problem::Module(module_name(self.length()?))),
+                OP_FUNCTION2 => self.function()?,
+                OP_FUNCTION_OLD => return Err(Problem::Functions),
+                OP_MODULE_AUX => self.module_aux()?,
+                OP_SLOT_IMPORT if self.loaded.valkey => return Err(Problem::SlotImport),
+                kind if self.visiting.is_some() && self.is_value(kind) => self.visit(kind)?,
                 kind => self.value(kind)?,
             }
         }
@@ -319,8 +376,10 @@ impl Reader<'_> {
     fn value(&mut self, kind: u8) -> Result<(), Problem> {
         match kind {
             TYPE_STRING => self.string_entry(),
+            TYPE_MODULE => self.module_entry(),
             kind if HASHES_AND_SETS.contains(&kind) => self.collection_entry(kind),
-            kind if TIMED_HASHES.contains(&kind) => self.timed_entry(kind),
+            TYPE_HASH_VALKEY if self.loaded.valkey => self.valkey_hash_entry(),
+            kind if self.is_timed(kind) => self.timed_entry(kind),
             kind if LISTS.contains(&kind) => self.list_entry(kind),
             kind if ZSETS.contains(&kind) => self.zset_entry(kind),
             kind if STREAMS.contains(&kind) => self.stream_entry(kind),
@@ -333,8 +392,11 @@ impl Reader<'_> {
             return Err(Problem::NotRdb);
         }
         let header: [u8; HEADER_LEN] = self.source.take()?;
-        if header.starts_with(b"VALKEY") {
-            return Err(Problem::Valkey);
+        if let Some(digits) = header.strip_prefix(MAGIC_VALKEY) {
+            self.loaded.valkey = true;
+            let known = digits == format!("{VERSION_VALKEY:03}").as_bytes();
+            let stranger = || Problem::Valkey(digits.escape_ascii().to_string());
+            return known.then_some(VERSION_VALKEY).ok_or_else(stranger);
         }
         let digits = header.strip_prefix(MAGIC).ok_or(Problem::NotRdb)?;
         let number = digits
@@ -353,6 +415,7 @@ impl Reader<'_> {
             if stored != 0 && stored != computed {
                 return Err(Problem::Checksum { stored, computed });
             }
+            self.loaded.checksum = Some(stored);
         }
         self.loaded.end = self.source.offset();
         self.source.finish();
@@ -372,9 +435,35 @@ impl Reader<'_> {
         value.clear();
         let head = self.string_head()?;
         self.string_into(head, &mut value)?;
-        self.sink.aux(&self.key, &value);
+        match &mut self.visiting {
+            Some(visiting) => visiting.visitor.aux(&self.key, &value)?,
+            None => self.sink.aux(&self.key, &value),
+        }
         self.scratch = value;
         Ok(())
+    }
+
+    fn function(&mut self) -> Result<(), Problem> {
+        let mut source = Vec::new();
+        self.next_string(&mut source)?;
+        self.loaded.functions += 1;
+        match &mut self.visiting {
+            Some(visiting) => visiting.visitor.function(&source)?,
+            None => self.sink.function(&source),
+        }
+        Ok(())
+    }
+
+    /// Whether a value of this kind can be read out of this file.
+    pub(super) fn is_value(&self, code: u8) -> bool {
+        code == TYPE_STRING
+            || [HASHES_AND_SETS, LISTS, ZSETS, STREAMS].iter().any(|kinds| kinds.contains(&code))
+            || self.is_timed(code)
+            || self.loaded.valkey && code == TYPE_HASH_VALKEY
+    }
+
+    fn is_timed(&self, code: u8) -> bool {
+        !self.loaded.valkey && TIMED_HASHES.contains(&code)
     }
 
     fn string_entry(&mut self) -> Result<(), Problem> {
@@ -445,6 +534,10 @@ impl Reader<'_> {
     fn refuse_type(&mut self, kind: u8) -> Problem {
         // Numbers from the opcodes' side are no types.
         let name = match type_name(kind) {
+            // Valkey has no such numbers.
+            Some(_) if self.loaded.valkey && kind > TYPE_HASH_VALKEY => {
+                format!("value of unknown type {kind}")
+            }
             Some(name) => name.to_owned(),
             None if kind >= 64 => return Problem::Opcode(kind),
             None => format!("value of unknown type {kind}"),

@@ -11,13 +11,6 @@ use crate::value::listpack::{self, Invalid, Item, Pack};
 use crate::value::object::{Object, Type};
 use crate::value::ziplist;
 
-/// A node of a quicklist that is one element as it is.
-const PLAIN: u64 = 1;
-/// One that is a listpack.
-const PACKED: u64 = 2;
-/// Longest element, in bytes: nodes count theirs in 32 bits.
-const ELEMENT_MAX: usize = u32::MAX as usize / 2;
-
 impl Reader<'_> {
     /// Reads a list of one of the kinds that are known here.
     pub(super) fn list_entry(&mut self, kind: u8) -> Result<(), Problem> {
@@ -43,14 +36,14 @@ impl Reader<'_> {
         let mut text = Vec::new();
         let parts = if kind == TYPE_LIST_ZIPLIST { 1 } else { self.count()? };
         for _ in 0..parts {
-            let container = if kind == TYPE_LIST_QUICKLIST_2 { self.length()? } else { PLAIN };
+            let container = if kind == TYPE_LIST_QUICKLIST_2 { self.length()? } else { NODE_PLAIN };
             self.next_string(&mut text)?;
             match (kind, container) {
                 (TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST, _) => {
                     let items = ziplist::read(&text).map_err(|e| self.bad_node(&e))?;
                     push_all(&mut list, items.into_iter());
                 }
-                (_, PACKED) => {
+                (_, NODE_PACKED) => {
                     let count = listpack::validate(&text).map_err(|e| self.bad_node(&e))?;
                     let limits = self.options.shapes.list;
                     if count > 0 && text.len() <= limits.bytes() && count <= limits.count() {
@@ -59,8 +52,8 @@ impl Reader<'_> {
                         push_all(&mut list, Pack(&text).iter().map(|(_, item)| item));
                     }
                 }
-                (_, PLAIN) if text.len() <= ELEMENT_MAX => list.push(&text, End::Back),
-                (_, PLAIN) => return Err(Problem::Long(text.len() as u64)),
+                (_, NODE_PLAIN) if text.len() <= ELEMENT_MAX => list.push(&text, End::Back),
+                (_, NODE_PLAIN) => return Err(Problem::Long(text.len() as u64)),
                 (_, other) => {
                     let why = format!("a node of unknown kind {other}");
                     return Err(self.damaged(Type::List, why));
@@ -70,11 +63,11 @@ impl Reader<'_> {
         Ok(list)
     }
 
-    fn bad_node(&self, why: &Invalid) -> Problem {
+    pub(super) fn bad_node(&self, why: &Invalid) -> Problem {
         self.damaged(Type::List, why.to_string())
     }
 
-    fn pass_over_list(&mut self, kind: u8) -> Result<(), Problem> {
+    pub(super) fn pass_over_list(&mut self, kind: u8) -> Result<(), Problem> {
         let parts = if kind == TYPE_LIST_ZIPLIST { 1 } else { self.count()? };
         for _ in 0..parts {
             if kind == TYPE_LIST_QUICKLIST_2 {

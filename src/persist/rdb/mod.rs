@@ -1,10 +1,13 @@
-//! RDB files, as Redis writes them. This version reads all types but modules' and functions.
+//! RDB files, as Redis and Valkey write them: read into a data set ([`decode`]), shown piece by
+//! piece ([`visit`]), written ([`encode`]).
 
 mod collections;
 pub mod decode;
 pub mod encode;
 pub mod format;
 mod lists;
+mod modules;
+mod sieve;
 mod source;
 mod streams;
 #[cfg(test)]
@@ -12,6 +15,12 @@ mod streams_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timed;
+pub mod visit;
+mod visit_elements;
+mod visit_stream;
+#[cfg(test)]
+mod visit_tests;
 mod zset;
 
-pub use decode::{Loaded, Options, Problem, RdbError, Sink, decode};
+pub use decode::{Loaded, Modules, Options, Problem, RdbError, Sink, decode};
+pub use visit::{Head, Piece, Usage, Visitor, visit};

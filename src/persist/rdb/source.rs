@@ -4,8 +4,9 @@
 //! Invariants:
 //! 1. `buf[at..end]` are the bytes of the file from `offset` on.
 //! 2. `digest` covers every byte before `buf[summed]`, and `summed <= at`.
-//! 3. Nothing is allocated for bytes that the file, at its length when opened, does not have.
-//! 4. Of bytes at hand `buf` is all from the beginning, so that nothing is ever fetched.
+//! 3. Bytes read a second time, after [`Source::rewind`], do not count as progress again.
+//! 4. Nothing is allocated for bytes that the file, at its length when opened, does not have.
+//! 5. Of bytes at hand `buf` is all from the beginning, so that nothing is ever fetched.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,14 @@ pub(super) struct Source<'a> {
     end: usize,
     summed: usize,
     digest: Digest,
+    /// Offset up to which progress was told.
+    told: u64,
+}
+
+/// A place to come back to.
+pub(super) struct Mark {
+    offset: u64,
+    digest: Digest,
 }
 
 impl<'a> Source<'a> {
@@ -52,6 +61,7 @@ impl<'a> Source<'a> {
             end: 0,
             summed: 0,
             digest: Digest::new(CrcAlgorithm::Crc64Redis),
+            told: 0,
         })
     }
 
@@ -68,6 +78,7 @@ impl<'a> Source<'a> {
             end: len,
             summed: 0,
             digest: Digest::new(CrcAlgorithm::Crc64Redis),
+            told: 0,
         }
     }
 
@@ -94,14 +105,37 @@ impl<'a> Source<'a> {
 
     fn sum_up(&mut self) {
         self.digest.update(&self.buf[self.summed..self.at]);
-        self.tell(self.at - self.summed);
         self.summed = self.at;
+        self.tell();
     }
 
-    fn tell(&self, consumed: usize) {
+    fn tell(&mut self) {
+        let Some(new) = self.offset.checked_sub(self.told) else { return };
         if let Some(progress) = self.progress {
-            progress.fetch_add(consumed as u64, Ordering::Relaxed);
+            progress.fetch_add(new, Ordering::Relaxed);
         }
+        self.told = self.offset;
+    }
+
+    /// Here.
+    pub(super) fn mark(&mut self) -> Mark {
+        self.sum_up();
+        Mark { offset: self.offset, digest: self.digest }
+    }
+
+    /// Goes back to where `mark` was set.
+    pub(super) fn rewind(&mut self, mark: &Mark) {
+        self.sum_up();
+        let back = (self.offset - mark.offset) as usize;
+        if self.offset - mark.offset <= self.at as u64 {
+            // Still there.
+            self.at -= back;
+            self.summed = self.at;
+        } else {
+            (self.at, self.end, self.summed) = (0, 0, 0);
+        }
+        self.offset = mark.offset;
+        self.digest = mark.digest;
     }
 
     /// The next `n` bytes, not consumed; `None` when there is no room for so many at once.
@@ -169,15 +203,17 @@ impl<'a> Source<'a> {
             return Ok(());
         }
         self.sum_up();
+        // What is read from here on does not pass through the buffer.
+        (self.at, self.end, self.summed) = (0, 0, 0);
         let mut from = out.len();
         let to = from + (n - buffered);
         out.resize(to, 0);
         while from < to {
             let (volume, path) = self.file.ok_or(Problem::Truncated)?;
             let read = some(volume.read_at(path, self.offset, &mut out[from..to]))?;
-            self.tell(read);
             self.digest.update(&out[from..from + read]);
             self.offset += read as u64;
+            self.tell();
             from += read;
         }
         Ok(())

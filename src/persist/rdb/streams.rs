@@ -51,26 +51,26 @@ impl Reader<'_> {
         self.store(NewValue::Object(Box::new(Object::Stream(Box::new(stream)))), expire_ms)
     }
 
-    fn bad_stream(&self, why: &str) -> Problem {
+    pub(super) fn bad_stream(&self, why: &str) -> Problem {
         Problem::Damaged { kind: Type::Stream.name(), key: shown(&self.key), why: why.to_owned() }
     }
 
     /// A number of things that take `least` bytes each.
-    fn many(&mut self, least: u64) -> Result<u64, Problem> {
+    pub(super) fn many(&mut self, least: u64) -> Result<u64, Problem> {
         match self.length()? {
             count if count > self.source.left() / least => Err(Problem::Truncated),
             count => Ok(count),
         }
     }
 
-    fn text(&mut self) -> Result<Vec<u8>, Problem> {
+    pub(super) fn text(&mut self) -> Result<Vec<u8>, Problem> {
         let mut text = Vec::new();
         let head = self.string_head()?;
         self.string_into(head, &mut text)?;
         Ok(text)
     }
 
-    fn two_lengths(&mut self) -> Result<Id, Problem> {
+    pub(super) fn two_lengths(&mut self) -> Result<Id, Problem> {
         Ok(Id { ms: self.length()?, seq: self.length()? })
     }
 
@@ -143,7 +143,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn pass_over_stream(&mut self, kind: u8) -> Result<(), Problem> {
+    pub(super) fn pass_over_stream(&mut self, kind: u8) -> Result<(), Problem> {
         for _ in 0..self.many(18)?.saturating_mul(2) {
             let head = self.string_head()?;
             self.pass_over(head)?;

@@ -42,6 +42,7 @@ fn read(file: &[u8], sink: &mut Collect) -> Result<Loaded, RdbError> {
         shapes: crate::value::shapes::Shapes::DEFAULT,
         hash_seed: [1, 2],
         progress: None,
+        modules: Default::default(),
     };
     decode(&medium, "x.rdb", &options, sink)
 }

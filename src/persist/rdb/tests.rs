@@ -63,6 +63,7 @@ pub(crate) const OPTIONS: Options<'static> = Options {
     shapes: crate::value::shapes::Shapes::DEFAULT,
     hash_seed: [1, 2],
     progress: None,
+    modules: Modules::Refuse,
 };
 
 pub(crate) fn read_with(
@@ -230,7 +231,8 @@ fn strangers_are_named() {
         let error = read(file).unwrap_err();
         assert_eq!(error.to_string(), format!("x.rdb, byte 0: {shown}"));
     }
-    assert!(matches!(problem(b"VALKEY080\xff"), (0, Problem::Valkey)));
+    let newer = read(b"VALKEY081\xff").unwrap_err().to_string();
+    assert_eq!(newer, "x.rdb, byte 0: Valkey's RDB version 081; this version loads 80");
     let missing = decode(&SimMedium::new(0), "no", &OPTIONS, &mut Collect::default());
     assert!(matches!(missing.unwrap_err().problem, Problem::Io(_)));
 }
@@ -319,8 +321,7 @@ fn lists_that_redis_wrote() {
 
 #[test]
 fn other_types_are_refused_by_name() {
-    assert!(matches!(problem(fixture!("type-function")).1, Problem::Functions));
-    let read = [HASHES_AND_SETS, TIMED_HASHES, LISTS, ZSETS, STREAMS].concat();
+    let read = [HASHES_AND_SETS, TIMED_HASHES, LISTS, ZSETS, STREAMS, &[TYPE_MODULE]].concat();
     for kind in (1..OP_SLOT_INFO).filter(|kind| !read.contains(kind)) {
         let file = Build::new(12).raw(&[kind]).text(b"a\nkey").raw(b"x").end();
         let (offset, problem) = problem(&file);
@@ -336,7 +337,7 @@ fn other_types_are_refused_by_name() {
     }
     let module = Build::new(9).raw(&[OP_MODULE_AUX, 0x81]).raw(&[0; 8]).end();
     let text = problem(&module).1.to_string();
-    assert_eq!(text, "data of module AAAAAAAAA: there are no modules");
+    assert!(text.starts_with("data of module AAAAAAAAA: there are no modules"), "{text}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::value::listpack::{self, Item, Pack};
 use crate::value::object::{Object, Type};
 
 /// Latest time that Redis writes: 2^48 - 1 milliseconds.
-const TIME_MAX: u64 = (1 << 48) - 1;
+pub(super) const TIME_MAX: u64 = (1 << 48) - 1;
 
 impl Reader<'_> {
     /// Reads a hash of one of the kinds that have times.
@@ -35,6 +35,49 @@ impl Reader<'_> {
         } else {
             self.timed_fields(&mut dict, kind, first)?;
         }
+        self.store_timed(dict, expire_ms)
+    }
+
+    /// Reads such a hash of Valkey's.
+    pub(super) fn valkey_hash_entry(&mut self) -> Result<(), Problem> {
+        let expire_ms = self.expire_ms.take();
+        self.read_key()?;
+        if !self.is_wanted(expire_ms) {
+            return self.pass_over_valkey_hash();
+        }
+        let mut dict = Dict::new(self.options.hash_seed);
+        dict.set_small(true);
+        let (mut field, mut value) = (Vec::new(), Vec::new());
+        for _ in 0..self.count()? {
+            self.next_string(&mut field)?;
+            self.next_string(&mut value)?;
+            let at = self.valkey_time()?;
+            self.timed_field(&mut dict, &field, &value, at)?;
+        }
+        self.store_timed(dict, expire_ms)
+    }
+
+    pub(super) fn pass_over_valkey_hash(&mut self) -> Result<(), Problem> {
+        for _ in 0..self.count()? {
+            self.pass_over_string()?;
+            self.pass_over_string()?;
+            self.source.skip(8)?;
+        }
+        Ok(())
+    }
+
+    /// A time as Valkey writes it; -1 is none.
+    pub(super) fn valkey_time(&mut self) -> Result<Option<u64>, Problem> {
+        match i64::from_le_bytes(self.source.take()?) {
+            -1 => Ok(None),
+            at => match u64::try_from(at) {
+                Ok(at) if at <= TIME_MAX => Ok(Some(at)),
+                _ => Err(self.damaged(Type::Hash, "a time is no time".to_owned())),
+            },
+        }
+    }
+
+    fn store_timed(&mut self, mut dict: Dict, expire_ms: Option<i64>) -> Result<(), Problem> {
         if dict.is_empty() {
             return Ok(());
         }
@@ -102,12 +145,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn pass_over_string(&mut self) -> Result<(), Problem> {
+    pub(super) fn pass_over_string(&mut self) -> Result<(), Problem> {
         let head = self.string_head()?;
         self.pass_over(head)
     }
 
-    fn pass_over_timed(&mut self) -> Result<(), Problem> {
+    pub(super) fn pass_over_timed(&mut self) -> Result<(), Problem> {
         for _ in 0..self.count()? {
             self.length()?;
             self.pass_over_string()?;
@@ -166,6 +209,7 @@ mod tests {
             shapes: Shapes { hash_entries: 2, ..Shapes::DEFAULT },
             hash_seed: [1, 2],
             progress: None,
+            modules: Default::default(),
         };
         let mut sink = Collect(Vec::new(), unwanted);
         match decode(&medium, "x.rdb", &options, &mut sink) {

@@ -43,7 +43,7 @@ impl Reader<'_> {
         }
     }
 
-    fn damaged_zset(&self, why: &str) -> Problem {
+    pub(super) fn damaged_zset(&self, why: &str) -> Problem {
         self.damaged(Type::Zset, why.to_owned())
     }
 
@@ -66,7 +66,7 @@ impl Reader<'_> {
     }
 
     /// A score as text, its length in front.
-    fn score_text(&mut self) -> Result<Option<f64>, Problem> {
+    pub(super) fn score_text(&mut self) -> Result<Option<f64>, Problem> {
         let [len] = self.source.take()?;
         Ok(match len {
             SCORE_NAN => None,
@@ -104,7 +104,7 @@ impl Reader<'_> {
         Ok(zset.finish())
     }
 
-    fn pass_over_zset(&mut self, kind: u8) -> Result<(), Problem> {
+    pub(super) fn pass_over_zset(&mut self, kind: u8) -> Result<(), Problem> {
         let packed = matches!(kind, TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST);
         let members = if packed { 1 } else { self.count()? };
         for _ in 0..members {

@@ -366,6 +366,7 @@ impl Schedule {
             shards: self.shards,
             now: self.now,
             string_max: self.config.proto_max_bulk_len,
+            modules: Default::default(),
             shapes: self.config.shapes,
             progress: &AtomicU64::new(0),
         };

@@ -89,6 +89,7 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             shards: spaces.len(),
             now: Now::default(),
             string_max: config.proto_max_bulk_len,
+            modules: Default::default(),
             shapes: config.shapes,
             progress: &AtomicU64::new(0),
         };

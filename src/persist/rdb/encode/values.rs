@@ -61,14 +61,17 @@ impl Encoder {
             Type::Hash => TYPE_HASH,
             Type::List => self.list_kind(),
             Type::Zset => self.zset_kind(),
-            Type::Stream => {
-                self.need(VERSION_STREAMS, "a stream")?;
-                match self.version {
-                    VERSION_PACKED_SETS.. => TYPE_STREAM_3,
-                    VERSION_LISTPACKS.. => TYPE_STREAM_2,
-                    _ => TYPE_STREAM,
-                }
-            }
+            Type::Stream => self.stream_kind()?,
+        })
+    }
+
+    /// The number of the type that a stream is written as.
+    pub fn stream_kind(&self) -> Result<u8, TooNew> {
+        self.need(VERSION_STREAMS, "a stream")?;
+        Ok(match self.version {
+            VERSION_PACKED_SETS.. => TYPE_STREAM_3,
+            VERSION_LISTPACKS.. => TYPE_STREAM_2,
+            _ => TYPE_STREAM,
         })
     }
 
@@ -76,7 +79,8 @@ impl Encoder {
         if self.version >= VERSION_LISTPACKS { TYPE_LIST_QUICKLIST_2 } else { TYPE_LIST }
     }
 
-    fn zset_kind(&self) -> u8 {
+    /// The number of the type that a sorted set is written as element by element.
+    pub fn zset_kind(&self) -> u8 {
         if self.version >= VERSION_DOUBLES { TYPE_ZSET_2 } else { TYPE_ZSET }
     }
 
