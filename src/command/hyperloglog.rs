@@ -101,7 +101,7 @@ fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let key = &args[1];
     let there = is_there(ctx, key)?;
     let sparse_max = sparse_max(ctx);
-    let (outcome, changed) = ctx.edit_if(key, |bytes| {
+    let (outcome, changed) = ctx.recode_if(key, |bytes| {
         let mut changed = !there;
         if !there {
             bytes.extend_from_slice(&hll::empty());
@@ -119,12 +119,14 @@ fn pfadd(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     });
     match outcome {
         Ok(()) if changed => {
+            let db = ctx.db;
+            ctx.spaces.of(key).touched(db, key);
             ctx.log_request(key, args);
             ctx.event(Class::String, "pfadd", key);
         }
         Ok(()) => {}
         Err(corrupt) => {
-            // What was added before it showed stays, as in Redis.
+            // What was added before it showed stays, and nobody is told, as in Redis.
             if changed {
                 ctx.log_entry(ctx.db, key);
             }

@@ -212,6 +212,11 @@ impl Keyspace {
         }
     }
 
+    /// Bytes of memory of databases that are kept aside.
+    pub(super) fn cleared_memory(&self) -> usize {
+        self.snapshots.cleared.iter().map(Database::memory).sum()
+    }
+
     /// Bytes of memory that copies of what has changed take.
     pub fn snapshot_memory(&mut self) -> usize {
         let dbs = self.dbs.iter_mut().chain(&mut self.snapshots.cleared);

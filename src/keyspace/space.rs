@@ -252,6 +252,7 @@ impl Keyspace {
         });
         self.dbs.iter().map(Database::memory).sum::<usize>()
             + garbage.sum::<usize>()
+            + self.cleared_memory()
             + self.garbage.capacity() * size_of::<Garbage>()
             + self.effects.memory()
             + self.events.memory()

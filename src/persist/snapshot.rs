@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 
@@ -200,13 +200,15 @@ fn receive(out: &mut Out<'_>, chunks: &Receiver<Chunk>) -> io::Result<()> {
 ///
 /// # Errors
 /// What the disk says.
-pub fn clean_up(dir: &std::path::Path) -> io::Result<()> {
+pub fn clean_up(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let number = name.strip_prefix("temp-").and_then(|rest| rest.strip_suffix(".rdb"));
-        if number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())) {
+        let process = number.and_then(|n| n.parse::<u32>().ok());
+        // One that lives may be a redis-server that writes here.
+        if process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists()) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -219,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    fn target(dir: &std::path::Path) -> Target {
+    fn target(dir: &Path) -> Target {
         Target { dir: dir.to_owned(), name: "dump.rdb".to_owned(), checksum: false }
     }
 
@@ -251,7 +253,8 @@ mod tests {
     fn one_that_is_given_up_leaves_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
-        fs::write(dir.path().join("temp-1.rdb"), b"torn").unwrap();
+        fs::write(dir.path().join("temp-4294967295.rdb"), b"torn").unwrap();
+        fs::write(dir.path().join("temp-1.rdb"), b"somebody writes").unwrap();
         fs::write(dir.path().join("temp-x.rdb"), b"not ours").unwrap();
         let (send, chunks) = channel();
         send.send(Chunk::Keys(0, b"a".to_vec())).unwrap();
@@ -264,7 +267,7 @@ mod tests {
         let mut names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["dump.rdb", "temp-x.rdb"]);
+        assert_eq!(names, ["dump.rdb", "temp-1.rdb", "temp-x.rdb"]);
         assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
     }
 }

@@ -25,6 +25,7 @@ use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::reload::reload;
+use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
@@ -225,6 +226,9 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     write_pid_file(config, journal);
     let supervisor = Supervisor::find(config, journal);
     supervisor.tell("STATUS=Loading the data...\n");
+    if let Err(error) = snapshot::clean_up(&config.dir) {
+        journal.warn(&format!("What a snapshot left behind cannot be removed: {error}"));
+    }
     let shards = shard_count(config);
     let disks = Arc::new(open_disks(config)?);
     let mut random = Random::from_system();

@@ -144,6 +144,8 @@ pub struct Part {
     db: Option<usize>,
     /// Counts for what has not been handed over.
     open: Option<Open>,
+    /// The writer has enough for now, or somebody else's long value comes first.
+    stuck: bool,
     cancelled: bool,
     /// Since its last turn ended.
     rest: Stopwatch,
@@ -196,8 +198,10 @@ impl Part {
         budget: Duration,
     ) -> Result<bool, String> {
         let watch = Stopwatch::default();
+        self.stuck = false;
         loop {
-            if !self.job.flow.takes_keys(shard) {
+            self.stuck |= !self.job.flow.takes_keys(shard);
+            if self.stuck {
                 return Ok(true);
             }
             let mut outcome = Ok(());
@@ -230,6 +234,7 @@ impl Part {
         let facts = large.facts;
         let job = Arc::clone(&self.job);
         if job.giant.load(Ordering::Acquire) == id && !job.flow.takes_piece() {
+            self.stuck = true;
             return Ok(true);
         }
         let encoder = &mut self.encoder;
@@ -250,7 +255,7 @@ impl Part {
             };
             Ok(Making { id, bytes, how, giant: false })
         };
-        let mut failed = None;
+        let (mut failed, mut stuck) = (None, false);
         let done = space.visit_large(|state: &mut State, value| {
             let making = match state.as_mut().and_then(|s| s.downcast_mut::<Making>()) {
                 Some(making) => making,
@@ -265,8 +270,13 @@ impl Part {
                     }
                 },
             };
+            if making.must_wait(&job) {
+                stuck = true;
+                return false;
+            }
             making.slice(encoder, value, &job, shard)
         });
+        self.stuck |= stuck;
         match (failed, done) {
             (Some(error), _) => Err(error),
             (None, Ok(_)) => Ok(true),
@@ -276,6 +286,11 @@ impl Part {
 }
 
 impl Making {
+    /// Hands a full chunk over as a piece; whether another long value comes first.
+    fn must_wait(&mut self, job: &Job) -> bool {
+        self.bytes.len() >= CHUNK && !self.hand_over_piece(job)
+    }
+
     /// Goes on; true when the value is with the writer.
     fn slice(
         &mut self,
@@ -284,9 +299,6 @@ impl Making {
         job: &Job,
         shard: usize,
     ) -> bool {
-        if self.bytes.len() >= CHUNK && !self.hand_over_piece(job) {
-            return false;
-        }
         let done = match (&mut self.how, value) {
             (How::Structure(walk), LargeValue::Object(object)) => {
                 walk.slice(encoder, &mut self.bytes, object, LARGE_SLICE)
@@ -397,19 +409,32 @@ impl Shard {
             space.begin_snapshot(&open);
             dirty += space.counters.dirty;
         }
-        self.write_snapshot(plan, &job, chunks, dirty);
+        let functions = lease.spaces.iter().flatten().flat_map(|space| space.functions.clone());
+        let functions = functions.collect();
+        self.write_snapshot(plan, &job, chunks, (dirty, functions));
         self.send_home(entry, lease, false, None, &[]);
         // Not before every part has one that counts for it.
         drop(open);
     }
 
     /// Starts the writer.
-    fn write_snapshot(&mut self, plan: Plan, job: &Arc<Job>, chunks: Receiver<Chunk>, dirty: u64) {
+    fn write_snapshot(
+        &mut self,
+        plan: Plan,
+        job: &Arc<Job>,
+        chunks: Receiver<Chunk>,
+        (dirty, functions): (u64, Vec<Vec<u8>>),
+    ) {
         let mut header = Vec::new();
         let mut encoder = Encoder::new(job.version, job.compress);
         encoder.header(&mut header);
         let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
         encoder.about(&mut header, seconds, memory, false);
+        for source in functions {
+            if let Err(error) = encoder.function(&mut header, &source) {
+                self.global.warn(&format!("A library of functions is left out: {error}"));
+            }
+        }
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
         let began = Stopwatch::default();
@@ -459,6 +484,7 @@ impl Shard {
             chunk: Vec::with_capacity(CHUNK + CHUNK / 8),
             db: None,
             open: Some(open),
+            stuck: false,
             cancelled: false,
             rest: Stopwatch::default(),
         };
@@ -539,7 +565,7 @@ impl Shard {
         self.space.is_some()
             && self.snapshot.part.as_ref().is_some_and(|part| {
                 part.job.has_failed()
-                    || part.open.is_some() && part.job.flow.takes_keys(self.id)
+                    || part.open.is_some() && !part.stuck
                     || part.job.over.load(Ordering::Acquire)
             })
     }
