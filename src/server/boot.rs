@@ -226,11 +226,8 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     write_pid_file(config, journal);
     let supervisor = Supervisor::find(config, journal);
     supervisor.tell("STATUS=Loading the data...\n");
-    if let Err(error) = snapshot::clean_up(&config.dir) {
-        journal.warn(&format!("What a snapshot left behind cannot be removed: {error}"));
-    }
     let shards = shard_count(config);
-    let disks = Arc::new(open_disks(config)?);
+    let disks = Arc::new(open_disks(config, journal)?);
     let mut random = Random::from_system();
     let boot_id = boot_identity(disks.log.path()).map_err(line)?;
     let mut plan = find_log(config, &disks, shards, &boot_id)?;
@@ -290,7 +287,10 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     Ok(global.starts_again())
 }
 
-fn open_disks(config: &Config) -> Result<Disks, Lines> {
+fn open_disks(config: &Config, journal: &Journal) -> Result<Disks, Lines> {
+    if let Err(error) = snapshot::clean_up(&config.dir) {
+        journal.warn(&format!("What a snapshot left behind cannot be removed: {error}"));
+    }
     let data = DirVolume::open(&config.dir).map_err(line)?;
     let log_dir = config.dir.join(&config.appenddirname);
     let log = match config.appendonly {

@@ -170,6 +170,9 @@ static ROWS: &[Row] = &[
     row!("cluster", 2, X, cluster),
     row!("module", 1, X, |g| g.form(&["LIST", "FOO", "", "LIST x", "HELP"])),
     row!("acl", 3, X, acl),
+    row!("save", 1, X, |_| vec![]),
+    row!("bgsave", 1, X, |g| g.form(&["NOW", "SCHEDULE x", "x y z"])),
+    row!("lastsave", 1, X, |_| vec![]),
     row!("lolwut", 1, X, |g| g.form(&["", "VERSION 5", "VERSION 6 x", "VERSION x", "FOO"])),
     row!("debug", 6, X, debug),
     // No command at all.

@@ -142,6 +142,7 @@ pub static TABLE_OF_LOOSENED: &[Loosened] = &[
     row("acl|cat", How::AnyOrder, "order", TABLE),
     row("acl|help", How::Type, "subcommands", "those for more than one user come later"),
     row("module|help", How::Type, "subcommands", "modules cannot be loaded"),
+    row("lastsave", How::Type, "the time", CLOCK),
     row("lolwut", How::Type, "the picture", "art"),
     row("debug|object", How::Type, "address, length, age", "other structures"),
     row("debug|htstats", How::Type, "the text", "other structures"),

@@ -155,6 +155,14 @@ async function pooled(r, s) {
   return given;
 }
 
+// Waits for the end of a snapshot; how it ended.
+async function saved(r) {
+  for (;;) {
+    const info = await r.INFO('persistence');
+    if (info.includes('rdb_bgsave_in_progress:0')) return info.match(/rdb_last_bgsave_status:\w+/)[0];
+  }
+}
+
 async function configured(r) {
   const given = [];
   for (const [name, value] of [['maxclients', '9000'], ['timeout', '100'], ['hz', '20'],
@@ -289,6 +297,8 @@ const methods = {
   LCS_IDX: [(r) => r.LCS_IDX('lcs1', 'lcs2')],
   LCS_LEN: [(r) => r.LCS_LEN('lcs1', 'lcs2')],
   LCS: [(r) => r.LCS('lcs1', 'lcs2'), (r) => r.LCS('none', 'lcs2')],
+  LASTSAVE: [(r) => r.LASTSAVE()],
+  BGSAVE: [async (r) => [await r.BGSAVE({ SCHEDULE: true }), await saved(r)]],
   LOLWUT: [(r) => r.LOLWUT(), (r) => r.LOLWUT(5, 20, 2, 2)],
   MEMORY_DOCTOR: [(r) => r.MEMORY_DOCTOR()],
   'MEMORY_MALLOC-STATS': [(r) => r['MEMORY_MALLOC-STATS']()],
@@ -619,6 +629,7 @@ const loose = {
   KEYS: [sorted, 'no order is promised'],
   LATENCY_DOCTOR: [kind, "each program's own words"],
   LATENCY_HISTOGRAM: [fields, 'measured times'],
+  LASTSAVE: [kind, 'a clock'],
   LOLWUT: [kind, "each program's own picture"],
   MEMORY_DOCTOR: [kind, "each program's own words"],
   'MEMORY_MALLOC-STATS': [kind, "each allocator's own words"],

@@ -327,6 +327,15 @@ async def configured(s):
     return given
 
 
+async def saved(r):
+    """A snapshot in the background, and how it ended."""
+    told = await done(r.bgsave(schedule=True))
+    while True:
+        info = await done(r.info("persistence"))
+        if info["rdb_bgsave_in_progress"] == 0:
+            return told, info["rdb_last_bgsave_status"]
+
+
 async def slow_calls(s):
     """Every call is slow: what the log says of one, without when and how long."""
     await done(s.r.config_set("slowlog-log-slower-than", 0))
