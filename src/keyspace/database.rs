@@ -49,6 +49,9 @@ pub struct Database {
     scratch: BytesMut,
     /// A snapshot's cut through what was here when it began.
     cut: Option<Box<DatabaseCut>>,
+    /// Where the collection is that was changed last: queues and the like are changed again and
+    /// again. Nothing stands elsewhere until something comes or goes.
+    last: Option<Spot>,
 }
 
 /// Largest buffer kept for editing small strings, in bytes.
@@ -73,6 +76,7 @@ impl Database {
             timed_bytes: 0,
             scratch: BytesMut::new(),
             cut: None,
+            last: None,
         }
     }
 
@@ -215,6 +219,7 @@ impl Database {
     }
 
     fn insert_new(&mut self, hash: u64, mut entry: Entry, stamp: u64) {
+        self.last = None;
         if self.cut.as_ref().is_some_and(|cut| !cut.is_behind(hash)) {
             entry.set_mark(true);
         }
@@ -293,6 +298,7 @@ impl Database {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
         self.before_change(spot);
         self.stamped(stamp);
+        self.last = None;
         let entry = self.table.remove(spot, stamp);
         self.len -= 1;
         self.bytes -= entry.memory();
@@ -372,9 +378,14 @@ impl Database {
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        let last = self.last.filter(|spot| self.table.at(*spot).is_some_and(|e| e.key() == key));
+        let spot = match last {
+            Some(spot) => spot,
+            None => self.table.locate(self.table.hash(key), key).ok()?,
+        };
         let entry = self.table.at(spot).filter(|entry| !entry.is_expired(now_ms))?;
         entry.object()?;
+        self.last = Some(spot);
         self.before_change(spot);
         let object = self.table.at_mut(spot)?.object_mut()?;
         let before = (object.memory(), object.next_look());
