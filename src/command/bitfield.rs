@@ -145,19 +145,26 @@ fn bitfield(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if let Some(entry) = ctx.peek(key) {
         text_len(entry.value())?;
     }
-    let (answers, changed) = ctx.edit_if(key, |bytes: &mut BytesMut| {
-        let mut changed = bits::grow(bytes, reach);
+    let ((answers, told), changed) = ctx.recode_if(key, |bytes: &mut BytesMut| {
+        let grown = bits::grow(bytes, reach);
+        let (mut changed, mut told) = (grown, false);
         let mut answers = SmallVec::<[Option<i64>; 4]>::new();
         for step in &steps {
             let (answer, did) = run(step, bytes);
-            answers.push(answer);
             changed |= did;
+            told |= did || grown && step.writes() && answer.is_some();
+            answers.push(answer);
         }
-        (answers, changed)
+        ((answers, told), changed)
     });
+    // Zeros that an overflow has left behind are there, and as in Redis nobody hears of them.
+    if told {
+        let db = ctx.db;
+        ctx.spaces.of(key).touched(db, key);
+        ctx.event(Class::String, "setbit", key);
+    }
     if changed {
         ctx.log_request(key, args);
-        ctx.event(Class::String, "setbit", key);
     }
     ctx.out.array(answers.len());
     answers.into_iter().for_each(|answer| reply(ctx.out, answer));

@@ -10,7 +10,7 @@ use triomphe::Arc;
 
 use crate::value::account::usable;
 use crate::value::list::cut::Cut;
-use crate::value::list::node::{ARC, Node};
+use crate::value::list::node::{ARC, Node, memory_of};
 use crate::value::list::{End, Limits};
 use crate::value::listpack::{Item, Pack, Row};
 
@@ -173,19 +173,24 @@ impl List {
     pub fn push(&mut self, text: &[u8], end: End) {
         let limits = self.limits;
         if let Some(chunk) = self.end_chunk(end) {
-            let nodes = Arc::make_mut(&mut chunk.nodes);
+            if Arc::get_mut(&mut chunk.nodes).is_none() {
+                Arc::make_mut(&mut chunk.nodes);
+            }
+            let Some(nodes) = Arc::get_mut(&mut chunk.nodes) else { return };
             let node = match end {
                 End::Front => nodes.front_mut(),
                 End::Back => nodes.back_mut(),
             };
             let Some(node) = node else { return };
             if node.accepts(text.len(), limits) {
-                let before = node.memory();
+                let before = node.capacity();
                 node.push(text, limits, end);
-                let after = node.memory();
+                let after = node.capacity();
                 chunk.count += 1;
                 self.len += 1;
-                self.held = self.held - before + after;
+                if after != before {
+                    self.held = self.held - memory_of(before) + memory_of(after);
+                }
                 return;
             }
             // It is not the last one any more.

@@ -48,6 +48,11 @@ fn buffer(len: usize, max: usize) -> Arc<[u8]> {
     std::iter::repeat_n(0, len).collect()
 }
 
+/// Bytes of memory that a buffer of `capacity` bytes takes.
+pub(super) fn memory_of(capacity: usize) -> usize {
+    usable(capacity + ARC)
+}
+
 impl Node {
     /// A node of a row of elements.
     pub(super) fn of_row(row: Row<'_>, count: usize) -> Node {
@@ -104,9 +109,14 @@ impl Node {
         Cow::Owned(row.expect("compressed here"))
     }
 
+    /// Bytes of its buffer.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes of memory it holds.
     pub(super) fn memory(&self) -> usize {
-        usable(self.bytes.len() + ARC)
+        memory_of(self.bytes.len())
     }
 
     /// Whether an element of `len` bytes may be added.
