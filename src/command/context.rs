@@ -33,13 +33,11 @@ impl Spaces<'_> {
     }
 
     /// The keyspace that owns `key`. A command that touches a key it did not declare is our bug.
+    #[inline]
     pub fn of(&mut self, key: &[u8]) -> &mut Keyspace {
         match self {
             Spaces::One(space) => space,
-            Spaces::Many(spaces) => {
-                let shard = shard_of(key, spaces.len());
-                spaces[shard].as_deref_mut().expect("the lease covers every declared key")
-            }
+            Spaces::Many(spaces) => owner(spaces, key),
         }
     }
 
@@ -138,6 +136,12 @@ pub struct Patience {
     pub hears_of_absence: bool,
     /// The command to be run when a key is ready, where it is not the one that was sent.
     pub words: Option<Vec<Vec<u8>>>,
+}
+
+#[cold]
+fn owner<'a>(spaces: &'a mut [Option<Box<Keyspace>>], key: &[u8]) -> &'a mut Keyspace {
+    let shard = shard_of(key, spaces.len());
+    spaces[shard].as_deref_mut().expect("the lease covers every declared key")
 }
 
 impl Ctx<'_> {

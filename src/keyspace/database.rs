@@ -383,11 +383,11 @@ impl Database {
             Some(spot) => spot,
             None => self.table.locate(self.table.hash(key), key).ok()?,
         };
-        let entry = self.table.at(spot).filter(|entry| !entry.is_expired(now_ms))?;
-        entry.object()?;
-        self.last = Some(spot);
+        // Also where nothing will change in the end: a copy too many does no harm.
         self.before_change(spot);
-        let object = self.table.at_mut(spot)?.object_mut()?;
+        let entry = self.table.at_mut(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        let object = entry.object_mut()?;
+        self.last = Some(spot);
         let before = (object.memory(), object.next_look());
         let (result, changed) = change(object);
         let after = (object.memory(), object.next_look());

@@ -84,6 +84,8 @@ pub struct Job {
     /// Shards that have something to clear still.
     parts: AtomicUsize,
     over: AtomicBool,
+    /// Who is told when nothing of it is left, and what.
+    waits: Mutex<Option<(ReplyTo, Reply)>>,
 }
 
 impl Job {
@@ -401,6 +403,7 @@ impl Shard {
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
             over: AtomicBool::new(false),
+            waits: Mutex::new(None),
         });
         let mut dirty = 0;
         lease.job = Some(Arc::clone(&job));
@@ -457,17 +460,16 @@ impl Shard {
                     Err("ERR".to_owned())
                 }
             };
-            job.over.store(true, Ordering::Release);
-            order.wake_all();
             if let Some(to) = plan.waits {
                 let mut reply = Reply::new(plan.resp3);
                 match outcome {
                     Ok(()) => reply.ok(),
                     Err(text) => reply.error(text.as_bytes()),
                 }
-                let ends = vec![reply.checkpoint()];
-                order.push(to.shard, Message::Done(Box::new(JobDone { to, reply, ends })));
+                *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some((to, reply));
             }
+            job.over.store(true, Ordering::Release);
+            order.wake_all();
         };
         let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work);
         if let Err(error) = thread {
@@ -557,6 +559,12 @@ impl Shard {
         self.note_pressure();
         if job.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.global.registry.saves.end();
+            // Not before the next one may begin.
+            let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some((to, reply)) = waits {
+                let ends = vec![reply.checkpoint()];
+                self.replies.push((to.shard, Message::Done(Box::new(JobDone { to, reply, ends }))));
+            }
         }
     }
 

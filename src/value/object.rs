@@ -185,6 +185,7 @@ impl Object {
     }
 
     /// Bytes of memory it counts for. Constant time.
+    #[inline]
     pub fn memory(&self) -> usize {
         let own = crate::value::account::usable(size_of::<Object>());
         own + match self {

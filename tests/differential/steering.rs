@@ -15,13 +15,13 @@ pub fn hello(g: &mut Gen) -> Args {
         "4",
         "1",
         "abc",
-        "3 SETNAME me",
+        "3 AUTH default x",
         "2 AUTH default x",
         "3 AUTH nobody x",
         "3 AUTH default",
         "3 SETNAME",
         "3 FOO",
-        "2 AUTH default x SETNAME you",
+        "2 AUTH default x",
     ])
 }
 

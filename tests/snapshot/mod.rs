@@ -237,11 +237,15 @@ fn commands_answer_as_those_of_redis_do() {
     assert_eq!(client.words("BGSAVE SCHEDULE"), Value::Simple(b"Background saving started".into()));
     until_saved(&mut client);
     assert!(client.words("BGSAVE NOW").is_error());
+    let twice = [vec![b"SAVE".to_vec()], vec![b"SAVE".to_vec()]];
+    for reply in client.pipeline(&twice) {
+        assert_eq!(reply, Value::Simple(b"OK".into()));
+    }
     for line in ["MULTI", "BGSAVE", "SET k v"] {
         client.words(line);
     }
     let replies = client.words("EXEC");
     assert_eq!(replies.items().map(<[Value]>::len), Some(2), "{replies:?}");
     until_saved(&mut client);
-    assert_eq!(told(&mut client, "rdb_saves"), "3");
+    assert_eq!(told(&mut client, "rdb_saves"), "5");
 }
