@@ -16,7 +16,7 @@
 //! Every mark is ahead, so when the walk has come to the end there is none, and the next cut may
 //! begin. A cut that is given up walks on in silence, for the marks.
 //!
-//! A large value is not copied: it begins a cut of its own ([`Object::begin_cut`]) at that same
+//! A large value is not copied: it begins a cut of its own (`Object::begin_cut`) at that same
 //! moment, and is handed out later, wherever it has gone ([`Large`]).
 
 use std::any::Any;

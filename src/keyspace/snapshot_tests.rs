@@ -216,9 +216,14 @@ impl World {
         });
     }
 
-    fn rename(&mut self, from: (usize, u16), to: (usize, u16)) {
-        let Some(entry) = self.of(from.1).dbs[from.0].remove(&name(from.1), 0) else { return };
-        let entry = entry.rename(&name(to.1));
+    fn rename(&mut self, from: (usize, u16), mut to: (usize, u16)) {
+        let Some(mut entry) = self.of(from.1).dbs[from.0].remove(&name(from.1), 0) else { return };
+        if to.1.is_multiple_of(3) {
+            // As MOVE does: the entry itself goes.
+            to.1 = from.1;
+        } else {
+            entry = entry.rename(&name(to.1));
+        }
         let large = entry.cut_id();
         let large = large.and_then(|id| self.spaces.iter_mut().find_map(|s| s.give_large(id)));
         let space = self.of(to.1);

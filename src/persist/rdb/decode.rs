@@ -1,5 +1,5 @@
 //! Reading an RDB file: one pass, in chunks. The layout stands in [`super::format`]; collections
-//! are read in `collections` and the files beside it, piece by piece in [`super::visit`].
+//! are read in `collections` and the files beside it, piece by piece in `super::visit`.
 //!
 //! What a file claims is believed only as far as the file reaches: no allocation is longer than
 //! what is left of it, or than its compressed bytes can become. Every refusal names the file, the

@@ -1,5 +1,5 @@
-//! RDB files, as Redis and Valkey write them: read into a data set ([`decode`]), shown piece by
-//! piece ([`visit`]), written ([`encode`]).
+//! RDB files, as Redis and Valkey write them: read into a data set (`decode`), shown piece by
+//! piece (`visit`), written ([`encode`]).
 
 mod collections;
 pub mod decode;

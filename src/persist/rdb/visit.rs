@@ -1,9 +1,9 @@
 //! Reading an RDB file piece by piece: every element of a value is shown once, none is kept. What
-//! [`super::decode`] would refuse is refused here too, so that tools need no data set to check a
+//! `super::decode` would refuse is refused here too, so that tools need no data set to check a
 //! file, and a file far larger than memory can be read.
 //!
 //! Memory: the longest element of a collection or packed node, 32 bytes for each pending entry of
-//! a stream's group, and the filters of [`super::sieve`] (19 MiB). Strings are shown in parts of at
+//! a stream's group, and the filters of `super::sieve` (19 MiB). Strings are shown in parts of at
 //! most [`PART_MAX`] bytes. A collection beyond 57,344 elements, and a file of more keys, may be
 //! read again, in order to see that nothing stands in it twice.
 

@@ -1,7 +1,7 @@
 //! `ringstone check-rdb [--json] [--top N] FILE`: reads an RDB file from front to back, checks all
 //! that loading would check (checksum, every packed value, nothing twice), and says what is in it.
 //! Data of modules and libraries of functions are counted, not looked into. Memory does not grow
-//! with the file (see [`crate::persist::rdb::visit`]).
+//! with the file (see `persist::rdb::visit`).
 //!
 //! Both forms of redis-check-rdb are there: with a file, and `-v`, which says the version.
 //!

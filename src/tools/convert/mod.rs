@@ -1,5 +1,5 @@
 //! `ringstone convert [options] IN OUT`: an RDB file as something else. What it becomes is made as
-//! the file is read: memory does not grow with it (see [`crate::persist::rdb::visit`]).
+//! the file is read: memory does not grow with it (see `persist::rdb::visit`).
 //!
 //! * `resp`: the commands that make the same data, as an append-only file holds them; `redis-cli
 //!   --pipe` and any server replay them. Elements go 64 to a command. What no command can say is
