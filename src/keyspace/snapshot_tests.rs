@@ -100,8 +100,6 @@ struct World {
     /// Two shards.
     spaces: Vec<Keyspace>,
     seen: Found,
-    /// Elements of the large value being handed out, by shard.
-    parts: [Vec<Vec<u8>>; 2],
     open: Open,
     count: Arc<AtomicUsize>,
 }
@@ -117,7 +115,6 @@ impl World {
         World {
             spaces: vec![space(0), space(1)],
             seen: Found::new(),
-            parts: Default::default(),
             open: Open::new(Arc::clone(&count)),
             count,
         }
@@ -163,22 +160,29 @@ impl World {
         let Some(large) = space.next_large() else { return false };
         let (key, expire) = ((large.db, large.key.to_vec()), large.expire_ms);
         let sort = large.facts.as_ref().is_some_and(|facts| facts.kind.name() == "set");
-        let parts = &mut self.parts[shard];
-        let done = space.visit_large(|_, value| match value {
-            LargeValue::Text(text) => {
-                parts.push(text.to_vec());
-                true
-            }
-            LargeValue::Object(Object::Set(dict)) => {
-                dict.cut_slice(budget, &mut |entry| parts.push(entry.key().to_vec()))
-            }
-            LargeValue::Object(Object::List(list)) => list.cut_slice(budget, &mut |item| {
-                parts.push(item.text(&mut itoa::Buffer::new()).to_vec());
-            }),
-            LargeValue::Object(_) => unreachable!("not made here"),
+        let mut all = Vec::new();
+        let done = space.visit_large(|state, value| {
+            // What was seen so far goes where the value goes.
+            let state = state.get_or_insert_with(|| Box::new(Vec::<Vec<u8>>::new()));
+            let parts: &mut Vec<Vec<u8>> = state.downcast_mut().expect("just put there");
+            let done = match value {
+                LargeValue::Text(text) => {
+                    parts.push(text.to_vec());
+                    true
+                }
+                LargeValue::Object(Object::Set(dict)) => {
+                    dict.cut_slice(budget, &mut |entry| parts.push(entry.key().to_vec()))
+                }
+                LargeValue::Object(Object::List(list)) => list.cut_slice(budget, &mut |item| {
+                    parts.push(item.text(&mut itoa::Buffer::new()).to_vec());
+                }),
+                LargeValue::Object(_) => unreachable!("not made here"),
+            };
+            all.clone_from(parts);
+            done
         });
         if done.expect("nothing is lost") {
-            let text = joined(std::mem::take(parts), sort);
+            let text = joined(all, sort);
             assert!(self.seen.insert(key, (text, expire)).is_none(), "twice");
         }
         true
