@@ -9,24 +9,15 @@ use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::table::{
-    Acl, Command, DataRun, Flags, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, Route,
-    UPDATES_FIRST,
+    Acl, Command, Flags, Group, KeySpec, Keys, OVERWRITES, READS, READS_FIRST, Route, UPDATES_FIRST,
 };
-use crate::command::zset::{GROUP, GROW, NOT_A_FLOAT, Options, READ, add, read, store, zset_of};
+use crate::command::zset::{GROW, NOT_A_FLOAT, Options, READ, add, read, store, zset_of};
 use crate::resp::Reply;
 use crate::value::geo::{self, Place, Reach, Shape};
 use crate::value::zset::{Scores, Zset};
 
-const fn of_places(
-    name: &'static str,
-    arity: i32,
-    flags: u32,
-    since: &'static str,
-    specs: &'static [KeySpec],
-    run: DataRun,
-) -> Command {
-    Command { group: "geo", acl: Acl(Acl::GEO), ..GROUP.row(name, arity, flags, since, specs, run) }
-}
+/// The group of these commands.
+const PLACES: Group = Group { name: "geo", acl: Acl::GEO };
 
 /// Specs of a command whose options may name a key, which are sought from argument `from` on.
 macro_rules! stored {
@@ -44,15 +35,15 @@ const STORED: Keys = Keys::Stored { words: &["STORE", "STOREDIST"] };
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    of_places("geoadd", -5, GROW, "3.2.0", UPDATES_FIRST, geoadd),
-    of_places("geodist", -4, READ, "3.2.0", READS_FIRST, geodist),
-    of_places("geohash", -2, READ, "3.2.0", READS_FIRST, geohash),
-    of_places("geopos", -2, READ, "3.2.0", READS_FIRST, geopos),
-    of_places("geosearch", -7, READ, "6.2.0", READS_FIRST, geosearch),
+    PLACES.row("geoadd", -5, GROW, "3.2.0", UPDATES_FIRST, geoadd),
+    PLACES.row("geodist", -4, READ, "3.2.0", READS_FIRST, geodist),
+    PLACES.row("geohash", -2, READ, "3.2.0", READS_FIRST, geohash),
+    PLACES.row("geopos", -2, READ, "3.2.0", READS_FIRST, geopos),
+    PLACES.row("geosearch", -7, READ, "6.2.0", READS_FIRST, geosearch),
     Command {
         keys: Keys::Range { first: 1, last: 2, step: 1 },
         route: Route::Lease,
-        ..of_places(
+        ..PLACES.row(
             "geosearchstore",
             -8,
             GROW,
@@ -64,15 +55,15 @@ pub static ROWS: &[Command] = &[
     Command {
         keys: STORED,
         route: Route::Lease,
-        ..of_places("georadius", -6, STORING, "3.2.0", stored!(6), georadius)
+        ..PLACES.row("georadius", -6, STORING, "3.2.0", stored!(6), georadius)
     },
     Command {
         keys: STORED,
         route: Route::Lease,
-        ..of_places("georadiusbymember", -5, STORING, "3.2.0", stored!(5), georadiusbymember)
+        ..PLACES.row("georadiusbymember", -5, STORING, "3.2.0", stored!(5), georadiusbymember)
     },
-    of_places("georadius_ro", -6, READ, "3.2.10", READS_FIRST, georadius_ro),
-    of_places("georadiusbymember_ro", -5, READ, "3.2.10", READS_FIRST, georadiusbymember_ro),
+    PLACES.row("georadius_ro", -6, READ, "3.2.10", READS_FIRST, georadius_ro),
+    PLACES.row("georadiusbymember_ro", -5, READ, "3.2.10", READS_FIRST, georadiusbymember_ro),
 ];
 
 const NOT_DECODED: Fault = Fault::new("ERR could not decode requested zset member");

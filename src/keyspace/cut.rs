@@ -54,34 +54,34 @@ pub type State = Option<Box<dyn Any + Send>>;
 
 /// Counts what is still to be handed out: one for every large value while it exists.
 #[derive(Debug, Default)]
-pub struct Open(Arc<AtomicUsize>);
+pub struct Open(Option<Arc<AtomicUsize>>);
 
 impl Open {
     /// Counts in `count`.
     pub fn new(count: Arc<AtomicUsize>) -> Open {
         count.fetch_add(1, Ordering::SeqCst);
-        Open(count)
+        Open(Some(count))
     }
 }
 
 impl Open {
     /// Counts out; true when nothing else is counted.
-    pub fn release(self) -> bool {
-        let open = std::mem::ManuallyDrop::new(self);
-        let count = Arc::clone(&open.0);
-        count.fetch_sub(1, Ordering::SeqCst) == 1
+    pub fn release(mut self) -> bool {
+        self.0.take().is_some_and(|count| count.fetch_sub(1, Ordering::SeqCst) == 1)
     }
 }
 
 impl Clone for Open {
     fn clone(&self) -> Open {
-        Open::new(Arc::clone(&self.0))
+        self.0.as_ref().map_or_else(Open::default, |count| Open::new(Arc::clone(count)))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 

@@ -128,6 +128,15 @@ impl Keyspace {
         self.snapshots.large.first()
     }
 
+    /// Makes the large value of cut `id` the next one; false when it is not here.
+    pub fn put_first(&mut self, id: u64) -> bool {
+        let at = self.snapshots.large.iter().position(|large| large.id == id);
+        if let Some(at) = at {
+            self.snapshots.large.swap(0, at);
+        }
+        at.is_some()
+    }
+
     /// Lets `visit` go on with that value; when it says true the value is done with.
     pub fn visit_large(
         &mut self,

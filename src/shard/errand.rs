@@ -17,8 +17,8 @@ pub type Errand = Box<dyn FnOnce() + Send>;
 pub type Work = Box<dyn FnOnce() -> Result<(), String> + Send>;
 
 impl Shard {
-    /// Does `work` aside; its outcome is the reply of the command that has just run on `conn`.
-    pub(super) fn tell_when_done(&mut self, conn: &mut Conn, work: Work) {
+    /// Puts a batch with one part into the output, in whose place the reply will come.
+    pub(super) fn stand_in_for_one(&mut self, conn: &mut Conn) -> ReplyTo {
         let batch = self.name();
         conn.blocked = true;
         conn.output.push_remote(Remote {
@@ -30,7 +30,13 @@ impl Shard {
             bytes: 0,
             quiet: conn.session.is_muted(),
         });
-        let to = ReplyTo { shard: self.id, conn: conn.key, batch, part: 0, words: 0 };
+        self.mark_dirty(conn);
+        ReplyTo { shard: self.id, conn: conn.key, batch, part: 0, words: 0 }
+    }
+
+    /// Does `work` aside; its outcome is the reply of the command that has just run on `conn`.
+    pub(super) fn tell_when_done(&mut self, conn: &mut Conn, work: Work) {
+        let to = self.stand_in_for_one(conn);
         let (order, resp3) = (Arc::clone(&self.order), conn.session.resp3);
         self.global.run_errand(Box::new(move || {
             let mut reply = Reply::new(resp3);
@@ -41,6 +47,5 @@ impl Shard {
             let ends = vec![reply.checkpoint()];
             order.push(to.shard, Message::Done(Box::new(JobDone { to, reply, ends })));
         }));
-        self.mark_dirty(conn);
     }
 }

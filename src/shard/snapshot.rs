@@ -33,7 +33,6 @@ use std::time::Duration;
 
 use crate::base::clock::Stopwatch;
 use crate::client::Conn;
-use crate::client::output::{Merged, Remote};
 use crate::keyspace::cut::{Open, State};
 use crate::keyspace::snapshot::LargeValue;
 use crate::keyspace::{Entry, Keyspace};
@@ -202,6 +201,16 @@ impl Part {
         let watch = Stopwatch::default();
         self.stuck = false;
         loop {
+            // A value whose pieces the writer has begun to take comes before all else: until it is
+            // over, chunks of keys wait there and count.
+            let giant = self.job.giant.load(Ordering::Acquire);
+            if giant > 0 && space.put_first(giant) {
+                self.large(shard, space)?;
+                if self.stuck || watch.elapsed() >= budget {
+                    return Ok(true);
+                }
+                continue;
+            }
             self.stuck |= !self.job.flow.takes_keys(shard);
             if self.stuck {
                 return Ok(true);
@@ -355,19 +364,7 @@ impl Shard {
     /// Begins a snapshot whose outcome is the reply of the command that has just run on `conn`.
     pub(super) fn tell_when_saved(&mut self, conn: &mut Conn) {
         self.snapshot.wished = false;
-        let id = self.name();
-        conn.blocked = true;
-        conn.output.push_remote(Remote {
-            id,
-            missing: 1,
-            commands: vec![Merged::One { part: 0, item: 0 }],
-            parts: vec![None],
-            estimate: 0,
-            bytes: 0,
-            quiet: conn.session.is_muted(),
-        });
-        self.mark_dirty(conn);
-        let to = ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 };
+        let to = self.stand_in_for_one(conn);
         let nobody = self.nobody();
         self.ask_for_snapshot(nobody, Some(to), conn.session.resp3);
     }
@@ -438,6 +435,7 @@ impl Shard {
                 self.global.warn(&format!("A library of functions is left out: {error}"));
             }
         }
+        let (own, waits) = (job, plan.waits.map(|to| (to, plan.resp3)));
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
         let began = Stopwatch::default();
@@ -471,9 +469,16 @@ impl Shard {
             job.over.store(true, Ordering::Release);
             order.wake_all();
         };
-        let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work);
-        if let Err(error) = thread {
-            self.global.fatal(&format!("a thread for the snapshot cannot be made: {error}"));
+        if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
+            self.global.warn(&format!("Background saving error: no thread: {error}"));
+            self.global.registry.saves.failed(Duration::ZERO);
+            *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
+                let mut reply = Reply::new(resp3);
+                reply.error(b"ERR");
+                (to, reply)
+            });
+            own.flow.failed.store(true, Ordering::Release);
+            own.over.store(true, Ordering::Release);
         }
     }
 

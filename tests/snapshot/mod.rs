@@ -199,6 +199,42 @@ fn a_snapshot_is_one_moment_of_3_shards() {
     holds_one_moment(3);
 }
 
+/// Values of many pieces that go from shard to shard while they are written.
+#[test]
+fn long_values_that_move_are_written_whole() {
+    let server = Server::start(options(3).with("rdbcompression", "no"));
+    let mut client = server.client();
+    let names = ["{a}", "{b}", "{c}", "{d}", "{e}"];
+    let mut at = [0, 1, 2];
+    for (value, place) in at.iter().enumerate() {
+        for n in 0..400 {
+            let batch: Vec<String> =
+                (0..25).map(|i| format!("{value}:{}:{}", n * 25 + i, "x".repeat(500))).collect();
+            let mut words = vec!["RPUSH".to_owned(), names[*place].to_owned()];
+            words.extend(batch);
+            client.call(&words);
+        }
+    }
+    client.words("DEBUG POPULATE 50000 filler 100");
+    for round in 0..4 {
+        assert!(!client.words("BGSAVE").is_error());
+        let mut moves = round;
+        while told(&mut client, "rdb_bgsave_in_progress") == "1" {
+            // To where none of them is.
+            let free = (0..names.len()).find(|n| !at.contains(n)).expect("a free name");
+            let value = moves % at.len();
+            client.words(&format!("RENAME {} {}", names[at[value]], names[free]));
+            at[value] = free;
+            moves += 1;
+        }
+        assert_eq!(told(&mut client, "rdb_last_bgsave_status"), "ok");
+        let loaded = Server::start_in(copied(server.home().path()), options(1));
+        let mut loaded = loaded.client();
+        let lengths = names.iter().map(|name| loaded.words(&format!("LLEN {name}")).int());
+        assert_eq!(lengths.map(|n| n.expect("a length")).sum::<i64>(), 30_000, "round {round}");
+    }
+}
+
 #[test]
 fn one_that_fails_leaves_the_old_file() {
     let server = Server::start(options(2));

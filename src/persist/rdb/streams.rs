@@ -17,7 +17,7 @@ use crate::persist::rdb::decode::{Problem, Reader, shown};
 use crate::persist::rdb::format::*;
 use crate::value::entry::NewValue;
 use crate::value::object::{Object, Type};
-use crate::value::stream::{COUNT_MAX, Group, Id, Pending, Stream, check_node};
+use crate::value::stream::{COUNT_MAX, Group, Id, Node, Pending, Stream, check_node};
 
 impl Reader<'_> {
     /// Reads a stream of one of the kinds that are known here.
@@ -74,22 +74,28 @@ impl Reader<'_> {
         Ok(Id { ms: self.length()?, seq: self.length()? })
     }
 
+    /// The next node, which stands behind `behind`, and what the one after it has to stand behind.
+    pub(super) fn checked_node(&mut self, behind: &mut Option<Id>) -> Result<(Id, Node), Problem> {
+        let id = self.text()?;
+        let Ok(id) = <[u8; 16]>::try_from(&id[..]) else {
+            return Err(self.bad_stream("the id of a node is not one"));
+        };
+        let master = Id::from_bytes(id);
+        let bytes = self.text()?;
+        let (node, _, last) =
+            check_node(master, bytes).map_err(|e| self.bad_stream(&e.to_string()))?;
+        if behind.is_some_and(|behind| master <= behind) {
+            return Err(self.bad_stream("a node is out of order"));
+        }
+        *behind = Some(last);
+        Ok((master, node))
+    }
+
     fn nodes(&mut self) -> Result<Stream, Problem> {
         let mut stream = Stream::default();
         let mut behind: Option<Id> = None;
         for _ in 0..self.many(18)? {
-            let id = self.text()?;
-            let Ok(id) = <[u8; 16]>::try_from(&id[..]) else {
-                return Err(self.bad_stream("the id of a node is not one"));
-            };
-            let master = Id::from_bytes(id);
-            let bytes = self.text()?;
-            let (node, _, last) =
-                check_node(master, bytes).map_err(|e| self.bad_stream(&e.to_string()))?;
-            if behind.is_some_and(|behind| master <= behind) {
-                return Err(self.bad_stream("a node is out of order"));
-            }
-            behind = Some(last);
+            let (master, node) = self.checked_node(&mut behind)?;
             stream.push_node(master, node);
         }
         Ok(stream)

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::persist::rdb::decode::{Problem, Reader};
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::visit::Piece;
-use crate::value::stream::{COUNT_MAX, Id, Stream, check_node};
+use crate::value::stream::{COUNT_MAX, Id, Stream};
 
 /// What is known of the entries once they were shown.
 #[derive(Default)]
@@ -59,18 +59,7 @@ impl Reader<'_> {
         let mut found = Entries::default();
         let mut behind: Option<Id> = None;
         for _ in 0..self.many(18)? {
-            let id = self.text()?;
-            let Ok(id) = <[u8; 16]>::try_from(&id[..]) else {
-                return Err(self.bad_stream("the id of a node is not one"));
-            };
-            let master = Id::from_bytes(id);
-            let bytes = self.text()?;
-            let (node, _, last) =
-                check_node(master, bytes).map_err(|e| self.bad_stream(&e.to_string()))?;
-            if behind.is_some_and(|behind| master <= behind) {
-                return Err(self.bad_stream("a node is out of order"));
-            }
-            behind = Some(last);
+            let (master, node) = self.checked_node(&mut behind)?;
             self.show(Piece::Node(master, node.bytes()))?;
             let mut alone = Stream::default();
             alone.push_node(master, node);
