@@ -8,8 +8,8 @@
 //! with exit code 1.
 //!
 //! `--request` sends any other command: its words, in which every `@` becomes the digits of the key
-//! drawn (`~` those of another one): `--digits` of them, with zeros before. Its replies are not known
-//! beforehand, only counted; an error among them ends the run all the same.
+//! drawn (`~` those of another one): `--digits` of them, with zeros before. Its replies are not
+//! known beforehand, only counted; an error among them ends the run all the same.
 //!
 //! The latency of a batch runs from the system call that sent it to the one that read the last byte
 //! of its replies; every operation of a batch counts with it, as in `redis-benchmark`.
