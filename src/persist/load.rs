@@ -46,6 +46,7 @@ use crate::keyspace::{Effects, Keyspace, NewValue};
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
 use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
+use crate::persist::load::delay::Delay;
 use crate::persist::payload::default_codec;
 use crate::persist::rdb::decode::shown;
 use crate::persist::rdb::{self, RdbError, Sink, format};
@@ -80,6 +81,9 @@ pub struct Loading<'a> {
     pub modules: rdb::Modules,
     /// Raised by the bytes read or passed over.
     pub progress: &'a AtomicU64,
+    /// `key-load-delay`: microseconds for each key of an RDB file and each command; negative: for so
+    /// many of them.
+    pub key_delay: i32,
 }
 
 impl<'a> Loading<'a> {
@@ -342,6 +346,7 @@ struct Replay<'a, 's> {
     reply: Reply,
     random: Random,
     report: Report,
+    delay: Delay,
 }
 
 impl<'a, 's> Replay<'a, 's> {
@@ -357,6 +362,7 @@ impl<'a, 's> Replay<'a, 's> {
             reply: Reply::default(),
             random: Random::new(0),
             report: Report::default(),
+            delay: Delay::new(loading.key_delay, alone.map_or(1, |_| loading.shards)),
         }
     }
 
@@ -422,6 +428,7 @@ impl<'a, 's> Replay<'a, 's> {
             alone: self.alone,
             shards: self.loading.shards,
             report: &mut self.report,
+            delay: &mut self.delay,
         };
         let loaded = rdb::decode(volume, file, &options, &mut sink)?;
         self.report.keys += loaded.keys;
@@ -553,6 +560,7 @@ impl<'a, 's> Replay<'a, 's> {
                 let result = run(&mut ctx, &Args::new(items));
                 self.reply.cut_back(start);
                 self.report.commands += 1;
+                self.delay.key();
                 if command.route == Route::Cut || self.report.commands.is_multiple_of(GARBAGE_STEP)
                 {
                     self.spaces.each(|space| space.garbage.clear());
@@ -626,6 +634,7 @@ struct Store<'b, 's> {
     alone: Option<usize>,
     shards: usize,
     report: &'b mut Report,
+    delay: &'b mut Delay,
 }
 
 impl Sink for Store<'_, '_> {
@@ -640,6 +649,7 @@ impl Sink for Store<'_, '_> {
         value: NewValue<'_>,
         expire_ms: Option<i64>,
     ) -> bool {
+        self.delay.key();
         let space = self.spaces.of(key);
         let stamp = space.effects.stamp();
         if space.dbs[db].find(key).entry.is_some() {
@@ -663,5 +673,6 @@ impl Sink for Store<'_, '_> {
     }
 }
 
+mod delay;
 #[cfg(test)]
 mod tests;

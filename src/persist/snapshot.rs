@@ -33,6 +33,8 @@ pub struct Target {
     pub name: String,
     /// Whether it ends with a checksum, or with none.
     pub checksum: bool,
+    /// Whether it is flushed on the way (`rdb-save-incremental-fsync`), or at the end alone.
+    pub flush_each: bool,
 }
 
 /// What shards hand to the writer.
@@ -93,6 +95,7 @@ struct Out<'a> {
     flow: &'a Flow,
     len: u64,
     flushed: u64,
+    flush_each: bool,
 }
 
 impl Out<'_> {
@@ -101,7 +104,7 @@ impl Out<'_> {
         self.file.write_all(bytes)?;
         self.len += bytes.len() as u64;
         self.flow.bytes.store(self.len, Ordering::Relaxed);
-        if self.len - self.flushed >= FLUSH_EACH {
+        if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
             self.file.sync_data()?;
             self.flushed = self.len;
         }
@@ -129,7 +132,8 @@ fn temporary() -> String {
     format!("temp-{}.rdb", std::process::id())
 }
 
-/// Writes a file that begins with `header`; gives its length in bytes.
+/// Writes a file that begins with `header`; gives its length in bytes. Just before it takes the old
+/// one's place, `may_end` has the last word. When this returns both file and name are durable.
 ///
 /// # Errors
 /// What the disk says; or that somebody has given up. The temporary file is gone then, and the old
@@ -139,9 +143,10 @@ pub fn write(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let temp = target.dir.join(temporary());
-    let written = fill(target, &temp, header, chunks, flow);
+    let written = fill(target, &temp, header, chunks, flow, may_end);
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
         // It may never have come to be.
@@ -156,16 +161,20 @@ fn fill(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(temp)?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
-    let mut out = Out { file, digest, flow, len: 0, flushed: 0 };
+    let mut out = Out { file, digest, flow, len: 0, flushed: 0, flush_each: target.flush_each };
     out.put(header)?;
     receive(&mut out, chunks)?;
     out.put(&[OP_EOF])?;
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
     out.file.sync_all()?;
+    if !may_end() {
+        return Err(io::Error::other("given up"));
+    }
     fs::rename(temp, target.dir.join(&target.name))?;
     File::open(&target.dir)?.sync_all()?;
     Ok(out.len)
@@ -222,7 +231,12 @@ mod tests {
     use super::*;
 
     fn target(dir: &Path) -> Target {
-        Target { dir: dir.to_owned(), name: "dump.rdb".to_owned(), checksum: false }
+        Target {
+            dir: dir.to_owned(),
+            name: "dump.rdb".to_owned(),
+            checksum: false,
+            flush_each: true,
+        }
     }
 
     #[test]
@@ -241,12 +255,32 @@ mod tests {
             flow.sent(&chunk);
             send.send(chunk).unwrap();
         }
-        let len = write(&target(dir.path()), b"<", &chunks, &flow).unwrap();
+        let len = write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
         let file = fs::read(dir.path().join("dump.rdb")).unwrap();
         assert_eq!(file, b"<a()bc\xFF\0\0\0\0\0\0\0\0");
         assert_eq!(len, file.len() as u64);
         assert!(flow.takes_keys(0) && flow.takes_piece());
         assert!(flow.keys.iter().chain([&flow.pieces]).all(|n| n.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn one_that_may_not_end_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+        let (send, chunks) = channel();
+        send.send(Chunk::Finish).unwrap();
+        let flow = Flow::new(1);
+        let asked = std::cell::Cell::new(0);
+        let may_end = || {
+            asked.set(asked.get() + 1);
+            // All of it is there by now, under its other name.
+            let temp = fs::read(dir.path().join(temporary())).unwrap();
+            assert_eq!(temp, b"<\xFF\0\0\0\0\0\0\0\0");
+            false
+        };
+        assert!(write(&target(dir.path()), b"<", &chunks, &flow, &may_end).is_err());
+        assert_eq!((asked.get(), fs::read_dir(dir.path()).unwrap().count()), (1, 1));
+        assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
     }
 
     #[test]
@@ -261,7 +295,7 @@ mod tests {
         drop(send);
         let flow = Flow::new(1);
         flow.keys[0].store(1, Ordering::Relaxed);
-        assert!(write(&target(dir.path()), b"<", &chunks, &flow).is_err());
+        assert!(write(&target(dir.path()), b"<", &chunks, &flow, &|| true).is_err());
         assert!(flow.failed.load(Ordering::Relaxed));
         clean_up(dir.path()).unwrap();
         let mut names: Vec<_> =

@@ -34,6 +34,7 @@ pub mod meter;
 pub mod monitor;
 pub mod notify;
 pub mod order;
+pub mod pace;
 pub mod pause;
 pub mod release;
 pub mod reload;
