@@ -264,6 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_file_is_flushed_on_the_way_where_that_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        for (flush_each, flushed) in [(true, FLUSH_EACH + 1), (false, 0)] {
+            let flow = Flow::new(1);
+            let file = File::create(dir.path().join("file")).unwrap();
+            let digest = Digest::new(CrcAlgorithm::Crc64Redis);
+            let mut out = Out { file, digest, flow: &flow, len: 0, flushed: 0, flush_each };
+            out.put(&[0]).unwrap();
+            assert_eq!(out.flushed, 0);
+            out.put(&vec![0; FLUSH_EACH as usize]).unwrap();
+            out.put(&[0]).unwrap();
+            assert_eq!(out.flushed, flushed, "{flush_each}");
+        }
+    }
+
+    #[test]
     fn one_that_may_not_end_leaves_the_old_file_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("dump.rdb"), b"old").unwrap();

@@ -18,6 +18,7 @@ pub mod blocking;
 mod bounds_tests;
 pub mod clients;
 pub mod core;
+mod cores;
 pub mod cut;
 pub mod errand;
 pub mod execute;

@@ -50,6 +50,7 @@ use crate::persist::rdb::format::TYPE_STRING;
 use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::cores;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Pace, Told, rates};
@@ -470,7 +471,12 @@ impl Shard {
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
         let began = Stopwatch::default();
+        let list = String::from_utf8_lossy(self.config.text("bgsave-cpulist").unwrap_or_default());
+        let list = list.into_owned();
         let work = move || {
+            if let Err(error) = cores::bind(&list) {
+                global.warn(&format!("bgsave-cpulist {list}: {error}"));
+            }
             let progress = &global.registry.saves.progress;
             let written = write(&plan.target, &header, &chunks, &job.flow, &|| progress.commit());
             let took = began.elapsed();

@@ -104,7 +104,6 @@ pub static ROWS: &[Directive] = &[
     known("aof-rewrite-cpulist", Text, "", "Cores of a rewrite.")
         .alias("aof_rewrite_cpulist")
         .immutable(),
-    known("bgsave-cpulist", Text, "", "Cores of a snapshot.").alias("bgsave_cpulist").immutable(),
     known("dynamic-hz", Bool, "yes", "Raise `hz` with the number of clients."),
     known("shutdown-on-sigint", SIGNAL, "default", "How SIGINT stops."),
     known("shutdown-on-sigterm", SIGNAL, "default", "How SIGTERM stops."),

@@ -120,6 +120,15 @@ pub static EFFECTIVE: &[Directive] = &[
         "Whether a snapshot is flushed on the way, each 32 MB, or at its end alone.",
     ),
     row(
+        "bgsave-cpulist",
+        Text,
+        "",
+        "Cores on which a snapshot's file is written, such as `0,2,4-7`; empty: no matter which. \
+         Shards encode on their own.",
+    )
+    .alias("bgsave_cpulist")
+    .immutable(),
+    row(
         "rdb-key-save-delay",
         ANY,
         "0",

@@ -4,7 +4,7 @@
 const REASONS: &[(&str, &[&str])] = &[
     (
         "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
-        &["save", "stop-writes-on-bgsave-error", "bgsave-cpulist"],
+        &["save", "stop-writes-on-bgsave-error"],
     ),
     (
         "the log is not rewritten yet",
