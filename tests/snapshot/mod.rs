@@ -12,7 +12,9 @@ use crate::support::server::{Home, fresh_home};
 use crate::support::{Client, Options, Server, Value, number};
 
 fn options(shards: usize) -> Options {
-    Options { appendonly: false, ..Options::shards(shards) }
+    // For DEBUG POPULATE and DIGEST, which answer with an error otherwise.
+    let options = Options::shards(shards).with("enable-debug-command", "yes");
+    Options { appendonly: false, ..options }
 }
 
 /// A field of INFO persistence.
