@@ -125,6 +125,11 @@ impl Saves {
         self.count.load(Relaxed)
     }
 
+    /// Counts from 0 again (CONFIG RESETSTAT).
+    pub fn reset_count(&self) {
+        self.count.store(0, Relaxed);
+    }
+
     /// Of `dirty` changes since the start, how many the last one does not hold.
     pub fn changes(&self, dirty: u64) -> u64 {
         dirty.saturating_sub(self.dirty.load(Relaxed))
@@ -143,6 +148,8 @@ mod tests {
         assert_eq!((saves.current_seconds(115), saves.changes(7)), (5, 7));
         saves.finish(End::Saved { at: 116, dirty: 5 }, Duration::from_secs(6));
         assert_eq!((saves.last(), saves.changes(7), saves.count()), (116, 2, 1));
+        saves.reset_count();
+        assert_eq!((saves.count(), saves.last()), (0, 116));
         assert!(saves.begin(120));
         saves.finish(End::Failed, Duration::from_secs(1));
         assert_eq!((saves.status(), saves.last(), saves.current_seconds(130)), ("err", 116, -1));

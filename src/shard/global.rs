@@ -281,6 +281,7 @@ impl Global {
     /// CONFIG RESETSTAT: each shard begins its counters again.
     pub fn reset_stats(&self) {
         self.registry.reset_peak();
+        self.registry.saves.reset_count();
         self.resets.fetch_add(1, Ordering::Release);
     }
 

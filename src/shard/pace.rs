@@ -48,7 +48,10 @@ impl Told {
     /// How long it has taken so far, if that is to be told now: to one of all who ask in a span,
     /// and to nobody in the first.
     pub(super) fn due(&self) -> Option<Duration> {
-        let elapsed = self.began.elapsed();
+        self.due_at(self.began.elapsed())
+    }
+
+    fn due_at(&self, elapsed: Duration) -> Option<Duration> {
         let span = elapsed.as_secs() / TELL_EACH;
         let first = self.spans.load(Ordering::Relaxed) < span
             && self.spans.fetch_max(span, Ordering::Relaxed) < span;
@@ -86,6 +89,11 @@ mod tests {
     fn a_span_is_told_of_once() {
         let told = Told::default();
         assert_eq!(told.due(), None);
+        let due = |seconds| told.due_at(Duration::from_secs(seconds)).is_some();
+        assert_eq!(
+            [0, 4, 5, 6, 9, 17, 17, 14, 20].map(due),
+            [false, false, true, false, false, true, false, false, true]
+        );
         assert_eq!(rates(3_000, 4_500_000, 1.5), "2000 keys/s, 3.0 MB/s");
         assert!(rates(0, 0, 0.0).starts_with("0 keys/s"));
     }

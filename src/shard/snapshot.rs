@@ -560,9 +560,12 @@ impl Shard {
                 part.cancelled = true;
                 space.cancel_snapshot();
                 self.snapshot.pressed = false;
+                self.stats().snapshot_kept.set(0);
             }
             let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
             part.open = None;
+            // Nobody waits for what nobody wants, though the writer may still wait for a disk.
+            self.note_pressure();
             if cleared && job.over.load(Ordering::Acquire) {
                 return self.end_part(&job);
             }

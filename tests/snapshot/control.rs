@@ -406,4 +406,6 @@ fn the_next_may_begin_at_once() {
         }
     }
     assert_eq!(told(&mut clients[0], "rdb_saves"), "120");
+    clients[0].words("CONFIG RESETSTAT");
+    assert_eq!(told(&mut clients[0], "rdb_saves"), "0");
 }
