@@ -560,9 +560,9 @@ impl Shard {
                 part.cancelled = true;
                 space.cancel_snapshot();
                 self.snapshot.pressed = false;
-                self.stats().snapshot_kept.set(0);
             }
             let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
+            self.stats().snapshot_kept.set(0);
             part.open = None;
             // Nobody waits for what nobody wants, though the writer may still wait for a disk.
             self.note_pressure();
