@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{copied, options, told, until_saved};
 use crate::support::server::{free_port, subject};
@@ -344,6 +344,16 @@ fn progress_is_seen() {
     assert!(line.contains(" keys/s, ") && line.ends_with(" MB/s"), "{line}");
 }
 
+/// A server that loads, and ends with the test.
+struct Loads(Child);
+
+impl Drop for Loads {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A server on a directory with a snapshot that takes minutes to load.
 #[test]
 fn loading_is_seen_and_takes_its_time() {
@@ -358,14 +368,16 @@ fn loading_is_seen_and_takes_its_time() {
     let line = told_of.lines().find(|line| line.contains("DB loaded from disk: "));
     assert!(line.is_some_and(|line| line.contains(", 1000 keys, ")), "{told_of}");
     let port = free_port();
-    let mut child = Command::new(subject())
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--shards", "2"])
-        .args(["--appendonly", "no", "--key-load-delay", "1000000", "--dir"])
-        .arg(home.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("starts");
+    let mut loads = Loads(
+        Command::new(subject())
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--shards", "2"])
+            .args(["--appendonly", "no", "--key-load-delay", "1000000", "--dir"])
+            .arg(home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("starts"),
+    );
     let mut client = loop {
         if let Ok(client) = Client::connect(port) {
             break client;
@@ -384,7 +396,7 @@ fn loading_is_seen_and_takes_its_time() {
     assert!((0.0..=100.0).contains(&number(&mut client, "loading_loaded_perc")));
     assert!(number(&mut client, "loading_eta_seconds") >= 0.0);
     client.send(b"SHUTDOWN NOSAVE\r\n").expect("sends");
-    assert!(child.wait().expect("an end").success());
+    assert!(loads.0.wait().expect("an end").success());
 }
 
 /// Whoever is told that one is over may begin the next, on any shard, and finds its file.
