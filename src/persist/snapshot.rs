@@ -186,10 +186,12 @@ fn receive(out: &mut Out<'_>, chunks: &Receiver<Chunk>) -> io::Result<()> {
     let mut waiting = VecDeque::new();
     let mut within = false;
     loop {
+        let chunk = chunks.recv().map_err(|_| given_up())?;
+        // Behind the receipt: who gives up says so first and then wakes us, with a `Finish` that
+        // does not stand for the end of the data.
         if out.flow.failed.load(Ordering::Acquire) {
             return Err(given_up());
         }
-        let chunk = chunks.recv().map_err(|_| given_up())?;
         match &chunk {
             Chunk::Finish => return Ok(()),
             Chunk::Keys(..) if within => waiting.push_back(chunk),
@@ -276,6 +278,32 @@ mod tests {
             out.put(&vec![0; FLUSH_EACH as usize]).unwrap();
             out.put(&[0]).unwrap();
             assert_eq!(out.flushed, flushed, "{flush_each}");
+        }
+    }
+
+    #[test]
+    fn the_word_that_wakes_the_writer_of_a_failed_one_is_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+        for _ in 0..100 {
+            let (send, chunks) = channel();
+            let flow = Flow::new(1);
+            std::thread::scope(|scope| {
+                let writes =
+                    scope.spawn(|| write(&target(dir.path()), b"<", &chunks, &flow, &|| true));
+                let chunk = Chunk::Keys(0, b"a".to_vec());
+                flow.sent(&chunk);
+                send.send(chunk).unwrap();
+                while flow.keys[0].load(Ordering::Acquire) > 0 {
+                    std::thread::yield_now();
+                }
+                // By now it waits for more, mostly.
+                (0..20).for_each(|_| std::thread::yield_now());
+                flow.failed.store(true, Ordering::Release);
+                send.send(Chunk::Finish).unwrap();
+                assert!(writes.join().unwrap().is_err());
+            });
+            assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
         }
     }
 

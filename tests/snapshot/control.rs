@@ -239,12 +239,13 @@ fn a_log_holds_dir_where_it_is() {
     assert_eq!(files(home.path()), names(&["x.rdb"]));
 }
 
-/// Overwrites all keys once while a snapshot is under way; gives the most bytes of copies it held.
-fn copies(shards: usize, limit: &str) -> u64 {
-    const KEYS: usize = 20_000;
+/// Overwrites 20 MB once, in keys of so many bytes and requests of so many at a time, while a
+/// snapshot is under way; gives the most bytes of copies it held.
+fn copies(shards: usize, limit: &str, (size, batch): (usize, usize)) -> u64 {
+    let keys = 20_000_000 / size;
     let server = Server::start(options(shards).with("snapshot-buffer-limit", "1"));
     let mut client = server.client();
-    client.words(&format!("DEBUG POPULATE {KEYS} key 1000"));
+    client.words(&format!("DEBUG POPULATE {keys} key {size}"));
     assert_eq!(client.words(&format!("CONFIG SET snapshot-buffer-limit {limit}")), simple(OK));
     client.words("CONFIG SET rdb-key-save-delay 1000000");
     assert_eq!(client.words("BGSAVE"), simple(STARTED));
@@ -252,9 +253,9 @@ fn copies(shards: usize, limit: &str) -> u64 {
         for part in 0..2 {
             let mut writer = server.client();
             scope.spawn(move || {
-                for from in (part * KEYS / 2..(part + 1) * KEYS / 2).step_by(100) {
+                for from in (part * keys / 2..(part + 1) * keys / 2).step_by(batch) {
                     let set = |n| vec![b"SET".to_vec(), format!("key:{n}").into(), b"x".to_vec()];
-                    let batch: Vec<_> = (from..from + 100).map(set).collect();
+                    let batch: Vec<_> = (from..from + batch).map(set).collect();
                     for reply in writer.pipeline(&batch) {
                         assert_eq!(reply, simple(OK));
                     }
@@ -271,23 +272,43 @@ fn copies(shards: usize, limit: &str) -> u64 {
     // What was there before: the copies, not what replaced them.
     let loaded = Server::start_in(copied(server.home().path()), options(1));
     let mut loaded = loaded.client();
-    for n in [0, KEYS / 3, KEYS - 1] {
-        assert_eq!(loaded.words(&format!("STRLEN key:{n}")), Value::Int(1000));
+    for n in [0, keys / 3, keys - 1] {
+        assert_eq!(loaded.words(&format!("STRLEN key:{n}")), Value::Int(size as i64));
     }
     let last: u64 = told(&mut client, "rdb_last_cow_size").parse().expect("a number");
     assert!(last >= peak);
     last
 }
 
-/// The data is 20 MB. A shard stops its own writes at its limit, and those that others have sent
-/// it by then come on top.
+/// A shard stops its own writes at its limit, one value above it at most, however many come at
+/// once; what others have sent it by then comes on top.
 #[test]
 fn copies_are_bounded_while_everything_is_overwritten() {
     const MIB: u64 = 1 << 20;
-    for shards in [1, 2] {
-        let (tight, wide) = (copies(shards, "1mb"), copies(shards, "64mb"));
-        assert!((MIB / 4..=MIB + MIB / 2).contains(&tight), "{shards} shards: {tight}");
+    for (shards, writes, above) in [(1, (10_000, 500), 20_000), (2, (1_000, 100), MIB / 2)] {
+        let (tight, wide) = (copies(shards, "1mb", writes), copies(shards, "64mb", writes));
+        assert!((MIB / 4..=MIB + above).contains(&tight), "{shards} shards: {tight}");
         assert!(wide > 15 * MIB, "{shards} shards: {wide}: nothing had to be bounded");
+    }
+}
+
+/// A stop gives up what is under way: the old file stays.
+#[test]
+fn one_that_a_stop_ends_leaves_the_old_file() {
+    for _ in 0..4 {
+        let server = Server::start(options(2));
+        let mut client = server.client();
+        client.words("SET old 1");
+        assert_eq!(client.words("SAVE"), simple(OK));
+        let home = server.home();
+        let old = std::fs::read(home.path().join("dump.rdb")).expect("a file");
+        slow(&mut client, 300);
+        while told(&mut client, "current_save_keys_processed") == "0" {
+            std::thread::yield_now();
+        }
+        client.send(b"SHUTDOWN NOSAVE\r\n").expect("sends");
+        drop(server.gone_by_itself());
+        assert_eq!(std::fs::read(home.path().join("dump.rdb")).expect("a file"), old);
     }
 }
 
