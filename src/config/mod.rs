@@ -184,10 +184,10 @@ impl Config {
         Ok(())
     }
 
-    /// Where snapshots go from now on. Redis moves the whole process. Its log stays where it is until
-    /// the next rewrite, which leaves the old files behind and goes on elsewhere; and a restart
-    /// before that looks for the log in the new place, finds none, and starts empty. So with a log
-    /// `dir` is where the log is.
+    /// Where snapshots go from now on. Redis moves the whole process. Its log stays where it is
+    /// until the next rewrite, which leaves the old files behind and goes on elsewhere; and a
+    /// restart before that looks for the log in the new place, finds none, and starts empty. So
+    /// with a log `dir` is where the log is.
     fn other_dir(&self, text: &[u8], enter: &Enter<'_>) -> Result<Vec<u8>, String> {
         if self.settings.appendonly {
             return Err("the log is there: with `appendonly yes` only a restart changes it".into());

@@ -2,8 +2,8 @@
 //!
 //! *Who learns of an end may begin the next at once.* An end shows in several places: the time of
 //! LASTSAVE, the status, `rdb_bgsave_in_progress`. [`Saves::finish`] sets them all inside the gate
-//! that [`Saves::begin`] passes as well, `in_progress` last. So whoever has seen the new time begins
-//! behind the rest of it, and whoever sees that none goes on sees how the last has ended.
+//! that [`Saves::begin`] passes as well, `in_progress` last. So whoever has seen the new time
+//! begins behind the rest of it, and whoever sees that none goes on sees how the last has ended.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};

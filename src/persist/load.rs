@@ -86,8 +86,8 @@ pub struct Loading<'a> {
     pub modules: rdb::Modules,
     /// Raised by the bytes read or passed over.
     pub progress: &'a AtomicU64,
-    /// `key-load-delay`: microseconds for each key of an RDB file and each command; negative: for so
-    /// many of them.
+    /// `key-load-delay`: microseconds for each key of an RDB file and each command; negative: for
+    /// so many of them.
     pub key_delay: i32,
 }
 

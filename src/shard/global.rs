@@ -163,8 +163,8 @@ impl Global {
         Ok(())
     }
 
-    /// The same where `dir` is among the pairs; waits for a disk. What cut-off snapshots have left in
-    /// the new directory is removed, as at the start.
+    /// The same where `dir` is among the pairs; waits for a disk. What cut-off snapshots have left
+    /// in the new directory is removed, as at the start.
     pub fn change_dir(&self, pairs: &[(Vec<u8>, Vec<u8>)], local: bool) -> Result<(), String> {
         let pairs: Vec<(&[u8], &[u8])> =
             pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();

@@ -27,11 +27,11 @@
 //!
 //! *Success is told when it is durable, and when the next may begin.* The writer flushes the file,
 //! renames it and flushes the directory before it says how it went (`write`); that is kept with the
-//! job. A shard sees that the job is over only after that, and takes its part down only when nothing
-//! of the cut is left in its keyspace. Whoever takes down the last part tells everybody
-//! ([`crate::observe::saves::Saves::finish`]) and then answers the client that waits. So `+OK`, a new
-//! LASTSAVE and `rdb_bgsave_in_progress:0` all stand for a file that survives a power cut, and for
-//! keyspaces without a cut: the next snapshot may begin at once, on any shard.
+//! job. A shard sees that the job is over only after that, and takes its part down only when
+//! nothing of the cut is left in its keyspace. Whoever takes down the last part tells everybody
+//! ([`Saves::finish`](crate::observe::saves::Saves::finish)) and then answers who waits. So `+OK`,
+//! a new LASTSAVE and `rdb_bgsave_in_progress:0` all stand for a file that survives a power cut,
+//! and for keyspaces without a cut: the next may begin at once, on any shard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -52,6 +52,7 @@ use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::cores;
+use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Pace, Told, rates};
@@ -401,6 +402,39 @@ impl Making {
     }
 }
 
+/// The writer is done: says so, and keeps it with the job until nothing of that is left; gives the
+/// text of an error for whoever waits.
+fn conclude(
+    global: &Global,
+    job: &Job,
+    written: std::io::Result<u64>,
+    saved: End,
+    took: Duration,
+) -> Result<(), String> {
+    match written {
+        Ok(bytes) => {
+            let count = job.flow.count.load(Ordering::Relaxed);
+            let seconds = took.as_secs_f64();
+            let rates = rates(count, bytes, seconds);
+            global.notice(&format!(
+                "DB saved on disk: {count} keys, {bytes} bytes, {seconds:.3} seconds, {rates}"
+            ));
+            job.ended(saved, took);
+            Ok(())
+        }
+        Err(_) if global.registry.saves.progress.is_cancelled() => {
+            global.notice("Background saving cancelled: the old file stays");
+            job.ended(End::Cancelled, took);
+            Err("ERR Saving cancelled".to_owned())
+        }
+        Err(error) => {
+            global.warn(&format!("Background saving error: {error}"));
+            job.ended(End::Failed, took);
+            Err("ERR".to_owned())
+        }
+    }
+}
+
 impl Shard {
     /// Begins a snapshot of which nobody is told.
     pub(super) fn start_snapshot(&mut self) {
@@ -518,28 +552,8 @@ impl Shard {
             let progress = &global.registry.saves.progress;
             let written = write(&plan.target, &header, &chunks, &job.flow, &|| progress.commit());
             let took = began.elapsed();
-            let outcome = match written {
-                Ok(bytes) => {
-                    let count = job.flow.count.load(Ordering::Relaxed);
-                    global.notice(&format!(
-                        "DB saved on disk: {count} keys, {bytes} bytes, {:.3} seconds, {}",
-                        took.as_secs_f64(),
-                        rates(count, bytes, took.as_secs_f64())
-                    ));
-                    job.ended(End::Saved { at: seconds + took.as_secs() as i64, dirty }, took);
-                    Ok(())
-                }
-                Err(_) if progress.is_cancelled() => {
-                    global.notice("Background saving cancelled: the old file stays");
-                    job.ended(End::Cancelled, took);
-                    Err("ERR Saving cancelled".to_owned())
-                }
-                Err(error) => {
-                    global.warn(&format!("Background saving error: {error}"));
-                    job.ended(End::Failed, took);
-                    Err("ERR".to_owned())
-                }
-            };
+            let at = seconds + took.as_secs() as i64;
+            let outcome = conclude(&global, &job, written, End::Saved { at, dirty }, took);
             if let Some(to) = plan.waits {
                 let mut reply = Reply::new(plan.resp3);
                 match outcome {

@@ -61,9 +61,15 @@ pub static EFFECTIVE: &[Directive] = &[
     .immutable(),
     // The process.
     row("databases", Int(1, INT_MAX), "16", "Number of databases.").immutable(),
-    row("dir", Dir, ".", "Working directory: data files live here and relative paths start here. What is set live is \
-         where snapshots go from then on; refused while `appendonly` is on, since the log is there.")
-        .protected(),
+    row(
+        "dir",
+        Dir,
+        ".",
+        "Working directory: data files live here and relative paths start here. What is set live \
+         is where snapshots go from then on; refused while `appendonly` is on, since the log is \
+         there.",
+    )
+    .protected(),
     known("hz", Hz, "10", "How often per second background work looks for something."),
     row(
         "loglevel",
