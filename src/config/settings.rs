@@ -94,6 +94,12 @@ pub struct Rdb {
     pub checksum: bool,
     /// `rdbcompression`
     pub compress: bool,
+    /// `rdb-save-incremental-fsync`
+    pub flush_each: bool,
+    /// `rdb-key-save-delay`, in microseconds for a key; negative: for so many keys.
+    pub key_save_delay: i32,
+    /// `key-load-delay`, the same.
+    pub key_load_delay: i32,
 }
 
 /// What the effective directives say. Sizes are bytes, times as named.
@@ -161,6 +167,8 @@ pub struct Settings {
     pub dbfilename: String,
     /// How RDB is read and written.
     pub rdb: Rdb,
+    /// `snapshot-buffer-limit`
+    pub snapshot_buffer_limit: u64,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -259,6 +267,7 @@ impl Settings {
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
             rdb: rdb(&word),
+            snapshot_buffer_limit: number(word("snapshot-buffer-limit")),
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
@@ -304,6 +313,9 @@ fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
         version: number(word("rdb-save-version")),
         checksum: word("rdbchecksum") == "yes",
         compress: word("rdbcompression") == "yes",
+        flush_each: word("rdb-save-incremental-fsync") == "yes",
+        key_save_delay: number(word("rdb-key-save-delay")),
+        key_load_delay: number(word("key-load-delay")),
     }
 }
 

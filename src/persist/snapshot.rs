@@ -35,6 +35,8 @@ pub struct Target {
     pub name: String,
     /// Whether it ends with a checksum, or with none.
     pub checksum: bool,
+    /// Whether it is flushed on the way (`rdb-save-incremental-fsync`), or at the end alone.
+    pub flush_each: bool,
     /// Whether it may hold an index of its blocks.
     pub index: bool,
 }
@@ -123,6 +125,7 @@ struct Out<'a> {
     flow: &'a Flow,
     len: u64,
     flushed: u64,
+    flush_each: bool,
     /// Made when several shards write.
     index: Option<Index>,
     /// The long value whose pieces come.
@@ -135,7 +138,7 @@ impl Out<'_> {
         self.file.write_all(bytes)?;
         self.len += bytes.len() as u64;
         self.flow.bytes.store(self.len, Ordering::Relaxed);
-        if self.len - self.flushed >= FLUSH_EACH {
+        if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
             self.file.sync_data()?;
             self.flushed = self.len;
         }
@@ -174,7 +177,8 @@ fn temporary() -> String {
     format!("temp-{}.rdb", std::process::id())
 }
 
-/// Writes a file that begins with `header`; gives its length in bytes.
+/// Writes a file that begins with `header`; gives its length in bytes. Just before it takes the old
+/// one's place, `may_end` has the last word. When this returns both file and name are durable.
 ///
 /// # Errors
 /// What the disk says; or that somebody has given up. The temporary file is gone then, and the old
@@ -184,9 +188,10 @@ pub fn write(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let temp = target.dir.join(temporary());
-    let written = fill(target, &temp, header, chunks, flow);
+    let written = fill(target, &temp, header, chunks, flow, may_end);
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
         // It may never have come to be.
@@ -201,6 +206,7 @@ fn fill(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(temp)?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
@@ -210,7 +216,8 @@ fn fill(
         }
         _ => None,
     };
-    let mut out = Out { file, digest, flow, len: 0, flushed: 0, index, within: None };
+    let flush_each = target.flush_each;
+    let mut out = Out { file, digest, flow, len: 0, flushed: 0, flush_each, index, within: None };
     out.put(header)?;
     receive(&mut out, chunks)?;
     if let Some(index) = out.index.take() {
@@ -220,6 +227,9 @@ fn fill(
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
     out.file.sync_all()?;
+    if !may_end() {
+        return Err(io::Error::other("given up"));
+    }
     fs::rename(temp, target.dir.join(&target.name))?;
     File::open(&target.dir)?.sync_all()?;
     Ok(out.len)
@@ -231,10 +241,12 @@ fn receive(out: &mut Out<'_>, chunks: &Receiver<Chunk>) -> io::Result<()> {
     let mut waiting = VecDeque::new();
     let mut within = false;
     loop {
+        let chunk = chunks.recv().map_err(|_| given_up())?;
+        // Behind the receipt: who gives up says so first and then wakes us, with a `Finish` that
+        // does not stand for the end of the data.
         if out.flow.failed.load(Ordering::Acquire) {
             return Err(given_up());
         }
-        let chunk = chunks.recv().map_err(|_| given_up())?;
         match chunk {
             Chunk::Finish => return Ok(()),
             Chunk::Keys { .. } if within => waiting.push_back(chunk),
@@ -277,7 +289,7 @@ mod tests {
 
     fn target(dir: &Path) -> Target {
         let name = "dump.rdb".to_owned();
-        Target { dir: dir.to_owned(), name, checksum: false, index: false }
+        Target { dir: dir.to_owned(), name, checksum: false, index: false, flush_each: true }
     }
 
     fn keys(shard: usize, bytes: &[u8]) -> Chunk {
@@ -300,12 +312,76 @@ mod tests {
             flow.sent(&chunk);
             send.send(chunk).unwrap();
         }
-        let len = write(&target(dir.path()), b"<", &chunks, &flow).unwrap();
+        let len = write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
         let file = fs::read(dir.path().join("dump.rdb")).unwrap();
         assert_eq!(file, b"<a()bc\xFF\0\0\0\0\0\0\0\0");
         assert_eq!(len, file.len() as u64);
         assert!(flow.takes_keys(0) && flow.takes_piece());
         assert!(flow.keys.iter().chain([&flow.pieces]).all(|n| n.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn a_long_file_is_flushed_on_the_way_where_that_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        for (flush_each, flushed) in [(true, FLUSH_EACH + 1), (false, 0)] {
+            let flow = Flow::new(1);
+            let file = File::create(dir.path().join("file")).unwrap();
+            let digest = Digest::new(CrcAlgorithm::Crc64Redis);
+            let (index, within) = (None, None);
+            let mut out =
+                Out { file, digest, flow: &flow, len: 0, flushed: 0, flush_each, index, within };
+            out.put(&[0]).unwrap();
+            assert_eq!(out.flushed, 0);
+            out.put(&vec![0; FLUSH_EACH as usize]).unwrap();
+            out.put(&[0]).unwrap();
+            assert_eq!(out.flushed, flushed, "{flush_each}");
+        }
+    }
+
+    #[test]
+    fn the_word_that_wakes_the_writer_of_a_failed_one_is_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+        for _ in 0..100 {
+            let (send, chunks) = channel();
+            let flow = Flow::new(1);
+            std::thread::scope(|scope| {
+                let (target, flow) = (target(dir.path()), &flow);
+                let writes = scope.spawn(move || write(&target, b"<", &chunks, flow, &|| true));
+                let chunk = keys(0, b"a");
+                flow.sent(&chunk);
+                send.send(chunk).unwrap();
+                while flow.keys[0].load(Ordering::Acquire) > 0 {
+                    std::thread::yield_now();
+                }
+                // By now it waits for more, mostly.
+                (0..20).for_each(|_| std::thread::yield_now());
+                flow.failed.store(true, Ordering::Release);
+                send.send(Chunk::Finish).unwrap();
+                assert!(writes.join().unwrap().is_err());
+            });
+            assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
+        }
+    }
+
+    #[test]
+    fn one_that_may_not_end_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+        let (send, chunks) = channel();
+        send.send(Chunk::Finish).unwrap();
+        let flow = Flow::new(1);
+        let asked = std::cell::Cell::new(0);
+        let may_end = || {
+            asked.set(asked.get() + 1);
+            // All of it is there by now, under its other name.
+            let temp = fs::read(dir.path().join(temporary())).unwrap();
+            assert_eq!(temp, b"<\xFF\0\0\0\0\0\0\0\0");
+            false
+        };
+        assert!(write(&target(dir.path()), b"<", &chunks, &flow, &may_end).is_err());
+        assert_eq!((asked.get(), fs::read_dir(dir.path()).unwrap().count()), (1, 1));
+        assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
     }
 
     #[test]
@@ -320,7 +396,7 @@ mod tests {
         drop(send);
         let flow = Flow::new(1);
         flow.keys[0].store(1, Ordering::Relaxed);
-        assert!(write(&target(dir.path()), b"<", &chunks, &flow).is_err());
+        assert!(write(&target(dir.path()), b"<", &chunks, &flow, &|| true).is_err());
         assert!(flow.failed.load(Ordering::Relaxed));
         clean_up(dir.path()).unwrap();
         let mut names: Vec<_> =

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
+use crate::config::table::{self, Kind};
 use crate::config::{Config, Flush, LogLevel};
 use crate::observe::info::{self, Snapshot};
 use crate::observe::{Registry, crash, process};
@@ -89,6 +90,14 @@ impl Server for Shard {
     }
 
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+        let is_dir = |name: &[u8]| matches!(table::find(name), Some((_, d)) if d.kind == Kind::Dir);
+        // With a log it is refused without a look at the disk.
+        if self.log.is_none() && pairs.iter().any(|(name, _)| is_dir(name)) {
+            let global = Arc::clone(&self.global);
+            let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            self.aside = Some(Box::new(move || global.change_dir(&pairs, local)));
+            return Ok(());
+        }
         let before = self.global.config().appendfsync;
         self.global.change_config(pairs, local)?;
         self.refresh_settings();

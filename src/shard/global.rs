@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
-use crate::config::{Config, LogLevel, files};
+use crate::config::{Config, Enter, LogLevel, files};
 use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
+use crate::persist::snapshot;
 use crate::shard::errand::Errand;
 use crate::shard::reload::{Keyspaces, ReadLog};
 
@@ -142,13 +143,40 @@ impl Global {
     /// Changes the configuration: all pairs or none; the error is the reply's text. `local`: a
     /// client of this machine asks for it.
     pub fn change_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+        // Whoever changes `dir` waits for a disk, and goes by [`Global::change_dir`].
+        self.change_config_in(pairs, local, &|dir| Ok(dir.to_owned()))
+    }
+
+    fn change_config_in(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        local: bool,
+        enter: &Enter<'_>,
+    ) -> Result<(), String> {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let next = config.changed(pairs, local)?;
+        let next = config.changed_in(pairs, local, enter)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
         (self.voice.level)(next.loglevel);
         crash::set_reported(next.crash_log_enabled);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// The same where `dir` is among the pairs; waits for a disk. What cut-off snapshots have left
+    /// in the new directory is removed, as at the start.
+    pub fn change_dir(&self, pairs: &[(Vec<u8>, Vec<u8>)], local: bool) -> Result<(), String> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+        let before = self.config();
+        // Not under the lock, for which everybody would wait.
+        let dir = before.changed_in(&pairs, local, &files::enter)?.dir.clone();
+        self.change_config_in(&pairs, local, &|_| Ok(dir.clone()))?;
+        if dir != before.dir
+            && let Err(error) = snapshot::clean_up(&dir)
+        {
+            self.warn(&format!("What a snapshot left behind cannot be removed: {error}"));
+        }
         Ok(())
     }
 
@@ -253,6 +281,7 @@ impl Global {
     /// CONFIG RESETSTAT: each shard begins its counters again.
     pub fn reset_stats(&self) {
         self.registry.reset_peak();
+        self.registry.saves.reset_count();
         self.resets.fetch_add(1, Ordering::Release);
     }
 

@@ -1,6 +1,8 @@
 //! Snapshots: SAVE and BGSAVE are loaded by redis-server and by ourselves, hold one moment of all
 //! shards while everything changes, and leave the old file alone when they fail.
 
+mod control;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +12,9 @@ use crate::support::server::{Home, fresh_home};
 use crate::support::{Client, Options, Server, Value, number};
 
 fn options(shards: usize) -> Options {
-    Options { appendonly: false, ..Options::shards(shards) }
+    // For DEBUG POPULATE and DIGEST, which answer with an error otherwise.
+    let options = Options::shards(shards).with("enable-debug-command", "yes");
+    Options { appendonly: false, ..options }
 }
 
 /// A field of INFO persistence.

@@ -104,7 +104,6 @@ pub static ROWS: &[Directive] = &[
     known("aof-rewrite-cpulist", Text, "", "Cores of a rewrite.")
         .alias("aof_rewrite_cpulist")
         .immutable(),
-    known("bgsave-cpulist", Text, "", "Cores of a snapshot.").alias("bgsave_cpulist").immutable(),
     known("dynamic-hz", Bool, "yes", "Raise `hz` with the number of clients."),
     known("shutdown-on-sigint", SIGNAL, "default", "How SIGINT stops."),
     known("shutdown-on-sigterm", SIGNAL, "default", "How SIGTERM stops."),
@@ -151,9 +150,6 @@ pub static ROWS: &[Directive] = &[
     known("save", Save, "3600 1 300 100 60 10000", "When to take a snapshot by itself."),
     known("stop-writes-on-bgsave-error", Bool, "yes", "Refuse writes after a failed snapshot."),
     known("rdb-del-sync-files", Bool, "no", "Remove RDB files of a full sync."),
-    known("rdb-save-incremental-fsync", Bool, "yes", "Flush snapshots as they are written."),
-    known("rdb-key-save-delay", ANY, "0", "A delay for tests.").hidden(),
-    known("key-load-delay", ANY, "0", "A delay for tests.").hidden(),
     known("loading-process-events-interval-bytes", Int(1024, INT_MAX), "2097152", "While loading.")
         .hidden(),
     known("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no", "Check RDB values."),

@@ -4,13 +4,7 @@
 const REASONS: &[(&str, &[&str])] = &[
     (
         "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
-        &[
-            "save",
-            "stop-writes-on-bgsave-error",
-            "rdb-save-incremental-fsync",
-            "rdb-key-save-delay",
-            "bgsave-cpulist",
-        ],
+        &["save", "stop-writes-on-bgsave-error"],
     ),
     (
         "the log is not rewritten yet",
@@ -26,7 +20,7 @@ const REASONS: &[(&str, &[&str])] = &[
     ("the log's own lines tell positions, not times", &["aof-timestamp-enabled"]),
     (
         "values of RDB files are always checked as they are read",
-        &["sanitize-dump-payload", "key-load-delay", "loading-process-events-interval-bytes"],
+        &["sanitize-dump-payload", "loading-process-events-interval-bytes"],
     ),
     (
         "there is no replication yet",

@@ -92,6 +92,7 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             modules: Default::default(),
             shapes: config.shapes,
             progress: &AtomicU64::new(0),
+            key_delay: 0,
         };
         let outcome = reload(&medium, &options, &loading, ends, spaces);
         tell(|| format!("read again up to {ends:?}: {outcome:?}"));
