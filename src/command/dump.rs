@@ -76,6 +76,21 @@ pub static ROWS: &[Command] = &[
         since: "2.6.0",
         ..ROW
     },
+    // What MIGRATE says to a server of a cluster. There is no cluster here whose slots could be on
+    // their way, so it is RESTORE.
+    Command {
+        name: "restore-asking",
+        arity: -4,
+        flags: Flags(Flags::WRITE | Flags::DENYOOM | Flags::ASKING),
+        keys: FIRST,
+        specs: &[KeySpec::one(1, OVERWRITES)],
+        route: Route::Key,
+        run: Run::Data(restore),
+        acl: Acl(Acl::KEYSPACE | Acl::DANGEROUS),
+        group: "server",
+        since: "3.0.0",
+        ..ROW
+    },
 ];
 
 /// The version that Redis 7.0 reads, which log files are for.

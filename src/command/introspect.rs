@@ -189,6 +189,7 @@ fn describe(out: &mut Reply, command: &Command) {
         Keys::None | Keys::Streams | Keys::CountedPairs { .. } => (0, 0, 0),
         Keys::Counted { store: false, .. } => (0, 0, 0),
         Keys::Counted { store: true, .. } | Keys::Stored { .. } => (1, 1, 1),
+        Keys::Migrated => (3, 3, 1),
     };
     [first, last, step].iter().for_each(|n| out.int(i64::from(*n)));
     names(out, command.acl_names());

@@ -50,6 +50,7 @@ use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
 use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
+use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
 use crate::shard::reload::Reload;
 use crate::shard::snapshot::Snapshots;
@@ -103,6 +104,8 @@ pub struct Shard {
     pub(super) reload: Reload,
     /// See [`super::snapshot`].
     pub(super) snapshot: Snapshots,
+    /// See [`super::migrate`].
+    pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -223,6 +226,7 @@ impl Shard {
             aside: None,
             reload: Reload::default(),
             snapshot: Snapshots::default(),
+            migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -440,6 +444,10 @@ impl Shard {
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Reloaded(outcome) => self.reloaded(outcome),
+            Message::Hold(hold) => self.hold(hold),
+            Message::Holding(name) => self.is_holding(name),
+            Message::Delivered(name, delivery) => self.delivered(name, *delivery),
+            Message::LetGo(hold) => self.let_go(&hold),
             Message::Cut(step) => self.cut_step(step),
             Message::Adopt(arrival) => self.adoptions.push(arrival),
             Message::Asked { to, ask } => {
@@ -485,6 +493,7 @@ impl Shard {
         self.serve_here();
         self.run_crowded();
         self.start_reload();
+        self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
                 if let Some(mut conn) = self.take_conn(key) {

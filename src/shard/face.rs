@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::command::migrate::Migration;
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::{Config, Flush, LogLevel};
@@ -117,6 +118,10 @@ impl Server for Shard {
         }
         self.reload.wished = true;
         Ok(())
+    }
+
+    fn migrate(&mut self, migration: Migration) {
+        self.migrations.wished = Some(migration);
     }
 
     fn save(&mut self, waits: bool) -> Result<(), String> {

@@ -10,6 +10,7 @@ use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
 use crate::shard::errand::Errand;
+use crate::shard::migrate::Holds;
 use crate::shard::reload::{Keyspaces, ReadLog};
 
 /// Says a line of the given weight.
@@ -79,6 +80,8 @@ pub struct Global {
     pub registry: Registry,
     /// Grows with every CONFIG RESETSTAT.
     resets: AtomicU64,
+    /// Keys that are on their way to another server.
+    pub holds: Holds,
     voice: Voice,
 }
 
@@ -125,6 +128,7 @@ impl Global {
             give_backs: AtomicU64::new(0),
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
+            holds: Holds::default(),
             voice,
         }
     }

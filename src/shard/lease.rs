@@ -43,6 +43,8 @@ pub struct Work {
     pub reload: bool,
     /// Nothing is to be run: a snapshot begins, see [`super::snapshot`].
     pub snapshot: Option<Plan>,
+    /// Nothing is to be run: keys are on their way, by this name, see [`super::migrate`].
+    pub migration: Option<u64>,
     /// The one command may wait.
     pub block: Option<Block>,
 }
@@ -142,6 +144,8 @@ impl Shard {
                 self.begin_reload(entry, held);
             } else if held.work.snapshot.is_some() {
                 self.begin_snapshot(entry, held);
+            } else if let Some(name) = held.work.migration {
+                self.at_the_keys(entry, held, name);
             } else {
                 self.run_lease(entry, held);
             }

@@ -9,6 +9,7 @@
 //! | job | `message` | the part of a batch that one shard executes |
 //! | lease | `lease` | keyspaces sent to a coordinator for a while |
 //! | cut | `cut` | a whole-keyspace change, between two generations of log files |
+//! | courier | `courier` | the thread that carries keys to another server |
 //! | release point | `log` | log position up to which replies may leave |
 
 pub mod ask;
@@ -18,6 +19,7 @@ pub mod blocking;
 mod bounds_tests;
 pub mod clients;
 pub mod core;
+pub mod courier;
 pub mod cut;
 pub mod errand;
 pub mod execute;
@@ -31,6 +33,7 @@ pub mod lease;
 pub mod log;
 pub mod message;
 pub mod meter;
+pub mod migrate;
 pub mod monitor;
 pub mod notify;
 pub mod order;
