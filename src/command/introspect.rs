@@ -293,6 +293,8 @@ fn flags_of_key(command: &Command, asked: &[&[u8]], at: usize) -> &'static [&'st
         "set" => return table::OVERWRITES,
         "bitfield" if !has("set") && !has("incrby") => return table::READS,
         "bitfield" => return table::REPLACES,
+        // Of what the command finds itself nothing is missing.
+        "migrate" => return table::TAKES,
         _ => {}
     }
     command.specs.iter().find(|spec| spec.covers(asked, at)).map_or(&[], |spec| spec.flags)

@@ -186,6 +186,9 @@ pub trait Server {
     /// DEBUG LOADAOF. It is only begun: its outcome is the reply then, in place of what is written
     /// behind an `Ok`.
     fn load_log(&mut self) -> Result<(), String>;
+    /// DEBUG RELOAD: the data is saved (`save`) and read again, in the place of what is there
+    /// (`flush`) or beside it, where it may stand already (`merge`). It is only begun, as above.
+    fn load_file(&mut self, save: bool, flush: bool, merge: bool);
     /// Begins to send keys to another server. The outcome is the reply, in place of what is written.
     fn migrate(&mut self, migration: Migration);
     /// Begins a snapshot. If the client waits for it, its outcome is the reply, in place of what is
@@ -336,6 +339,10 @@ pub(crate) mod fake {
         fn load_log(&mut self) -> Result<(), String> {
             self.calls.push("load log".into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn load_file(&mut self, save: bool, flush: bool, merge: bool) {
+            self.calls.push(format!("load file {save} {flush} {merge}"));
         }
 
         fn migrate(&mut self, migration: Migration) {

@@ -468,6 +468,8 @@ impl Server for AtTheDoor<'_> {
         not_yet()
     }
 
+    fn load_file(&mut self, _save: bool, _flush: bool, _merge: bool) {}
+
     fn migrate(&mut self, _migration: Migration) {}
 
     fn save(&mut self, _waits: bool) -> Result<(), String> {

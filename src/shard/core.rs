@@ -100,7 +100,7 @@ pub struct Shard {
     pub(super) tightened: bool,
     /// What the command that runs leaves to be done aside; its outcome is the reply.
     pub(super) aside: Option<Work>,
-    /// DEBUG LOADAOF.
+    /// DEBUG LOADAOF and DEBUG RELOAD.
     pub(super) reload: Reload,
     /// See [`super::snapshot`].
     pub(super) snapshot: Snapshots,
@@ -444,6 +444,7 @@ impl Shard {
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Reloaded(outcome) => self.reloaded(outcome),
+            Message::Refilled(refilled) => self.refilled(refilled.0, refilled.1),
             Message::Hold(hold) => self.hold(hold),
             Message::Holding(name) => self.is_holding(name),
             Message::Delivered(name, delivery) => self.delivered(name, *delivery),

@@ -161,8 +161,9 @@ impl Global {
         (self.voice.errand)(errand);
     }
 
-    /// Reads the log, which ends at these positions, into empty keyspaces; waits for a disk.
-    pub fn read_log(&self, spaces: &mut Keyspaces, ends: &[u64]) -> Result<(), String> {
+    /// Reads the log, which ends at these positions, or the file that SAVE writes, into empty
+    /// keyspaces; waits for a disk.
+    pub fn read_log(&self, spaces: &mut Keyspaces, ends: Option<&[u64]>) -> Result<(), String> {
         (self.voice.read_log)(&self.config(), spaces, ends)
     }
 

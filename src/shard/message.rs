@@ -84,6 +84,8 @@ pub enum Message {
     },
     /// The log has been read again, or not; see [`super::reload`].
     Reloaded(Result<Keyspaces, String>),
+    /// The file that SAVE writes has taken the place of the data, or not; see [`super::refill`].
+    Refilled(Box<(Keyspaces, Result<(), String>)>),
     /// Requests that name these keys have to wait; see [`super::migrate`].
     Hold(Arc<Hold>),
     /// They do, on one shard more, for the MIGRATE of this name.

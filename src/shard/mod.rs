@@ -38,6 +38,7 @@ pub mod monitor;
 pub mod notify;
 pub mod order;
 pub mod pause;
+pub mod refill;
 pub mod release;
 pub mod reload;
 pub mod requests;

@@ -374,8 +374,8 @@ impl Shard {
                     self.tell_when_done(conn, work);
                 } else if self.snapshot.wished {
                     self.tell_when_saved(conn);
-                } else if self.reload.wished {
-                    self.tell_when_reloaded(conn);
+                } else if let Some(source) = self.reload.wished.take() {
+                    self.tell_when_reloaded(conn, source);
                 } else if let Some(migration) = self.migrations.wished.take() {
                     self.tell_when_migrated(conn, migration);
                 } else if let Some(wait) = self.wish.take() {
