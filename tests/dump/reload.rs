@@ -96,7 +96,7 @@ fn what_cannot_be_read_or_written_changes_nothing() {
     let server = filled(2, true);
     let mut client = server.client();
     let before = whole(&mut client);
-    let path = server.path().join("dump.rdb");
+    let path = server.home().path().join("dump.rdb");
     assert_eq!(client.words("DEBUG RELOAD NOSAVE"), not_loaded(), "there is none yet");
     assert_eq!(client.words("SAVE"), ok());
     let file = fs::read(&path).expect("the file");
