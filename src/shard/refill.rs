@@ -11,6 +11,7 @@
 //! the place of a lease like any other, and nobody is told of any key before that is released.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use crate::base::clock::Stopwatch;
@@ -18,7 +19,7 @@ use crate::command::dump;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::payload::codec;
-use crate::persist::rdb::encode::Encoder;
+use crate::persist::rdb::encode::{Encoder, VERSION_AUX};
 use crate::persist::snapshot::{CHUNKS_MAX, Chunk, Flow, Target, write};
 use crate::shard::core::Shard;
 use crate::shard::global::Global;
@@ -92,6 +93,7 @@ fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Resul
         dir: config.dir.clone(),
         name: config.dbfilename.clone(),
         checksum: config.rdb.checksum,
+        index: config.rdb.version >= VERSION_AUX,
     };
     let spaces: Vec<&Keyspace> = spaces.iter().flatten().map(|space| &**space).collect();
     let timed = spaces.iter().any(|space| space.dbs.iter().any(|db| db.timed_len() > 0));
@@ -107,7 +109,7 @@ fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Resul
     }
     let began = Stopwatch::default();
     let (sender, chunks) = sync_channel(CHUNKS_MAX);
-    let flow = Flow::new(1);
+    let flow = Flow::new(spaces.len());
     let written = std::thread::scope(|scope| {
         let (target, header, flow) = (&target, &header, &flow);
         // The end of the chunks goes with it: who hands them out learns that nobody takes them.
@@ -136,20 +138,27 @@ fn hand_out(mut encoder: Encoder, spaces: &[&Keyspace], flow: &Flow, chunks: Syn
         chunks.send(chunk).is_ok()
     };
     for space in spaces {
-        for (db, data) in space.dbs.iter().enumerate().filter(|(_, data)| !data.is_empty()) {
-            let mut chunk = Vec::new();
-            encoder.select(&mut chunk, db);
+        let shard = space.shard;
+        for (db, data) in space.dbs.iter().enumerate() {
+            // Every chunk selects its database, since it may come to stand behind any other.
+            let mut bytes = Vec::new();
             for entry in data.iter() {
-                if encoder.entry(&mut chunk, entry).is_err() {
-                    flow.failed.store(true, std::sync::atomic::Ordering::Release);
+                if bytes.is_empty() {
+                    encoder.select(&mut bytes, db);
+                }
+                if encoder.entry(&mut bytes, entry).is_err() {
+                    flow.failed.store(true, Ordering::Release);
                     send(Chunk::Finish);
                     return;
                 }
-                if chunk.len() >= CHUNK && !send(Chunk::Keys(0, std::mem::take(&mut chunk))) {
-                    return;
+                if bytes.len() >= CHUNK {
+                    let bytes = std::mem::take(&mut bytes);
+                    if !send(Chunk::Keys { shard, home: shard, bytes }) {
+                        return;
+                    }
                 }
             }
-            if !send(Chunk::Keys(0, chunk)) {
+            if !bytes.is_empty() && !send(Chunk::Keys { shard, home: shard, bytes }) {
                 return;
             }
         }
@@ -179,13 +188,14 @@ fn log(old: &mut Keyspace, new: &Keyspace, config: &Config, flush: bool) {
     }
 }
 
-/// Adds what is in `new`, over what is there.
+/// Adds what is in `new`, over what is there. What leads there is logged by now, or durable: it is
+/// stamped with the end of the log, not with a position that may never come.
 fn merge(old: &mut Keyspace, mut new: Keyspace) {
     for db in 0..old.dbs.len() {
         let keys: Vec<Vec<u8>> = new.dbs[db].iter().map(|entry| entry.key().to_vec()).collect();
         for key in keys {
             let Some(entry) = new.dbs[db].remove(&key, 0) else { continue };
-            let stamp = old.effects.stamp();
+            let stamp = old.effects.end();
             if let Some(replaced) = old.dbs[db].insert(entry, stamp) {
                 old.discard(replaced);
             }
@@ -231,5 +241,6 @@ mod tests {
         merge(&mut old, new());
         let values = [(0, "a"), (0, "b"), (0, "c"), (1, "c")].map(|(db, k)| value(&old, db, k));
         assert_eq!(values, [Some(1), Some(20), None, Some(30)]);
+        assert_eq!(old.dbs[1].find(b"c").stamp, old.effects.end());
     }
 }
