@@ -189,7 +189,7 @@ pub trait Server {
     /// DEBUG RELOAD: the data is saved (`save`) and read again, in the place of what is there
     /// (`flush`) or beside it, where it may stand already (`merge`). It is only begun, as above.
     fn load_file(&mut self, save: bool, flush: bool, merge: bool);
-    /// Begins to send keys to another server. The outcome is the reply, in place of what is written.
+    /// Begins to send keys to another server. The outcome is the reply, in place of what is said.
     fn migrate(&mut self, migration: Migration);
     /// Begins a snapshot. If the client waits for it, its outcome is the reply, in place of what is
     /// written behind an `Ok`.

@@ -194,8 +194,7 @@ impl Shard {
         log: Option<LogWriter>,
         random: Random,
     ) -> Self {
-        let id = space.shard;
-        let config = global.config();
+        let (id, config) = (space.shard, global.config());
         space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {

@@ -1,5 +1,5 @@
-//! DEBUG RELOAD: what was saved is what is there afterwards, behind a crash as well, and what cannot
-//! be saved or read changes nothing.
+//! DEBUG RELOAD: what was saved is what is there afterwards, behind a crash as well, and what
+//! cannot be saved or read changes nothing.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
