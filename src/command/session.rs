@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
+use crate::command::migrate::Migration;
 use crate::command::table::Command;
 use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;
@@ -185,6 +186,11 @@ pub trait Server {
     /// DEBUG LOADAOF. It is only begun: its outcome is the reply then, in place of what is written
     /// behind an `Ok`.
     fn load_log(&mut self) -> Result<(), String>;
+    /// DEBUG RELOAD: the data is saved (`save`) and read again, in the place of what is there
+    /// (`flush`) or beside it, where it may stand already (`merge`). It is only begun, as above.
+    fn load_file(&mut self, save: bool, flush: bool, merge: bool);
+    /// Begins to send keys to another server. The outcome is the reply, in place of what is said.
+    fn migrate(&mut self, migration: Migration);
     /// Begins a snapshot. If the client waits for it, its outcome is the reply, in place of what is
     /// written behind an `Ok`.
     fn save(&mut self, waits: bool) -> Result<(), String>;
@@ -333,6 +339,15 @@ pub(crate) mod fake {
         fn load_log(&mut self) -> Result<(), String> {
             self.calls.push("load log".into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn load_file(&mut self, save: bool, flush: bool, merge: bool) {
+            self.calls.push(format!("load file {save} {flush} {merge}"));
+        }
+
+        fn migrate(&mut self, migration: Migration) {
+            let Migration { host, port, keys, .. } = migration;
+            self.calls.push(format!("migrate {} keys to {host}:{port}", keys.len()));
         }
 
         fn save(&mut self, _waits: bool) -> Result<(), String> {

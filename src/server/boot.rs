@@ -338,9 +338,17 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
     let (config, disks, boot_id) = (config.clone(), Arc::clone(disks), boot_id.to_owned());
     Box::new(move |now, spaces, ends| {
         let shards = spaces.len();
-        let options = options(&config, &disks, shards, &boot_id);
         let mut loading = loading(now, &disks, shards);
         loading.string_max = loading.string_max.max(config.proto_max_bulk_len);
+        let Some(ends) = ends else {
+            let data = DirVolume::open(&now.dir).map_err(|error| error.to_string())?;
+            let file = now.dbfilename.clone();
+            let steps = [Step::Rdb { file, place: Place::Data, may_break_off: false }];
+            let loading = Loading { data: &data, ..loading };
+            let loaded = load_together(&loading, &steps, spaces);
+            return loaded.map(drop).map_err(|error| error.to_string());
+        };
+        let options = options(&config, &disks, shards, &boot_id);
         reload(&disks.log, &options, &loading, ends, spaces)
             .map_err(|error| format!("ERR Error trying to load the AOF: {error}"))
     })

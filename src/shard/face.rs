@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::command::migrate::Migration;
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::table::{self, Kind};
@@ -13,6 +14,8 @@ use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::late::Bounds;
 use crate::shard::log::FsyncPolicy;
+use crate::shard::refill::How;
+use crate::shard::reload::Source;
 
 /// The code of a session command.
 pub type SessionFn = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
@@ -124,8 +127,16 @@ impl Server for Shard {
         if self.log.is_none() {
             return Err("ERR There is no AOF to load: appendonly is no".to_owned());
         }
-        self.reload.wished = true;
+        self.reload.wished = Some(Source::Log);
         Ok(())
+    }
+
+    fn load_file(&mut self, save: bool, flush: bool, merge: bool) {
+        self.reload.wished = Some(Source::File(How { save, flush, merge }));
+    }
+
+    fn migrate(&mut self, migration: Migration) {
+        self.migrations.wished = Some(migration);
     }
 
     fn save(&mut self, waits: bool) -> Result<(), String> {

@@ -11,6 +11,7 @@ use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::snapshot;
 use crate::shard::errand::Errand;
+use crate::shard::migrate::Holds;
 use crate::shard::reload::{Keyspaces, ReadLog};
 
 /// Says a line of the given weight.
@@ -80,6 +81,8 @@ pub struct Global {
     pub registry: Registry,
     /// Grows with every CONFIG RESETSTAT.
     resets: AtomicU64,
+    /// Keys that are on their way to another server.
+    pub holds: Holds,
     voice: Voice,
 }
 
@@ -126,6 +129,7 @@ impl Global {
             give_backs: AtomicU64::new(0),
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
+            holds: Holds::default(),
             voice,
         }
     }
@@ -185,8 +189,9 @@ impl Global {
         (self.voice.errand)(errand);
     }
 
-    /// Reads the log, which ends at these positions, into empty keyspaces; waits for a disk.
-    pub fn read_log(&self, spaces: &mut Keyspaces, ends: &[u64]) -> Result<(), String> {
+    /// Reads the log, which ends at these positions, or the file that SAVE writes, into empty
+    /// keyspaces; waits for a disk.
+    pub fn read_log(&self, spaces: &mut Keyspaces, ends: Option<&[u64]>) -> Result<(), String> {
         (self.voice.read_log)(&self.config(), spaces, ends)
     }
 

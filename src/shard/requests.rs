@@ -323,6 +323,12 @@ impl Shard {
         if self.clients.pause.is_some() && self.is_postponed(conn, batch, command) {
             return Taken::NotYet;
         }
+        if !self.migrations.holds.is_empty()
+            && !queueing
+            && self.is_held(conn, batch, command, args)
+        {
+            return Taken::NotYet;
+        }
         if flags.has(Flags::WRITE) && !queueing && self.waits_for_log(conn, batch) {
             return Taken::NotYet;
         }
@@ -368,8 +374,10 @@ impl Shard {
                     self.tell_when_done(conn, work);
                 } else if self.snapshot.wished {
                     self.tell_when_saved(conn);
-                } else if self.reload.wished {
-                    self.tell_when_reloaded(conn);
+                } else if let Some(source) = self.reload.wished.take() {
+                    self.tell_when_reloaded(conn, source);
+                } else if let Some(migration) = self.migrations.wished.take() {
+                    self.tell_when_migrated(conn, migration);
                 } else if let Some(wait) = self.wish.take() {
                     self.block(conn, wait);
                 } else if !self.clients.asked.is_empty() {

@@ -446,7 +446,7 @@ impl Shard {
         self.ask_for_snapshot(to, None, false);
     }
 
-    fn nobody(&mut self) -> ReplyTo {
+    pub(super) fn nobody(&mut self) -> ReplyTo {
         let conn = crate::client::ConnKey { index: u32::MAX, generation: u32::MAX };
         ReplyTo { shard: self.id, conn, batch: self.name(), part: 0, words: 0 }
     }

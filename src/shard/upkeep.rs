@@ -422,6 +422,7 @@ impl Shard {
             && self.paused.is_none()
             && self.leases.is_empty()
             && self.reload.wanted.is_empty()
+            && self.migrations.is_idle()
             && self.held.is_empty()
             && self.following.is_empty()
             && self.cut.is_none()
