@@ -1,7 +1,15 @@
-//! What is known of snapshots, for INFO and LASTSAVE.
+//! What is known of snapshots, for INFO and LASTSAVE, and when the next is due by itself.
+//!
+//! As in Redis a SAVE, which a client waits for, has no part in the verdict of the last background
+//! save unless it succeeds: then there is nothing left to complain of.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
+
+use crate::config::SavePoint;
+
+/// Seconds from the begin of a background save that failed to the next by itself.
+const RETRY: i64 = 5;
 
 /// Snapshots of this process.
 #[derive(Debug)]
@@ -42,16 +50,23 @@ impl Saves {
         free
     }
 
-    /// It has succeeded at `now`, in Unix seconds, and holds so many changes since the start.
-    pub fn saved(&self, now: i64, dirty: u64, took: Duration) {
-        self.last.store(now, Relaxed);
-        self.dirty.store(dirty, Relaxed);
-        self.failed.store(false, Relaxed);
-        self.seconds.store(took.as_secs() as i64, Relaxed);
+    /// The one that has begun counts among those of INFO: a save point or a client asked for it.
+    pub fn count_it(&self) {
         self.count.fetch_add(1, Relaxed);
     }
 
-    /// It has failed.
+    /// It has succeeded at `now`, in Unix seconds, and holds so many changes since the start;
+    /// `took`: that long, in the background.
+    pub fn saved(&self, now: i64, dirty: u64, took: Option<Duration>) {
+        self.last.store(now, Relaxed);
+        self.dirty.store(dirty, Relaxed);
+        self.failed.store(false, Relaxed);
+        if let Some(took) = took {
+            self.seconds.store(took.as_secs() as i64, Relaxed);
+        }
+    }
+
+    /// It has failed, in the background.
     pub fn failed(&self, took: Duration) {
         self.failed.store(true, Relaxed);
         self.seconds.store(took.as_secs() as i64, Relaxed);
@@ -72,12 +87,17 @@ impl Saves {
         self.last.load(Relaxed)
     }
 
-    /// How the last ended.
+    /// Whether the last in the background failed, and none has succeeded since.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// How the last in the background ended.
     pub fn status(&self) -> &'static str {
         if self.failed.load(Relaxed) { "err" } else { "ok" }
     }
 
-    /// How long the last took, in seconds; -1: there was none.
+    /// How long the last in the background took, in seconds; -1: there was none.
     pub fn last_seconds(&self) -> i64 {
         self.seconds.load(Relaxed)
     }
@@ -90,7 +110,7 @@ impl Saves {
         }
     }
 
-    /// How many have succeeded.
+    /// How many have begun because a save point or a client asked for them.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
@@ -98,6 +118,17 @@ impl Saves {
     /// Of `dirty` changes since the start, how many the last one does not hold.
     pub fn changes(&self, dirty: u64) -> u64 {
         dirty.saturating_sub(self.dirty.load(Relaxed))
+    }
+
+    /// The save point that asks for a snapshot at `now`, in Unix seconds, when there were `dirty`
+    /// changes since the start; none while one goes on or has just failed.
+    pub fn due(&self, points: &[SavePoint], now: i64, dirty: u64) -> Option<SavePoint> {
+        if self.in_progress() || self.has_failed() && now - self.began.load(Relaxed) <= RETRY {
+            return None;
+        }
+        let (changes, passed) = (self.changes(dirty), now - self.last());
+        let reached = |point: &&SavePoint| changes >= point.changes && passed > point.seconds;
+        points.iter().find(reached).copied()
     }
 }
 
@@ -109,14 +140,43 @@ mod tests {
     fn one_at_a_time_and_what_it_holds() {
         let saves = Saves::new(100);
         assert_eq!((saves.last(), saves.status(), saves.last_seconds()), (100, "ok", -1));
+        saves.count_it();
         assert!(saves.begin(110) && !saves.begin(111) && saves.in_progress());
         assert_eq!((saves.current_seconds(115), saves.changes(7)), (5, 7));
-        saves.saved(116, 5, Duration::from_secs(6));
+        saves.saved(116, 5, Some(Duration::from_secs(6)));
         saves.end();
+        assert_eq!(saves.last_seconds(), 6);
         assert_eq!((saves.last(), saves.changes(7), saves.count()), (116, 2, 1));
         assert!(saves.begin(120));
         saves.failed(Duration::from_secs(1));
         saves.end();
         assert_eq!((saves.status(), saves.last(), saves.current_seconds(130)), ("err", 116, -1));
+        assert!(saves.begin(140));
+        // A SAVE, behind which all is well again, and which took nobody's time.
+        saves.saved(141, 9, None);
+        saves.end();
+        assert_eq!((saves.status(), saves.last_seconds(), saves.count()), ("ok", 1, 1));
+    }
+
+    #[test]
+    fn save_points_ask_for_a_snapshot() {
+        let points = [(60, 1), (10, 100)].map(|(seconds, changes)| SavePoint { seconds, changes });
+        let saves = Saves::new(1000);
+        let due = |now, dirty| saves.due(&points, now, dirty).map(|point| point.seconds);
+        assert_eq!((due(1060, 5), due(1061, 0), due(1061, 5)), (None, None, Some(60)));
+        assert_eq!((due(1010, 500), due(1011, 99), due(1011, 100)), (None, None, Some(10)));
+        assert_eq!(saves.due(&[], 9999, 9999), None);
+        assert!(saves.begin(1011));
+        assert_eq!(due(9999, 9999), None, "one goes on");
+        saves.failed(Duration::ZERO);
+        saves.end();
+        assert_eq!((due(1016, 100), due(1017, 100)), (None, Some(10)), "not at once again");
+        assert!(saves.begin(1017));
+        saves.saved(1018, 90, Some(Duration::ZERO));
+        saves.end();
+        assert_eq!((due(1078, 100), due(1079, 100)), (None, Some(60)));
+        assert_eq!((due(1029, 189), due(1029, 190)), (None, Some(10)));
+        let always = [SavePoint { seconds: 1, changes: 0 }];
+        assert_eq!(saves.due(&always, 1020, 90), Some(always[0]));
     }
 }

@@ -1,5 +1,6 @@
 //! The stop: signals, the wait for all shards, and the clean end of the log.
 
+use std::cell::Cell;
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,11 +35,24 @@ pub fn wait(
         let mut ends = Vec::new();
         // Signals that have been seen to. One that came while loading wakes nobody here.
         let mut seen = 0;
+        // Whether supervisors have been told.
+        let told = Cell::new(false);
         let begin = || {
             journal.warn(&format!("Received {} scheduling shutdown...", termination::last()));
+            let config = global.config();
+            let how = match termination::last() {
+                "SIGINT" => config.shutdown_on_sigint,
+                _ => config.shutdown_on_sigterm,
+            };
             journal.warn("User requested shutdown...");
-            supervisor.tell("STOPPING=1\n");
-            global.stop();
+            if config.saves_at_stop(how) {
+                supervisor.tell("STATUS=Saving the final RDB snapshot\n");
+                global.ending.wish(how.force, None);
+            } else {
+                told.set(true);
+                supervisor.tell("STOPPING=1\n");
+                global.stop();
+            }
             order.wake_all();
         };
         if termination::count() > 0 {
@@ -62,11 +76,22 @@ pub fn wait(
                 continue;
             }
             seen = count;
+            if global.ending.is_wished() && !global.is_stopping() {
+                // What is being saved is nowhere else: only who insists ends that.
+                if termination::last() == "SIGINT" {
+                    journal.warn("You insist... exiting now.");
+                    std::process::exit(1);
+                }
+                continue;
+            }
             if global.is_stopping() {
                 journal.warn(&format!("Received {} again, exiting at once.", termination::last()));
                 std::process::exit(1);
             }
             begin();
+        }
+        if !told.get() {
+            supervisor.tell("STOPPING=1\n");
         }
         Ok(ends)
     });

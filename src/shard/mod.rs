@@ -19,6 +19,7 @@ mod bounds_tests;
 pub mod clients;
 pub mod core;
 pub mod cut;
+pub mod ending;
 pub mod errand;
 pub mod execute;
 pub mod face;

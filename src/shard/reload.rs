@@ -141,7 +141,7 @@ impl Shard {
     /// Gives the lease up while a log cannot be written.
     pub(super) fn give_up_reload(&mut self) {
         if self.reload.held.as_ref().is_some_and(|held| held.missing > 0)
-            && let Some(text) = self.global.misconf()
+            && let Some(text) = self.global.log_misconf()
         {
             self.reloaded(Err(text));
         }

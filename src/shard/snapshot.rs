@@ -41,6 +41,7 @@ use crate::persist::rdb::format::TYPE_STRING;
 use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::requests::all_shards;
@@ -68,6 +69,17 @@ const HURRY: Duration = Duration::from_millis(5);
 /// The first version that holds fields with times.
 const VERSION_FIELD_TIMES: u32 = 12;
 
+/// What a snapshot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nobody waits for it.
+    Background,
+    /// A client waits for it (SAVE).
+    Asked,
+    /// The process ends behind it, see [`super::ending`].
+    Last,
+}
+
 /// A snapshot under way, as all that take part in it know it.
 #[derive(Debug)]
 pub struct Job {
@@ -76,8 +88,9 @@ pub struct Job {
     chunks: Mutex<Sender<Chunk>>,
     version: u32,
     compress: bool,
-    /// A client waits for it.
-    hurry: bool,
+    purpose: Purpose,
+    /// Another takes its place: that it comes to nothing is no failure.
+    given_up: AtomicBool,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
@@ -108,6 +121,28 @@ impl Job {
     fn has_failed(&self) -> bool {
         self.flow.failed.load(Ordering::Acquire)
     }
+
+    fn is_background(&self) -> bool {
+        self.purpose == Purpose::Background
+    }
+
+    /// Only what failed in the background counts: of the rest somebody is told.
+    fn say_failure(&self, global: &Global, error: &std::io::Error, took: Duration) {
+        if self.given_up.load(Ordering::Acquire) {
+            return global.notice("Background saving given up: another snapshot takes its place");
+        }
+        if self.is_background() {
+            global.warn(&format!("Background saving error: {error}"));
+            global.registry.saves.failed(took);
+        } else {
+            global.warn(&format!("Error saving DB on disk: {error}"));
+        }
+    }
+
+    /// Whether nothing executes behind its moment until it is over.
+    pub(super) fn is_last(&self) -> bool {
+        self.purpose == Purpose::Last
+    }
 }
 
 /// What a snapshot that is to be begun needs.
@@ -116,6 +151,7 @@ pub struct Plan {
     target: Target,
     version: u32,
     compress: bool,
+    purpose: Purpose,
     /// Who is told when it is over.
     waits: Option<ReplyTo>,
     resp3: bool,
@@ -159,6 +195,13 @@ pub struct Snapshots {
     pub wished: bool,
     /// So much has changed ahead of the walk that writes have to wait for it.
     pub pressed: bool,
+    /// The command that has just run ends the process, after a snapshot; what it says when that
+    /// fails, and whether it ends even so.
+    pub ends: Option<(&'static str, bool)>,
+    /// Nothing is executed until the last snapshot is over.
+    pub holds_still: bool,
+    /// All data has been removed: the file is to tell of that.
+    pub emptied: bool,
     part: Option<Part>,
 }
 
@@ -167,7 +210,7 @@ impl Part {
     /// the shard.
     fn budget(&self) -> Duration {
         let rest = self.rest.elapsed();
-        match self.job.hurry {
+        match self.job.purpose != Purpose::Background {
             true => HURRY,
             false if rest < IDLE => TURN_MAX,
             false => (rest / 3).clamp(TURN_MIN, TURN_MAX),
@@ -353,7 +396,13 @@ impl Shard {
     /// Begins a snapshot of which nobody is told.
     pub(super) fn start_snapshot(&mut self) {
         let to = self.nobody();
-        self.ask_for_snapshot(to, None, false);
+        self.ask_for_snapshot(to, Purpose::Background, None, false);
+    }
+
+    /// Begins the one behind which the process ends.
+    pub(super) fn start_last_snapshot(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Last, None, false);
     }
 
     fn nobody(&mut self) -> ReplyTo {
@@ -366,10 +415,16 @@ impl Shard {
         self.snapshot.wished = false;
         let to = self.stand_in_for_one(conn);
         let nobody = self.nobody();
-        self.ask_for_snapshot(nobody, Some(to), conn.session.resp3);
+        self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
     }
 
-    fn ask_for_snapshot(&mut self, to: ReplyTo, waits: Option<ReplyTo>, resp3: bool) {
+    fn ask_for_snapshot(
+        &mut self,
+        to: ReplyTo,
+        purpose: Purpose,
+        waits: Option<ReplyTo>,
+        resp3: bool,
+    ) {
         let config = &self.config;
         let target = Target {
             dir: config.dir.clone(),
@@ -377,7 +432,7 @@ impl Shard {
             checksum: config.rdb.checksum,
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
-        let plan = Plan { target, version, compress, waits, resp3 };
+        let plan = Plan { target, version, compress, purpose, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
         self.ask_for_keyspaces(all_shards(self.shards()), to, work);
     }
@@ -396,7 +451,8 @@ impl Shard {
             chunks: Mutex::new(sender),
             version,
             compress: plan.compress,
-            hurry: plan.waits.is_some(),
+            purpose: plan.purpose,
+            given_up: AtomicBool::new(false),
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
             over: AtomicBool::new(false),
@@ -449,15 +505,16 @@ impl Shard {
                         began.elapsed().as_secs_f64()
                     ));
                     let now = seconds + began.elapsed().as_secs() as i64;
-                    global.registry.saves.saved(now, dirty, began.elapsed());
+                    let took = job.is_background().then(|| began.elapsed());
+                    global.registry.saves.saved(now, dirty, took);
                     Ok(())
                 }
                 Err(error) => {
-                    global.warn(&format!("Background saving error: {error}"));
-                    global.registry.saves.failed(began.elapsed());
+                    job.say_failure(&global, &error, began.elapsed());
                     Err("ERR".to_owned())
                 }
             };
+            global.weigh_trouble();
             if let Some(to) = plan.waits {
                 let mut reply = Reply::new(plan.resp3);
                 match outcome {
@@ -470,8 +527,8 @@ impl Shard {
             order.wake_all();
         };
         if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
-            self.global.warn(&format!("Background saving error: no thread: {error}"));
-            self.global.registry.saves.failed(Duration::ZERO);
+            own.say_failure(&self.global, &error, Duration::ZERO);
+            self.global.weigh_trouble();
             *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
                 let mut reply = Reply::new(resp3);
                 reply.error(b"ERR");
@@ -495,7 +552,21 @@ impl Shard {
             cancelled: false,
             rest: Stopwatch::default(),
         };
+        if self.stopping {
+            part.job.fail();
+        }
         assert!(self.snapshot.part.replace(part).is_none(), "one snapshot at a time");
+    }
+
+    /// Gives the one in the background up, as another is to take its place.
+    pub(super) fn replace_snapshot(&self) {
+        let part = self.snapshot.part.as_ref().filter(|part| part.job.is_background());
+        if let Some(Part { job, .. }) = part
+            && !job.over.load(Ordering::Acquire)
+            && !job.given_up.swap(true, Ordering::AcqRel)
+        {
+            job.fail();
+        }
     }
 
     /// Hands out a slice of the snapshot under way.
@@ -562,7 +633,11 @@ impl Shard {
     fn end_part(&mut self, job: &Job) {
         self.snapshot.pressed = false;
         self.note_pressure();
-        if job.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let last_part = job.parts.fetch_sub(1, Ordering::AcqRel) == 1;
+        if job.is_last() {
+            self.last_snapshot_over(!job.has_failed(), last_part);
+        }
+        if last_part {
             self.global.registry.saves.end();
             // Not before the next one may begin.
             let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();

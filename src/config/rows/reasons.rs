@@ -3,14 +3,8 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
-        &[
-            "save",
-            "stop-writes-on-bgsave-error",
-            "rdb-save-incremental-fsync",
-            "rdb-key-save-delay",
-            "bgsave-cpulist",
-        ],
+        "snapshots are taken by the shards themselves, and flushed as they are written",
+        &["rdb-save-incremental-fsync", "rdb-key-save-delay", "bgsave-cpulist"],
     ),
     (
         "the log is not rewritten yet",
@@ -124,10 +118,6 @@ const REASONS: &[(&str, &[&str])] = &[
     ("there are no scripts yet", &["busy-reply-threshold"]),
     ("there are no channels yet", &["notify-keyspace-events"]),
     ("nothing compares by locale yet", &["locale-collate"]),
-    (
-        "a stop is always the same: what was executed is made durable, and nothing else saved",
-        &["shutdown-on-sigint", "shutdown-on-sigterm"],
-    ),
     ("Linux marks no sockets for us", &["socket-mark-id"]),
     (
         "the process keeps the arguments it was given as its title",
