@@ -12,7 +12,8 @@ use crate::support::server::{Home, fresh_home};
 use crate::support::{Client, Options, Server, Value, number};
 
 fn options(shards: usize) -> Options {
-    Options { appendonly: false, ..Options::shards(shards) }
+    let options = Options { appendonly: false, ..Options::shards(shards) };
+    options.with("enable-debug-command", "yes")
 }
 
 /// A field of INFO persistence.
