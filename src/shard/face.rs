@@ -49,6 +49,8 @@ impl Shard {
         }
         if in_exec && let Some((_, force)) = self.snapshot.ends.take() {
             self.end_behind_snapshot(force, None);
+            // If it goes on after all, the transaction has all its replies.
+            out.ok();
         }
         let behind = out.checkpoint();
         if let Some(ask) = self.clients.asks.take() {

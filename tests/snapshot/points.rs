@@ -436,3 +436,26 @@ fn a_save_point_that_fails_is_tried_again() {
     let again = server.kill().restart();
     assert!(again.client().words("GET a").text().is_some());
 }
+
+#[test]
+fn a_restart_that_cannot_save_is_none() {
+    let server = Server::start(saving(2, "3600 1"));
+    let mut client = server.client();
+    let name = block(server.home().path());
+    ok(&mut client, &["CONFIG", "SET", "dbfilename", name]);
+    ok(&mut client, &["SET", "a", "1"]);
+    let refused = b"ERR failed to restart the server. Check server logs.";
+    assert_eq!(client.words("DEBUG RESTART"), Value::Error(refused.into()));
+    for line in ["MULTI", "DEBUG RESTART", "GET a"] {
+        assert!(!client.words(line).is_error());
+    }
+    let replies = [Value::Simple(OK.into()), Value::Bulk(b"1".into())];
+    assert_eq!(client.words("EXEC").items(), Some(&replies[..]));
+    let said = |server: &Server| server.log().matches("can't exit.").count();
+    while said(&server) < 2 {
+        std::thread::yield_now();
+    }
+    ok(&mut client, &["CONFIG", "SET", "dbfilename", "dump.rdb"]);
+    let again = shut_down("SHUTDOWN")(server).restart();
+    assert_eq!(again.client().words("GET a"), Value::Bulk(b"1".into()));
+}
