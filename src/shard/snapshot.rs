@@ -129,6 +129,11 @@ impl Job {
         self.purpose == Purpose::Background
     }
 
+    /// Somebody waits for it.
+    fn hurries(&self) -> bool {
+        !self.is_background()
+    }
+
     /// Only what failed in the background counts: of the rest somebody is told.
     fn say_failure(&self, global: &Global, error: &std::io::Error, took: Duration) {
         if self.given_up.load(Ordering::Acquire) {
@@ -229,7 +234,7 @@ impl Part {
     /// the shard.
     fn budget(&self) -> Duration {
         let rest = self.rest.elapsed();
-        match self.job.purpose != Purpose::Background {
+        match self.job.hurries() {
             true => HURRY,
             false if rest < IDLE => TURN_MAX,
             false => (rest / 3).clamp(TURN_MIN, TURN_MAX),
@@ -280,7 +285,7 @@ impl Part {
             }
             let mut outcome = Ok(());
             let mut count = 0;
-            let slice = if self.job.hurry { HURRY_SLICE } else { SLICE };
+            let slice = if self.job.hurries() { HURRY_SLICE } else { SLICE };
             let done = space.snapshot_slice(slice, &mut |db, entry| {
                 count += 1;
                 if outcome.is_ok() {
