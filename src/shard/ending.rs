@@ -13,10 +13,11 @@
 //!
 //! *Nothing that was acknowledged is missing.* From the moment of the snapshot on no shard executes
 //! anything: it is paused as for a lease that does not end. Entries stand in the same order
-//! everywhere, so what stands behind the moment in one FIFO stands behind it in all, and is executed
-//! nowhere or, if the save fails, everywhere. What was executed before is in the file; its replies
-//! leave while the file is written, and with a log they wait for that as ever. So the process may
-//! end with requests that were taken in and never executed: nobody has been told of them.
+//! everywhere, so what stands behind the moment in one FIFO stands behind it in all, and is
+//! executed nowhere or, if the save fails, everywhere. What was executed before is in the file; its
+//! replies leave while the file is written, and with a log they wait for that as ever. So the
+//! process may end with requests that were taken in and never executed: nobody has been told of
+//! them.
 //!
 //! *Why a log settles meanwhile.* All marks in it belong to entries in front of the moment, which
 //! every shard has passed. A shard that holds still is paused at the entry behind the snapshot's.
@@ -198,8 +199,9 @@ impl Shard {
         self.snapshot.emptied |= command.name == "flushall" && !self.config.save_points.is_empty();
     }
 
-    /// Where save points are set, FLUSHALL is followed by a snapshot at once, so that a start behind
-    /// a crash does not bring back what was removed. It is begun behind the entry of the command.
+    /// Where save points are set, FLUSHALL is followed by a snapshot at once, so that a start
+    /// behind a crash does not bring back what was removed. It is begun behind the entry of the
+    /// command.
     pub(super) fn save_emptied(&mut self) {
         if !self.snapshot.emptied {
             return;

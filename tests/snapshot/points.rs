@@ -45,6 +45,64 @@ fn saving(shards: usize, points: &str) -> Options {
     options(shards).with("save", points).with("enable-protected-configs", "yes")
 }
 
+/// A request with `@` between its words; `fail`: somebody else lets a background save fail.
+const LINES: &[&str] = &[
+    "CONFIG@GET@save",
+    "SET@a@1",
+    "SET@b@2",
+    "SAVE",
+    "CONFIG@SET@dbfilename@blocked",
+    "SET@a@3",
+    "SAVE",
+    "SET@a@4",
+    "BGSAVE",
+    "SET@a@5",
+    "PING",
+    "GET@a",
+    "EXISTS@a",
+    "MULTI",
+    "SET@a@6",
+    "EXEC",
+    "MULTI",
+    "PING",
+    "GET@a",
+    "EXEC",
+    "SHUTDOWN",
+    "SHUTDOWN@SAVE",
+    "SHUTDOWN@NOW",
+    "GET@a",
+    "SHUTDOWN@ABORT",
+    "SHUTDOWN@NOSAVE@SAVE",
+    "CONFIG@SET@stop-writes-on-bgsave-error@no",
+    "PING",
+    "SET@a@7",
+    "CONFIG@SET@stop-writes-on-bgsave-error@yes",
+    "SET@a@8",
+    "FLUSHALL",
+    "CONFIG@SET@save@",
+    "SET@a@9",
+    "CONFIG@GET@save",
+    "CONFIG@SET@save@3600 1 60 100000",
+    "CONFIG@GET@save",
+    "SET@a@10",
+    "CONFIG@SET@save@3600",
+    "CONFIG@SET@save@0 1",
+    "CONFIG@SET@dbfilename@dump.rdb",
+    "BGSAVE",
+    "SET@a@11",
+    "PING",
+    // In a transaction that was begun before.
+    "MULTI",
+    "SET@a@12",
+    "fail",
+    "EXEC",
+    "CONFIG@SET@dbfilename@dump.rdb",
+    "SAVE",
+    "PING",
+    "SET@a@13",
+    "EXISTS@a@b",
+];
+
 /// What redis-server and we say to the same lines.
 fn texts(server: &Server) -> Vec<(String, Value)> {
     let mut client = server.client();
@@ -57,63 +115,8 @@ fn texts(server: &Server) -> Vec<(String, Value)> {
         "rdb_saves",
         "rdb_bgsave_in_progress",
     ];
-    for line in [
-        "CONFIG@GET@save",
-        "SET@a@1",
-        "SET@b@2",
-        "SAVE",
-        "CONFIG@SET@dbfilename@blocked",
-        "SET@a@3",
-        "SAVE",
-        "SET@a@4",
-        "BGSAVE",
-        "SET@a@5",
-        "PING",
-        "GET@a",
-        "EXISTS@a",
-        "MULTI",
-        "SET@a@6",
-        "EXEC",
-        "MULTI",
-        "PING",
-        "GET@a",
-        "EXEC",
-        "SHUTDOWN",
-        "SHUTDOWN@SAVE",
-        "SHUTDOWN@NOW",
-        "GET@a",
-        "SHUTDOWN@ABORT",
-        "SHUTDOWN@NOSAVE@SAVE",
-        "CONFIG@SET@stop-writes-on-bgsave-error@no",
-        "PING",
-        "SET@a@7",
-        "CONFIG@SET@stop-writes-on-bgsave-error@yes",
-        "SET@a@8",
-        "FLUSHALL",
-        "CONFIG@SET@save@",
-        "SET@a@9",
-        "CONFIG@GET@save",
-        "CONFIG@SET@save@3600 1 60 100000",
-        "CONFIG@GET@save",
-        "SET@a@10",
-        "CONFIG@SET@save@3600",
-        "CONFIG@SET@save@0 1",
-        "CONFIG@SET@dbfilename@dump.rdb",
-        "BGSAVE",
-        "SET@a@11",
-        "PING",
-        // In a transaction that was begun before.
-        "MULTI",
-        "SET@a@12",
-        "fail",
-        "EXEC",
-        "CONFIG@SET@dbfilename@dump.rdb",
-        "SAVE",
-        "PING",
-        "SET@a@13",
-        "EXISTS@a@b",
-    ] {
-        if line == "fail" {
+    for line in LINES {
+        if *line == "fail" {
             let mut other = server.client();
             ok(&mut other, &["CONFIG", "SET", "dbfilename", "blocked"]);
             other.words("BGSAVE");
@@ -121,12 +124,12 @@ fn texts(server: &Server) -> Vec<(String, Value)> {
             until(&mut other, "rdb_bgsave_in_progress", |there| there == "0");
         } else {
             let words: Vec<&str> = line.split('@').collect();
-            heard.push((line.to_owned(), client.call(&words)));
+            heard.push(((*line).to_owned(), client.call(&words)));
         }
-        if line == "BGSAVE" {
+        if *line == "BGSAVE" {
             until(&mut client, "rdb_bgsave_in_progress", |there| there == "0");
         }
-        if !matches!(line, "MULTI" | "SET@a@6" | "SET@a@12" | "fail" | "PING" | "GET@a") {
+        if !matches!(*line, "MULTI" | "SET@a@6" | "SET@a@12" | "fail" | "PING" | "GET@a") {
             for field in fields {
                 let value = told(&mut client, field);
                 // How many seconds it were depends on the machine.
