@@ -218,7 +218,8 @@ pub trait Server {
     fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String>;
     /// Sets how long to wait before anything is written to a log, in microseconds.
     fn sleep_before_log(&mut self, micros: u64);
-    /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
+    /// SHUTDOWN: begins the stop; the process ends once everything executed is durable and, where
+    /// there is to be one, in a snapshot. If that fails, its client is told.
     fn shutdown(
         &mut self,
         save: Option<bool>,

@@ -83,6 +83,24 @@ pub enum OomScore {
     Absolute(i32),
 }
 
+/// A pair of `save`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    /// More than so many seconds since the last snapshot,
+    pub seconds: i64,
+    /// and at least so many changes.
+    pub changes: u64,
+}
+
+/// How a signal or SHUTDOWN stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Whether to save first; `None`: if there are save points.
+    pub save: Option<bool>,
+    /// Whether to stop although saving has failed.
+    pub force: bool,
+}
+
 /// How RDB is read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rdb {
@@ -169,6 +187,14 @@ pub struct Settings {
     pub rdb: Rdb,
     /// `snapshot-buffer-limit`
     pub snapshot_buffer_limit: u64,
+    /// `save`, in order.
+    pub save_points: Vec<SavePoint>,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes_on_bgsave_error: bool,
+    /// `shutdown-on-sigint`
+    pub shutdown_on_sigint: Shutdown,
+    /// `shutdown-on-sigterm`
+    pub shutdown_on_sigterm: Shutdown,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -224,6 +250,11 @@ impl Settings {
         LONG_LOG.saturating_mul(self.auto_aof_rewrite_min_size)
     }
 
+    /// Whether a stop of this kind saves first.
+    pub fn saves_at_stop(&self, how: Shutdown) -> bool {
+        how.save.unwrap_or(!self.save_points.is_empty())
+    }
+
     /// Reads the fields out of the texts of the table. Texts have been parsed before, so a field
     /// that does not fit its type is a bug of the table.
     pub(crate) fn from_texts<'a>(text: &dyn Fn(&str) -> &'a [u8]) -> Settings {
@@ -268,6 +299,10 @@ impl Settings {
             dbfilename: string("dbfilename"),
             rdb: rdb(&word),
             snapshot_buffer_limit: number(word("snapshot-buffer-limit")),
+            save_points: save_points(word("save")),
+            stop_writes_on_bgsave_error: word("stop-writes-on-bgsave-error") == "yes",
+            shutdown_on_sigint: shutdown(word("shutdown-on-sigint")),
+            shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
@@ -305,6 +340,19 @@ where
 /// The longest text of a packed collection: one that is too long for all of it is too long.
 fn packed_text(word: &str) -> usize {
     number::<usize>(word).min(PACKED_MAX)
+}
+
+fn save_points(words: &str) -> Vec<SavePoint> {
+    let numbers: Vec<i64> = numbers(words);
+    let pair = |pair: &[i64]| SavePoint { seconds: pair[0], changes: pair[1].cast_unsigned() };
+    numbers.chunks_exact(2).map(pair).collect()
+}
+
+/// `now` has nobody to wait for: there are no replicas.
+fn shutdown(words: &str) -> Shutdown {
+    let has = |word: &str| words.split(' ').any(|w| w == word);
+    let save = if has("save") { Some(true) } else { has("nosave").then_some(false) };
+    Shutdown { save, force: has("force") }
 }
 
 fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {

@@ -1,4 +1,7 @@
-//! What is known of snapshots, for INFO and LASTSAVE.
+//! What is known of snapshots, for INFO and LASTSAVE, and when the next is due by itself.
+//!
+//! As in Redis a SAVE, which a client waits for, has no part in the verdict of the last background
+//! save unless it succeeds: then there is nothing left to complain of.
 //!
 //! *Who learns of an end may begin the next at once.* An end shows in several places: the time of
 //! LASTSAVE, the status, `rdb_bgsave_in_progress`. [`Saves::finish`] sets them all inside the gate
@@ -9,7 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ord
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::config::SavePoint;
 use crate::observe::progress::Progress;
+
+/// Seconds from the begin of a background save that failed to the next by itself.
+const RETRY: i64 = 5;
 
 /// How a snapshot has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +28,10 @@ pub enum End {
         /// Changes that it holds, since the start.
         dirty: u64,
     },
-    /// Something went wrong.
+    /// Something went wrong in the background.
     Failed,
-    /// Somebody wanted it so: nothing went wrong.
-    Cancelled,
+    /// Somebody wanted it so, or is told: that it came to nothing is no verdict.
+    Untold,
 }
 
 /// Snapshots of this process.
@@ -42,7 +49,7 @@ pub struct Saves {
     /// Changes that the last one holds, since the start.
     dirty: AtomicU64,
     /// Held by whoever begins or ends one.
-    gate: Mutex<()>,
+    gate: Mutex<Option<End>>,
     /// What the one in progress has done so far.
     pub progress: Progress,
 }
@@ -58,7 +65,7 @@ impl Saves {
             seconds: AtomicI64::new(-1),
             count: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
-            gate: Mutex::new(()),
+            gate: Mutex::new(None),
             progress: Progress::default(),
         }
     }
@@ -74,19 +81,37 @@ impl Saves {
         free
     }
 
-    /// It has ended like this, and nothing of it is left: the next may begin.
-    pub fn finish(&self, end: End, took: Duration) {
+    /// How the one in progress will have ended, when nothing of it is left.
+    pub fn note(&self, end: End) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// What was noted of the one in progress.
+    pub fn noted(&self) -> End {
+        let mut noted = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.take().unwrap_or(End::Untold)
+    }
+
+    /// The one that has begun counts among those of INFO: a save point or a client asked for it.
+    pub fn count_it(&self) {
+        self.count.fetch_add(1, Relaxed);
+    }
+
+    /// It has ended like this, and nothing of it is left: the next may begin. `took`: that long, in
+    /// the background.
+    pub fn finish(&self, end: End, took: Option<Duration>) {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seconds.store(took.as_secs() as i64, Relaxed);
+        if let Some(took) = took {
+            self.seconds.store(took.as_secs() as i64, Relaxed);
+        }
         match end {
             End::Saved { at, dirty } => {
                 self.dirty.store(dirty, Relaxed);
                 self.failed.store(false, Relaxed);
-                self.count.fetch_add(1, Relaxed);
                 self.last.store(at, Relaxed);
             }
             End::Failed => self.failed.store(true, Relaxed),
-            End::Cancelled => {}
+            End::Untold => {}
         }
         self.progress.end();
         self.in_progress.store(false, SeqCst);
@@ -102,12 +127,17 @@ impl Saves {
         self.last.load(Relaxed)
     }
 
-    /// How the last ended.
+    /// Whether the last in the background failed, and none has succeeded since.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// How the last in the background ended.
     pub fn status(&self) -> &'static str {
         if self.failed.load(Relaxed) { "err" } else { "ok" }
     }
 
-    /// How long the last took, in seconds; -1: there was none.
+    /// How long the last in the background took, in seconds; -1: there was none.
     pub fn last_seconds(&self) -> i64 {
         self.seconds.load(Relaxed)
     }
@@ -120,7 +150,7 @@ impl Saves {
         }
     }
 
-    /// How many have succeeded.
+    /// How many have begun because a save point or a client asked for them.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
@@ -134,6 +164,17 @@ impl Saves {
     pub fn changes(&self, dirty: u64) -> u64 {
         dirty.saturating_sub(self.dirty.load(Relaxed))
     }
+
+    /// The save point that asks for a snapshot at `now`, in Unix seconds, when there were `dirty`
+    /// changes since the start; none while one goes on or has just failed.
+    pub fn due(&self, points: &[SavePoint], now: i64, dirty: u64) -> Option<SavePoint> {
+        if self.in_progress() || self.has_failed() && now - self.began.load(Relaxed) <= RETRY {
+            return None;
+        }
+        let (changes, passed) = (self.changes(dirty), now - self.last());
+        let reached = |point: &&SavePoint| changes >= point.changes && passed > point.seconds;
+        points.iter().find(reached).copied()
+    }
 }
 
 #[cfg(test)]
@@ -144,15 +185,41 @@ mod tests {
     fn one_at_a_time_and_what_it_holds() {
         let saves = Saves::new(100);
         assert_eq!((saves.last(), saves.status(), saves.last_seconds()), (100, "ok", -1));
+        saves.count_it();
         assert!(saves.begin(110) && !saves.begin(111) && saves.in_progress());
         assert_eq!((saves.current_seconds(115), saves.changes(7)), (5, 7));
-        saves.finish(End::Saved { at: 116, dirty: 5 }, Duration::from_secs(6));
+        saves.finish(End::Saved { at: 116, dirty: 5 }, Some(Duration::from_secs(6)));
+        assert_eq!(saves.last_seconds(), 6);
         assert_eq!((saves.last(), saves.changes(7), saves.count()), (116, 2, 1));
         saves.reset_count();
         assert_eq!((saves.count(), saves.last()), (0, 116));
         assert!(saves.begin(120));
-        saves.finish(End::Failed, Duration::from_secs(1));
+        saves.finish(End::Failed, Some(Duration::from_secs(1)));
         assert_eq!((saves.status(), saves.last(), saves.current_seconds(130)), ("err", 116, -1));
+        assert!(saves.begin(140));
+        // A SAVE, behind which all is well again, and which took nobody's time.
+        saves.finish(End::Saved { at: 141, dirty: 9 }, None);
+        assert_eq!((saves.status(), saves.last_seconds()), ("ok", 1));
+    }
+
+    #[test]
+    fn save_points_ask_for_a_snapshot() {
+        let points = [(60, 1), (10, 100)].map(|(seconds, changes)| SavePoint { seconds, changes });
+        let saves = Saves::new(1000);
+        let due = |now, dirty| saves.due(&points, now, dirty).map(|point| point.seconds);
+        assert_eq!((due(1060, 5), due(1061, 0), due(1061, 5)), (None, None, Some(60)));
+        assert_eq!((due(1010, 500), due(1011, 99), due(1011, 100)), (None, None, Some(10)));
+        assert_eq!(saves.due(&[], 9999, 9999), None);
+        assert!(saves.begin(1011));
+        assert_eq!(due(9999, 9999), None, "one goes on");
+        saves.finish(End::Failed, Some(Duration::ZERO));
+        assert_eq!((due(1016, 100), due(1017, 100)), (None, Some(10)), "not at once again");
+        assert!(saves.begin(1017));
+        saves.finish(End::Saved { at: 1018, dirty: 90 }, Some(Duration::ZERO));
+        assert_eq!((due(1078, 100), due(1079, 100)), (None, Some(60)));
+        assert_eq!((due(1029, 189), due(1029, 190)), (None, Some(10)));
+        let always = [SavePoint { seconds: 1, changes: 0 }];
+        assert_eq!(saves.due(&always, 1020, 90), Some(always[0]));
     }
 
     #[test]
@@ -160,10 +227,10 @@ mod tests {
         let saves = Saves::new(100);
         for (verdict, end) in [("ok", End::Saved { at: 105, dirty: 1 }), ("err", End::Failed)] {
             assert!(saves.begin(110));
-            saves.finish(end, Duration::ZERO);
+            saves.finish(end, Some(Duration::ZERO));
             assert!(saves.begin(120) && saves.progress.cancel());
-            saves.finish(End::Cancelled, Duration::from_secs(3));
-            assert_eq!((saves.status(), saves.last_seconds(), saves.count()), (verdict, 3, 1));
+            saves.finish(End::Untold, Some(Duration::from_secs(3)));
+            assert_eq!((saves.status(), saves.last_seconds()), (verdict, 3));
             assert!(!saves.in_progress() && saves.last() == 105);
         }
     }
@@ -177,7 +244,7 @@ mod tests {
                     while !saves.begin(at) {
                         std::thread::yield_now();
                     }
-                    saves.finish(End::Saved { at, dirty: 0 }, Duration::ZERO);
+                    saves.finish(End::Saved { at, dirty: 0 }, Some(Duration::ZERO));
                     // Until the other has had its own.
                     while saves.last() == at {
                         std::thread::yield_now();
@@ -189,7 +256,7 @@ mod tests {
                     std::thread::yield_now();
                 }
                 assert!(saves.begin(at), "the end of the one before was to be seen");
-                saves.finish(End::Saved { at: -1, dirty: 0 }, Duration::ZERO);
+                saves.finish(End::Saved { at: -1, dirty: 0 }, Some(Duration::ZERO));
             }
         });
     }

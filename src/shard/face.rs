@@ -7,11 +7,13 @@ use crate::command::migrate::Migration;
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::table::{self, Kind};
-use crate::config::{Config, Flush, LogLevel};
+use crate::config::{Config, Flush, LogLevel, Shutdown};
 use crate::observe::info::{self, Snapshot};
 use crate::observe::{Registry, crash, process};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::ending::NO_SHUTDOWN;
+use crate::shard::global::NO_RESTART;
 use crate::shard::late::Bounds;
 use crate::shard::log::FsyncPolicy;
 use crate::shard::refill::How;
@@ -48,6 +50,11 @@ impl Shard {
         if in_exec && let Some(work) = self.aside.take() {
             // The replies of a transaction are one, and no part of it can be waited for.
             result = result.and_then(|()| work().map_err(Fault::text));
+        }
+        if in_exec && let Some((_, force)) = self.snapshot.ends.take() {
+            self.end_behind_snapshot(force, None);
+            // If it goes on after all, the transaction has all its replies.
+            out.ok();
         }
         let behind = out.checkpoint();
         if let Some(ask) = self.clients.asks.take() {
@@ -143,6 +150,7 @@ impl Server for Shard {
         if !self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000)) {
             return Err("ERR Background save already in progress".to_owned());
         }
+        self.global.registry.saves.count_it();
         match waits {
             true => self.snapshot.wished = true,
             false => self.start_snapshot(),
@@ -196,7 +204,9 @@ impl Server for Shard {
 
     fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
         self.global.start_again(wait_ms, gracefully)?;
-        self.order.wake_all();
+        if gracefully {
+            self.end_process(Shutdown::default(), NO_RESTART);
+        }
         Ok(())
     }
 
@@ -206,16 +216,16 @@ impl Server for Shard {
 
     fn shutdown(
         &mut self,
-        _save: Option<bool>,
+        save: Option<bool>,
         _now: bool,
-        _force: bool,
+        force: bool,
         abort: bool,
     ) -> Result<(), String> {
         if abort {
+            // While a stop saves, no request is looked at.
             return Err("ERR No shutdown in progress.".to_owned());
         }
-        self.global.stop();
-        self.order.wake_all();
+        self.end_process(Shutdown { save, force }, NO_SHUTDOWN);
         Ok(())
     }
 }

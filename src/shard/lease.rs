@@ -332,6 +332,9 @@ impl Shard {
         space.expiry_paused = self.clients.pause.is_some();
         self.space = Some(space);
         if let Some((open, job)) = home.snapshot {
+            if job.is_last() {
+                self.hold_still(home.entry);
+            }
             self.begin_part(job, open);
         }
         for to in home.served {

@@ -22,6 +22,7 @@ pub mod core;
 mod cores;
 pub mod courier;
 pub mod cut;
+pub mod ending;
 pub mod errand;
 pub mod execute;
 pub mod face;

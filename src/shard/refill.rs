@@ -18,6 +18,7 @@ use crate::base::clock::Stopwatch;
 use crate::command::dump;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
+use crate::observe::saves::End;
 use crate::persist::payload::codec;
 use crate::persist::rdb::encode::{Encoder, VERSION_AUX};
 use crate::persist::snapshot::{CHUNKS_MAX, Chunk, Flow, Target, write};
@@ -94,6 +95,7 @@ fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Resul
         name: config.dbfilename.clone(),
         checksum: config.rdb.checksum,
         index: config.rdb.version >= VERSION_AUX,
+        flush_each: config.rdb.flush_each,
     };
     let spaces: Vec<&Keyspace> = spaces.iter().flatten().map(|space| &**space).collect();
     let timed = spaces.iter().any(|space| space.dbs.iter().any(|db| db.timed_len() > 0));
@@ -113,19 +115,20 @@ fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Resul
     let written = std::thread::scope(|scope| {
         let (target, header, flow) = (&target, &header, &flow);
         // The end of the chunks goes with it: who hands them out learns that nobody takes them.
-        let writer = scope.spawn(move || write(target, header, &chunks, flow));
+        let progress = &global.registry.saves.progress;
+        let writer =
+            scope.spawn(move || write(target, header, &chunks, flow, &|| progress.commit()));
         hand_out(encoder, &spaces, flow, sender);
         writer.join().unwrap_or_else(|_| Err(std::io::Error::other("the writer has panicked")))
     });
     let (saves, dirty) = (&global.registry.saves, spaces.iter().map(|s| s.counters.dirty).sum());
     match written {
         Ok(_) => {
-            saves.saved(now + began.elapsed().as_secs() as i64, dirty, began.elapsed());
+            saves.note(End::Saved { at: now + began.elapsed().as_secs() as i64, dirty });
             Ok(())
         }
         Err(error) => {
             global.warn(&format!("DEBUG RELOAD: the data cannot be saved: {error}"));
-            saves.failed(began.elapsed());
             Err(NOT_SAVED.to_owned())
         }
     }

@@ -169,7 +169,7 @@ impl Shard {
     /// Gives the lease up while a log cannot be written.
     pub(super) fn give_up_reload(&mut self) {
         if self.reload.held.as_ref().is_some_and(|held| held.missing > 0)
-            && let Some(text) = self.global.misconf()
+            && let Some(text) = self.global.log_misconf()
             && let Some(held) = self.reload.held.take()
         {
             self.global.warn(&format!("The data is not read again: {text}"));
@@ -226,7 +226,9 @@ impl Shard {
             });
         }
         if matches!(source, Source::File(How { save: true, .. })) {
-            self.global.registry.saves.end();
+            let saves = &self.global.registry.saves;
+            saves.finish(saves.noted(), None);
+            self.global.weigh_trouble();
         }
         self.global.end_cut();
         self.send_home(entry, lease, false, None, &[]);

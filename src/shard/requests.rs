@@ -314,7 +314,7 @@ impl Shard {
         {
             return self.reject(conn, batch, command, args, OUT_OF_MEMORY);
         }
-        if self.global.any_log_failing()
+        if self.global.is_troubled()
             && (flags.has(Flags::WRITE) || command.name == "ping")
             && let Some(text) = self.global.misconf()
         {
@@ -372,6 +372,8 @@ impl Shard {
                     self.tell_when_followed(conn, out);
                 } else if let Some(work) = self.aside.take() {
                     self.tell_when_done(conn, work);
+                } else if let Some((failure, force)) = self.snapshot.ends.take() {
+                    self.tell_if_it_goes_on(conn, failure, force);
                 } else if self.snapshot.wished {
                     self.tell_when_saved(conn);
                 } else if let Some(source) = self.reload.wished.take() {
@@ -506,8 +508,11 @@ impl Shard {
         }
         let shards = self.shards();
         let route = command.route_of(args.len());
-        if route == Route::Cut && (self.log.is_some() || shards > 1) {
-            return self.cut_command(conn, batch, command, args);
+        if route == Route::Cut {
+            if self.log.is_some() || shards > 1 {
+                return self.cut_command(conn, batch, command, args);
+            }
+            self.note_if_emptied(command);
         }
         let targets = self.targets(command, route, args);
         let direct = targets == 1 << self.id && !self.is_out(conn, batch);

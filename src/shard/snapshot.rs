@@ -80,6 +80,17 @@ const HURRY: Duration = Duration::from_millis(5);
 /// The first version that holds fields with times.
 const VERSION_FIELD_TIMES: u32 = 12;
 
+/// What a snapshot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nobody waits for it.
+    Background,
+    /// A client waits for it (SAVE).
+    Asked,
+    /// The process ends behind it, see [`super::ending`].
+    Last,
+}
+
 /// A snapshot under way, as all that take part in it know it.
 #[derive(Debug)]
 pub struct Job {
@@ -88,8 +99,9 @@ pub struct Job {
     chunks: Mutex<Sender<Chunk>>,
     version: u32,
     compress: bool,
-    /// A client waits for it.
-    hurry: bool,
+    purpose: Purpose,
+    /// Another takes its place: that it comes to nothing is no failure.
+    given_up: AtomicBool,
     shards: usize,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
@@ -128,6 +140,20 @@ impl Job {
     fn has_failed(&self) -> bool {
         self.flow.failed.load(Ordering::Acquire)
     }
+
+    fn is_background(&self) -> bool {
+        self.purpose == Purpose::Background
+    }
+
+    /// Somebody waits for it.
+    fn hurries(&self) -> bool {
+        !self.is_background()
+    }
+
+    /// Whether nothing executes behind its moment until it is over.
+    pub(super) fn is_last(&self) -> bool {
+        self.purpose == Purpose::Last
+    }
 }
 
 /// What a snapshot that is to be begun needs.
@@ -136,6 +162,7 @@ pub struct Plan {
     target: Target,
     version: u32,
     compress: bool,
+    purpose: Purpose,
     /// Who is told when it is over.
     waits: Option<ReplyTo>,
     resp3: bool,
@@ -193,6 +220,13 @@ pub struct Snapshots {
     pub wished: bool,
     /// So much has changed ahead of the walk that writes have to wait for it.
     pub pressed: bool,
+    /// The command that has just run ends the process, after a snapshot; what it says when that
+    /// fails, and whether it ends even so.
+    pub ends: Option<(&'static str, bool)>,
+    /// Nothing is executed until the last snapshot is over.
+    pub holds_still: bool,
+    /// All data has been removed: the file is to tell of that.
+    pub emptied: bool,
     part: Option<Part>,
 }
 
@@ -206,7 +240,7 @@ impl Part {
     /// the shard.
     fn budget(&self) -> Duration {
         let rest = self.rest.elapsed();
-        match self.job.hurry {
+        match self.job.hurries() {
             true => HURRY,
             false if rest < IDLE => TURN_MAX,
             false => (rest / 3).clamp(TURN_MIN, TURN_MAX),
@@ -257,7 +291,7 @@ impl Part {
             }
             let mut outcome = Ok(());
             let mut count = 0;
-            let slice = match (self.delay, self.job.hurry) {
+            let slice = match (self.delay, self.job.hurries()) {
                 (0, true) => HURRY_SLICE,
                 (0, false) => SLICE,
                 _ => 1,
@@ -428,8 +462,19 @@ fn conclude(
         }
         Err(_) if global.registry.saves.progress.is_cancelled() => {
             global.notice("Background saving cancelled: the old file stays");
-            job.ended(End::Cancelled, took);
+            job.ended(End::Untold, took);
             Err("ERR Saving cancelled".to_owned())
+        }
+        Err(_) if job.given_up.load(Ordering::Acquire) => {
+            global.notice("Background saving given up: another snapshot takes its place");
+            job.ended(End::Untold, took);
+            Err("ERR".to_owned())
+        }
+        // Only what failed in the background counts: of the rest somebody is told.
+        Err(error) if !job.is_background() => {
+            global.warn(&format!("Error saving DB on disk: {error}"));
+            job.ended(End::Untold, took);
+            Err("ERR".to_owned())
         }
         Err(error) => {
             global.warn(&format!("Background saving error: {error}"));
@@ -443,7 +488,13 @@ impl Shard {
     /// Begins a snapshot of which nobody is told.
     pub(super) fn start_snapshot(&mut self) {
         let to = self.nobody();
-        self.ask_for_snapshot(to, None, false);
+        self.ask_for_snapshot(to, Purpose::Background, None, false);
+    }
+
+    /// Begins the one behind which the process ends.
+    pub(super) fn start_last_snapshot(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Last, None, false);
     }
 
     pub(super) fn nobody(&mut self) -> ReplyTo {
@@ -456,10 +507,16 @@ impl Shard {
         self.snapshot.wished = false;
         let to = self.stand_in_for_one(conn);
         let nobody = self.nobody();
-        self.ask_for_snapshot(nobody, Some(to), conn.session.resp3);
+        self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
     }
 
-    fn ask_for_snapshot(&mut self, to: ReplyTo, waits: Option<ReplyTo>, resp3: bool) {
+    fn ask_for_snapshot(
+        &mut self,
+        to: ReplyTo,
+        purpose: Purpose,
+        waits: Option<ReplyTo>,
+        resp3: bool,
+    ) {
         let config = &self.config;
         let target = Target {
             dir: config.dir.clone(),
@@ -469,7 +526,7 @@ impl Shard {
             index: config.rdb.version >= VERSION_AUX,
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
-        let plan = Plan { target, version, compress, waits, resp3 };
+        let plan = Plan { target, version, compress, purpose, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
         self.ask_for_keyspaces(all_shards(self.shards()), to, work);
     }
@@ -488,7 +545,8 @@ impl Shard {
             chunks: Mutex::new(sender),
             version,
             compress: plan.compress,
-            hurry: plan.waits.is_some(),
+            purpose: plan.purpose,
+            given_up: AtomicBool::new(false),
             shards: self.shards(),
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
@@ -570,8 +628,7 @@ impl Shard {
             order.wake_all();
         };
         if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
-            self.global.warn(&format!("Background saving error: no thread: {error}"));
-            own.ended(End::Failed, Duration::ZERO);
+            drop(conclude(&self.global, own, Err(error), End::Failed, Duration::ZERO));
             *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
                 let mut reply = Reply::new(resp3);
                 reply.error(b"ERR");
@@ -597,7 +654,21 @@ impl Shard {
             pace: Pace::default(),
             delay: 0,
         };
+        if self.stopping {
+            part.job.fail();
+        }
         assert!(self.snapshot.part.replace(part).is_none(), "one snapshot at a time");
+    }
+
+    /// Gives the one in the background up, as another is to take its place.
+    pub(super) fn replace_snapshot(&self) {
+        let part = self.snapshot.part.as_ref().filter(|part| part.job.is_background());
+        if let Some(Part { job, .. }) = part
+            && !job.over.load(Ordering::Acquire)
+            && !job.given_up.swap(true, Ordering::AcqRel)
+        {
+            job.fail();
+        }
     }
 
     /// Hands out a slice of the snapshot under way.
@@ -703,10 +774,15 @@ impl Shard {
         self.snapshot.pressed = false;
         self.note_pressure();
         self.stats().snapshot_kept.set(0);
-        if job.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let last_part = job.parts.fetch_sub(1, Ordering::AcqRel) == 1;
+        if job.is_last() {
+            self.last_snapshot_over(!job.has_failed(), last_part);
+        }
+        if last_part {
             let end = job.end.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (end, took) = end.unwrap_or((End::Failed, Duration::ZERO));
-            self.global.registry.saves.finish(end, took);
+            self.global.registry.saves.finish(end, job.is_background().then_some(took));
+            self.global.weigh_trouble();
             // Not before the next one may begin.
             let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some((to, reply)) = waits {

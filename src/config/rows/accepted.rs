@@ -6,7 +6,6 @@ use crate::config::table::Kind::*;
 use crate::config::table::{Directive, Kind, known, row};
 
 const ACTION: Kind = Enum(&["no", "yes", "local"]);
-const SIGNAL: Kind = Flags(&["default", "save", "nosave", "now", "force"]);
 const NAT: Kind = Int(0, INT_MAX);
 const ANY: Kind = Int(i32::MIN as i64, INT_MAX);
 const COUNT: Kind = Int(0, i64::MAX);
@@ -105,8 +104,6 @@ pub static ROWS: &[Directive] = &[
         .alias("aof_rewrite_cpulist")
         .immutable(),
     known("dynamic-hz", Bool, "yes", "Raise `hz` with the number of clients."),
-    known("shutdown-on-sigint", SIGNAL, "default", "How SIGINT stops."),
-    known("shutdown-on-sigterm", SIGNAL, "default", "How SIGTERM stops."),
     known("locale-collate", Text, "", "Locale of string comparison."),
     // Memory.
     known(
@@ -147,8 +144,6 @@ pub static ROWS: &[Directive] = &[
     known("lazyfree-lazy-user-flush", Bool, "no", "Free in the background; always so here."),
     known("tracking-table-max-keys", COUNT, "1000000", "Keys remembered for client caches."),
     // Persistence.
-    known("save", Save, "3600 1 300 100 60 10000", "When to take a snapshot by itself."),
-    known("stop-writes-on-bgsave-error", Bool, "yes", "Refuse writes after a failed snapshot."),
     known("rdb-del-sync-files", Bool, "no", "Remove RDB files of a full sync."),
     known("loading-process-events-interval-bytes", Int(1024, INT_MAX), "2097152", "While loading.")
         .hidden(),

@@ -13,6 +13,8 @@ pub const INT_MAX: i64 = i32::MAX as i64;
 pub const LONG_MAX: u64 = i64::MAX as u64;
 /// Any C `int`.
 const ANY: Kind = Int(i32::MIN as i64, INT_MAX);
+/// How a signal stops.
+const SIGNAL: Kind = Flags(&["default", "save", "nosave", "now", "force"]);
 /// One mebibyte in bytes.
 pub const MB: u64 = 1 << 20;
 
@@ -80,6 +82,13 @@ pub static EFFECTIVE: &[Directive] = &[
     row("logfile", Text, "", "File to log to; empty: standard output.").immutable(),
     row("pidfile", Text, "", "File to write the process id to.").immutable(),
     known("shutdown-timeout", Int(0, INT_MAX), "10", "Seconds a stop waits for slow readers."),
+    row(
+        "shutdown-on-sigint",
+        SIGNAL,
+        "default",
+        "How SIGINT stops, in the words of SHUTDOWN; `default`: it saves if there are save points.",
+    ),
+    row("shutdown-on-sigterm", SIGNAL, "default", "How SIGTERM stops, likewise."),
     // Memory and expiry.
     row("maxmemory", Memory(0, u64::MAX), "0", "Bytes of data above which writes are refused."),
     row(
@@ -116,6 +125,19 @@ pub static EFFECTIVE: &[Directive] = &[
         "refuse",
         "What becomes of an RDB file in which modules have left data: it is refused, or their keys \
          and other data are passed over, and the log says how many.",
+    ),
+    row(
+        "save",
+        Save,
+        "3600 1 300 100 60 10000",
+        "When a snapshot is taken by itself, in pairs: after so many seconds if there were so many \
+         changes. With any, a stop saves as well; none: `save \"\"`.",
+    ),
+    row(
+        "stop-writes-on-bgsave-error",
+        Bool,
+        "yes",
+        "Whether writes are refused while save points are set and the last background save failed.",
     ),
     row("rdbchecksum", Bool, "yes", "Whether RDB files end with a checksum.").immutable(),
     row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),

@@ -3,10 +3,6 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
-        &["save", "stop-writes-on-bgsave-error"],
-    ),
-    (
         "the log is not rewritten yet",
         &[
             "aof-use-rdb-preamble",
@@ -118,10 +114,6 @@ const REASONS: &[(&str, &[&str])] = &[
     ("there are no scripts yet", &["busy-reply-threshold"]),
     ("there are no channels yet", &["notify-keyspace-events"]),
     ("nothing compares by locale yet", &["locale-collate"]),
-    (
-        "a stop is always the same: what was executed is made durable, and nothing else saved",
-        &["shutdown-on-sigint", "shutdown-on-sigterm"],
-    ),
     ("Linux marks no sockets for us", &["socket-mark-id"]),
     (
         "the process keeps the arguments it was given as its title",
