@@ -8,19 +8,24 @@
 //! flushed: whatever happens before that, the old file is there.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use crate::persist::disk::{Sheet, Sheets};
 use crate::persist::rdb::format::OP_EOF;
+use crate::persist::volume::DirVolume;
+
+#[cfg(test)]
+mod tests;
 
 /// The file is flushed each time so many bytes of it are new, so that its end is no long stall for
-/// a disk that others use too.
-const FLUSH_EACH: u64 = 32 << 20;
+/// a disk that others use too. (Few in unit tests, so that simulated disks see it.)
+const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
 /// Chunks on their way per shard, at most.
 pub const CHUNKS_MAX: usize = 4;
 
@@ -88,7 +93,7 @@ impl Flow {
 }
 
 struct Out<'a> {
-    file: File,
+    file: Box<dyn Sheet>,
     digest: Digest,
     flow: &'a Flow,
     len: u64,
@@ -98,14 +103,18 @@ struct Out<'a> {
 impl Out<'_> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.digest.update(bytes);
-        self.file.write_all(bytes)?;
+        self.file.write_at(self.len, bytes).map_err(|error| during("writing", error))?;
         self.len += bytes.len() as u64;
         self.flow.bytes.store(self.len, Ordering::Relaxed);
         if self.len - self.flushed >= FLUSH_EACH {
-            self.file.sync_data()?;
+            self.flush()?;
             self.flushed = self.len;
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| during("flushing", error))
     }
 
     fn take(&mut self, chunk: &Chunk) -> io::Result<()> {
@@ -129,35 +138,56 @@ fn temporary() -> String {
     format!("temp-{}.rdb", std::process::id())
 }
 
+/// What was being done when the disk said no.
+fn during(what: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} the file: {error}"))
+}
+
 /// Writes a file that begins with `header`; gives its length in bytes.
 ///
 /// # Errors
 /// What the disk says; or that somebody has given up. The temporary file is gone then, and the old
-/// one untouched.
+/// one untouched, unless it is the directory that cannot be flushed: then either stands there.
 pub fn write(
     target: &Target,
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
 ) -> io::Result<u64> {
-    let temp = target.dir.join(temporary());
-    let written = fill(target, &temp, header, chunks, flow);
+    let disk = DirVolume::open(&target.dir);
+    let written = disk.and_then(|disk| write_on(&disk, target, header, chunks, flow));
+    if written.is_err() {
+        flow.failed.store(true, Ordering::Release);
+    }
+    written
+}
+
+fn write_on(
+    disk: &dyn Sheets,
+    target: &Target,
+    header: &[u8],
+    chunks: &Receiver<Chunk>,
+    flow: &Flow,
+) -> io::Result<u64> {
+    let temp = temporary();
+    let written = fill(disk, target, &temp, header, chunks, flow);
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
         // It may never have come to be.
-        drop(fs::remove_file(&temp));
+        drop(disk.remove(&temp));
     }
     written
 }
 
 fn fill(
+    disk: &dyn Sheets,
     target: &Target,
-    temp: &PathBuf,
+    temp: &str,
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
 ) -> io::Result<u64> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(temp)?;
+    let file = disk.create(temp).map_err(|error| during("creating", error))?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
     let mut out = Out { file, digest, flow, len: 0, flushed: 0 };
     out.put(header)?;
@@ -165,9 +195,9 @@ fn fill(
     out.put(&[OP_EOF])?;
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
-    out.file.sync_all()?;
-    fs::rename(temp, target.dir.join(&target.name))?;
-    File::open(&target.dir)?.sync_all()?;
+    out.flush()?;
+    disk.rename(temp, &target.name).map_err(|error| during("renaming", error))?;
+    disk.sync_dir().map_err(|error| during("flushing the directory of", error))?;
     Ok(out.len)
 }
 
@@ -213,61 +243,4 @@ pub fn clean_up(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    fn target(dir: &Path) -> Target {
-        Target { dir: dir.to_owned(), name: "dump.rdb".to_owned(), checksum: false }
-    }
-
-    #[test]
-    fn a_long_value_stands_in_one_piece() {
-        let dir = tempfile::tempdir().unwrap();
-        let (send, chunks) = channel();
-        let flow = Flow::new(2);
-        for chunk in [
-            Chunk::Keys(0, b"a".to_vec()),
-            Chunk::Piece(b"(".to_vec(), false),
-            Chunk::Keys(1, b"b".to_vec()),
-            Chunk::Piece(b")".to_vec(), true),
-            Chunk::Keys(0, b"c".to_vec()),
-            Chunk::Finish,
-        ] {
-            flow.sent(&chunk);
-            send.send(chunk).unwrap();
-        }
-        let len = write(&target(dir.path()), b"<", &chunks, &flow).unwrap();
-        let file = fs::read(dir.path().join("dump.rdb")).unwrap();
-        assert_eq!(file, b"<a()bc\xFF\0\0\0\0\0\0\0\0");
-        assert_eq!(len, file.len() as u64);
-        assert!(flow.takes_keys(0) && flow.takes_piece());
-        assert!(flow.keys.iter().chain([&flow.pieces]).all(|n| n.load(Ordering::Relaxed) == 0));
-    }
-
-    #[test]
-    fn one_that_is_given_up_leaves_the_old_file() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
-        fs::write(dir.path().join("temp-4294967295.rdb"), b"torn").unwrap();
-        fs::write(dir.path().join("temp-1.rdb"), b"somebody writes").unwrap();
-        fs::write(dir.path().join("temp-x.rdb"), b"not ours").unwrap();
-        let (send, chunks) = channel();
-        send.send(Chunk::Keys(0, b"a".to_vec())).unwrap();
-        drop(send);
-        let flow = Flow::new(1);
-        flow.keys[0].store(1, Ordering::Relaxed);
-        assert!(write(&target(dir.path()), b"<", &chunks, &flow).is_err());
-        assert!(flow.failed.load(Ordering::Relaxed));
-        clean_up(dir.path()).unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["dump.rdb", "temp-1.rdb", "temp-x.rdb"]);
-        assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
-    }
 }
