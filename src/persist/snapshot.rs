@@ -21,6 +21,8 @@ use crate::persist::rdb::format::OP_EOF;
 use crate::persist::volume::DirVolume;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
 
 /// The file is flushed each time so many bytes of it are new, so that its end is no long stall for

@@ -167,7 +167,7 @@ fn fill(client: &mut Client) {
         let reply = client.words(&line);
         assert!(!reply.is_error(), "{reply:?}");
     }
-    assert!(!client.words("DEBUG POPULATE 20000 filler 100").is_error());
+    assert!(!client.words("DEBUG POPULATE 100000 filler 100").is_error());
 }
 
 fn holds_one_moment(shards: usize) {
@@ -182,6 +182,7 @@ fn holds_one_moment(shards: usize) {
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let (port, stop, rounds) = (server.port(), &stop, &rounds);
     let wanted = number("RINGSTONE_SNAPSHOTS", 3);
+    let mut during = 0;
     std::thread::scope(|scope| {
         for owner in 1..=CLIENTS {
             scope.spawn(move || moving(port, owner, stop, rounds));
@@ -191,7 +192,9 @@ fn holds_one_moment(shards: usize) {
             for round in 0..wanted {
                 let reply = client.words(if round % 3 == 2 { "SAVE" } else { "BGSAVE" });
                 assert!(!reply.is_error(), "{reply:?}");
+                let began = rounds.load(Ordering::Relaxed);
                 until_saved(&mut client);
+                during += rounds.load(Ordering::Relaxed) - began;
                 let loaded = Server::start_in(copied(server.home().path()), options(1));
                 let found = sums(&mut loaded.client());
                 assert!(found == expected, "{shards} shards, snapshot {round}: {}", short(&found));
@@ -204,7 +207,8 @@ fn holds_one_moment(shards: usize) {
     });
     assert!(sums(&mut client) == expected, "after the snapshots");
     println!(
-        "long form: {wanted} snapshots of {shards} shards held through {} rounds of moves",
+        "long form: {wanted} snapshots of {shards} shards held; {} rounds of moves, {during} of them \
+         while a BGSAVE ran",
         rounds.load(Ordering::Relaxed)
     );
 }
