@@ -1,6 +1,7 @@
 //! Saves that do not come to their end: the process is killed at any moment, or the disk is full.
 //! The old file or the new one is there, whole; what was begun is removed.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,14 @@ fn begun(dir: &Path) -> Vec<(String, u64)> {
         (entry.file_name().to_string_lossy().into_owned(), size)
     });
     sized.filter(|(name, _)| name.starts_with("temp-")).collect()
+}
+
+/// Bytes of the file that is being written, whatever it is called; `old` is the inode of the one
+/// that was there before.
+fn written(dir: &Path, old: u64) -> Option<u64> {
+    let named = std::fs::metadata(dir.join("dump.rdb")).ok().filter(|found| found.ino() != old);
+    let temporary = begun(dir).into_iter().map(|(_, size)| size);
+    temporary.chain(named.map(|found| found.len())).max()
 }
 
 fn mark(client: &mut Client, round: u64) {
@@ -99,6 +108,7 @@ struct Tally {
 fn kill_in_save(server: Server, before: u64, round: u64, bytes: u64, tally: &mut Tally) -> Server {
     let home = server.home();
     let mut client = server.client();
+    let old = std::fs::metadata(home.path().join("dump.rdb")).expect("the old file").ino();
     let stop = AtomicBool::new(false);
     let (port, stop) = (server.port(), &stop);
     let what = format!("round {round}, {:?}, killed at {bytes} bytes", server.options());
@@ -109,17 +119,16 @@ fn kill_in_save(server: Server, before: u64, round: u64, bytes: u64, tally: &mut
         mark(&mut client, round);
         let save = if round % 3 == 0 { "SAVE" } else { "BGSAVE" };
         client.send(&encode(&[save])).expect("the server is there");
-        let saving = || begun(home.path()).iter().map(|(_, size)| *size).max();
         let mut seen = None;
         // Bounded by the reply of SAVE, or the status: one of them ends a save that is quick.
         let mut asking = server.client();
         let ended = loop {
-            let now = saving();
+            let now = written(home.path(), old);
             seen = seen.max(now);
             if seen.is_some_and(|size| size >= bytes) {
                 break false;
             }
-            if now.is_none() && told(&mut asking, "rdb_saves") != "0" {
+            if begun(home.path()).is_empty() && told(&mut asking, "rdb_saves") != "0" {
                 break told(&mut asking, "rdb_bgsave_in_progress") == "0";
             }
         };
