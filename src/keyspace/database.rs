@@ -54,6 +54,10 @@ pub struct Database {
     last: Option<Spot>,
 }
 
+/// How far ahead of a walk that reads all of every entry its beginning is asked for, in entries.
+const FAR: usize = 48;
+/// And the rest of it, for which the beginning has to be there.
+const NEAR: usize = 16;
 /// Largest buffer kept for editing small strings, in bytes.
 const SCRATCH_MAX: usize = 16 * 1024;
 
@@ -244,6 +248,29 @@ impl Database {
                 self.insert_new(hash, entry, stamp);
                 None
             }
+        }
+    }
+
+    /// Puts entries of keys that are not here yet; all that have come when one is here already,
+    /// whose number and key it gives then. `entries` is empty afterwards.
+    pub fn load(&mut self, entries: &mut Vec<Entry>, stamp: u64) -> Option<(usize, Vec<u8>)> {
+        let hashes: smallvec::SmallVec<[u64; 64]> =
+            entries.iter().map(|entry| self.table.hash(entry.key())).collect();
+        self.table.prefetch(&hashes);
+        for (at, (entry, hash)) in entries.drain(..).zip(hashes).enumerate() {
+            if self.table.locate(hash, entry.key()).is_ok() {
+                return Some((at, entry.key().to_vec()));
+            }
+            self.insert_new(hash, entry, stamp);
+        }
+        None
+    }
+
+    /// Makes room for about so many keys, if there are none yet.
+    pub fn expect(&mut self, keys: usize) {
+        if self.is_empty() && self.cut.is_none() {
+            self.last = None;
+            self.table = self.table.roomy(keys, self.last_stamp);
         }
     }
 
@@ -535,8 +562,14 @@ impl Database {
             let mut spots = std::mem::take(&mut cut.spots);
             spots.clear();
             cut.position = self.table.spots(position, budget, &mut spots);
-            spots.iter().filter_map(|spot| self.table.at(*spot)).for_each(Entry::prefetch);
-            for spot in &spots {
+            let at = |table: &Table, at: usize, hint: fn(&Entry)| {
+                spots.get(at).and_then(|spot| table.at(*spot)).map(hint);
+            };
+            (0..FAR).for_each(|i| at(&self.table, i, Entry::prefetch));
+            (0..NEAR).for_each(|i| at(&self.table, i, Entry::prefetch_rest));
+            for (i, spot) in spots.iter().enumerate() {
+                at(&self.table, i + FAR, Entry::prefetch);
+                at(&self.table, i + NEAR, Entry::prefetch_rest);
                 if let Some(entry) = self.table.at_mut(*spot) {
                     let before = entry.object().map_or(0, Object::memory);
                     cut.pass(entry, visit);

@@ -31,6 +31,8 @@
 //! expires meanwhile: what came later was written when it was there. An error reply is damage, and
 //! is told with file, offset and the command's name, never with what it carries.
 
+mod store;
+
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,13 +44,15 @@ use crate::base::random::Random;
 use crate::command::table::{self, Control};
 use crate::command::{Args, Command, Ctx, Route, Run, Spaces};
 use crate::keyspace::space::Counters;
-use crate::keyspace::{Effects, Keyspace, NewValue};
+use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
 use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
+use crate::persist::load::store::Store;
 use crate::persist::payload::default_codec;
 use crate::persist::rdb::decode::shown;
-use crate::persist::rdb::{self, RdbError, Sink, format};
+use crate::persist::rdb::index::Index;
+use crate::persist::rdb::{self, RdbError, format};
 use crate::persist::recovery::{GenerationFile, Place, Step};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
@@ -417,16 +421,19 @@ impl<'a, 's> Replay<'a, 's> {
             progress: Some(self.loading.progress),
             modules: self.loading.modules,
         };
-        let mut sink = Store {
-            spaces: &mut self.spaces,
-            alone: self.alone,
-            shards: self.loading.shards,
-            report: &mut self.report,
+        let (alone, shards) = (self.alone, self.loading.shards);
+        let mut sink = Store::new(&mut self.spaces, alone, shards, &mut self.report);
+        let io = |error| LoadError::Io { file: file.to_owned(), error };
+        let loaded = match (alone, shards) {
+            (Some(me), 2..) if let Some(index) = Index::find(volume, file).map_err(io)? => {
+                let (from, to) = slots_of(me, shards);
+                let index = (&index.0, index.1);
+                rdb::decode_blocks(volume, file, &options, &mut sink, index, from..to)?
+            }
+            _ => rdb::decode(volume, file, &options, &mut sink)?,
         };
-        let loaded = rdb::decode(volume, file, &options, &mut sink)?;
         self.report.keys += loaded.keys;
         self.report.skipped_modules += loaded.module_values + loaded.module_aux;
-        let io = |error| LoadError::Io { file: file.to_owned(), error };
         let len = volume.len(file).map_err(io)?;
         if loaded.end >= len {
             return Ok(());
@@ -617,49 +624,6 @@ fn reborrow<'b>(spaces: &'b mut Spaces<'_>) -> Spaces<'b> {
     match spaces {
         Spaces::One(space) => Spaces::One(space),
         Spaces::Many(spaces) => Spaces::Many(spaces),
-    }
-}
-
-/// What an RDB is decoded into.
-struct Store<'b, 's> {
-    spaces: &'b mut Spaces<'s>,
-    alone: Option<usize>,
-    shards: usize,
-    report: &'b mut Report,
-}
-
-impl Sink for Store<'_, '_> {
-    fn wants(&mut self, _db: usize, key: &[u8]) -> bool {
-        self.alone.is_none_or(|me| shard_of_slot(slot(key), self.shards) == me)
-    }
-
-    fn store(
-        &mut self,
-        db: usize,
-        key: &[u8],
-        value: NewValue<'_>,
-        expire_ms: Option<i64>,
-    ) -> bool {
-        let space = self.spaces.of(key);
-        let stamp = space.effects.stamp();
-        if space.dbs[db].find(key).entry.is_some() {
-            return false;
-        }
-        space.dbs[db].put(key, value, expire_ms, stamp).is_none()
-    }
-
-    fn aux(&mut self, key: &[u8], value: &[u8]) {
-        let notices = &mut self.report.notices;
-        if key.first() == Some(&b'%') && notices.len() < NOTICES_MAX {
-            notices.push(format!("{}: {}", shown(key), shown(value)));
-        }
-    }
-
-    fn function(&mut self, source: &[u8]) {
-        // Of shards that read the file alone, one keeps them.
-        if self.alone.is_none_or(|me| me == 0) {
-            self.spaces.shard(0).functions.push(source.to_vec());
-        }
     }
 }
 

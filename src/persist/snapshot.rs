@@ -13,11 +13,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::persist::disk::{Sheet, Sheets};
 use crate::persist::rdb::format::OP_EOF;
+use crate::persist::rdb::index::{Block, Index, Part};
 use crate::persist::volume::DirVolume;
 
 #[cfg(test)]
@@ -40,15 +42,31 @@ pub struct Target {
     pub name: String,
     /// Whether it ends with a checksum, or with none.
     pub checksum: bool,
+    /// Whether it may hold an index of its blocks.
+    pub index: bool,
 }
 
 /// What shards hand to the writer.
 #[derive(Debug)]
 pub enum Chunk {
-    /// Whole keys, of a shard.
-    Keys(usize, Vec<u8>),
-    /// A piece of one long value, and whether it is the last.
-    Piece(Vec<u8>, bool),
+    /// Whole keys.
+    Keys {
+        /// The shard that hands them over.
+        shard: usize,
+        /// The shard of whose slots they are.
+        home: usize,
+        /// They.
+        bytes: Vec<u8>,
+    },
+    /// A piece of one long value.
+    Piece {
+        /// The shard of its key's slot.
+        home: usize,
+        /// The piece.
+        bytes: Vec<u8>,
+        /// Whether it is the last.
+        last: bool,
+    },
     /// There is nothing more.
     Finish,
 }
@@ -66,6 +84,8 @@ pub struct Flow {
     pub bytes: AtomicU64,
     /// Keys handed over.
     pub count: AtomicU64,
+    /// Buffers that have been written, to be filled again.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Flow {
@@ -84,11 +104,25 @@ impl Flow {
         self.pieces.load(Ordering::Acquire) < CHUNKS_MAX
     }
 
+    /// An empty buffer; one that was used before, if there is one.
+    pub fn buffer(&self) -> Option<Vec<u8>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // Large values come in buffers of their own: not all of them are kept.
+        if spare.len() < self.keys.len() * CHUNKS_MAX {
+            spare.push(buffer);
+        }
+    }
+
     /// A chunk is on its way.
     pub fn sent(&self, chunk: &Chunk) {
         match chunk {
-            Chunk::Keys(shard, _) => self.keys[*shard].fetch_add(1, Ordering::AcqRel),
-            Chunk::Piece(..) => self.pieces.fetch_add(1, Ordering::AcqRel),
+            Chunk::Keys { shard, .. } => self.keys[*shard].fetch_add(1, Ordering::AcqRel),
+            Chunk::Piece { .. } => self.pieces.fetch_add(1, Ordering::AcqRel),
             Chunk::Finish => 0,
         };
     }
@@ -100,6 +134,10 @@ struct Out<'a> {
     flow: &'a Flow,
     len: u64,
     flushed: u64,
+    /// Made when several shards write.
+    index: Option<Index>,
+    /// The long value whose pieces come.
+    within: Option<Part>,
 }
 
 impl Out<'_> {
@@ -119,14 +157,25 @@ impl Out<'_> {
         self.file.flush().map_err(|error| during("flushing", error))
     }
 
-    fn take(&mut self, chunk: &Chunk) -> io::Result<()> {
+    fn take(&mut self, chunk: Chunk) -> io::Result<()> {
         match chunk {
-            Chunk::Keys(shard, bytes) => {
-                self.put(bytes)?;
-                self.flow.keys[*shard].fetch_sub(1, Ordering::AcqRel);
+            Chunk::Keys { shard, home, bytes } => {
+                self.put(&bytes)?;
+                if let Some(index) = &mut self.index {
+                    index.blocks.push(Block { part: Part::of(&bytes), shard: home });
+                }
+                self.flow.give_back(bytes);
+                self.flow.keys[shard].fetch_sub(1, Ordering::AcqRel);
             }
-            Chunk::Piece(bytes, _) => {
-                self.put(bytes)?;
+            Chunk::Piece { home, bytes, last } => {
+                self.put(&bytes)?;
+                if let Some(index) = &mut self.index {
+                    let part = self.within.take().unwrap_or_default().then(Part::of(&bytes));
+                    match last {
+                        true => index.blocks.push(Block { part, shard: home }),
+                        false => self.within = Some(part),
+                    }
+                }
                 self.flow.pieces.fetch_sub(1, Ordering::AcqRel);
             }
             Chunk::Finish => {}
@@ -191,9 +240,18 @@ fn fill(
 ) -> io::Result<u64> {
     let file = disk.create(temp).map_err(|error| during("creating", error))?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
-    let mut out = Out { file, digest, flow, len: 0, flushed: 0 };
+    let index = match flow.keys.len() {
+        shards @ 2.. if target.index => {
+            Some(Index { shards, header: Part::of(header), blocks: Vec::new() })
+        }
+        _ => None,
+    };
+    let mut out = Out { file, digest, flow, len: 0, flushed: 0, index, within: None };
     out.put(header)?;
     receive(&mut out, chunks)?;
+    if let Some(index) = out.index.take() {
+        out.put(&index.aux())?;
+    }
     out.put(&[OP_EOF])?;
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
@@ -213,15 +271,15 @@ fn receive(out: &mut Out<'_>, chunks: &Receiver<Chunk>) -> io::Result<()> {
             return Err(given_up());
         }
         let chunk = chunks.recv().map_err(|_| given_up())?;
-        match &chunk {
+        match chunk {
             Chunk::Finish => return Ok(()),
-            Chunk::Keys(..) if within => waiting.push_back(chunk),
-            Chunk::Keys(..) => out.take(&chunk)?,
-            Chunk::Piece(_, last) => {
-                out.take(&chunk)?;
+            Chunk::Keys { .. } if within => waiting.push_back(chunk),
+            Chunk::Keys { .. } => out.take(chunk)?,
+            Chunk::Piece { last, .. } => {
+                out.take(chunk)?;
                 within = !last;
                 while !within && let Some(chunk) = waiting.pop_front() {
-                    out.take(&chunk)?;
+                    out.take(chunk)?;
                 }
             }
         }

@@ -32,11 +32,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::Stopwatch;
+use crate::base::crc::{shard_of_slot, slot};
 use crate::client::Conn;
 use crate::keyspace::cut::{Open, State};
 use crate::keyspace::snapshot::LargeValue;
 use crate::keyspace::{Entry, Keyspace};
-use crate::persist::rdb::encode::{Encoder, LongText, TooNew, Walk};
+use crate::persist::rdb::encode::{Encoder, LongText, TooNew, VERSION_AUX, Walk};
 use crate::persist::rdb::format::TYPE_STRING;
 use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
@@ -52,6 +53,8 @@ mod tests;
 const CHUNK: usize = 1 << 20;
 /// Slots of the walk between two looks at the clock.
 const SLICE: usize = 128;
+/// The same when a client waits: whole segments, so that memory is asked for far ahead.
+const HURRY_SLICE: usize = 1024;
 /// Elements of a large value between two such looks.
 const LARGE_SLICE: usize = 256;
 /// Bytes of a long string between two such looks.
@@ -124,9 +127,20 @@ pub struct Plan {
     resp3: bool,
 }
 
+/// What is known of the whole when it begins.
+struct Contents {
+    /// Changes so far.
+    dirty: u64,
+    functions: Vec<Vec<u8>>,
+    /// Keys of each database, and how many of them have an expiry.
+    sizes: Vec<(u64, u64)>,
+}
+
 /// A large value in the making.
 struct Making {
     id: u64,
+    /// The shard of its key's slot.
+    home: usize,
     bytes: Vec<u8>,
     how: How,
     /// Pieces of it are with the writer.
@@ -165,6 +179,11 @@ pub struct Snapshots {
     part: Option<Part>,
 }
 
+/// A chunk is handed over behind the key that makes it full.
+fn chunk_buffer() -> Vec<u8> {
+    Vec::with_capacity(CHUNK + CHUNK / 8)
+}
+
 impl Part {
     /// How long this turn's slice may take: a part of the time since the last, while others need
     /// the shard.
@@ -179,9 +198,10 @@ impl Part {
 
     fn hand_over(&mut self, shard: usize) {
         if !self.chunk.is_empty() {
-            let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + CHUNK / 8));
+            let next = self.job.flow.buffer().unwrap_or_else(chunk_buffer);
+            let chunk = std::mem::replace(&mut self.chunk, next);
             self.db = None;
-            self.job.send(Chunk::Keys(shard, chunk));
+            self.job.send(Chunk::Keys { shard, home: shard, bytes: chunk });
         }
     }
 
@@ -220,7 +240,8 @@ impl Part {
             }
             let mut outcome = Ok(());
             let mut count = 0;
-            let done = space.snapshot_slice(SLICE, &mut |db, entry| {
+            let slice = if self.job.hurry { HURRY_SLICE } else { SLICE };
+            let done = space.snapshot_slice(slice, &mut |db, entry| {
                 count += 1;
                 if outcome.is_ok() {
                     outcome = self.add(db, entry);
@@ -267,7 +288,8 @@ impl Part {
                     How::Text(None)
                 }
             };
-            Ok(Making { id, bytes, how, giant: false })
+            let home = shard_of_slot(slot(&key), job.flow.keys.len());
+            Ok(Making { id, home, bytes, how, giant: false })
         };
         let (mut failed, mut stuck) = (None, false);
         let done = space.visit_large(|state: &mut State, value| {
@@ -329,10 +351,10 @@ impl Making {
             job.flow.count.fetch_add(1, Ordering::Relaxed);
             let bytes = std::mem::take(&mut self.bytes);
             if self.giant {
-                job.send(Chunk::Piece(bytes, true));
+                job.send(Chunk::Piece { home: self.home, bytes, last: true });
                 job.giant.store(0, Ordering::Release);
             } else {
-                job.send(Chunk::Keys(shard, bytes));
+                job.send(Chunk::Keys { shard, home: self.home, bytes });
             }
         }
         done
@@ -347,7 +369,8 @@ impl Making {
             }
             self.giant = true;
         }
-        job.send(Chunk::Piece(std::mem::take(&mut self.bytes), false));
+        let bytes = std::mem::take(&mut self.bytes);
+        job.send(Chunk::Piece { home: self.home, bytes, last: false });
         true
     }
 }
@@ -378,6 +401,7 @@ impl Shard {
             dir: config.dir.clone(),
             name: config.dbfilename.clone(),
             checksum: config.rdb.checksum,
+            index: config.rdb.version >= VERSION_AUX,
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, waits, resp3 };
@@ -414,7 +438,13 @@ impl Shard {
         }
         let functions = lease.spaces.iter().flatten().flat_map(|space| space.functions.clone());
         let functions = functions.collect();
-        self.write_snapshot(plan, &job, chunks, (dirty, functions));
+        let mut sizes = vec![(0, 0); self.config.databases];
+        for space in lease.spaces.iter().flatten() {
+            for (sum, db) in sizes.iter_mut().zip(&space.dbs) {
+                *sum = (sum.0 + db.len() as u64, sum.1 + db.expires_len() as u64);
+            }
+        }
+        self.write_snapshot(plan, &job, chunks, Contents { dirty, functions, sizes });
         self.send_home(entry, lease, false, None, &[]);
         // Not before every part has one that counts for it.
         drop(open);
@@ -426,17 +456,22 @@ impl Shard {
         plan: Plan,
         job: &Arc<Job>,
         chunks: Receiver<Chunk>,
-        (dirty, functions): (u64, Vec<Vec<u8>>),
+        contents: Contents,
     ) {
         let mut header = Vec::new();
         let mut encoder = Encoder::new(job.version, job.compress);
         encoder.header(&mut header);
         let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
         encoder.about(&mut header, seconds, memory, false);
+        let Contents { dirty, functions, sizes } = contents;
         for source in functions {
             if let Err(error) = encoder.function(&mut header, &source) {
                 self.global.warn(&format!("A library of functions is left out: {error}"));
             }
+        }
+        for (db, (keys, expires)) in sizes.into_iter().enumerate().filter(|(_, size)| size.0 > 0) {
+            encoder.select(&mut header, db);
+            encoder.sizes(&mut header, keys, expires);
         }
         let (own, waits) = (job, plan.waits.map(|to| (to, plan.resp3)));
         let (global, order, job) =
@@ -491,7 +526,7 @@ impl Shard {
         let part = Part {
             job,
             encoder,
-            chunk: Vec::with_capacity(CHUNK + CHUNK / 8),
+            chunk: chunk_buffer(),
             db: None,
             open: Some(open),
             stuck: false,

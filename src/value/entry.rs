@@ -53,6 +53,10 @@ const LOW_TAG: usize = 0b1110;
 const HIGH_TAG: usize = 0xFFFF << 48;
 const ADDRESS: usize = !(HIGH_TAG | LOW_TAG | EXPIRES);
 const ALIGN: usize = 16;
+/// Bytes of a line of cache.
+const LINE: usize = 64;
+/// Most bytes of an entry that are asked for ahead; the processor follows long reads by itself.
+const PREFETCH_MAX: usize = 512;
 const HEADER: usize = size_of::<Header>();
 const LONG_KEY: u16 = u16::MAX;
 
@@ -681,6 +685,16 @@ impl Entry {
     #[inline]
     pub(crate) fn prefetch(&self) {
         prefetch(self.base());
+    }
+
+    /// The same of what lies behind that, up to a size; the first line should be there by now.
+    #[inline]
+    pub(crate) fn prefetch_rest(&self) {
+        let size = self.shape().size().min(PREFETCH_MAX);
+        // SAFETY: (1) the allocation holds `shape.size()` bytes.
+        let line = |at| prefetch(unsafe { self.base().add(at) });
+        (LINE..size).step_by(LINE).for_each(line);
+        line(size - 1);
     }
 }
 

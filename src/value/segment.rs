@@ -73,6 +73,13 @@ impl Segment {
         Segment { known: TAG_BITS as u8, stamp, ..Segment::default() }
     }
 
+    /// An empty segment for a prefix of `depth` bits, with room for so many entries.
+    pub(crate) fn roomy(depth: u8, entries: usize, stamp: u64) -> Self {
+        let mut segment = Segment { depth, ..Segment::root(stamp) };
+        segment.fill(Vec::new(), slots_for(entries));
+        segment
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }

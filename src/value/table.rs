@@ -78,6 +78,27 @@ impl Table {
         Table::with_hasher(self.hasher, stamp)
     }
 
+    /// An empty table with the same hash key and room for about so many entries, so that little
+    /// has to be split or moved until they are there.
+    pub(crate) fn roomy(&self, entries: usize, stamp: u64) -> Self {
+        let mut table = self.fresh(stamp);
+        // Segments are nowhere near full then, whatever the hashes.
+        let segments = entries.div_ceil(ENTRIES_MAX * 3 / 4).next_power_of_two();
+        let depth = segments.ilog2().min(u32::from(DEPTH_MAX));
+        let each = entries >> depth;
+        // Two standard deviations above the mean.
+        let room = each + 2 * each.isqrt();
+        (table.bits, table.segments) = (depth, 0);
+        table.blocks.clear();
+        table.directory = (0..1 << depth).collect();
+        for _ in 0..1 << depth {
+            let segment = Segment::roomy(depth as u8, room, stamp);
+            table.slot_bytes += segment.memory();
+            table.push(segment);
+        }
+        table
+    }
+
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::base::number::parse_i64;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::encode::put_length;
 use crate::persist::rdb::format::*;
+use crate::persist::rdb::index::Part;
 use crate::persist::rdb::source::Source;
 use crate::persist::rdb::visit::{Usage, Visiting};
 use crate::value::entry::{Entry, NewValue};
@@ -32,9 +34,26 @@ pub trait Sink {
     /// Whether the value of this key is to be stored; others are passed over undecoded.
     fn wants(&mut self, db: usize, key: &[u8]) -> bool;
 
-    /// Stores a value that was wanted; false when the key is there already.
+    /// Stores a value that was wanted; false when the key is there already, or when one before is
+    /// of which this is known only now ([`Sink::twice`]).
     fn store(&mut self, db: usize, key: &[u8], value: NewValue<'_>, expire_ms: Option<i64>)
     -> bool;
+
+    /// The key that comes next stands at this offset.
+    fn begins(&mut self, _offset: u64) {}
+
+    /// About so many keys of a database follow.
+    fn expect(&mut self, _db: usize, _keys: u64) {}
+
+    /// There are no more keys; false when one was there already.
+    fn finish(&mut self) -> bool {
+        true
+    }
+
+    /// The key that was there already and its offset, if it is not the one stored last.
+    fn twice(&mut self) -> Option<(u64, Vec<u8>)> {
+        None
+    }
 
     /// A pair of strings about the file.
     fn aux(&mut self, key: &[u8], value: &[u8]);
@@ -167,6 +186,8 @@ pub enum Problem {
     Nothing,
     /// A key stands in it twice.
     Duplicate(String),
+    /// A key stands in a block for other slots than its own.
+    Misplaced(String),
     /// A database beyond the configured number.
     Database(u64),
 }
@@ -210,6 +231,9 @@ impl fmt::Display for Problem {
             Problem::Lzf => f.write_str("compressed data is damaged"),
             Problem::Nothing => f.write_str("the value holds nothing"),
             Problem::Duplicate(key) => write!(f, "key \"{key}\" stands in the file twice"),
+            Problem::Misplaced(key) => {
+                write!(f, "key \"{key}\" stands in a block of another shard's keys")
+            }
             Problem::Database(db) => {
                 write!(f, "database {db}: raise `databases` in the configuration")
             }
@@ -304,6 +328,10 @@ pub(super) struct Reader<'a> {
     pub(super) expire_ms: Option<i64>,
     /// What the file says of the next key's use.
     pub(super) usage: Usage,
+    /// Bytes of the whole file.
+    len: u64,
+    /// Keys of all databases that the sink was told to expect.
+    expected: u64,
     pub(super) loaded: Loaded,
     pub(super) key: Vec<u8>,
     scratch: Vec<u8>,
@@ -316,6 +344,7 @@ impl<'a> Reader<'a> {
         sink: &'a mut dyn Sink,
     ) -> Reader<'a> {
         Reader {
+            len: source.left(),
             source,
             options,
             sink,
@@ -324,6 +353,7 @@ impl<'a> Reader<'a> {
             db: 0,
             expire_ms: None,
             usage: Usage::default(),
+            expected: 0,
             loaded: Loaded::default(),
             key: Vec::new(),
             scratch: Vec::new(),
@@ -334,11 +364,51 @@ impl<'a> Reader<'a> {
 impl Reader<'_> {
     pub(super) fn file(&mut self) -> Result<(), Problem> {
         self.loaded.version = self.header()?;
+        self.items(false)?;
+        self.finish_keys()?;
+        self.trailer()
+    }
+
+    /// What stands before the first block.
+    pub(super) fn head(&mut self, part: Part) -> Result<(), Problem> {
+        self.source.narrow(0..part.len);
+        self.loaded.version = self.header()?;
+        self.items(true)?;
+        self.sums_up(part)
+    }
+
+    /// A block.
+    pub(super) fn block(&mut self, at: Range<u64>, part: Part) -> Result<(), Problem> {
+        self.source.narrow(at);
+        self.items(true)?;
+        self.sums_up(part)
+    }
+
+    fn sums_up(&mut self, part: Part) -> Result<(), Problem> {
+        let computed = self.source.checksum();
+        self.item = self.source.offset();
+        match part.checksum {
+            stored if stored == computed => Ok(()),
+            stored => Err(Problem::Checksum { stored, computed }),
+        }
+    }
+
+    /// There are no more keys.
+    pub(super) fn finish_keys(&mut self) -> Result<(), Problem> {
+        let finished = self.sink.finish();
+        self.no_duplicate(finished)
+    }
+
+    /// All items up to the end of the file, or of the part of it that is read.
+    fn items(&mut self, part: bool) -> Result<(), Problem> {
         loop {
             self.item = self.source.offset();
+            if part && self.source.left() == 0 {
+                return Ok(());
+            }
             let [code] = self.source.take()?;
             match code {
-                OP_EOF => return self.trailer(),
+                OP_EOF if !part => return Ok(()),
                 OP_EXPIRETIME_MS => {
                     let at = i64::from_le_bytes(self.source.take()?);
                     self.expire_ms = Some(at).filter(|&at| at != -1);
@@ -359,7 +429,7 @@ impl Reader<'_> {
                     }
                     self.db = db as usize;
                 }
-                OP_RESIZEDB => self.hints(2)?,
+                OP_RESIZEDB => self.sizes()?,
                 OP_SLOT_INFO => self.hints(3)?,
                 OP_AUX => self.aux()?,
                 OP_FUNCTION2 => self.function()?,
@@ -419,6 +489,18 @@ impl Reader<'_> {
         }
         self.loaded.end = self.source.offset();
         self.source.finish();
+        Ok(())
+    }
+
+    /// How many keys the database has, and how many of them expire.
+    fn sizes(&mut self) -> Result<(), Problem> {
+        let keys = self.length()?;
+        self.length()?;
+        // No key takes less than a type, a length and a value.
+        let most = (self.len / 3).saturating_sub(self.expected);
+        let keys = keys.min(most);
+        self.expected += keys;
+        self.sink.expect(self.db, keys);
         Ok(())
     }
 
@@ -489,6 +571,7 @@ impl Reader<'_> {
         if !self.sink.wants(self.db, &self.key) {
             return false;
         }
+        self.sink.begins(self.item);
         let past =
             matches!((expire_ms, self.options.drop_expired), (Some(at), Some(now)) if at < now);
         self.loaded.expired += u64::from(past);
@@ -502,11 +585,20 @@ impl Reader<'_> {
     }
 
     fn stored(&mut self, stored: bool) -> Result<(), Problem> {
-        if !stored {
-            return Err(Problem::Duplicate(shown(&self.key)));
-        }
+        self.no_duplicate(stored)?;
         self.loaded.keys += 1;
         Ok(())
+    }
+
+    fn no_duplicate(&mut self, stored: bool) -> Result<(), Problem> {
+        if stored {
+            return Ok(());
+        }
+        let Some((offset, key)) = self.sink.twice() else {
+            return Err(Problem::Duplicate(shown(&self.key)));
+        };
+        self.item = offset;
+        Err(Problem::Duplicate(shown(&key)))
     }
 
     fn store_plain(&mut self, len: u64, expire_ms: Option<i64>) -> Result<bool, Problem> {

@@ -1,10 +1,14 @@
 //! RDB files, as Redis and Valkey write them: read into a data set (`decode`), shown piece by
 //! piece (`visit`), written ([`encode`]).
 
+mod blocks;
+#[cfg(test)]
+mod blocks_tests;
 mod collections;
 pub mod decode;
 pub mod encode;
 pub mod format;
+pub mod index;
 mod lists;
 mod modules;
 mod sieve;
@@ -22,5 +26,6 @@ mod visit_stream;
 mod visit_tests;
 mod zset;
 
+pub use blocks::decode_blocks;
 pub use decode::{Loaded, Modules, Options, Problem, RdbError, Sink, decode};
 pub use visit::{Head, Piece, Usage, Visitor, visit};

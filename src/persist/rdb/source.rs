@@ -9,6 +9,7 @@
 //! 5. Of bytes at hand `buf` is all from the beginning, so that nothing is ever fetched.
 
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm, Digest};
@@ -80,6 +81,14 @@ impl<'a> Source<'a> {
             digest: Digest::new(CrcAlgorithm::Crc64Redis),
             told: 0,
         }
+    }
+
+    /// From here on the file consists of this part of it.
+    pub(super) fn narrow(&mut self, part: Range<u64>) {
+        self.tell();
+        (self.offset, self.told, self.len) = (part.start, part.start, part.end);
+        (self.at, self.end, self.summed) = (0, 0, 0);
+        self.digest = Digest::new(CrcAlgorithm::Crc64Redis);
     }
 
     /// Offset of the next byte.
@@ -162,7 +171,9 @@ impl<'a> Source<'a> {
     fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
         let from = self.offset + (self.end - self.at) as u64;
         let (volume, path) = self.file.ok_or(Problem::Truncated)?;
-        some(volume.read_at(path, from, &mut self.buf[into..]))
+        let most = usize::try_from(self.len - from).unwrap_or(usize::MAX);
+        let to = self.buf.len().min(into.saturating_add(most));
+        some(volume.read_at(path, from, &mut self.buf[into..to]))
     }
 
     /// Consumes `n` bytes that were peeked at.

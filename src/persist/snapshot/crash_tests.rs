@@ -15,20 +15,21 @@ const NAME: &str = "dump.rdb";
 const SEEDS: u64 = 48;
 
 fn target() -> Target {
-    Target { dir: PathBuf::new(), name: NAME.to_owned(), checksum: true }
+    Target { dir: PathBuf::new(), name: NAME.to_owned(), checksum: true, index: true }
 }
 
 /// Saves file number `n`, of keys of two shards and a value in pieces.
 fn save(disk: &dyn Sheets, n: u8) -> io::Result<u64> {
     let (send, chunks) = channel();
     let flow = Flow::new(2);
+    let keys = |shard, bytes| Chunk::Keys { shard, home: shard, bytes };
     let bytes = |len: usize| (0..len).map(|i| n.wrapping_add((i / 100) as u8)).collect();
     for chunk in [
-        Chunk::Keys(0, bytes(5_000)),
-        Chunk::Piece(bytes(3_000), false),
-        Chunk::Keys(1, bytes(700)),
-        Chunk::Piece(bytes(6_100), true),
-        Chunk::Keys(0, bytes(9_000 + usize::from(n) * 1_000)),
+        keys(0, bytes(5_000)),
+        Chunk::Piece { home: 1, bytes: bytes(3_000), last: false },
+        keys(1, bytes(700)),
+        Chunk::Piece { home: 1, bytes: bytes(6_100), last: true },
+        keys(0, bytes(9_000 + usize::from(n) * 1_000)),
         Chunk::Finish,
     ] {
         flow.sent(&chunk);

@@ -34,12 +34,12 @@ struct Writer {
 impl Writer {
     fn take(&mut self, flow: &Flow, chunk: Chunk) {
         match chunk {
-            Chunk::Keys(..) if self.within => self.waiting.push_back(chunk),
-            Chunk::Keys(shard, bytes) => {
+            Chunk::Keys { .. } if self.within => self.waiting.push_back(chunk),
+            Chunk::Keys { shard, bytes, .. } => {
                 flow.keys[shard].fetch_sub(1, Ordering::AcqRel);
                 self.file.extend(bytes);
             }
-            Chunk::Piece(bytes, last) => {
+            Chunk::Piece { bytes, last, .. } => {
                 flow.pieces.fetch_sub(1, Ordering::AcqRel);
                 self.file.extend(bytes);
                 self.within = !last;

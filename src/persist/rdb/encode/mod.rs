@@ -34,7 +34,7 @@ pub const VERSION_DEFAULT: u32 = 10;
 /// The first version that can hold times of a hash's fields (Redis 7.4).
 pub const VERSION_FIELD_TIMES: u32 = 12;
 /// The first version with AUX and RESIZEDB (Redis 3.2).
-const VERSION_AUX: u32 = 7;
+pub const VERSION_AUX: u32 = 7;
 /// The first with scores as doubles (Redis 4.0).
 const VERSION_DOUBLES: u32 = 8;
 /// The first with streams, IDLE and FREQ (Redis 5.0).
