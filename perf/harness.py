@@ -167,7 +167,7 @@ class Server:
 
         def prepare():
             if core is not None:
-                os.sched_setaffinity(0, {core})
+                os.sched_setaffinity(0, core if isinstance(core, set) else {core})
 
         self.process = subprocess.Popen(
             shlex.split(self.command), stdin=subprocess.DEVNULL, stdout=self.log,
@@ -251,6 +251,17 @@ class Load:
         if not line:
             raise RuntimeError(self.process.stderr.read().strip() or "load generator died")
         return line
+
+    def mark(self):
+        """With `marks="yes"`: the figures since the start or the last mark; counting begins anew."""
+        self.process.stdin.write("mark\n")
+        self.process.stdin.flush()
+        return json.loads(self.line())
+
+    def stop(self):
+        """With `marks="yes"`: ends the timed part."""
+        self.process.stdin.write("stop\n")
+        self.process.stdin.flush()
 
     def go(self):
         self.process.stdin.write("go\n")

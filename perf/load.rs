@@ -8,8 +8,8 @@
 //! with exit code 1.
 //!
 //! `--request` sends any other command: its words, in which every `@` becomes the digits of the key
-//! drawn (`~` those of another one). Its replies are not known beforehand, only counted; an error
-//! among them ends the run all the same.
+//! drawn (`~` those of another one): `--digits` of them, with zeros before. Its replies are not
+//! known beforehand, only counted; an error among them ends the run all the same.
 //!
 //! The latency of a batch runs from the system call that sent it to the one that read the last byte
 //! of its replies; every operation of a batch counts with it, as in `redis-benchmark`.
@@ -17,6 +17,11 @@
 //! Dialogue, so that the caller can read the server's clocks right around the timed part: after
 //! the warm-up the line `ready` goes to stdout; the timed part starts with a line on stdin and ends
 //! with one line of JSON on stdout; the process goes when stdin ends.
+//!
+//! With `--marks yes` a line `mark` during the timed part gets one such line for the time since the
+//! last mark or the start, and counting begins anew; a batch belongs to the part in which it is
+//! answered. Any other line, or the end of stdin, ends the timed part early. So a caller can tell
+//! what was before from what is during, to the batch.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -28,11 +33,12 @@ use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 
-const KEY_DIGITS: usize = 12;
 const USAGE: &str = "load --port P [--host H] [--op set|get|ping | --request WORDS]
      [--connections N] [--pipeline N]
      [--keyspace N] [--value-size N] [--requests N | --seconds S] [--warm-up N]
-     [--order random|sequential] [--prefix P] [--seed N]";
+     [--order random|sequential] [--prefix P] [--seed N] [--digits N] [--marks no|yes]";
+/// What standard input is called among the connections.
+const STDIN: u64 = u64::MAX;
 
 /// What a run is to do.
 #[derive(Clone, Debug)]
@@ -51,6 +57,8 @@ struct Plan {
     sequential: bool,
     prefix: String,
     seed: u64,
+    digits: usize,
+    marks: bool,
 }
 
 impl Plan {
@@ -81,12 +89,15 @@ impl Plan {
             sequential: take("order", "random") == "sequential",
             prefix: take("prefix", "key:"),
             seed: number("seed", take("seed", "1"))?,
+            digits: number("digits", take("digits", "12"))?,
+            marks: take("marks", "no") == "yes",
         };
         if let Some(name) = given.keys().next() {
             return Err(format!("unknown option --{name}"));
         }
-        if plan.connections == 0 || plan.pipeline == 0 || plan.keyspace == 0 {
-            return Err("connections, pipeline and keyspace must be at least 1".to_owned());
+        let least = plan.connections.min(plan.pipeline).min(plan.digits);
+        if least == 0 || plan.keyspace == 0 {
+            return Err("connections, pipeline, digits, keyspace: 1 at least".to_owned());
         }
         if (plan.requests == 0) == (plan.seconds == 0.0) {
             return Err("exactly one of --requests and --seconds".to_owned());
@@ -103,6 +114,8 @@ struct Batch {
     reply_len: usize,
     /// Where the first request's key digits begin, and those of another key.
     digits: [Vec<usize>; 2],
+    /// How many there are of each.
+    width: usize,
     /// Replies are counted, not compared.
     counts: bool,
 }
@@ -162,9 +175,9 @@ fn reply_end(bytes: &[u8], mut at: usize) -> Result<Option<usize>, String> {
 impl Batch {
     fn new(plan: &Plan) -> Result<Batch, String> {
         let value: String = ('a'..='z').cycle().take(plan.value_size).collect();
-        let key = format!("{}{}", plan.prefix, "0".repeat(KEY_DIGITS));
+        let key = format!("{}{}", plan.prefix, "0".repeat(plan.digits));
         if let Some(words) = &plan.words {
-            return Ok(Batch::of_words(words, plan.pipeline));
+            return Ok(Batch::of_words(words, plan));
         }
         let (words, reply) = match plan.op.as_str() {
             "set" => (vec!["SET", &key, &value], "+OK\r\n".to_owned()),
@@ -187,31 +200,34 @@ impl Batch {
             request: request.repeat(plan.pipeline).into_bytes(),
             reply: reply.repeat(plan.pipeline).into_bytes(),
             digits,
+            width: plan.digits,
             counts: false,
         })
     }
 
-    fn of_words(words: &str, pipeline: usize) -> Batch {
+    fn of_words(words: &str, plan: &Plan) -> Batch {
+        let width = plan.digits;
         let words: Vec<&str> = words.split(' ').collect();
         let mut request = format!("*{}\r\n", words.len());
         let mut digits = [vec![], vec![]];
         for word in words {
             let places = word.matches(['@', '~']).count();
-            request += &format!("${}\r\n", word.len() + places * (KEY_DIGITS - 1));
+            request += &format!("${}\r\n", word.len() + places * (width - 1));
             for part in word.split_inclusive(['@', '~']) {
                 let which = usize::from(part.ends_with('~'));
                 let text = part.trim_end_matches(['@', '~']);
                 request += text;
                 if text.len() < part.len() {
                     digits[which].push(request.len());
-                    request += &"0".repeat(KEY_DIGITS);
+                    request += &"0".repeat(width);
                 }
             }
             request += "\r\n";
         }
         let request_len = request.len();
-        let request = request.repeat(pipeline).into_bytes();
-        Batch { request, reply: vec![], request_len, reply_len: 0, digits, counts: true }
+        let request = request.repeat(plan.pipeline).into_bytes();
+        let (reply, reply_len) = (vec![], 0);
+        Batch { request, reply, request_len, reply_len, digits, width, counts: true }
     }
 }
 
@@ -257,12 +273,47 @@ struct Load {
     buffer: Vec<u8>,
 }
 
-/// What one phase counted.
+/// What was counted since a moment.
 struct Outcome {
+    since: Instant,
     operations: u64,
-    elapsed: Duration,
     /// Batch latencies in nanoseconds.
     latency: Histogram<u64>,
+    /// The longest of them, and when it was over.
+    worst: (Duration, Instant),
+}
+
+impl Outcome {
+    fn new(since: Instant) -> Result<Outcome, String> {
+        let latency = Histogram::new_with_bounds(1, 3_600_000_000_000, 3)
+            .map_err(|e| format!("histogram: {e}"))?;
+        Ok(Outcome { since, operations: 0, latency, worst: (Duration::ZERO, since) })
+    }
+
+    fn batch(&mut self, sent_at: Instant, now: Instant, operations: usize) {
+        let took = now - sent_at;
+        self.latency.saturating_record(took.as_nanos() as u64);
+        self.operations += operations as u64;
+        self.worst = self.worst.max((took, now));
+    }
+
+    fn report(&self) -> String {
+        let microseconds = |q: f64| self.latency.value_at_quantile(q) as f64 / 1000.0;
+        let seconds = self.since.elapsed().as_secs_f64();
+        format!(
+            "{{\"operations\":{},\"seconds\":{seconds:.6},\"ops_per_second\":{:.1},\
+             \"mean_us\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\
+             \"max_us\":{:.1},\"max_at_s\":{:.3}}}",
+            self.operations,
+            self.operations as f64 / seconds,
+            self.latency.mean() / 1000.0,
+            microseconds(0.50),
+            microseconds(0.99),
+            microseconds(0.999),
+            self.worst.0.as_nanos() as f64 / 1000.0,
+            (self.worst.1 - self.since).as_secs_f64(),
+        )
+    }
 }
 
 impl Load {
@@ -287,14 +338,14 @@ impl Load {
 
     /// Sends the next `count` requests on one connection.
     fn send(&mut self, id: usize, count: usize) -> Result<(), String> {
-        let Batch { request, request_len, digits, .. } = &mut self.batch;
+        let Batch { request, request_len, digits, width, .. } = &mut self.batch;
         for places in digits.iter().filter(|places| !places.is_empty()) {
             for i in 0..count {
                 let key = self.keys.next();
                 for first in places {
                     let at = i * *request_len + first;
                     let mut key = key;
-                    for digit in request[at..at + KEY_DIGITS].iter_mut().rev() {
+                    for digit in request[at..at + *width].iter_mut().rev() {
                         *digit = b'0' + (key % 10) as u8;
                         key /= 10;
                     }
@@ -344,15 +395,19 @@ impl Load {
         Ok(connection.seen == whole)
     }
 
-    /// Runs until `requests` are done or `seconds` are over, whichever is not 0.
-    fn run(&mut self, requests: u64, seconds: f64) -> Result<Outcome, String> {
-        let mut latency = Histogram::new_with_bounds(1, 3_600_000_000_000, 3)
-            .map_err(|e| format!("histogram: {e}"))?;
+    /// Runs until `requests` are done or `seconds` are over, whichever is not 0; with `marks`,
+    /// until standard input ends it.
+    fn run(&mut self, requests: u64, seconds: f64, marks: bool) -> Result<Outcome, String> {
         let mut to_send = if requests == 0 { u64::MAX } else { requests };
-        let mut operations = 0;
         let mut busy = 0;
         let start = Instant::now();
-        let end = (requests == 0).then(|| start + Duration::from_secs_f64(seconds));
+        let mut outcome = Outcome::new(start)?;
+        let mut end = (requests == 0).then(|| start + Duration::from_secs_f64(seconds));
+        if marks {
+            let data = epoll::EventData::new_u64(STDIN);
+            epoll::add(&self.epoll, io::stdin(), data, epoll::EventFlags::IN)
+                .map_err(|e| format!("stdin: {e}"))?;
+        }
         for id in 0..self.connections.len() {
             let count = to_send.min(self.pipeline as u64);
             if count > 0 {
@@ -369,14 +424,20 @@ impl Load {
                 other => other.map_err(|e| e.to_string())?,
             };
             for event in &events {
-                let id = { event.data }.u64() as usize;
+                let id = { event.data }.u64();
+                if id == STDIN {
+                    if !marked(&mut outcome)? {
+                        epoll::delete(&self.epoll, io::stdin()).map_err(|e| e.to_string())?;
+                        end = Some(Instant::now());
+                    }
+                    continue;
+                }
+                let id = id as usize;
                 if !self.receive(id)? {
                     continue;
                 }
                 let now = Instant::now();
-                let took = now - self.connections[id].sent_at;
-                latency.saturating_record(took.as_nanos() as u64);
-                operations += self.connections[id].batch as u64;
+                outcome.batch(self.connections[id].sent_at, now, self.connections[id].batch);
                 let count = to_send.min(self.pipeline as u64);
                 if count > 0 && end.is_none_or(|end| now < end) {
                     self.send(id, count as usize)?;
@@ -386,37 +447,34 @@ impl Load {
                 }
             }
         }
-        Ok(Outcome { operations, elapsed: start.elapsed(), latency })
+        Ok(outcome)
     }
 }
 
-fn report(outcome: &Outcome) -> String {
-    let microseconds = |q: f64| outcome.latency.value_at_quantile(q) as f64 / 1000.0;
-    let seconds = outcome.elapsed.as_secs_f64();
-    format!(
-        "{{\"operations\":{},\"seconds\":{seconds:.6},\"ops_per_second\":{:.1},\
-         \"mean_us\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\"max_us\":{:.1}}}",
-        outcome.operations,
-        outcome.operations as f64 / seconds,
-        outcome.latency.mean() / 1000.0,
-        microseconds(0.50),
-        microseconds(0.99),
-        microseconds(0.999),
-        outcome.latency.max() as f64 / 1000.0,
-    )
+/// Takes a line from standard input: at `mark` tells what was counted and begins anew; false at
+/// any other.
+fn marked(outcome: &mut Outcome) -> Result<bool, String> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(|e| format!("stdin: {e}"))?;
+    if line.trim_end() != "mark" {
+        return Ok(false);
+    }
+    println!("{}", outcome.report());
+    *outcome = Outcome::new(Instant::now())?;
+    Ok(true)
 }
 
 fn run() -> Result<(), String> {
     let plan = Plan::from_args(std::env::args().skip(1)).map_err(|e| format!("{e}\n{USAGE}"))?;
     let mut load = Load::connect(&plan)?;
     if plan.warm_up > 0 {
-        load.run(plan.warm_up, 0.0)?;
+        load.run(plan.warm_up, 0.0, false)?;
     }
     println!("ready");
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(|e| format!("stdin: {e}"))?;
-    let outcome = load.run(plan.requests, plan.seconds)?;
-    println!("{}", report(&outcome));
+    let outcome = load.run(plan.requests, plan.seconds, plan.marks)?;
+    println!("{}", outcome.report());
     // The caller reads our CPU time before we are gone.
     line.clear();
     io::stdin().lock().read_line(&mut line).map_err(|e| format!("stdin: {e}"))?;

@@ -8,7 +8,7 @@
 mod compress;
 mod unpack;
 
-pub use compress::{Compressor, Run, TEXT_MAX};
+pub use compress::{AHEAD, BEHIND, Compressor, Run, TEXT_MAX};
 pub use unpack::Unpacker;
 
 /// Most bytes that one byte of compressed data can stand for: the longest back reference is three

@@ -72,7 +72,7 @@ fn setbit(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         ctx.out.int(i64::from(on));
         return Ok(());
     }
-    let (before, changed) = ctx.edit_if(key, |bytes| {
+    let (before, changed) = ctx.edit_range(key, len - 1..len, |bytes| {
         let grown = bits::grow(bytes, len);
         let before = bits::get(bytes, at);
         bits::set(bytes, at, on);

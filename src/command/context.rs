@@ -271,6 +271,26 @@ impl Ctx<'_> {
         (result, changed)
     }
 
+    /// [`Ctx::edit_if`] of a string whose bytes outside of `range` stay what they are, or come to
+    /// be.
+    pub fn edit_range<R>(
+        &mut self,
+        key: &[u8],
+        range: std::ops::Range<usize>,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
+        let db = self.db;
+        let space = self.spaces.of(key);
+        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
+        let (result, changed) = space.dbs[db].edit_range(key, range, stamp, edit);
+        space.may_be_new(db, key, before);
+        space.counters.dirty += u64::from(changed);
+        if changed {
+            space.touched(db, key);
+        }
+        (result, changed)
+    }
+
     /// [`Ctx::edit_if`] of bytes that mean the same afterwards: clients that watch the key are not
     /// told.
     pub fn recode_if<R>(

@@ -50,10 +50,11 @@ fn append(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         Some(have) => {
             check_length(ctx, have as u64, more.len() as u64)?;
-            ctx.edit(key, |bytes| {
+            ctx.edit_range(key, have..have + more.len(), |bytes| {
                 bytes.extend_from_slice(more);
-                bytes.len()
+                (bytes.len(), true)
             })
+            .0
         }
     };
     ctx.log_request(key, args);
@@ -120,7 +121,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         bytes.len()
     };
     let total = match have {
-        Some(_) => ctx.edit(key, overlay),
+        Some(_) => ctx.edit_range(key, offset..end, |bytes| (overlay(bytes), true)).0,
         None => {
             let mut bytes = BytesMut::new();
             overlay(&mut bytes);

@@ -24,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::keyspace::texts::TextCut;
 use crate::value::entry::{Entry, ValueRef};
 use crate::value::object::{Facts, next_cut};
 use crate::value::table::{POSITION_SHIFT, Spot};
@@ -46,6 +47,8 @@ pub struct Large {
     /// Whatever whoever writes it knows of it; goes where the value goes.
     pub state: State,
     pub(super) place: Place,
+    /// Of a string that is away.
+    pub(super) text: Option<TextCut>,
     pub(super) _open: Open,
 }
 
@@ -96,7 +99,7 @@ impl fmt::Debug for Large {
 pub(super) enum Place {
     /// Under this key, in some database.
     Under(Box<[u8]>),
-    /// In none any more: deleted or replaced. A string is always held here.
+    /// In none any more: deleted or replaced; of a string, its bytes are shared with where it is.
     Away(Entry),
 }
 
@@ -113,6 +116,8 @@ pub(super) struct DatabaseCut {
     kept_bytes: usize,
     /// Large values that have begun their cuts.
     pub(super) large: Vec<Large>,
+    /// Strings among them, by key.
+    pub(super) texts: Vec<(Box<[u8]>, TextCut)>,
     open: Open,
     /// Given up: nothing is kept or handed out any more.
     pub(super) silent: bool,
@@ -130,6 +135,7 @@ impl DatabaseCut {
             kept: Vec::new(),
             kept_bytes: 0,
             large: Vec::new(),
+            texts: Vec::new(),
             open: open.clone(),
             silent: false,
             spots: Vec::new(),
@@ -178,7 +184,7 @@ impl DatabaseCut {
         true
     }
 
-    fn is_large(&self, entry: &Entry) -> bool {
+    pub(super) fn is_large(&self, entry: &Entry) -> bool {
         match entry.value() {
             ValueRef::Object(object) => object.memory() > self.large_value,
             ValueRef::Shared(text) => text.len() > self.large_value,
@@ -188,16 +194,21 @@ impl DatabaseCut {
 
     fn begin_large(&mut self, entry: &mut Entry) {
         let (db, key, expire_ms) = (self.index, Box::from(entry.key()), entry.expire_ms());
-        let (id, facts, place) = match entry.object_mut() {
+        let (id, facts) = match entry.object_mut() {
             Some(object) => {
                 let facts = object.begin_cut();
-                (facts.id, Some(facts), Place::Under(Box::clone(&key)))
+                (facts.id, Some(facts))
             }
-            // The buffer is shared; who changes it meanwhile copies it.
-            None => (next_cut(), None, Place::Away(entry.clone())),
+            None => {
+                let id = next_cut();
+                let len = entry.long_mut().map_or(0, |long| long.bytes.len());
+                self.texts.push((Box::clone(&key), TextCut::new(id, len)));
+                (id, None)
+            }
         };
-        let open = self.open.clone();
-        self.large.push(Large { id, db, key, expire_ms, facts, state: None, place, _open: open });
+        let (place, _open) = (Place::Under(Box::clone(&key)), self.open.clone());
+        let large = Large { id, db, key, expire_ms, facts, state: None, place, text: None, _open };
+        self.large.push(large);
     }
 
     /// Gives up what is kept.

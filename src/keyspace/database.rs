@@ -8,12 +8,14 @@
 //! `last_stamp` at least every segment's stamp.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use bytes::BytesMut;
 
 use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
 use crate::keyspace::cut::{DatabaseCut, Open};
+use crate::keyspace::texts::{Text, TextCut};
 use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
@@ -49,6 +51,10 @@ pub struct Database {
     scratch: BytesMut,
     /// A snapshot's cut through what was here when it began.
     cut: Option<Box<DatabaseCut>>,
+    /// Long strings under a cut that stand here, by key.
+    texts: Vec<(Box<[u8]>, TextCut)>,
+    /// Those that have come to be changed otherwise than in some bytes, or have gone.
+    gone: Vec<(Entry, TextCut)>,
     /// Where the collection is that was changed last: queues and the like are changed again and
     /// again. Nothing stands elsewhere until something comes or goes.
     last: Option<Spot>,
@@ -80,6 +86,8 @@ impl Database {
             timed_bytes: 0,
             scratch: BytesMut::new(),
             cut: None,
+            texts: Vec::new(),
+            gone: Vec::new(),
             last: None,
         }
     }
@@ -182,11 +190,24 @@ impl Database {
     /// afterwards. (Replacing its value takes the mark away.)
     #[inline]
     fn before_change(&mut self, spot: Spot) -> bool {
-        self.cut.is_some() && self.keep(spot)
+        (self.cut.is_some() || !self.texts.is_empty()) && self.keep(spot)
     }
 
     #[cold]
     fn keep(&mut self, spot: Spot) -> bool {
+        let ahead = self.keep_ahead(spot);
+        if !self.texts.is_empty()
+            && let Some(entry) = self.table.at(spot)
+            && let Some(at) = self.texts.iter().position(|(key, _)| **key == *entry.key())
+        {
+            let (_, text) = self.texts.swap_remove(at);
+            self.gone.push((entry.clone(), text));
+        }
+        ahead
+    }
+
+    /// Keeps what an entry is for the cut if the walk has not passed it.
+    fn keep_ahead(&mut self, spot: Spot) -> bool {
         let (Some(cut), Some(entry)) = (&mut self.cut, self.table.at(spot)) else { return false };
         if cut.is_behind(self.table.hash(entry.key())) {
             return false;
@@ -194,6 +215,7 @@ impl Database {
         if let Some(entry) = self.table.at_mut(spot) {
             let before = entry.memory();
             cut.before_change(entry);
+            self.texts.append(&mut cut.texts);
             self.bytes = self.bytes - before + entry.memory();
         }
         true
@@ -371,6 +393,47 @@ impl Database {
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
         self.edit_as(key, Look::string(true), stamp, edit)
+    }
+
+    /// [`Database::edit_if`] of a string whose bytes outside of `range` stay what they are, and
+    /// which does not become shorter: a snapshot keeps no more than that of it.
+    pub fn edit_range<R>(
+        &mut self,
+        key: &[u8],
+        range: Range<usize>,
+        stamp: u64,
+        edit: impl FnOnce(&mut BytesMut) -> (R, bool),
+    ) -> (R, bool) {
+        if !self.keep_range(key, range) {
+            return self.edit_if(key, stamp, edit);
+        }
+        // What is to be kept of them has been.
+        let texts = std::mem::take(&mut self.texts);
+        let result = self.edit_if(key, stamp, edit);
+        assert!(self.texts.is_empty(), "no other string has been changed");
+        self.texts = texts;
+        result
+    }
+
+    /// Keeps what is in `range` of a long string under a cut; false when it is none.
+    fn keep_range(&mut self, key: &[u8], range: Range<usize>) -> bool {
+        if self.cut.is_none() && self.texts.is_empty() {
+            return false;
+        }
+        let Ok(spot) = self.table.locate(self.table.hash(key), key) else { return false };
+        if let (Some(cut), Some(entry)) = (&self.cut, self.table.at(spot))
+            && cut.is_large(entry)
+        {
+            self.keep_ahead(spot);
+        }
+        let Some((_, text)) = self.texts.iter_mut().find(|(name, _)| **name == *key) else {
+            return false;
+        };
+        let Some(ValueRef::Shared(bytes)) = self.table.at(spot).map(Entry::value) else {
+            return false;
+        };
+        text.before_change(bytes, range);
+        true
     }
 
     /// Edits the bytes of a collection that is packed, in place; they are of `form` then. An absent
@@ -580,11 +643,47 @@ impl Database {
             budget = budget.saturating_sub(spots.len() + 1);
             cut.spots = spots;
         }
+        self.texts.append(&mut cut.texts);
         let done = cut.is_done() && cut.large.is_empty();
         if !done {
             self.cut = Some(cut);
         }
         done
+    }
+
+    /// Long strings under a cut that are to be read elsewhere from now on.
+    pub(super) fn gone(&mut self) -> Vec<(Entry, TextCut)> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Bytes of memory kept of long strings under a cut.
+    pub(super) fn text_memory(&self) -> usize {
+        let texts = self.texts.iter().map(|(_, text)| text.memory());
+        texts.chain(self.gone.iter().map(|(_, text)| text.memory())).sum()
+    }
+
+    /// Lets `visit` look at the long string that is under cut `id`; `None` when it is not here.
+    /// When it says true, that cut is over; when the string cannot be looked at here, it is gone.
+    pub(super) fn visit_text(
+        &mut self,
+        id: u64,
+        visit: &mut dyn FnMut(Text<'_>) -> bool,
+    ) -> Option<bool> {
+        let at = self.texts.iter().position(|(_, text)| text.id == id)?;
+        let (key, text) = &mut self.texts[at];
+        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        let long = self.table.at_mut(spot)?.long_mut()?;
+        match text.visit(long, visit) {
+            Ok(true) => drop(self.texts.swap_remove(at)),
+            Ok(false) => {}
+            Err(bytes) => {
+                let (key, text) = self.texts.swap_remove(at);
+                let value = NewValue::Shared { bytes, raw: false };
+                self.gone.push((Entry::new(&key, value, None), text));
+                return Some(false);
+            }
+        }
+        Some(self.texts.iter().all(|(_, text)| text.id != id))
     }
 
     /// Lets `visit` look at the structure under `key` that is under cut `id`; `None` when it is

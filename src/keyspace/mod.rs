@@ -16,6 +16,7 @@ pub mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
 pub mod space;
+pub mod texts;
 pub mod waiting;
 pub mod watch;
 

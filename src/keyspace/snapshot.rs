@@ -8,7 +8,8 @@
 use crate::keyspace::cut::{LARGE_VALUE, Large, Open, Place, State};
 use crate::keyspace::database::Database;
 use crate::keyspace::space::{Garbage, Keyspace};
-use crate::value::entry::{Entry, ValueRef};
+use crate::keyspace::texts::{Text, TextCut};
+use crate::value::entry::{Entry, NewValue};
 use crate::value::object::Object;
 
 /// What a keyspace knows of snapshots.
@@ -29,7 +30,7 @@ pub enum LargeValue<'a> {
     /// A structure under its cut.
     Object(&'a mut Object),
     /// A string.
-    Text(&'a [u8]),
+    Text(Text<'a>),
 }
 
 /// A large value of a cut is nowhere: something let go of it behind the keyspace's back.
@@ -98,9 +99,16 @@ impl Keyspace {
 
     /// Takes over the large values that the databases' cuts have met.
     fn gather_large(&mut self) {
+        let mut gone = Vec::new();
         for db in self.dbs.iter_mut().chain(&mut self.snapshots.cleared) {
             if let Some(cut) = db.cut() {
                 self.snapshots.large.append(&mut cut.large);
+            }
+            gone.append(&mut db.gone());
+        }
+        for (entry, text) in gone {
+            if let Some(large) = self.snapshots.large.iter_mut().find(|l| l.id == text.id) {
+                (large.place, large.text) = (Place::Away(entry), Some(text));
             }
         }
     }
@@ -142,32 +150,39 @@ impl Keyspace {
         &mut self,
         visit: impl FnOnce(&mut State, LargeValue<'_>) -> bool,
     ) -> Result<bool, Lost> {
+        self.gather_large();
         let mut visit = Some(visit);
         let Some(large) = self.snapshots.large.first_mut() else { return Ok(true) };
         let (id, state) = (large.id, &mut large.state);
+        let mut dbs = self.dbs.iter_mut().chain(&mut self.snapshots.cleared);
+        let mut visit =
+            |value: LargeValue<'_>| visit.take().is_some_and(|visit| visit(state, value));
         let mut look = |object: &mut Object| {
-            let done = visit.take().is_some_and(|visit| visit(state, LargeValue::Object(object)));
+            let done = visit(LargeValue::Object(object));
             if done {
                 // All of it has been visited, so nothing much is kept.
                 drop(object.end_cut());
             }
             done
         };
-        let done = match &mut large.place {
-            Place::Away(entry) => match entry.object_mut() {
-                Some(object) => Some(look(object)),
-                None => match entry.value() {
-                    ValueRef::Shared(text) => {
-                        visit.take().map(|visit| visit(&mut large.state, LargeValue::Text(text)))
+        let done = match (&mut large.place, &mut large.text) {
+            (Place::Away(entry), Some(cut)) => {
+                let mut visit = |text: Text<'_>| visit(LargeValue::Text(text));
+                match entry.long_mut().map(|long| cut.visit(long, &mut visit)) {
+                    Some(Err(bytes)) => {
+                        let value = NewValue::Shared { bytes, raw: false };
+                        *entry = Entry::new(entry.key(), value, None);
+                        Some(false)
                     }
-                    _ => None,
-                },
-            },
-            Place::Under(key) => self
-                .dbs
-                .iter_mut()
-                .chain(&mut self.snapshots.cleared)
-                .find_map(|db| db.visit_cut(key, id, &mut look)),
+                    Some(Ok(done)) => Some(done),
+                    None => None,
+                }
+            }
+            (Place::Away(entry), None) => entry.object_mut().map(|object| look(object)),
+            (Place::Under(_), _) if large.facts.is_none() => {
+                dbs.find_map(|db| db.visit_text(id, &mut |text| visit(LargeValue::Text(text))))
+            }
+            (Place::Under(key), _) => dbs.find_map(|db| db.visit_cut(key, id, &mut look)),
         };
         let done = done.ok_or(Lost)?;
         if done {
@@ -229,6 +244,8 @@ impl Keyspace {
     /// Bytes of memory that copies of what has changed take.
     pub fn snapshot_memory(&mut self) -> usize {
         let dbs = self.dbs.iter_mut().chain(&mut self.snapshots.cleared);
-        dbs.filter_map(|db| db.cut().map(|cut| cut.memory())).sum()
+        let kept = |db: &mut Database| db.text_memory() + db.cut().map_or(0, |cut| cut.memory());
+        let away = self.snapshots.large.iter().filter_map(|large| large.text.as_ref());
+        dbs.map(kept).sum::<usize>() + away.map(TextCut::memory).sum::<usize>()
     }
 }

@@ -56,6 +56,8 @@ enum Step {
     DeleteBulk(usize, u16, u16),
     Expire(usize, u16, Option<i64>),
     Append(usize, u16, usize),
+    /// Writes into a string, from a place on, so many bytes.
+    Patch(usize, u16, usize, usize),
     Pack(usize, u16),
     /// Changes a structure: a member more, or one less.
     Change(usize, u16, u16),
@@ -70,7 +72,7 @@ enum Step {
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let key = || 0..60_u16;
     let step = prop_oneof![
-        8 => (0..2_usize, key(), prop_oneof![0..40_usize, 1020..1030_usize, 1900..5000_usize])
+        8 => (0..2_usize, key(), prop_oneof![0..40_usize, 1020..1030_usize, 1900..14_000_usize])
             .prop_map(|(d, k, n)| Step::Put(d, k, n)),
         2 => (0..2_usize, 0..9000_u16, 0..3000_u16).prop_map(|(d, k, n)| Step::Bulk(d, k, n)),
         4 => (0..2_usize, key(), 1..400_u16).prop_map(|(d, k, n)| Step::Set(d, k, n)),
@@ -80,6 +82,8 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         4 => (0..2_usize, key(), prop::option::of(5..9_i64))
             .prop_map(|(d, k, t)| Step::Expire(d, k, t)),
         4 => (0..2_usize, key(), 0..3000_usize).prop_map(|(d, k, n)| Step::Append(d, k, n)),
+        8 => (0..2_usize, key(), 0..9000_usize, 1..5000_usize)
+            .prop_map(|(d, k, at, n)| Step::Patch(d, k, at, n)),
         4 => (0..2_usize, key()).prop_map(|(d, k)| Step::Pack(d, k)),
         12 => (0..2_usize, key(), 0..600_u16).prop_map(|(d, k, n)| Step::Change(d, k, n)),
         8 => ((0..2_usize, 0..2_usize, key()), (0..2_usize, 0..2_usize, key()))
@@ -166,9 +170,15 @@ impl World {
             let state = state.get_or_insert_with(|| Box::new(Vec::<Vec<u8>>::new()));
             let parts: &mut Vec<Vec<u8>> = state.downcast_mut().expect("just put there");
             let done = match value {
-                LargeValue::Text(text) => {
-                    parts.push(text.to_vec());
-                    true
+                LargeValue::Text(mut text) => {
+                    // In slices, too.
+                    let from = parts.first().map_or(0, Vec::len);
+                    let to = text.len().min(from + 16 * budget);
+                    let more = text.look(from..to, |text| text[from..to].to_vec());
+                    text.release(to);
+                    parts.resize_with(1, Vec::new);
+                    parts[0].extend(more);
+                    to == text.len()
                 }
                 LargeValue::Object(Object::Set(dict)) => {
                     dict.cut_slice(budget, &mut |entry| parts.push(entry.key().to_vec()))
@@ -261,6 +271,17 @@ impl World {
                 let data = &mut self.of(k).dbs[db];
                 if data.find(&name(k)).entry.is_none_or(|entry| entry.kind().name() == "string") {
                     data.edit(&name(k), 0, |bytes| bytes.extend_from_slice(&vec![b'x'; len]));
+                }
+            }
+            Step::Patch(db, k, at, len) => {
+                let data = &mut self.of(k).dbs[db];
+                if data.find(&name(k)).entry.is_some_and(|entry| entry.kind().name() == "string") {
+                    data.edit_range(&name(k), at..at + len, 0, |bytes| {
+                        let end = bytes.len().max(at + len);
+                        bytes.resize(end, 0);
+                        bytes[at..at + len].fill(b'p');
+                        ((), true)
+                    });
                 }
             }
             Step::Pack(db, k) => {

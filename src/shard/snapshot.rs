@@ -339,9 +339,13 @@ impl Making {
             (How::Structure(walk), LargeValue::Object(object)) => {
                 walk.slice(encoder, &mut self.bytes, object, LARGE_SLICE)
             }
-            (How::Text(long), LargeValue::Text(text)) => {
+            (How::Text(long), LargeValue::Text(mut text)) => {
                 let long = long.get_or_insert_with(|| LongText::new(encoder, text.len()));
-                long.slice(encoder, &mut self.bytes, text, TEXT_SLICE)
+                let out = &mut self.bytes;
+                let window = long.window(TEXT_SLICE);
+                let done = text.look(window, |text| long.slice(encoder, out, text, TEXT_SLICE));
+                text.release(long.looked());
+                done
             }
             (How::Structure(_), LargeValue::Text(_)) | (How::Text(_), LargeValue::Object(_)) => {
                 unreachable!("a value stays what it was when the cut began")

@@ -31,6 +31,12 @@ const SLOTS: usize = 1 << BITS[1];
 /// What is written at once may reach so far behind its end, in bytes.
 const ROOM: usize = 64;
 
+/// How far behind where it stands a run looks at its text: at what it refers to, and at literals that
+/// make no whole run yet. In bytes.
+pub const BEHIND: usize = DISTANCE_MAX + LENGTH_MAX + 2 * LITERALS_MAX;
+/// How far ahead of where it is to go, in bytes.
+pub const AHEAD: usize = LENGTH_MAX + STEP_MAX + 8;
+
 /// See the file's opening.
 pub struct Compressor {
     /// The number of the place where four bytes with this hash were seen last; 0 is none.
@@ -160,6 +166,10 @@ impl Compressor {
             to = put_literals(out, to, &data[literals..], data.len() - literals);
             (at, literals) = (data.len(), data.len());
         }
+        // Whole runs of literals need not wait for what comes behind them.
+        let whole = (at.min(data.len()) - literals) / LITERALS_MAX * LITERALS_MAX;
+        to = put_literals(out, to, &data[literals..], whole);
+        literals += whole;
         out.truncate(to);
         *run = Run { base, at, literals, vain };
     }

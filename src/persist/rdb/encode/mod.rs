@@ -17,12 +17,13 @@ mod values;
 mod walk;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use elements::TimeBase;
 pub use walk::Walk;
 
 use crate::base::crc::crc64_redis;
-use crate::base::lzf::{Compressor, Run, TEXT_MAX};
+use crate::base::lzf::{self, Compressor, Run, TEXT_MAX};
 use crate::base::number::parse_i64;
 use crate::base::version::REDIS;
 use crate::persist::rdb::format::*;
@@ -280,6 +281,26 @@ impl LongText {
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
         self.packed.capacity()
+    }
+
+    /// Which bytes of the text the next slice of `budget` bytes looks at.
+    pub fn window(&self, budget: usize) -> Range<usize> {
+        let until = self.at.saturating_add(budget.max(1));
+        match &self.run {
+            Some(_) => self.at.saturating_sub(lzf::BEHIND)..until.saturating_add(lzf::AHEAD),
+            None if self.packed.is_empty() => self.at..until,
+            None => 0..0,
+        }
+    }
+
+    /// Below which no byte of the text will be looked at any more.
+    pub fn looked(&self) -> usize {
+        match self.run {
+            // It may have been in vain.
+            Some(_) => 0,
+            None if self.packed.is_empty() => self.at,
+            None => usize::MAX,
+        }
     }
 
     /// Goes on by about `budget` bytes of `text`, which is the same in every call; true when all
