@@ -207,8 +207,8 @@ fn holds_one_moment(shards: usize) {
     });
     assert!(sums(&mut client) == expected, "after the snapshots");
     println!(
-        "long form: {wanted} snapshots of {shards} shards held; {} rounds of moves, {during} of them \
-         while a BGSAVE ran",
+        "long form: {wanted} snapshots of {shards} shards held; {} rounds of moves, {during} of \
+         them while a BGSAVE ran",
         rounds.load(Ordering::Relaxed)
     );
 }
