@@ -117,7 +117,7 @@ fn kill_in_save(server: Server, before: u64, round: u64, bytes: u64, tally: &mut
             scope.spawn(move || load(port, seed, stop));
         }
         mark(&mut client, round);
-        let save = if round % 3 == 0 { "SAVE" } else { "BGSAVE" };
+        let save = if round.is_multiple_of(3) { "SAVE" } else { "BGSAVE" };
         client.send(&encode(&[save])).expect("the server is there");
         let mut seen = None;
         // Bounded by the reply of SAVE, or the status: one of them ends a save that is quick.
