@@ -19,7 +19,8 @@
 //! | `RINGSTONE_STORM_CALLS` | 300 | random administrative calls during load (long: 2000) |
 //! | `RINGSTONE_WAITERS` | 400 | clients that wait for keys during pushes (long: 10000) |
 //! | `RINGSTONE_RDB_MEGABYTES` | 24 | size of the file for the memory of RDB tools (long: 1000) |
-//! | `RINGSTONE_SNAPSHOTS` | 6 | snapshots under load, on 1 and 3 shards (long: 250) |
+//! | `RINGSTONE_SNAPSHOT_KILLS` | 3 | saves killed at any moment (long: 60) |
+//! | `RINGSTONE_SNAPSHOTS` | 3 | snapshots under load, on 1, 2, 3 and 4 shards each (long: 130) |
 //! | `RINGSTONE_STORM_SEED` | 1 | seed of these calls |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |

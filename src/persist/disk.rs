@@ -132,3 +132,17 @@ pub trait Volume: Send + Sync {
         Ok(data)
     }
 }
+
+/// A volume on which a long file can be written piece by piece.
+pub trait Sheets: Volume {
+    /// A new file of no bytes, in the place of whatever has that name.
+    fn create(&self, path: &str) -> io::Result<Box<dyn Sheet>>;
+}
+
+/// A file that is being written.
+pub trait Sheet {
+    /// Writes all of `data` at `offset`.
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Makes everything written so far durable (not the name).
+    fn flush(&mut self) -> io::Result<()>;
+}

@@ -8,8 +8,8 @@
 //! flushed: whatever happens before that, the old file is there.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
@@ -17,12 +17,19 @@ use std::sync::{Mutex, PoisonError};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use crate::persist::disk::{Sheet, Sheets};
 use crate::persist::rdb::format::OP_EOF;
 use crate::persist::rdb::index::{Block, Index, Part};
+use crate::persist::volume::DirVolume;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod tests;
 
 /// The file is flushed each time so many bytes of it are new, so that its end is no long stall for
-/// a disk that others use too.
-const FLUSH_EACH: u64 = 32 << 20;
+/// a disk that others use too. (Few in unit tests, so that simulated disks see it.)
+const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
 /// Chunks on their way per shard, at most.
 pub const CHUNKS_MAX: usize = 4;
 
@@ -106,7 +113,11 @@ impl Flow {
 
     fn give_back(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // Large values come in buffers of their own: not all of them are kept.
+        if spare.len() < self.keys.len() * CHUNKS_MAX {
+            spare.push(buffer);
+        }
     }
 
     /// A chunk is on its way.
@@ -120,7 +131,7 @@ impl Flow {
 }
 
 struct Out<'a> {
-    file: File,
+    file: Box<dyn Sheet>,
     digest: Digest,
     flow: &'a Flow,
     len: u64,
@@ -135,14 +146,18 @@ struct Out<'a> {
 impl Out<'_> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.digest.update(bytes);
-        self.file.write_all(bytes)?;
+        self.file.write_at(self.len, bytes).map_err(|error| during("writing", error))?;
         self.len += bytes.len() as u64;
         self.flow.bytes.store(self.len, Ordering::Relaxed);
         if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
-            self.file.sync_data()?;
+            self.flush()?;
             self.flushed = self.len;
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| during("flushing", error))
     }
 
     fn take(&mut self, chunk: Chunk) -> io::Result<()> {
@@ -177,12 +192,17 @@ fn temporary() -> String {
     format!("temp-{}.rdb", std::process::id())
 }
 
+/// What was being done when the disk said no.
+fn during(what: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} the file: {error}"))
+}
+
 /// Writes a file that begins with `header`; gives its length in bytes. Just before it takes the old
 /// one's place, `may_end` has the last word. When this returns both file and name are durable.
 ///
 /// # Errors
 /// What the disk says; or that somebody has given up. The temporary file is gone then, and the old
-/// one untouched.
+/// one untouched, unless it is the directory that cannot be flushed: then either stands there.
 pub fn write(
     target: &Target,
     header: &[u8],
@@ -190,25 +210,41 @@ pub fn write(
     flow: &Flow,
     may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
-    let temp = target.dir.join(temporary());
-    let written = fill(target, &temp, header, chunks, flow, may_end);
+    let disk = DirVolume::open(&target.dir);
+    let written = disk.and_then(|disk| write_on(&disk, target, header, chunks, flow, may_end));
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
-        // It may never have come to be.
-        drop(fs::remove_file(&temp));
     }
     written
 }
 
-fn fill(
+fn write_on(
+    disk: &dyn Sheets,
     target: &Target,
-    temp: &PathBuf,
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
     may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(temp)?;
+    let temp = temporary();
+    let written = fill(disk, (target, &temp), header, chunks, flow, may_end);
+    if written.is_err() {
+        flow.failed.store(true, Ordering::Release);
+        // It may never have come to be.
+        drop(disk.remove(&temp));
+    }
+    written
+}
+
+fn fill(
+    disk: &dyn Sheets,
+    (target, temp): (&Target, &str),
+    header: &[u8],
+    chunks: &Receiver<Chunk>,
+    flow: &Flow,
+    may_end: &dyn Fn() -> bool,
+) -> io::Result<u64> {
+    let file = disk.create(temp).map_err(|error| during("creating", error))?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
     let index = match flow.keys.len() {
         shards @ 2.. if target.index => {
@@ -226,12 +262,12 @@ fn fill(
     out.put(&[OP_EOF])?;
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
-    out.file.sync_all()?;
+    out.flush()?;
     if !may_end() {
         return Err(io::Error::other("given up"));
     }
-    fs::rename(temp, target.dir.join(&target.name))?;
-    File::open(&target.dir)?.sync_all()?;
+    disk.rename(temp, &target.name).map_err(|error| during("renaming", error))?;
+    disk.sync_dir().map_err(|error| during("flushing the directory of", error))?;
     Ok(out.len)
 }
 
@@ -279,130 +315,4 @@ pub fn clean_up(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    fn target(dir: &Path) -> Target {
-        let name = "dump.rdb".to_owned();
-        Target { dir: dir.to_owned(), name, checksum: false, index: false, flush_each: true }
-    }
-
-    fn keys(shard: usize, bytes: &[u8]) -> Chunk {
-        Chunk::Keys { shard, home: shard, bytes: bytes.to_vec() }
-    }
-
-    #[test]
-    fn a_long_value_stands_in_one_piece() {
-        let dir = tempfile::tempdir().unwrap();
-        let (send, chunks) = channel();
-        let flow = Flow::new(2);
-        for chunk in [
-            keys(0, b"a"),
-            Chunk::Piece { home: 1, bytes: b"(".to_vec(), last: false },
-            keys(1, b"b"),
-            Chunk::Piece { home: 1, bytes: b")".to_vec(), last: true },
-            keys(0, b"c"),
-            Chunk::Finish,
-        ] {
-            flow.sent(&chunk);
-            send.send(chunk).unwrap();
-        }
-        let len = write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
-        let file = fs::read(dir.path().join("dump.rdb")).unwrap();
-        assert_eq!(file, b"<a()bc\xFF\0\0\0\0\0\0\0\0");
-        assert_eq!(len, file.len() as u64);
-        assert!(flow.takes_keys(0) && flow.takes_piece());
-        assert!(flow.keys.iter().chain([&flow.pieces]).all(|n| n.load(Ordering::Relaxed) == 0));
-    }
-
-    #[test]
-    fn a_long_file_is_flushed_on_the_way_where_that_is_wanted() {
-        let dir = tempfile::tempdir().unwrap();
-        for (flush_each, flushed) in [(true, FLUSH_EACH + 1), (false, 0)] {
-            let flow = Flow::new(1);
-            let file = File::create(dir.path().join("file")).unwrap();
-            let digest = Digest::new(CrcAlgorithm::Crc64Redis);
-            let (index, within) = (None, None);
-            let mut out =
-                Out { file, digest, flow: &flow, len: 0, flushed: 0, flush_each, index, within };
-            out.put(&[0]).unwrap();
-            assert_eq!(out.flushed, 0);
-            out.put(&vec![0; FLUSH_EACH as usize]).unwrap();
-            out.put(&[0]).unwrap();
-            assert_eq!(out.flushed, flushed, "{flush_each}");
-        }
-    }
-
-    #[test]
-    fn the_word_that_wakes_the_writer_of_a_failed_one_is_no_end() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
-        for _ in 0..100 {
-            let (send, chunks) = channel();
-            let flow = Flow::new(1);
-            std::thread::scope(|scope| {
-                let (target, flow) = (target(dir.path()), &flow);
-                let writes = scope.spawn(move || write(&target, b"<", &chunks, flow, &|| true));
-                let chunk = keys(0, b"a");
-                flow.sent(&chunk);
-                send.send(chunk).unwrap();
-                while flow.keys[0].load(Ordering::Acquire) > 0 {
-                    std::thread::yield_now();
-                }
-                // By now it waits for more, mostly.
-                (0..20).for_each(|_| std::thread::yield_now());
-                flow.failed.store(true, Ordering::Release);
-                send.send(Chunk::Finish).unwrap();
-                assert!(writes.join().unwrap().is_err());
-            });
-            assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
-        }
-    }
-
-    #[test]
-    fn one_that_may_not_end_leaves_the_old_file_and_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
-        let (send, chunks) = channel();
-        send.send(Chunk::Finish).unwrap();
-        let flow = Flow::new(1);
-        let asked = std::cell::Cell::new(0);
-        let may_end = || {
-            asked.set(asked.get() + 1);
-            // All of it is there by now, under its other name.
-            let temp = fs::read(dir.path().join(temporary())).unwrap();
-            assert_eq!(temp, b"<\xFF\0\0\0\0\0\0\0\0");
-            false
-        };
-        assert!(write(&target(dir.path()), b"<", &chunks, &flow, &may_end).is_err());
-        assert_eq!((asked.get(), fs::read_dir(dir.path()).unwrap().count()), (1, 1));
-        assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
-    }
-
-    #[test]
-    fn one_that_is_given_up_leaves_the_old_file() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
-        fs::write(dir.path().join("temp-4294967295.rdb"), b"torn").unwrap();
-        fs::write(dir.path().join("temp-1.rdb"), b"somebody writes").unwrap();
-        fs::write(dir.path().join("temp-x.rdb"), b"not ours").unwrap();
-        let (send, chunks) = channel();
-        send.send(keys(0, b"a")).unwrap();
-        drop(send);
-        let flow = Flow::new(1);
-        flow.keys[0].store(1, Ordering::Relaxed);
-        assert!(write(&target(dir.path()), b"<", &chunks, &flow, &|| true).is_err());
-        assert!(flow.failed.load(Ordering::Relaxed));
-        clean_up(dir.path()).unwrap();
-        let mut names: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["dump.rdb", "temp-1.rdb", "temp-x.rdb"]);
-        assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
-    }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::persist::disk::Volume;
+use crate::persist::disk::{Sheet, Sheets, Volume};
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -111,6 +111,22 @@ impl Volume for DirVolume {
 
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
+    }
+}
+
+impl Sheets for DirVolume {
+    fn create(&self, path: &str) -> io::Result<Box<dyn Sheet>> {
+        Ok(Box::new(File::create(self.at(path)?)?))
+    }
+}
+
+impl Sheet for File {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_all_at(data, offset)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 

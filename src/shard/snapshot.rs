@@ -58,6 +58,9 @@ use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Pace, Told, rates};
 use crate::shard::requests::all_shards;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes from which on a chunk is handed over.
 const CHUNK: usize = 1 << 20;
 /// Slots of the walk between two looks at the clock.

@@ -5,6 +5,7 @@
 mod build;
 mod golden;
 mod large;
+mod reader;
 
 use std::io::Write;
 use std::path::Path;

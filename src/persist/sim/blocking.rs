@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::file::ALL_BLOCKS;
 use super::{Fault, InodeId, On, SimMedium, State};
-use crate::persist::disk::{FileId, Volume};
+use crate::persist::disk::{FileId, Sheet, Sheets, Volume};
 
 /// The answer of a blocking call of a process that is no more.
 fn gone() -> io::Error {
@@ -30,6 +30,13 @@ impl State {
         Ok(self.names.get(path).copied().ok_or(Errno::NOENT)?)
     }
 
+    fn hold(&mut self, inode: InodeId) -> FileId {
+        let file = self.next_file;
+        self.next_file += 1;
+        self.open.insert(file, inode);
+        FileId(file)
+    }
+
     fn sync_blocking(&mut self, inode: InodeId) -> io::Result<()> {
         if !self.effect() {
             if self.random.one_in(2) {
@@ -49,10 +56,7 @@ impl SimMedium {
             return Err(gone());
         }
         let inode = state.named(path)?;
-        let file = state.next_file;
-        state.next_file += 1;
-        state.open.insert(file, inode);
-        Ok(FileId(file))
+        Ok(state.hold(inode))
     }
 }
 
@@ -179,5 +183,79 @@ impl Volume for SimMedium {
             return Err(gone());
         }
         Ok(state.sync_dir()?)
+    }
+}
+
+/// A file that is being written through blocking calls.
+struct SimSheet {
+    medium: SimMedium,
+    inode: InodeId,
+    /// Keeps the file while it has no name.
+    file: u32,
+    life: u32,
+}
+
+impl SimSheet {
+    fn living(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
+        let mut state = self.medium.lock();
+        state.blocking()?;
+        if state.life == self.life { Ok(state) } else { Err(gone()) }
+    }
+}
+
+impl Sheet for SimSheet {
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let (inode, offset) = (self.inode, offset as usize);
+        let mut state = self.living()?;
+        if !state.effect() {
+            let n = state.random.below(data.len() as u64 + 1) as usize;
+            state.put(inode, offset, &data[..n]);
+            return Err(gone());
+        }
+        let mut written = 0;
+        while written < data.len() {
+            written = state.write_inode(inode, offset, data, written)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut state = self.living()?;
+        state.sync_blocking(self.inode)
+    }
+}
+
+impl Drop for SimSheet {
+    fn drop(&mut self) {
+        let mut state = self.medium.lock();
+        if state.life == self.life {
+            state.open.remove(&self.file);
+        }
+    }
+}
+
+impl Sheets for SimMedium {
+    fn create(&self, path: &str) -> io::Result<Box<dyn Sheet>> {
+        let mut state = self.lock();
+        state.blocking()?;
+        if !state.effect() {
+            return Err(gone());
+        }
+        let file = match state.names.get(path).copied() {
+            Some(inode) => {
+                if let Some(Fault::Error(error)) = state.strike(On::Create, Some(path)) {
+                    return Err(error.into());
+                }
+                state.writes += 1;
+                let write = state.writes;
+                if let Some(file) = state.inodes.get_mut(&inode) {
+                    file.set_len(0, write);
+                }
+                state.hold(inode)
+            }
+            None => state.create(path)?,
+        };
+        let (inode, life) = (state.inode_of(file)?, state.life);
+        Ok(Box::new(SimSheet { medium: self.clone(), inode, file: file.0, life }))
     }
 }

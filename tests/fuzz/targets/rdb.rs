@@ -20,6 +20,8 @@ use ringstone::value::shapes::Shapes;
 #[path = "memory.rs"]
 mod memory;
 use memory::Memory;
+#[path = "peak.rs"]
+mod peak;
 
 const STRING_MAX: u64 = 1 << 20;
 const DATABASES: usize = 16;
@@ -116,7 +118,9 @@ impl Visitor for Watch {
     }
 }
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(|data: &[u8]| peak::bounded(data.len(), 256, || check(data)));
+
+fn check(data: &[u8]) {
     let Some((&flags, body)) = data.split_first() else { return };
     let magic: &[u8] = match flags >> 3 & 3 {
         0 | 1 => b"REDIS0010",
@@ -155,4 +159,4 @@ fuzz_target!(|data: &[u8]| {
         (Err(one), Err(other)) => assert_eq!(one.offset, other.offset, "{one} / {other}"),
         _ => panic!("{built:?} / {shown:?}"),
     }
-});
+}

@@ -12,6 +12,9 @@ use ringstone::persist::payload::{dump, restore};
 use ringstone::value::list::Limits;
 use ringstone::value::shapes::Shapes;
 
+#[path = "peak.rs"]
+mod peak;
+
 const STRING_MAX: u64 = 1 << 20;
 
 fn footed(body: &[u8]) -> Vec<u8> {
@@ -20,7 +23,10 @@ fn footed(body: &[u8]) -> Vec<u8> {
     payload
 }
 
-fuzz_target!(|data: &[u8]| {
+// The value is there up to four times, with its payloads.
+fuzz_target!(|data: &[u8]| peak::bounded(data.len(), 640, || check(data)));
+
+fn check(data: &[u8]) {
     let Some((&flags, body)) = data.split_first() else { return };
     let shapes = if flags & 1 == 0 {
         Shapes::DEFAULT
@@ -55,4 +61,4 @@ fuzz_target!(|data: &[u8]| {
     }
     let old = restore(b"key", &footed(&[]), &bounds);
     assert_eq!(old.err(), Some(Unreadable::Value));
-});
+}
