@@ -1,5 +1,5 @@
-//! How fast a snapshot goes where nothing else bounds it (`rdb-key-save-delay`), and what the log
-//! tells of it on its way.
+//! How fast a snapshot goes: how much of a shard's time it takes from the requests, what it does
+//! where nothing else bounds it (`rdb-key-save-delay`), and what the log tells of it on its way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +8,65 @@ use crate::base::clock::Stopwatch;
 
 /// Seconds between two lines about a snapshot under way.
 const TELL_EACH: u64 = 5;
+
+/// So long after the last command a shard has nobody to spare.
+const QUIET: Duration = Duration::from_millis(20);
+/// Of the time that passes while there are commands, the walk takes one part in so many more: a
+/// fifth of all. The thread that writes takes some time, too, perhaps on the same core.
+const PARTS: u32 = 4;
+/// Least time of a turn.
+const TURN_MIN: Duration = Duration::from_micros(60);
+/// Most time of a turn that keeps commands waiting.
+const TURN_MAX: Duration = Duration::from_micros(250);
+/// Time of a turn that keeps nobody waiting, so that whoever comes does not wait long either.
+const TURN_QUIET: Duration = Duration::from_micros(500);
+
+/// A shard's part of its time for a snapshot.
+///
+/// That a turn has found nothing to do says little: where clients run on the shard's own core they
+/// need just that time to send the next command. So a shard that has had commands of late saves up
+/// time for the snapshot as time passes, and sleeps in between as it does without one.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    since: Stopwatch,
+    quiet: Stopwatch,
+    commands: u64,
+    saved_up: Duration,
+    waits: bool,
+}
+
+impl Share {
+    /// How long this turn may take, if it may take any; `commands` have been processed so far.
+    /// `pressed`: they are waiting for the snapshot.
+    pub(super) fn turn(&mut self, commands: u64, pressed: bool) -> Option<Duration> {
+        let passed = self.since.elapsed();
+        if std::mem::replace(&mut self.commands, commands) != commands {
+            self.quiet.start();
+        }
+        let spares = !pressed && self.quiet.elapsed() < QUIET;
+        self.turn_after(passed, spares)
+    }
+
+    fn turn_after(&mut self, passed: Duration, spares: bool) -> Option<Duration> {
+        self.since.start();
+        self.waits = spares;
+        if !spares {
+            return Some(TURN_QUIET);
+        }
+        self.saved_up = (self.saved_up + passed / PARTS).min(TURN_MAX);
+        (self.saved_up >= TURN_MIN).then(|| std::mem::take(&mut self.saved_up))
+    }
+
+    /// The turn has ended.
+    pub(super) fn rest(&mut self) {
+        self.since.start();
+    }
+
+    /// Whether time has to pass before the next turn.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+}
 
 /// A shard's rest between two keys. It never sleeps for it: it does not go on before its time.
 #[derive(Debug, Default)]
@@ -68,6 +127,24 @@ pub fn rates(keys: u64, bytes: u64, seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_leave_a_fifth_of_the_time() {
+        let mut share = Share::default();
+        let mut turn = |micros, spares| {
+            let turn = share.turn_after(Duration::from_micros(micros), spares);
+            (turn.map_or(0, |turn| turn.as_micros()), share.waits())
+        };
+        assert_eq!([80, 80, 80, 80].map(|passed| turn(passed, true).0), [0, 0, 60, 0]);
+        assert_eq!(turn(400, true), (120, true));
+        assert_eq!(turn(900_000, true), (250, true));
+        assert_eq!(turn(5, false), (500, false));
+        // Without commands, and with some.
+        let mut share = Share::default();
+        share.quiet = Stopwatch::default();
+        assert!(share.turn(1, false).is_none() && share.waits());
+        assert!(share.turn(2, true).is_some() && !share.waits());
+    }
 
     #[test]
     fn a_key_takes_as_long_whatever_the_number_of_shards() {

@@ -55,7 +55,7 @@ use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
-use crate::shard::pace::{Pace, Told, rates};
+use crate::shard::pace::{Pace, Told, rates, Share};
 use crate::shard::requests::all_shards;
 
 #[cfg(test)]
@@ -71,12 +71,6 @@ const HURRY_SLICE: usize = 1024;
 const LARGE_SLICE: usize = 256;
 /// Bytes of a long string between two such looks.
 const TEXT_SLICE: usize = 64 * 1024;
-/// What a turn is when nothing else was to be done since the last.
-const IDLE: Duration = Duration::from_micros(30);
-/// Most time of one turn.
-const TURN_MAX: Duration = Duration::from_micros(500);
-/// Least time of one turn.
-const TURN_MIN: Duration = Duration::from_micros(50);
 /// The time of one turn when a client waits for it (SAVE).
 const HURRY: Duration = Duration::from_millis(5);
 
@@ -209,8 +203,7 @@ pub struct Part {
     /// The writer has enough for now, or somebody else's long value comes first.
     stuck: bool,
     cancelled: bool,
-    /// Since its last turn ended.
-    rest: Stopwatch,
+    share: Share,
     pace: Pace,
     /// `rdb-key-save-delay`
     delay: i32,
@@ -239,17 +232,6 @@ fn chunk_buffer() -> Vec<u8> {
 }
 
 impl Part {
-    /// How long this turn's slice may take: a part of the time since the last, while others need
-    /// the shard.
-    fn budget(&self) -> Duration {
-        let rest = self.rest.elapsed();
-        match self.job.hurries() {
-            true => HURRY,
-            false if rest < IDLE => TURN_MAX,
-            false => (rest / 3).clamp(TURN_MIN, TURN_MAX),
-        }
-    }
-
     fn hand_over(&mut self, shard: usize) {
         if !self.chunk.is_empty() {
             let next = self.job.flow.buffer().unwrap_or_else(chunk_buffer);
@@ -653,7 +635,7 @@ impl Shard {
             open: Some(open),
             stuck: false,
             cancelled: false,
-            rest: Stopwatch::default(),
+            share: Share::default(),
             pace: Pace::default(),
             delay: 0,
         };
@@ -710,9 +692,16 @@ impl Shard {
             // It has come from another shard, and counts by itself.
             part.open = Some(Open::new(Arc::clone(&job.open)));
         }
-        if part.open.is_some() {
+        let commands = self.stats().commands_processed.get();
+        let budget = match job.hurries() {
+            true => Some(HURRY),
+            false => part.share.turn(commands, self.snapshot.pressed),
+        };
+        if part.open.is_some()
+            && let Some(budget) = budget
+            && let Some(space) = self.space.as_deref_mut()
+        {
             let id = self.id;
-            let budget = part.budget();
             // Nobody is kept waiting for a delay that only tests ask for.
             part.delay = if self.snapshot.pressed { 0 } else { self.config.rdb.key_save_delay };
             match part.go_on(id, space, budget) {
@@ -727,7 +716,7 @@ impl Shard {
                     job.fail();
                 }
             }
-            part.rest.start();
+            part.share.rest();
         }
         let kept = self.space.as_deref_mut().map_or(0, Keyspace::snapshot_memory);
         let max = self.kept_max();
@@ -800,7 +789,7 @@ impl Shard {
         self.space.is_some()
             && self.snapshot.part.as_ref().is_some_and(|part| {
                 part.job.has_failed()
-                    || part.open.is_some() && !part.stuck
+                    || part.open.is_some() && !part.stuck && !part.share.waits()
                     || part.job.over.load(Ordering::Acquire)
             })
     }

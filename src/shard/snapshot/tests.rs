@@ -115,7 +115,7 @@ impl World {
             open: Some(open.clone()),
             stuck: false,
             cancelled: false,
-            rest: Stopwatch::default(),
+            share: Share::default(),
             pace: Pace::default(),
             delay: 0,
         };
