@@ -76,6 +76,7 @@ static ON_SERVER: &[(&str, std::ops::RangeInclusive<usize>, SessionRun)] = &[
     ("crash-and-recover", 2..=ANY, |ctx, args| restart(ctx, args, false)),
     ("loadaof", 2..=ANY, load_log),
     ("log", 3..=3, log),
+    ("reload", 2..=ANY, load_file),
     ("restart", 2..=ANY, |ctx, args| restart(ctx, args, true)),
 ];
 
@@ -120,6 +121,29 @@ fn load_log(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
         return Err(Fault::new("ERR DEBUG LOADAOF is not allowed inside a transaction"));
     }
     ctx.server.load_log().map_err(Fault::text)?;
+    ctx.out.ok();
+    Ok(())
+}
+
+fn load_file(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    for at in 2..args.len() {
+        if args.is(at, "MERGE") {
+            merge = true;
+        } else if args.is(at, "NOFLUSH") {
+            flush = false;
+        } else if args.is(at, "NOSAVE") {
+            save = false;
+        } else {
+            return Err(Fault::new(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+            ));
+        }
+    }
+    if ctx.session.in_exec {
+        return Err(Fault::new("ERR DEBUG RELOAD is not allowed inside a transaction"));
+    }
+    ctx.server.load_file(save, flush, merge);
     ctx.out.ok();
     Ok(())
 }
@@ -491,6 +515,19 @@ const HELP: &[&str] = &[
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "RELOAD [option ...]",
+    "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+    "    * MERGE: conflicting keys will be loaded from RDB.",
+    "    * NOFLUSH: the existing database will not be removed before load, but",
+    "      conflicting keys will generate an exception and kill the server.",
+    "    * NOSAVE: the database will be loaded from an existing RDB file.",
+    "    Examples:",
+    "    * DEBUG RELOAD: verify that the server is able to persist, flush and reload",
+    "      the database.",
+    "    * DEBUG RELOAD NOSAVE: replace the current database with the contents of an",
+    "      existing RDB file.",
+    "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
+    "      file to the database.",
     "RESTART [<milliseconds>]",
     "    Graceful restart: save config, db, restart after a <milliseconds> delay (default 0).",
     "SDSLEN <key>",
@@ -627,6 +664,12 @@ mod tests {
         assert_eq!(fake.run("DEBUG LoadAOF"), "+OK\r\n");
         assert_eq!(fake.run("DEBUG LOADAOF x"), "+OK\r\n");
         assert_eq!(fake.calls, ["rewrite all", "load log", "load log"]);
+        fake.calls.clear();
+        assert_eq!(fake.run("DEBUG RELOAD"), "+OK\r\n");
+        assert_eq!(fake.run("DEBUG RELOAD nosave MERGE NoFlush"), "+OK\r\n");
+        let options = "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.\r\n";
+        assert_eq!(fake.run("DEBUG RELOAD NOSAVE x"), options);
+        assert_eq!(fake.calls, ["load file true true false", "load file false false true"]);
         fake.refusal = Some("ERR no".to_owned());
         assert_eq!(fake.run("DEBUG LOADAOF"), "-ERR no\r\n");
         fake.refusal = None;

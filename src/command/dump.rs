@@ -10,7 +10,7 @@ use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::keys::{OVERWRITES, READS_FIRST};
 use crate::command::table::{Acl, Command, FIRST, Flags, KeySpec, ROW, Route, Run};
-use crate::keyspace::{Class, Entry};
+use crate::keyspace::{Class, Effects, Entry};
 use crate::value::shapes::Shapes;
 
 /// How values become bytes and bytes values.
@@ -74,6 +74,21 @@ pub static ROWS: &[Command] = &[
         run: Run::Data(restore),
         acl: Acl(Acl::KEYSPACE | Acl::DANGEROUS),
         since: "2.6.0",
+        ..ROW
+    },
+    // What MIGRATE says to a server of a cluster. There is no cluster here whose slots could be on
+    // their way, so it is RESTORE.
+    Command {
+        name: "restore-asking",
+        arity: -4,
+        flags: Flags(Flags::WRITE | Flags::DENYOOM | Flags::ASKING),
+        keys: FIRST,
+        specs: &[KeySpec::one(1, OVERWRITES)],
+        route: Route::Key,
+        run: Run::Data(restore),
+        acl: Acl(Acl::KEYSPACE | Acl::DANGEROUS),
+        group: "server",
+        since: "3.0.0",
         ..ROW
     },
 ];
@@ -189,15 +204,20 @@ fn log(ctx: &mut Ctx<'_>, key: &[u8]) {
         return;
     }
     let Some(entry) = space.dbs[db].find(key).entry else { return };
+    log_whole(&mut space.effects, codec, db, entry);
+}
+
+/// Logs an entry of database `db`, over what was there.
+pub fn log_whole(effects: &mut Effects, codec: Codec, db: usize, entry: &Entry) {
     let mut payload = Vec::new();
     let version = (codec.write)(entry, LOG_VERSION, codec.compress, &mut payload);
     let mut digits = itoa::Buffer::new();
     let at = digits.format(entry.expire_ms().unwrap_or(0)).as_bytes();
-    let parts: [&[u8]; 6] = [b"RESTORE", key, at, &payload, b"REPLACE", b"ABSTTL"];
+    let parts: [&[u8]; 6] = [b"RESTORE", entry.key(), at, &payload, b"REPLACE", b"ABSTTL"];
     if version > LOG_VERSION {
-        space.effects.log_newer(db, &parts);
+        effects.log_newer(db, &parts);
     } else {
-        space.effects.log(db, &parts);
+        effects.log(db, &parts);
     }
 }
 

@@ -189,6 +189,7 @@ fn describe(out: &mut Reply, command: &Command) {
         Keys::None | Keys::Streams | Keys::CountedPairs { .. } => (0, 0, 0),
         Keys::Counted { store: false, .. } => (0, 0, 0),
         Keys::Counted { store: true, .. } | Keys::Stored { .. } => (1, 1, 1),
+        Keys::Migrated => (3, 3, 1),
     };
     [first, last, step].iter().for_each(|n| out.int(i64::from(*n)));
     names(out, command.acl_names());
@@ -292,6 +293,8 @@ fn flags_of_key(command: &Command, asked: &[&[u8]], at: usize) -> &'static [&'st
         "set" => return table::OVERWRITES,
         "bitfield" if !has("set") && !has("incrby") => return table::READS,
         "bitfield" => return table::REPLACES,
+        // Of what the command finds itself nothing is missing.
+        "migrate" => return table::TAKES,
         _ => {}
     }
     command.specs.iter().find(|spec| spec.covers(asked, at)).map_or(&[], |spec| spec.flags)

@@ -34,6 +34,8 @@ pub enum Keys {
         /// The words, upper case.
         words: &'static [&'static str],
     },
+    /// Those of MIGRATE: argument 3, or what follows the word KEYS.
+    Migrated,
 }
 
 /// Keys of a command whose only key is its first argument.
@@ -150,8 +152,30 @@ impl Keys {
                 }
                 Positions { next: 1, end: count.min(2), step: 1, before: None, after: to }
             }
+            Keys::Migrated => migrated(args),
         }
     }
+}
+
+/// Options of MIGRATE and how many words belong to each; what names keys, whatever it looks like,
+/// does not stand among them.
+const MIGRATE_OPTIONS: &[(&str, usize)] = &[("COPY", 0), ("REPLACE", 0), ("AUTH", 1), ("AUTH2", 2)];
+
+fn migrated(args: &[&[u8]]) -> Positions {
+    let count = args.len();
+    let mut at = 6;
+    while at < count {
+        if is_word(args[at], "KEYS") {
+            // Together they are refused.
+            return match args[3].is_empty() {
+                true => Positions { next: at + 1, end: count, step: 1, ..Positions::default() },
+                false => Positions::default(),
+            };
+        }
+        let option = MIGRATE_OPTIONS.iter().find(|(word, _)| is_word(args[at], word));
+        at += 1 + option.map_or(0, |(_, words)| *words);
+    }
+    Positions { next: 3, end: count.min(4), step: 1, ..Positions::default() }
 }
 
 /// How the beginning of a group of keys is found, as COMMAND INFO describes it.
@@ -346,6 +370,12 @@ mod tests {
         assert_eq!(at(sort, "SORT k STORE"), [1]);
         assert_eq!(at(sort, "SORT k STORE a BY STORE ASC"), [1, 3]);
         assert_eq!(at(sort, "SORT k STORE STORE STORE b"), [1, 5]);
+        let migrated = Keys::Migrated;
+        assert_eq!(at(migrated, "MIGRATE h 1 k 0 5 COPY"), [3]);
+        assert_eq!(at(migrated, "MIGRATE h 1  0 5 AUTH KEYS KEYS a b KEYS"), [9, 10, 11]);
+        assert_eq!(at(migrated, "MIGRATE h 1  0 5 AUTH2 KEYS KEYS COPY KEYS a"), [11]);
+        assert_eq!(at(migrated, "MIGRATE h 1 k 0 5 KEYS a"), [0; 0]);
+        assert_eq!(at(migrated, "MIGRATE h 1  0 5 KEYS"), [0; 0]);
         assert_eq!(at(sort, "SORT k LIMIT STORE STORE GET BY STORE c"), [1, 8]);
     }
 }

@@ -37,6 +37,7 @@ pub mod list;
 pub mod list_inside;
 pub mod lolwut;
 pub mod memory;
+pub mod migrate;
 pub mod monitor;
 pub mod names;
 pub mod object;

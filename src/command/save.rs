@@ -8,6 +8,10 @@ use crate::command::table::{Acl, Command, Flags};
 
 const ADMIN: u32 = Flags::ADMIN | Flags::NOSCRIPT | Flags::NO_ASYNC_LOADING;
 
+/// There is none, or its file is about to take the old one's place.
+const NOTHING_TO_CANCEL: Fault =
+    Fault::new("ERR Background saving is currently not in progress or scheduled");
+
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
     row("save", 1, ADMIN | Flags::NO_MULTI | Flags::SETTLE, "1.0.0", save),
@@ -27,12 +31,24 @@ fn save(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn bgsave(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    if args.len() == 2 && args.is(1, "CANCEL") {
+        return cancel(ctx);
+    }
     // There is no other child that a scheduled one would have to wait for.
     if args.len() > 2 || args.len() == 2 && !args.is(1, "SCHEDULE") {
         return Err(SYNTAX);
     }
     ctx.server.save(false).map_err(Fault::text)?;
     ctx.out.simple("Background saving started");
+    Ok(())
+}
+
+/// Valkey's, since 8.1. Whoever waits for a SAVE is told of it as of an error.
+fn cancel(ctx: &mut SessionCtx<'_>) -> Result<(), Fault> {
+    if !ctx.server.registry().saves.progress.cancel() {
+        return Err(NOTHING_TO_CANCEL);
+    }
+    ctx.out.simple("Background saving cancelled");
     Ok(())
 }
 

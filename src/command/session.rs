@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
+use crate::command::migrate::Migration;
 use crate::command::table::Command;
 use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;
@@ -185,6 +186,11 @@ pub trait Server {
     /// DEBUG LOADAOF. It is only begun: its outcome is the reply then, in place of what is written
     /// behind an `Ok`.
     fn load_log(&mut self) -> Result<(), String>;
+    /// DEBUG RELOAD: the data is saved (`save`) and read again, in the place of what is there
+    /// (`flush`) or beside it, where it may stand already (`merge`). It is only begun, as above.
+    fn load_file(&mut self, save: bool, flush: bool, merge: bool);
+    /// Begins to send keys to another server. The outcome is the reply, in place of what is said.
+    fn migrate(&mut self, migration: Migration);
     /// Begins a snapshot. If the client waits for it, its outcome is the reply, in place of what is
     /// written behind an `Ok`.
     fn save(&mut self, waits: bool) -> Result<(), String>;
@@ -212,7 +218,8 @@ pub trait Server {
     fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String>;
     /// Sets how long to wait before anything is written to a log, in microseconds.
     fn sleep_before_log(&mut self, micros: u64);
-    /// SHUTDOWN: begins the stop; the process ends once everything executed is durable.
+    /// SHUTDOWN: begins the stop; the process ends once everything executed is durable and, where
+    /// there is to be one, in a snapshot. If that fails, its client is told.
     fn shutdown(
         &mut self,
         save: Option<bool>,
@@ -333,6 +340,15 @@ pub(crate) mod fake {
         fn load_log(&mut self) -> Result<(), String> {
             self.calls.push("load log".into());
             self.refusal.clone().map_or(Ok(()), Err)
+        }
+
+        fn load_file(&mut self, save: bool, flush: bool, merge: bool) {
+            self.calls.push(format!("load file {save} {flush} {merge}"));
+        }
+
+        fn migrate(&mut self, migration: Migration) {
+            let Migration { host, port, keys, .. } = migration;
+            self.calls.push(format!("migrate {} keys to {host}:{port}", keys.len()));
         }
 
         fn save(&mut self, _waits: bool) -> Result<(), String> {

@@ -52,6 +52,9 @@ impl Flags {
     /// Only where a directive allows it (`enable-debug-command`, `enable-module-command`).
     pub const PROTECTED: u32 = 1 << 21;
 
+    /// Is let through to slots that are being imported (RESTORE-ASKING).
+    pub const ASKING: u32 = 1 << 22;
+
     /// Publishes or subscribes.
     pub const PUBSUB: u32 = 1 << 16;
     /// May block its client.
@@ -76,6 +79,7 @@ impl Flags {
         (Self::STALE, "stale"),
         (Self::SKIP_MONITOR, "skip_monitor"),
         (Self::SKIP_SLOWLOG, "skip_slowlog"),
+        (Self::ASKING, "asking"),
         (Self::FAST, "fast"),
         (Self::NO_AUTH, "no_auth"),
         (Self::MAY_REPLICATE, "may_replicate"),
@@ -438,6 +442,7 @@ static GROUPS: &[&[Command]] = &[
     command::geo::ROWS,
     command::key::ROWS,
     command::dump::ROWS,
+    command::migrate::ROWS,
     command::expire::ROWS,
     command::object::ROWS,
     command::scan::ROWS,

@@ -37,6 +37,22 @@ impl Sources for Files {
     }
 }
 
+/// The plain path of a directory that is to be worked in.
+///
+/// # Errors
+/// Why it cannot be, in the words of the C library: they become a part of a reply.
+pub fn enter(dir: &Path) -> Result<PathBuf, String> {
+    let found = fs::canonicalize(dir).and_then(|path| {
+        // A look into it, as `chdir` takes one.
+        fs::metadata(path.join("."))?;
+        Ok(path)
+    });
+    found.map_err(|error| {
+        let text = error.to_string();
+        text.split(" (os error").next().unwrap_or_default().to_owned()
+    })
+}
+
 /// Replaces a file's text by what `change` makes of it, so that a crash leaves the old text or the
 /// new one. A file that is not there counts as empty.
 pub fn replace(path: &Path, change: impl FnOnce(&[u8]) -> Vec<u8>) -> io::Result<()> {

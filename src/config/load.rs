@@ -87,7 +87,7 @@ pub fn load(
         sources,
         is_command,
         files: 0,
-        save: None,
+        save: false,
         open_user: None,
         guarded: None,
     };
@@ -114,8 +114,8 @@ struct Reader<'a> {
     is_command: &'a dyn Fn(&[u8]) -> bool,
     /// Files read so far.
     files: usize,
-    /// The line of the last `save`, once there was one.
-    save: Option<LoadError>,
+    /// There was a `save` line.
+    save: bool,
     /// The line that lets the default user in without a password.
     open_user: Option<LoadError>,
     /// The first line that guards safety and has no effect.
@@ -161,7 +161,6 @@ impl Reader<'_> {
             }
             match self.directive(name, values) {
                 Ok(Outcome::Done) => {}
-                Ok(Outcome::Save) => self.save = Some(at(String::new())),
                 Ok(Outcome::OpenUser) => self.open_user = Some(at(String::new())),
                 Ok(Outcome::Guarded(what)) => {
                     let reason = unimplemented(name, what);
@@ -200,10 +199,10 @@ impl Reader<'_> {
         match row.kind {
             Kind::Save => {
                 // The first line replaces the defaults, later ones add to it.
-                if self.save.is_some() && !text.is_empty() && !before.is_empty() {
+                if self.save && !text.is_empty() && !before.is_empty() {
                     text = [before, b" ".as_slice(), &text].concat();
                 }
-                outcome = Outcome::Save;
+                self.save = true;
             }
             Kind::Dir => {
                 let path = self.config.resolve(&super::settings::os_path(&text));
@@ -278,23 +277,22 @@ impl Reader<'_> {
             self.guarded.get_or_insert(line);
         }
         if !config.appendonly {
-            let text = "`appendonly no`: what no SAVE or BGSAVE has written is lost when the \
-                        server stops. Snapshots by `save` are not implemented.";
+            let text = match config.save_points.as_slice() {
+                [] => {
+                    "`appendonly no` without save points: what no SAVE or BGSAVE has written is \
+                     lost when the server stops."
+                }
+                _ => {
+                    "`appendonly no`: what has changed since the last snapshot is lost when the \
+                     server is killed or the power fails."
+                }
+            };
             warnings.push(text.to_owned());
-            // Who asks for save points and no log relies on snapshots alone.
-            if let Some(mut line) = self.save.filter(|_| config.text("save") != Some(b"")) {
-                line.reason = unimplemented(
-                    b"save",
-                    "there are no snapshots by themselves, and the log is off",
-                );
-                self.guarded.get_or_insert(line);
-            }
         }
         if let Some(refusal) = self.guarded.filter(|_| !config.accept_unimplemented) {
             return Err(refusal);
         }
-        let idle: Vec<&str> =
-            config.without_effect().into_iter().filter(|name| *name != "save").collect();
+        let idle = config.without_effect();
         if !idle.is_empty() {
             warnings.push(format!("Directives without effect here: {}", idle.join(", ")));
         }
@@ -305,8 +303,6 @@ impl Reader<'_> {
 /// What came of a line.
 enum Outcome {
     Done,
-    /// It was a `save` line.
-    Save,
     /// It defines the default user as it is without any definition.
     OpenUser,
     /// It guards safety and has no effect.

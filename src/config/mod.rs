@@ -31,7 +31,7 @@ use crate::base::glob;
 pub use crate::config::load::{LoadError, Loaded};
 use crate::config::renames::Renames;
 pub use crate::config::settings::Permit;
-pub use crate::config::settings::{Flush, LogLevel, Settings};
+pub use crate::config::settings::{Flush, LogLevel, SavePoint, Settings, Shutdown};
 use crate::config::table::{Directive, Kind, Status};
 
 /// A snapshot of the configuration. Its typed fields are reached by dereferencing it:
@@ -109,6 +109,17 @@ impl Config {
     /// `CONFIG SET`: the next snapshot, or the text of the error reply. `local`: a client of this
     /// machine asks for it.
     pub fn changed(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Config, String> {
+        self.changed_in(pairs, local, &|dir| Ok(dir.to_owned()))
+    }
+
+    /// The same; `enter` gives the plain path of a directory that is to be `dir`, or why it cannot
+    /// be worked in.
+    pub fn changed_in(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        local: bool,
+        enter: &Enter<'_>,
+    ) -> Result<Config, String> {
         let guarded = !self.settings.enable_protected_configs.allows(local);
         let mut seen = Vec::new();
         let mut refused = None;
@@ -138,16 +149,22 @@ impl Config {
         for (index, (name, value)) in seen.into_iter().zip(pairs) {
             let row = table::all().nth(index).expect("an index of the table");
             let called = String::from_utf8_lossy(name).to_ascii_lowercase();
-            next.set_one(index, row, value).map_err(|why| set_failed(&called, &why))?;
+            next.set_one(index, row, value, enter).map_err(|why| set_failed(&called, &why))?;
         }
         next.derive();
         Ok(next)
     }
 
-    fn set_one(&mut self, index: usize, row: &Directive, value: &[u8]) -> Result<(), String> {
+    fn set_one(
+        &mut self,
+        index: usize,
+        row: &Directive,
+        value: &[u8],
+        enter: &Enter<'_>,
+    ) -> Result<(), String> {
         let words: Vec<&[u8]> =
             if row.takes_words() { value.split(|b| *b == b' ').collect() } else { vec![value] };
-        let text = row.parse(&words, &self.texts[index])?;
+        let mut text = row.parse(&words, &self.texts[index])?;
         if text == self.texts[index] {
             return Ok(());
         }
@@ -160,8 +177,25 @@ impl Config {
         {
             return Err(format!("not implemented: {what}"));
         }
+        if row.kind == Kind::Dir {
+            text = self.other_dir(&text, enter)?;
+        }
         self.texts[index] = text;
         Ok(())
+    }
+
+    /// Where snapshots go from now on. Redis moves the whole process. Its log stays where it is
+    /// until the next rewrite, which leaves the old files behind and goes on elsewhere; and a
+    /// restart before that looks for the log in the new place, finds none, and starts empty. So
+    /// with a log `dir` is where the log is.
+    fn other_dir(&self, text: &[u8], enter: &Enter<'_>) -> Result<Vec<u8>, String> {
+        if self.settings.appendonly {
+            return Err("the log is there: with `appendonly yes` only a restart changes it".into());
+        }
+        if text.is_empty() {
+            return Err("No such file or directory".into());
+        }
+        enter(&self.resolve(&settings::os_path(text))).map(|path| path_bytes(&path))
     }
 
     /// Directives that were given a value other than their default and have no effect here.
@@ -184,6 +218,9 @@ impl Config {
         });
     }
 }
+
+/// Finds a directory that is to be worked in.
+pub type Enter<'a> = dyn Fn(&Path) -> Result<PathBuf, String> + 'a;
 
 fn set_failed(name: &str, reason: &str) -> String {
     format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")

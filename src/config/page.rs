@@ -21,9 +21,8 @@ A directive that is not known at all stops the start. So does one marked **guard
 another value than its default: it is not implemented yet, and a server that neglected it would be
 less safe than you asked for. `accept-unimplemented yes` starts all the same. `user` and
 `loadmodule` lines are guarded as well (except for a `user` line that says of the default user what
-is so anyway), and so are save points together with `appendonly no`, since no snapshot is taken yet
-unless SAVE or BGSAVE asks for it. Directives without an effect that have another value than their
-default are named once, in the log, at the start.
+is so anyway). Directives without an effect that have another value than their default are named
+once, in the log, at the start.
 
 `rename-command` renames a command or, with an empty name, takes it away. The log and all statistics
 go on with its own name.

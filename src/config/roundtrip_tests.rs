@@ -36,7 +36,8 @@ fn read(text: &[u8]) -> Config {
 }
 
 /// What stands in front of every file here: nothing is held back.
-const ALL_ALLOWED: &[u8] = b"accept-unimplemented yes\nenable-protected-configs yes\n";
+const ALL_ALLOWED: &[u8] =
+    b"accept-unimplemented yes\nenable-protected-configs yes\nappendonly no\n";
 
 /// Values of a kind, each with the form in which it is shown.
 fn values(kind: Kind) -> Vec<(String, String)> {
@@ -188,5 +189,42 @@ fn a_file_of_all_directives_says_the_same() {
     let again = read(&text);
     for ((row, before), (_, after)) in config.rows().zip(again.rows()) {
         assert_eq!(before, after, "{}", row.name);
+    }
+}
+
+#[test]
+fn dir_is_entered_and_a_log_holds_it() {
+    let set = |config: &Config, dir: &str| {
+        let enter = |path: &Path| match path.ends_with("gone") {
+            true => Err("No such file or directory".to_owned()),
+            false => Ok(Path::new("/found").join(path.strip_prefix("/").unwrap_or(path))),
+        };
+        config.changed_in(&[(b"dir", dir.as_bytes())], true, &enter)
+    };
+    let open = read(b"appendonly no\nenable-protected-configs local\n");
+    let moved = set(&open, "x").unwrap();
+    assert_eq!(moved.text("dir"), Some(b"/found/data/x".as_slice()));
+    assert_eq!(moved.dir, Path::new("/found/data/x"));
+    for dir in ["", "gone"] {
+        let refused = set(&open, dir).unwrap_err();
+        assert!(refused.ends_with("'dir') - No such file or directory"), "{dir:?}: {refused}");
+    }
+    assert!(
+        set(&read(b"appendonly no\n"), "x").unwrap_err().ends_with("can't set protected config")
+    );
+    let logs = read(b"appendonly yes\nenable-protected-configs yes\n");
+    assert_eq!(set(&logs, "/data").as_ref(), Ok(&logs));
+    assert!(set(&logs, "x").unwrap_err().ends_with("only a restart changes it"));
+}
+
+#[test]
+fn a_snapshot_takes_no_name_of_our_other_files() {
+    let config = read(ALL_ALLOWED);
+    let set = |name: &str| config.changed(&[(b"dbfilename", name.as_bytes())], true);
+    for name in ["temp-1.rdb", "temp-4294967295.rdb", "ringstone.lock", "a/b", ".."] {
+        assert!(set(name).is_err(), "{name}");
+    }
+    for name in ["temp-x.rdb", "temp-1.rdb.old", "temp.rdb", "", "x y"] {
+        assert_eq!(set(name).unwrap().dbfilename, name);
     }
 }

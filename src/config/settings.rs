@@ -83,6 +83,24 @@ pub enum OomScore {
     Absolute(i32),
 }
 
+/// A pair of `save`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    /// More than so many seconds since the last snapshot,
+    pub seconds: i64,
+    /// and at least so many changes.
+    pub changes: u64,
+}
+
+/// How a signal or SHUTDOWN stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Whether to save first; `None`: if there are save points.
+    pub save: Option<bool>,
+    /// Whether to stop although saving has failed.
+    pub force: bool,
+}
+
 /// How RDB is read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rdb {
@@ -94,6 +112,12 @@ pub struct Rdb {
     pub checksum: bool,
     /// `rdbcompression`
     pub compress: bool,
+    /// `rdb-save-incremental-fsync`
+    pub flush_each: bool,
+    /// `rdb-key-save-delay`, in microseconds for a key; negative: for so many keys.
+    pub key_save_delay: i32,
+    /// `key-load-delay`, the same.
+    pub key_load_delay: i32,
 }
 
 /// What the effective directives say. Sizes are bytes, times as named.
@@ -161,6 +185,16 @@ pub struct Settings {
     pub dbfilename: String,
     /// How RDB is read and written.
     pub rdb: Rdb,
+    /// `snapshot-buffer-limit`
+    pub snapshot_buffer_limit: u64,
+    /// `save`, in order.
+    pub save_points: Vec<SavePoint>,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes_on_bgsave_error: bool,
+    /// `shutdown-on-sigint`
+    pub shutdown_on_sigint: Shutdown,
+    /// `shutdown-on-sigterm`
+    pub shutdown_on_sigterm: Shutdown,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
@@ -216,6 +250,11 @@ impl Settings {
         LONG_LOG.saturating_mul(self.auto_aof_rewrite_min_size)
     }
 
+    /// Whether a stop of this kind saves first.
+    pub fn saves_at_stop(&self, how: Shutdown) -> bool {
+        how.save.unwrap_or(!self.save_points.is_empty())
+    }
+
     /// Reads the fields out of the texts of the table. Texts have been parsed before, so a field
     /// that does not fit its type is a bug of the table.
     pub(crate) fn from_texts<'a>(text: &dyn Fn(&str) -> &'a [u8]) -> Settings {
@@ -259,6 +298,11 @@ impl Settings {
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
             rdb: rdb(&word),
+            snapshot_buffer_limit: number(word("snapshot-buffer-limit")),
+            save_points: save_points(word("save")),
+            stop_writes_on_bgsave_error: word("stop-writes-on-bgsave-error") == "yes",
+            shutdown_on_sigint: shutdown(word("shutdown-on-sigint")),
+            shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
@@ -298,12 +342,28 @@ fn packed_text(word: &str) -> usize {
     number::<usize>(word).min(PACKED_MAX)
 }
 
+fn save_points(words: &str) -> Vec<SavePoint> {
+    let numbers: Vec<i64> = numbers(words);
+    let pair = |pair: &[i64]| SavePoint { seconds: pair[0], changes: pair[1].cast_unsigned() };
+    numbers.chunks_exact(2).map(pair).collect()
+}
+
+/// `now` has nobody to wait for: there are no replicas.
+fn shutdown(words: &str) -> Shutdown {
+    let has = |word: &str| words.split(' ').any(|w| w == word);
+    let save = if has("save") { Some(true) } else { has("nosave").then_some(false) };
+    Shutdown { save, force: has("force") }
+}
+
 fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
     Rdb {
         skip_module_data: word("rdb-module-data") == "skip",
         version: number(word("rdb-save-version")),
         checksum: word("rdbchecksum") == "yes",
         compress: word("rdbcompression") == "yes",
+        flush_each: word("rdb-save-incremental-fsync") == "yes",
+        key_save_delay: number(word("rdb-key-save-delay")),
+        key_load_delay: number(word("key-load-delay")),
     }
 }
 

@@ -289,7 +289,6 @@ fn guarded_directives_stop_the_start() {
         "maxmemory-clients 5%",
         "min-replicas-to-write 1",
         "some.module yes",
-        "appendonly no\nsave 60 1",
     ] {
         let error = conf(line).expect_err(line);
         assert!(error.reason.contains("accept-unimplemented yes"), "{line}: {error}");
@@ -307,12 +306,15 @@ fn guarded_directives_stop_the_start() {
         "replicaof no one",
         "appendonly no\nsave \"\"",
         "appendonly no",
+        "appendonly no\nsave 60 1",
         "save 60 1",
     ] {
         assert!(conf(line).is_ok(), "{line}");
     }
-    let warned = conf("appendonly no\nio-threads 4").unwrap().warnings;
+    let warned = conf("appendonly no\nsave \"\"\nio-threads 4").unwrap().warnings;
     assert!(warned[0].contains("what no SAVE or BGSAVE has written"));
+    let saving = conf("appendonly no").unwrap().warnings;
+    assert!(saving[0].contains("since the last snapshot") && saving.len() == 1, "{saving:?}");
     assert!(warned[1].ends_with("io-threads"), "{warned:?}");
     assert!(conf("").unwrap().warnings.is_empty());
 }

@@ -153,6 +153,12 @@ fn file_name(directive: &str, word: &[u8], empty: bool) -> Result<Vec<u8>, Strin
         let what = if directive.ends_with("dirname") { "dirname" } else { "filename" };
         return Err(format!("{directive} can't be a path, just a {what}"));
     }
+    // Ours: what the clean-up after cut-off snapshots would remove, and the lock on the directory.
+    let number = word.strip_prefix(b"temp-").and_then(|rest| rest.strip_suffix(b".rdb"));
+    let temporary = number.is_some_and(|n| n.iter().all(u8::is_ascii_digit));
+    if directive == "dbfilename" && (temporary || word == b"ringstone.lock") {
+        return Err(format!("{directive} is the name of another file of the server"));
+    }
     // Ours: a name that means a directory, that no system call can carry or no manifest can name.
     let text = std::str::from_utf8(word).unwrap_or("\0");
     if text == "." || text == ".." || text.contains(char::is_control) {

@@ -241,6 +241,12 @@ impl Keyspace {
         self.snapshots.cleared.iter().map(Database::memory).sum()
     }
 
+    /// Bytes of memory that copies of what has changed take, of what is database `db` now. Takes no
+    /// time.
+    pub fn snapshot_memory_of(&mut self, db: usize) -> usize {
+        self.dbs.get_mut(db).and_then(Database::cut).map_or(0, |cut| cut.memory())
+    }
+
     /// Bytes of memory that copies of what has changed take.
     pub fn snapshot_memory(&mut self) -> usize {
         let dbs = self.dbs.iter_mut().chain(&mut self.snapshots.cleared);

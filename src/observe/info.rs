@@ -234,6 +234,20 @@ fn memory(v: &View<'_>, out: &mut String) {
     );
 }
 
+/// Of the snapshot under way. There is no fork: what it copies is what it keeps of changed values.
+fn save_progress(v: &View<'_>, out: &mut String) {
+    let progress = &v.s.registry.saves.progress;
+    let (keys, keys_total) = progress.keys();
+    fields!(out,
+        "current_cow_peak": progress.kept_peak(),
+        "current_cow_size": v.totals.snapshot_kept,
+        "current_cow_size_age": 0,
+        "current_fork_perc": format_args!("{:.2}", ratio(keys, keys_total) * 100.0),
+        "current_save_keys_processed": keys,
+        "current_save_keys_total": keys_total,
+    );
+}
+
 fn persistence(v: &View<'_>, out: &mut String) {
     let registry = v.s.registry;
     let loading = &registry.loading;
@@ -242,12 +256,9 @@ fn persistence(v: &View<'_>, out: &mut String) {
     fields!(out,
         "loading": u8::from(started != 0),
         "async_loading": 0,
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
-        "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
+    );
+    save_progress(v, out);
+    fields!(out,
         "rdb_changes_since_last_save": registry.saves.changes(v.totals.dirty),
         "rdb_bgsave_in_progress": u8::from(registry.saves.in_progress()),
         "rdb_last_save_time": registry.saves.last(),
@@ -255,7 +266,7 @@ fn persistence(v: &View<'_>, out: &mut String) {
         "rdb_last_bgsave_time_sec": registry.saves.last_seconds(),
         "rdb_current_bgsave_time_sec": registry.saves.current_seconds(v.s.now.unix_ms() / 1000),
         "rdb_saves": registry.saves.count(),
-        "rdb_last_cow_size": 0,
+        "rdb_last_cow_size": registry.saves.progress.last_kept_peak(),
         "rdb_last_load_keys_expired": loading.keys_expired.load(Relaxed),
         "rdb_last_load_keys_loaded": loading.keys_loaded.load(Relaxed),
         "aof_enabled": u8::from(v.s.config.appendonly),

@@ -198,6 +198,8 @@ shard_counters! {
     log_delayed_syncs: counter,
     /// 1 while the last write of the log failed.
     log_failed: gauge,
+    /// Bytes of copies that the snapshot under way holds of what has changed since it began.
+    snapshot_kept: gauge,
 }
 
 /// What a shard tells of one of its databases.

@@ -12,6 +12,7 @@ pub mod latency;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod progress;
 pub mod registry;
 pub mod saves;
 pub mod slowlog;

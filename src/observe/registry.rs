@@ -237,6 +237,11 @@ impl Registry {
         self.log_base_size.load(Ordering::Relaxed) + self.totals().log_size
     }
 
+    /// Bytes of copies that the snapshot under way holds, on all shards.
+    pub fn snapshot_kept(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.snapshot_kept.get()).sum()
+    }
+
     /// Bytes in use: data, clients' buffers, log buffers, and what the start took.
     pub fn used_memory(&self, totals: &Totals) -> u64 {
         totals.data_memory

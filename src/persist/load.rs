@@ -31,6 +31,7 @@
 //! expires meanwhile: what came later was written when it was there. An error reply is damage, and
 //! is told with file, offset and the command's name, never with what it carries.
 
+mod delay;
 mod store;
 
 use std::fmt;
@@ -48,6 +49,7 @@ use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
 use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
+use crate::persist::load::delay::Delay;
 use crate::persist::load::store::Store;
 use crate::persist::payload::default_codec;
 use crate::persist::rdb::decode::shown;
@@ -84,6 +86,9 @@ pub struct Loading<'a> {
     pub modules: rdb::Modules,
     /// Raised by the bytes read or passed over.
     pub progress: &'a AtomicU64,
+    /// `key-load-delay`: microseconds for each key of an RDB file and each command; negative: for
+    /// so many of them.
+    pub key_delay: i32,
 }
 
 impl<'a> Loading<'a> {
@@ -346,6 +351,7 @@ struct Replay<'a, 's> {
     reply: Reply,
     random: Random,
     report: Report,
+    delay: Delay,
 }
 
 impl<'a, 's> Replay<'a, 's> {
@@ -361,6 +367,7 @@ impl<'a, 's> Replay<'a, 's> {
             reply: Reply::default(),
             random: Random::new(0),
             report: Report::default(),
+            delay: Delay::new(loading.key_delay, alone.map_or(1, |_| loading.shards)),
         }
     }
 
@@ -422,7 +429,8 @@ impl<'a, 's> Replay<'a, 's> {
             modules: self.loading.modules,
         };
         let (alone, shards) = (self.alone, self.loading.shards);
-        let mut sink = Store::new(&mut self.spaces, alone, shards, &mut self.report);
+        let mut sink =
+            Store::new(&mut self.spaces, alone, shards, &mut self.report).delayed(&mut self.delay);
         let io = |error| LoadError::Io { file: file.to_owned(), error };
         let loaded = match (alone, shards) {
             (Some(me), 2..) if let Some(index) = Index::find(volume, file).map_err(io)? => {
@@ -560,6 +568,7 @@ impl<'a, 's> Replay<'a, 's> {
                 let result = run(&mut ctx, &Args::new(items));
                 self.reply.cut_back(start);
                 self.report.commands += 1;
+                self.delay.key();
                 if command.route == Route::Cut || self.report.commands.is_multiple_of(GARBAGE_STEP)
                 {
                     self.spaces.each(|space| space.garbage.clear());

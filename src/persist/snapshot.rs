@@ -42,6 +42,8 @@ pub struct Target {
     pub name: String,
     /// Whether it ends with a checksum, or with none.
     pub checksum: bool,
+    /// Whether it is flushed on the way (`rdb-save-incremental-fsync`), or at the end alone.
+    pub flush_each: bool,
     /// Whether it may hold an index of its blocks.
     pub index: bool,
 }
@@ -134,6 +136,7 @@ struct Out<'a> {
     flow: &'a Flow,
     len: u64,
     flushed: u64,
+    flush_each: bool,
     /// Made when several shards write.
     index: Option<Index>,
     /// The long value whose pieces come.
@@ -146,7 +149,7 @@ impl Out<'_> {
         self.file.write_at(self.len, bytes).map_err(|error| during("writing", error))?;
         self.len += bytes.len() as u64;
         self.flow.bytes.store(self.len, Ordering::Relaxed);
-        if self.len - self.flushed >= FLUSH_EACH {
+        if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
             self.flush()?;
             self.flushed = self.len;
         }
@@ -194,7 +197,8 @@ fn during(what: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what} the file: {error}"))
 }
 
-/// Writes a file that begins with `header`; gives its length in bytes.
+/// Writes a file that begins with `header`; gives its length in bytes. Just before it takes the old
+/// one's place, `may_end` has the last word. When this returns both file and name are durable.
 ///
 /// # Errors
 /// What the disk says; or that somebody has given up. The temporary file is gone then, and the old
@@ -204,9 +208,10 @@ pub fn write(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let disk = DirVolume::open(&target.dir);
-    let written = disk.and_then(|disk| write_on(&disk, target, header, chunks, flow));
+    let written = disk.and_then(|disk| write_on(&disk, target, header, chunks, flow, may_end));
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
     }
@@ -219,9 +224,10 @@ fn write_on(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let temp = temporary();
-    let written = fill(disk, target, &temp, header, chunks, flow);
+    let written = fill(disk, target, &temp, header, chunks, flow, may_end);
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
         // It may never have come to be.
@@ -237,6 +243,7 @@ fn fill(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
+    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let file = disk.create(temp).map_err(|error| during("creating", error))?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
@@ -246,7 +253,8 @@ fn fill(
         }
         _ => None,
     };
-    let mut out = Out { file, digest, flow, len: 0, flushed: 0, index, within: None };
+    let flush_each = target.flush_each;
+    let mut out = Out { file, digest, flow, len: 0, flushed: 0, flush_each, index, within: None };
     out.put(header)?;
     receive(&mut out, chunks)?;
     if let Some(index) = out.index.take() {
@@ -256,6 +264,9 @@ fn fill(
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
     out.flush()?;
+    if !may_end() {
+        return Err(io::Error::other("given up"));
+    }
     disk.rename(temp, &target.name).map_err(|error| during("renaming", error))?;
     disk.sync_dir().map_err(|error| during("flushing the directory of", error))?;
     Ok(out.len)
@@ -267,10 +278,12 @@ fn receive(out: &mut Out<'_>, chunks: &Receiver<Chunk>) -> io::Result<()> {
     let mut waiting = VecDeque::new();
     let mut within = false;
     loop {
+        let chunk = chunks.recv().map_err(|_| given_up())?;
+        // Behind the receipt: who gives up says so first and then wakes us, with a `Finish` that
+        // does not stand for the end of the data.
         if out.flow.failed.load(Ordering::Acquire) {
             return Err(given_up());
         }
-        let chunk = chunks.recv().map_err(|_| given_up())?;
         match chunk {
             Chunk::Finish => return Ok(()),
             Chunk::Keys { .. } if within => waiting.push_back(chunk),

@@ -36,6 +36,7 @@ use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
+use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
 
 /// Runs the server until it is stopped.
@@ -337,9 +338,17 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
     let (config, disks, boot_id) = (config.clone(), Arc::clone(disks), boot_id.to_owned());
     Box::new(move |now, spaces, ends| {
         let shards = spaces.len();
-        let options = options(&config, &disks, shards, &boot_id);
         let mut loading = loading(now, &disks, shards);
         loading.string_max = loading.string_max.max(config.proto_max_bulk_len);
+        let Some(ends) = ends else {
+            let data = DirVolume::open(&now.dir).map_err(|error| error.to_string())?;
+            let file = now.dbfilename.clone();
+            let steps = [Step::Rdb { file, place: Place::Data, may_break_off: false }];
+            let loading = Loading { data: &data, ..loading };
+            let loaded = load_together(&loading, &steps, spaces);
+            return loaded.map(drop).map_err(|error| error.to_string());
+        };
+        let options = options(&config, &disks, shards, &boot_id);
         reload(&disks.log, &options, &loading, ends, spaces)
             .map_err(|error| format!("ERR Error trying to load the AOF: {error}"))
     })
@@ -407,12 +416,18 @@ fn loading_registry(
 /// Says that the data is there, where there was any.
 fn say_loaded(steps: &[Step], disks: &Disks, began: SystemClock, journal: &Journal) {
     let seconds = began.now().mono_us as f64 / 1e6;
+    let mut more = String::new();
     let from = match steps {
         [] => return,
-        [Step::Rdb { place: Place::Data, .. }] => "disk",
+        [Step::Rdb { file, place: Place::Data, .. }] => {
+            let keys = disks.keys_loaded.load(Ordering::Relaxed);
+            let rates = rates(keys, disks.data.len(file).unwrap_or(0), seconds);
+            more = format!(", {keys} keys, {rates}");
+            "disk"
+        }
         _ => "append only file",
     };
-    journal.notice(&format!("DB loaded from {from}: {seconds:.3} seconds"));
+    journal.notice(&format!("DB loaded from {from}: {seconds:.3} seconds{more}"));
     let skipped = disks.skipped_modules.load(Ordering::Relaxed);
     if skipped > 0 {
         journal.warn(&format!("{skipped} values and other data of modules were passed over"));
@@ -459,12 +474,14 @@ fn note_sizes(global: &Global, disks: &Disks) {
     let sizes = files.iter().filter_map(|file| disks.log.len(file).ok());
     global.registry.log_base_size.store(sizes.sum(), Ordering::Relaxed);
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
+    let keys = disks.keys_loaded.load(Ordering::Relaxed);
+    global.registry.loading.keys_loaded.store(keys, Ordering::Relaxed);
 }
 
 /// What is loaded when nothing is logged: a lone dump, if there is one.
 fn lone_rdb(config: &Config) -> Vec<Step> {
     let file = config.dbfilename.clone();
-    match config.dir.join(&file).exists() {
+    match !file.is_empty() && config.dir.join(&file).exists() {
         true => vec![Step::Rdb { file, place: Place::Data, may_break_off: false }],
         false => Vec::new(),
     }
@@ -484,6 +501,7 @@ fn loading<'d>(config: &Config, disks: &'d Disks, shards: usize) -> Loading<'d> 
         shapes: config.shapes,
         modules: modules(config),
         progress: &disks.progress,
+        key_delay: config.rdb.key_load_delay,
     }
 }
 
@@ -505,6 +523,7 @@ fn load_first(
     if first > 0 {
         let report = load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
         disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);
+        disks.keys_loaded.fetch_add(report.keys, Ordering::Relaxed);
         broken_off = report.broken_off;
     }
     Ok((spaces.into_iter().flatten().collect(), steps[first..].to_vec(), broken_off))

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
 use crate::base::clock::SystemClock;
+use crate::command::migrate::Migration;
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::table::SessionRun;
 use crate::command::{Args, Ask, Command, Flags, Run, Session, table};
@@ -466,6 +467,10 @@ impl Server for AtTheDoor<'_> {
     fn load_log(&mut self) -> Result<(), String> {
         not_yet()
     }
+
+    fn load_file(&mut self, _save: bool, _flush: bool, _merge: bool) {}
+
+    fn migrate(&mut self, _migration: Migration) {}
 
     fn save(&mut self, _waits: bool) -> Result<(), String> {
         not_yet()

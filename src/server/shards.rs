@@ -41,13 +41,15 @@ pub struct Disks {
     pub progress: AtomicU64,
     /// What modules had left in RDB files, and was passed over.
     pub skipped_modules: AtomicU64,
+    /// Keys that RDB files have brought.
+    pub keys_loaded: AtomicU64,
 }
 
 impl Disks {
     /// Nothing loaded yet.
     pub fn new(data: DirVolume, log: DirVolume) -> Self {
-        let (progress, skipped_modules) = (AtomicU64::new(0), AtomicU64::new(0));
-        Disks { data, log, progress, skipped_modules }
+        let [progress, skipped_modules, keys_loaded] = Default::default();
+        Disks { data, log, progress, skipped_modules, keys_loaded }
     }
 }
 
@@ -125,6 +127,7 @@ pub fn spawn(
             string_max: config.proto_max_bulk_len,
             shapes: config.shapes,
             modules: modules(config),
+            key_delay: config.rdb.key_load_delay,
             connections: config.maxclients as usize + 64,
             flush: policy(config.appendfsync),
             ready: ready_to.clone(),
@@ -178,6 +181,7 @@ struct Body {
     string_max: u64,
     shapes: Shapes,
     modules: Modules,
+    key_delay: i32,
     connections: usize,
     flush: crate::shard::log::FsyncPolicy,
     ready: Sender<Result<(), String>>,
@@ -240,9 +244,11 @@ impl Body {
             shapes: self.shapes,
             modules: self.modules,
             progress: &self.disks.progress,
+            key_delay: self.key_delay,
         };
         let report = load_shard(&loading, &self.steps, &mut self.space);
         let report = report.map_err(|error| error.to_string())?;
+        self.disks.keys_loaded.fetch_add(report.keys, Ordering::Relaxed);
         if self.space.shard == 0 {
             // Every shard passes over the same.
             self.disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);

@@ -34,13 +34,9 @@ pub fn wait(
         let mut ends = Vec::new();
         // Signals that have been seen to. One that came while loading wakes nobody here.
         let mut seen = 0;
-        let begin = || {
-            journal.warn(&format!("Received {} scheduling shutdown...", termination::last()));
-            journal.warn("User requested shutdown...");
-            supervisor.tell("STOPPING=1\n");
-            global.stop();
-            order.wake_all();
-        };
+        // Whether supervisors have been told that it is certain.
+        let mut told = false;
+        let mut begin = || told = begin(global, order, journal, supervisor);
         if termination::count() > 0 {
             seen = termination::count();
             begin();
@@ -62,15 +58,57 @@ pub fn wait(
                 continue;
             }
             seen = count;
-            if global.is_stopping() {
-                journal.warn(&format!("Received {} again, exiting at once.", termination::last()));
-                std::process::exit(1);
+            if global.is_stopping() || global.ending.is_wished() {
+                insist(global, journal);
+                continue;
             }
             begin();
+        }
+        if !told {
+            supervisor.tell("STOPPING=1\n");
         }
         Ok(ends)
     });
     outcome.map_err(|error| vec![error.to_string()])
+}
+
+/// A signal begins the stop, with a snapshot in front of it or not; whether it is certain now.
+fn begin(
+    global: &Global,
+    order: &Order<Message>,
+    journal: &Journal,
+    supervisor: &Supervisor,
+) -> bool {
+    let config = global.config();
+    let how = match termination::last() {
+        "SIGINT" => config.shutdown_on_sigint,
+        _ => config.shutdown_on_sigterm,
+    };
+    journal.warn(&format!("Received {} scheduling shutdown...", termination::last()));
+    journal.warn("User requested shutdown...");
+    let saves = config.saves_at_stop(how);
+    if saves {
+        supervisor.tell("STATUS=Saving the final RDB snapshot\n");
+        global.ending.wish(how.force, None);
+    } else {
+        supervisor.tell("STOPPING=1\n");
+        global.stop();
+    }
+    order.wake_all();
+    !saves
+}
+
+/// Another signal while a stop is under way ends the process at once; but what is being saved may
+/// be nowhere else, and then only SIGINT does, as in Redis.
+fn insist(global: &Global, journal: &Journal) {
+    if global.is_stopping() {
+        journal.warn(&format!("Received {} again, exiting at once.", termination::last()));
+        std::process::exit(1);
+    }
+    if termination::last() == "SIGINT" {
+        journal.warn("You insist... exiting now.");
+        std::process::exit(1);
+    }
 }
 
 /// Records where each log ended, so that the next start can tell a clean stop from a crash.

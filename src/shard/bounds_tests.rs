@@ -51,7 +51,8 @@ fn key(index: usize) -> ConnKey {
 impl Bench {
     /// Shards with `connections` connections on the first.
     fn new(connections: usize, config: &[(&str, &str)]) -> Bench {
-        let pairs: Vec<_> = config.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        let config = config.iter().chain(&[("save", "")]);
+        let pairs: Vec<_> = config.map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let config = Config::new(Path::new("/data")).changed(&pairs, true).expect("a good config");
         let voice = Voice {
             again: Box::new(|_| "it is a test".to_owned()),

@@ -50,6 +50,7 @@ use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
 use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
+use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
 use crate::shard::reload::Reload;
 use crate::shard::snapshot::Snapshots;
@@ -99,10 +100,12 @@ pub struct Shard {
     pub(super) tightened: bool,
     /// What the command that runs leaves to be done aside; its outcome is the reply.
     pub(super) aside: Option<Work>,
-    /// DEBUG LOADAOF.
+    /// DEBUG LOADAOF and DEBUG RELOAD.
     pub(super) reload: Reload,
     /// See [`super::snapshot`].
     pub(super) snapshot: Snapshots,
+    /// See [`super::migrate`].
+    pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
     pub(super) dirty: Vec<ConnKey>,
     /// Connections with input to go on with.
@@ -191,8 +194,7 @@ impl Shard {
         log: Option<LogWriter>,
         random: Random,
     ) -> Self {
-        let id = space.shard;
-        let config = global.config();
+        let (id, config) = (space.shard, global.config());
         space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
@@ -223,6 +225,7 @@ impl Shard {
             aside: None,
             reload: Reload::default(),
             snapshot: Snapshots::default(),
+            migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),
             waiters: Vec::new(),
@@ -440,6 +443,11 @@ impl Shard {
             Message::Stricter { to } => self.follow_stricter(to),
             Message::Settled => self.move_release(),
             Message::Reloaded(outcome) => self.reloaded(outcome),
+            Message::Refilled(refilled) => self.refilled(refilled.0, refilled.1),
+            Message::Hold(hold) => self.hold(hold),
+            Message::Holding(name) => self.is_holding(name),
+            Message::Delivered(name, delivery) => self.delivered(name, *delivery),
+            Message::LetGo(hold) => self.let_go(&hold),
             Message::Cut(step) => self.cut_step(step),
             Message::Adopt(arrival) => self.adoptions.push(arrival),
             Message::Asked { to, ask } => {
@@ -485,6 +493,7 @@ impl Shard {
         self.serve_here();
         self.run_crowded();
         self.start_reload();
+        self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {
                 if let Some(mut conn) = self.take_conn(key) {

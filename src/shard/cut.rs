@@ -177,6 +177,7 @@ impl Shard {
         if cut && !self.begin_cut(conn) {
             return Taken::NotYet;
         }
+        self.note_if_emptied(command);
         let request = OwnedRequest::from_args(args);
         let call = Call { command, db: conn.session.db, request };
         let work = Work { calls: vec![call], cut, ..Work::default() };

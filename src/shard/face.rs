@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::command::migrate::Migration;
 use crate::command::session::{Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
-use crate::config::{Config, Flush, LogLevel};
+use crate::config::table::{self, Kind};
+use crate::config::{Config, Flush, LogLevel, Shutdown};
 use crate::observe::info::{self, Snapshot};
 use crate::observe::{Registry, crash, process};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::ending::NO_SHUTDOWN;
+use crate::shard::global::NO_RESTART;
 use crate::shard::late::Bounds;
 use crate::shard::log::FsyncPolicy;
+use crate::shard::refill::How;
+use crate::shard::reload::Source;
 
 /// The code of a session command.
 pub type SessionFn = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
@@ -44,6 +50,11 @@ impl Shard {
         if in_exec && let Some(work) = self.aside.take() {
             // The replies of a transaction are one, and no part of it can be waited for.
             result = result.and_then(|()| work().map_err(Fault::text));
+        }
+        if in_exec && let Some((_, force)) = self.snapshot.ends.take() {
+            self.end_behind_snapshot(force, None);
+            // If it goes on after all, the transaction has all its replies.
+            out.ok();
         }
         let behind = out.checkpoint();
         if let Some(ask) = self.clients.asks.take() {
@@ -89,6 +100,14 @@ impl Server for Shard {
     }
 
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+        let is_dir = |name: &[u8]| matches!(table::find(name), Some((_, d)) if d.kind == Kind::Dir);
+        // With a log it is refused without a look at the disk.
+        if self.log.is_none() && pairs.iter().any(|(name, _)| is_dir(name)) {
+            let global = Arc::clone(&self.global);
+            let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            self.aside = Some(Box::new(move || global.change_dir(&pairs, local)));
+            return Ok(());
+        }
         let before = self.global.config().appendfsync;
         self.global.change_config(pairs, local)?;
         self.refresh_settings();
@@ -115,14 +134,23 @@ impl Server for Shard {
         if self.log.is_none() {
             return Err("ERR There is no AOF to load: appendonly is no".to_owned());
         }
-        self.reload.wished = true;
+        self.reload.wished = Some(Source::Log);
         Ok(())
+    }
+
+    fn load_file(&mut self, save: bool, flush: bool, merge: bool) {
+        self.reload.wished = Some(Source::File(How { save, flush, merge }));
+    }
+
+    fn migrate(&mut self, migration: Migration) {
+        self.migrations.wished = Some(migration);
     }
 
     fn save(&mut self, waits: bool) -> Result<(), String> {
         if !self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000)) {
             return Err("ERR Background save already in progress".to_owned());
         }
+        self.global.registry.saves.count_it();
         match waits {
             true => self.snapshot.wished = true,
             false => self.start_snapshot(),
@@ -176,7 +204,9 @@ impl Server for Shard {
 
     fn start_again(&mut self, wait_ms: u64, gracefully: bool) -> Result<(), String> {
         self.global.start_again(wait_ms, gracefully)?;
-        self.order.wake_all();
+        if gracefully {
+            self.end_process(Shutdown::default(), NO_RESTART);
+        }
         Ok(())
     }
 
@@ -186,16 +216,16 @@ impl Server for Shard {
 
     fn shutdown(
         &mut self,
-        _save: Option<bool>,
+        save: Option<bool>,
         _now: bool,
-        _force: bool,
+        force: bool,
         abort: bool,
     ) -> Result<(), String> {
         if abort {
+            // While a stop saves, no request is looked at.
             return Err("ERR No shutdown in progress.".to_owned());
         }
-        self.global.stop();
-        self.order.wake_all();
+        self.end_process(Shutdown { save, force }, NO_SHUTDOWN);
         Ok(())
     }
 }

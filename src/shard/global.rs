@@ -5,12 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
-use crate::config::{Config, LogLevel, files};
+use crate::config::{Config, Enter, LogLevel, files};
 use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
+use crate::persist::snapshot;
+use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
+use crate::shard::migrate::Holds;
 use crate::shard::reload::{Keyspaces, ReadLog};
+
+/// Why DEBUG RESTART did nothing.
+pub const NO_RESTART: &str = "ERR failed to restart the server. Check server logs.";
+/// What writes are refused with while no snapshot succeeds.
+const NO_SNAPSHOT: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
+unable to persist to disk. Commands that may modify the data set are disabled, because this \
+instance is configured to report errors during writes if RDB snapshotting fails \
+(stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
 /// Says a line of the given weight.
 pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
@@ -46,6 +57,8 @@ pub struct Global {
     /// Shards whose log cannot be written at present, as a set.
     failing: AtomicU64,
     failure: Mutex<String>,
+    /// Writes are refused, since a log cannot be written or no snapshot succeeds.
+    troubled: AtomicBool,
     /// Shards with as much waiting for their log as may wait, as a set.
     pressed: AtomicU64,
     /// Shards at rest while stopping, as a set.
@@ -57,6 +70,8 @@ pub struct Global {
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
     stop: AtomicBool,
+    /// See [`Ending`].
+    pub ending: Ending,
     /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
     again_ms: AtomicU64,
     /// Microseconds to wait before anything is written to a log, for tests.
@@ -79,6 +94,8 @@ pub struct Global {
     pub registry: Registry,
     /// Grows with every CONFIG RESETSTAT.
     resets: AtomicU64,
+    /// Keys that are on their way to another server.
+    pub holds: Holds,
     voice: Voice,
 }
 
@@ -104,6 +121,8 @@ impl Global {
             memory_max: AtomicU64::new(config.maxmemory),
             failing: AtomicU64::new(0),
             failure: Mutex::new(String::new()),
+            troubled: AtomicBool::new(false),
+            ending: Ending::default(),
             pressed: AtomicU64::new(0),
             idle: AtomicU64::new(0),
             woken: AtomicU64::new(0),
@@ -125,6 +144,7 @@ impl Global {
             give_backs: AtomicU64::new(0),
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
+            holds: Holds::default(),
             voice,
         }
     }
@@ -142,13 +162,42 @@ impl Global {
     /// Changes the configuration: all pairs or none; the error is the reply's text. `local`: a
     /// client of this machine asks for it.
     pub fn change_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+        // Whoever changes `dir` waits for a disk, and goes by [`Global::change_dir`].
+        self.change_config_in(pairs, local, &|dir| Ok(dir.to_owned()))
+    }
+
+    fn change_config_in(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        local: bool,
+        enter: &Enter<'_>,
+    ) -> Result<(), String> {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let next = config.changed(pairs, local)?;
+        let next = config.changed_in(pairs, local, enter)?;
         self.memory_max.store(next.maxmemory, Ordering::Relaxed);
         (self.voice.level)(next.loglevel);
         crash::set_reported(next.crash_log_enabled);
         *config = Arc::new(next);
         self.version.fetch_add(1, Ordering::Release);
+        drop(config);
+        self.weigh_trouble();
+        Ok(())
+    }
+
+    /// The same where `dir` is among the pairs; waits for a disk. What cut-off snapshots have left
+    /// in the new directory is removed, as at the start.
+    pub fn change_dir(&self, pairs: &[(Vec<u8>, Vec<u8>)], local: bool) -> Result<(), String> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+        let before = self.config();
+        // Not under the lock, for which everybody would wait.
+        let dir = before.changed_in(&pairs, local, &files::enter)?.dir.clone();
+        self.change_config_in(&pairs, local, &|_| Ok(dir.clone()))?;
+        if dir != before.dir
+            && let Err(error) = snapshot::clean_up(&dir)
+        {
+            self.warn(&format!("What a snapshot left behind cannot be removed: {error}"));
+        }
         Ok(())
     }
 
@@ -157,8 +206,9 @@ impl Global {
         (self.voice.errand)(errand);
     }
 
-    /// Reads the log, which ends at these positions, into empty keyspaces; waits for a disk.
-    pub fn read_log(&self, spaces: &mut Keyspaces, ends: &[u64]) -> Result<(), String> {
+    /// Reads the log, which ends at these positions, or the file that SAVE writes, into empty
+    /// keyspaces; waits for a disk.
+    pub fn read_log(&self, spaces: &mut Keyspaces, ends: Option<&[u64]>) -> Result<(), String> {
         (self.voice.read_log)(&self.config(), spaces, ends)
     }
 
@@ -221,6 +271,27 @@ impl Global {
                 self.failing.fetch_and(!(1 << shard), Ordering::SeqCst);
             }
         }
+        self.weigh_trouble();
+    }
+
+    /// What writes may be refused for has changed.
+    pub fn weigh_trouble(&self) {
+        // One at a time, so that the last word is of the last state.
+        let _one = lock(&self.failure);
+        self.troubled.store(self.any_log_failing() || self.needs_snapshot(), Ordering::Relaxed);
+    }
+
+    /// Whether writes are refused because the last background save has failed.
+    fn needs_snapshot(&self) -> bool {
+        let config = self.config();
+        config.stop_writes_on_bgsave_error
+            && !config.save_points.is_empty()
+            && self.registry.saves.has_failed()
+    }
+
+    /// Whether writes are refused, since a log cannot be written or no snapshot succeeds.
+    pub fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
     }
 
     /// Whether any shard's log cannot be written.
@@ -242,8 +313,17 @@ impl Global {
         self.pressed.load(Ordering::Relaxed) != 0
     }
 
-    /// The error that writes are refused with while a log cannot be written.
+    /// The error that writes are refused with.
     pub fn misconf(&self) -> Option<String> {
+        match self.is_troubled() {
+            true if self.needs_snapshot() => Some(NO_SNAPSHOT.to_owned()),
+            true => self.log_misconf(),
+            false => None,
+        }
+    }
+
+    /// The error that writes are refused with while a log cannot be written.
+    pub fn log_misconf(&self) -> Option<String> {
         self.any_log_failing().then(|| {
             let failure = lock(&self.failure);
             format!("MISCONF Errors writing to the AOF file: {failure}")
@@ -253,6 +333,7 @@ impl Global {
     /// CONFIG RESETSTAT: each shard begins its counters again.
     pub fn reset_stats(&self) {
         self.registry.reset_peak();
+        self.registry.saves.reset_count();
         self.resets.fetch_add(1, Ordering::Release);
     }
 
@@ -328,9 +409,10 @@ impl Global {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Starts the program again, after a stop in good order or by a crash.
+    /// Starts the program again, after a stop in good order, which the caller begins, or by a
+    /// crash.
     pub fn start_again(self: &Arc<Self>, wait_ms: u64, gracefully: bool) -> Result<(), String> {
-        let refused = || "ERR failed to restart the server. Check server logs.".to_owned();
+        let refused = || NO_RESTART.to_owned();
         if !self.voice.can_start_again {
             self.warn("Can't restart: the configuration came from standard input.");
             return Err(refused());
@@ -347,8 +429,12 @@ impl Global {
             self.rewrite_config(false).map_err(|_| refused())?;
         }
         self.again_ms.store(wait_ms, Ordering::Relaxed);
-        self.stop();
         Ok(())
+    }
+
+    /// The stop has come to nothing, and with it the start behind it.
+    pub fn stay(&self) {
+        self.again_ms.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// After how many milliseconds to start again, if at all.

@@ -25,6 +25,7 @@ use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
 use crate::shard::execute::{Fate, Surroundings, is_dirty};
 use crate::shard::message::{Call, LeaseCall, Message, ReplyTo, Return, Watched};
+use crate::shard::reload::Source;
 use crate::shard::snapshot::{Job, Plan};
 use crate::shard::transaction::queued_control;
 
@@ -39,10 +40,12 @@ pub struct Work {
     pub watch: Option<Watched>,
     /// Whole-keyspace commands among them: the log is cut.
     pub cut: bool,
-    /// Nothing is to be run: the log is to be read again, see [`super::reload`].
-    pub reload: bool,
+    /// Nothing is to be run: this is to be read again, see [`super::reload`].
+    pub reload: Option<Source>,
     /// Nothing is to be run: a snapshot begins, see [`super::snapshot`].
     pub snapshot: Option<Plan>,
+    /// Nothing is to be run: keys are on their way, by this name, see [`super::migrate`].
+    pub migration: Option<u64>,
     /// The one command may wait.
     pub block: Option<Block>,
 }
@@ -138,10 +141,12 @@ impl Shard {
         if held.missing == 0
             && let Some(held) = self.leases.remove(&lease)
         {
-            if held.work.reload {
-                self.begin_reload(entry, held);
+            if let Some(source) = held.work.reload {
+                self.begin_reload(entry, held, source);
             } else if held.work.snapshot.is_some() {
                 self.begin_snapshot(entry, held);
+            } else if let Some(name) = held.work.migration {
+                self.at_the_keys(entry, held, name);
             } else {
                 self.run_lease(entry, held);
             }
@@ -327,6 +332,9 @@ impl Shard {
         space.expiry_paused = self.clients.pause.is_some();
         self.space = Some(space);
         if let Some((open, job)) = home.snapshot {
+            if job.is_last() {
+                self.hold_still(home.entry);
+            }
             self.begin_part(job, open);
         }
         for to in home.served {

@@ -15,6 +15,8 @@ use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::resp::{Checkpoint, Reply};
+use crate::shard::courier::Delivery;
+use crate::shard::migrate::Hold;
 use crate::shard::reload::Keyspaces;
 use crate::shard::snapshot;
 
@@ -82,6 +84,16 @@ pub enum Message {
     },
     /// The log has been read again, or not; see [`super::reload`].
     Reloaded(Result<Keyspaces, String>),
+    /// The file that SAVE writes has taken the place of the data, or not; see [`super::refill`].
+    Refilled(Box<(Keyspaces, Result<(), String>)>),
+    /// Requests that name these keys have to wait; see [`super::migrate`].
+    Hold(Arc<Hold>),
+    /// They do, on one shard more, for the MIGRATE of this name.
+    Holding(u64),
+    /// What became of a parcel of the MIGRATE of this name.
+    Delivered(u64, Box<Delivery>),
+    /// These requests may go on.
+    LetGo(Arc<Hold>),
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
     /// A connection that was accepted elsewhere.

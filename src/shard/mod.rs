@@ -9,6 +9,7 @@
 //! | job | `message` | the part of a batch that one shard executes |
 //! | lease | `lease` | keyspaces sent to a coordinator for a while |
 //! | cut | `cut` | a whole-keyspace change, between two generations of log files |
+//! | courier | `courier` | the thread that carries keys to another server |
 //! | release point | `log` | log position up to which replies may leave |
 
 pub mod ask;
@@ -18,7 +19,10 @@ pub mod blocking;
 mod bounds_tests;
 pub mod clients;
 pub mod core;
+mod cores;
+pub mod courier;
 pub mod cut;
+pub mod ending;
 pub mod errand;
 pub mod execute;
 pub mod face;
@@ -31,10 +35,13 @@ pub mod lease;
 pub mod log;
 pub mod message;
 pub mod meter;
+pub mod migrate;
 pub mod monitor;
 pub mod notify;
 pub mod order;
+pub mod pace;
 pub mod pause;
+pub mod refill;
 pub mod release;
 pub mod reload;
 pub mod requests;

@@ -216,7 +216,7 @@ impl Shard {
     /// Whether a write has to wait until the logs have caught up. The connection is then gone on
     /// with by [`Shard::run_again`], or when what it has with other shards has come back.
     pub(super) fn waits_for_log(&mut self, conn: &mut Conn, batch: &Option<Batch>) -> bool {
-        if !self.is_log_pressed() {
+        if !self.is_log_pressed() && !self.keeps_too_much(conn.session.db) {
             return false;
         }
         if !self.is_out(conn, batch) {

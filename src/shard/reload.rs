@@ -41,20 +41,32 @@ use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{Message, ReplyTo};
+use crate::shard::refill::How;
 use crate::shard::requests::all_shards;
 
 /// Keyspaces by shard.
 pub type Keyspaces = Vec<Option<Box<Keyspace>>>;
-/// Reads the log, which ends at these positions, into empty keyspaces, under this configuration.
-pub type ReadLog = dyn Fn(&Config, &mut Keyspaces, &[u64]) -> Result<(), String> + Send + Sync;
+/// Reads the log, which ends at these positions, into empty keyspaces, under this configuration; or
+/// the file that SAVE writes.
+pub type ReadLog =
+    dyn Fn(&Config, &mut Keyspaces, Option<&[u64]>) -> Result<(), String> + Send + Sync;
 
-/// What DEBUG LOADAOF has under way on a shard.
+/// What is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The log: DEBUG LOADAOF.
+    Log,
+    /// The file that SAVE writes: DEBUG RELOAD.
+    File(How),
+}
+
+/// What DEBUG LOADAOF and DEBUG RELOAD have under way on a shard.
 #[derive(Debug, Default)]
 pub struct Reload {
     /// The command that has just run asks for it.
-    pub wished: bool,
+    pub wished: Option<Source>,
     /// Clients whose turn is yet to come.
-    pub wanted: VecDeque<ReplyTo>,
+    pub wanted: VecDeque<(ReplyTo, Source)>,
     held: Option<Held>,
 }
 
@@ -63,6 +75,7 @@ pub struct Reload {
 struct Held {
     entry: u64,
     lease: Lease,
+    source: Source,
     /// What the words are called that are waited for.
     word: u64,
     /// How many of them are to come.
@@ -72,8 +85,7 @@ struct Held {
 impl Shard {
     /// Puts the reply of the command in its place, to be written when the data has been exchanged.
     /// The connection waits.
-    pub(super) fn tell_when_reloaded(&mut self, conn: &mut Conn) {
-        self.reload.wished = false;
+    pub(super) fn tell_when_reloaded(&mut self, conn: &mut Conn, source: Source) {
         let (id, missing) = (self.name(), self.shards());
         conn.blocked = true;
         conn.targets |= all_shards(missing);
@@ -90,27 +102,39 @@ impl Shard {
         });
         self.mark_dirty(conn);
         let to = ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 };
-        self.reload.wanted.push_back(to);
+        self.reload.wanted.push_back((to, source));
         self.start_reload();
     }
 
     /// Starts the first of those that are wanted, once no cut is under way.
     pub(super) fn start_reload(&mut self) {
-        if self.reload.wanted.is_empty() || !self.global.begin_cut() {
+        let Some((_, source)) = self.reload.wanted.front() else { return };
+        let saves = matches!(source, Source::File(How { save: true, .. }));
+        if !self.global.begin_cut() {
             return;
         }
-        let Some(to) = self.reload.wanted.pop_front() else { return };
-        let work = Work { reload: true, ..Work::default() };
+        if saves && !self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000)) {
+            // Another one is under way.
+            return self.global.end_cut();
+        }
+        let Some((to, source)) = self.reload.wanted.pop_front() else { return };
+        let work = Work { reload: Some(source), ..Work::default() };
         self.ask_for_keyspaces(all_shards(self.shards()), to, work);
     }
 
     /// Every keyspace is here: asks every shard to make durable what it has executed.
-    pub(super) fn begin_reload(&mut self, entry: u64, lease: Lease) {
+    pub(super) fn begin_reload(&mut self, entry: u64, lease: Lease, source: Source) {
         let word = self.name();
         let to = ReplyTo { batch: word, ..lease.to };
-        let held = Held { entry, lease, word, missing: self.shards() };
+        let logged = self.log.is_some();
+        let missing = if logged { self.shards() } else { 0 };
+        let held = Held { entry, lease, source, word, missing };
         assert!(self.reload.held.replace(held).is_none(), "one at a time has the right to cut");
-        self.spread_stricter(to);
+        match logged {
+            true => self.spread_stricter(to),
+            // There is nothing that could be made durable.
+            false => self.read_again(),
+        }
     }
 
     /// Takes a shard's word if it is one of those waited for here.
@@ -120,20 +144,24 @@ impl Shard {
         };
         held.missing -= 1;
         if held.missing == 0 {
-            self.read_log();
+            self.read_again();
         }
         true
     }
 
-    fn read_log(&mut self) {
-        let Some(held) = &self.reload.held else { return };
+    fn read_again(&mut self) {
+        let Some(held) = &mut self.reload.held else { return };
+        if let Source::File(how) = held.source {
+            let spaces = std::mem::take(&mut held.lease.spaces);
+            return self.refill(how, spaces);
+        }
         let spaces = &held.lease.spaces;
         let ends: Vec<u64> = spaces.iter().flatten().map(|s| s.effects.end()).collect();
         let mut fresh: Keyspaces =
             spaces.iter().flatten().map(|s| Some(Box::new(like(s)))).collect();
         let (order, global, id) = (Arc::clone(&self.order), Arc::clone(&self.global), self.id);
         self.global.run_errand(Box::new(move || {
-            let outcome = global.read_log(&mut fresh, &ends).map(|()| fresh);
+            let outcome = global.read_log(&mut fresh, Some(&ends)).map(|()| fresh);
             order.push(id, Message::Reloaded(outcome));
         }));
     }
@@ -141,32 +169,55 @@ impl Shard {
     /// Gives the lease up while a log cannot be written.
     pub(super) fn give_up_reload(&mut self) {
         if self.reload.held.as_ref().is_some_and(|held| held.missing > 0)
-            && let Some(text) = self.global.misconf()
+            && let Some(text) = self.global.log_misconf()
+            && let Some(held) = self.reload.held.take()
         {
-            self.reloaded(Err(text));
+            self.global.warn(&format!("The data is not read again: {text}"));
+            self.end_reload(held, Err(text));
         }
     }
 
-    /// The log has been read or not: exchanges the databases, answers, sends the keyspaces home.
+    /// The log has been read or not: exchanges the databases.
     pub(super) fn reloaded(&mut self, outcome: Result<Keyspaces, String>) {
-        let Some(Held { entry, mut lease, .. }) = self.reload.held.take() else { return };
-        let mut reply = Reply::default();
-        match outcome {
+        let Some(mut held) = self.reload.held.take() else { return };
+        let outcome = match outcome {
             Ok(fresh) => {
-                let spaces = lease.spaces.iter_mut().flatten();
+                let spaces = held.lease.spaces.iter_mut().flatten();
                 spaces.zip(fresh.into_iter().flatten()).for_each(|(old, new)| exchange(old, *new));
                 self.global.notice("Append Only File loaded by DEBUG LOADAOF");
-                reply.ok();
+                Ok(())
             }
             Err(text) => {
                 self.global.warn(&format!("DEBUG LOADAOF failed, the data stays: {text}"));
+                Err(text)
+            }
+        };
+        self.end_reload(held, outcome);
+    }
+
+    /// The file has been read or not, and the keyspaces are back.
+    pub(super) fn refilled(&mut self, spaces: Keyspaces, outcome: Result<(), String>) {
+        let Some(mut held) = self.reload.held.take() else { return };
+        held.lease.spaces = spaces;
+        self.end_reload(held, outcome);
+    }
+
+    /// Answers and sends the keyspaces home.
+    fn end_reload(&mut self, held: Held, outcome: Result<(), String>) {
+        let Held { entry, mut lease, source, .. } = held;
+        let mut reply = Reply::default();
+        match outcome {
+            Ok(()) => reply.ok(),
+            Err(text) => {
                 self.stats().error(text.as_bytes());
                 reply.error(text.as_bytes());
             }
         }
         lease.spaces.iter_mut().flatten().for_each(|space| space.read_tag = space.floor);
         #[cfg(test)]
-        crate::shard::sim::probe::ran_reload(entry, lease.to, &lease.spaces);
+        if source == Source::Log {
+            crate::shard::sim::probe::ran_reload(entry, lease.to, &lease.spaces);
+        }
         let to = lease.to;
         if let Some(conn) = self.conn_mut(to.conn) {
             conn.output.change_remote(to.batch, |remote| {
@@ -174,13 +225,18 @@ impl Shard {
                 remote.commands = vec![Merged::Ready(reply)];
             });
         }
+        if matches!(source, Source::File(How { save: true, .. })) {
+            let saves = &self.global.registry.saves;
+            saves.finish(saves.noted(), None);
+            self.global.weigh_trouble();
+        }
         self.global.end_cut();
         self.send_home(entry, lease, false, None, &[]);
     }
 }
 
 /// An empty keyspace that hashes its keys as `space` does: SCAN's cursors stay good.
-fn like(space: &Keyspace) -> Keyspace {
+pub(super) fn like(space: &Keyspace) -> Keyspace {
     let mut fresh = Keyspace::new(space.shard, 0, [0; 2], Effects::new(0, false));
     fresh.dbs = space.dbs.iter().map(Database::fresh).collect();
     fresh
@@ -188,7 +244,7 @@ fn like(space: &Keyspace) -> Keyspace {
 
 /// Gives `space` the databases of `fresh`. As in Redis, where the data is emptied and comes back,
 /// whoever watches a key that was there or is there now is told that it has changed.
-fn exchange(space: &mut Keyspace, fresh: Keyspace) {
+pub(super) fn exchange(space: &mut Keyspace, fresh: Keyspace) {
     for (db, new) in fresh.dbs.into_iter().enumerate() {
         let old = std::mem::replace(&mut space.dbs[db], new);
         let new = &space.dbs[db];

@@ -314,13 +314,19 @@ impl Shard {
         {
             return self.reject(conn, batch, command, args, OUT_OF_MEMORY);
         }
-        if self.global.any_log_failing()
+        if self.global.is_troubled()
             && (flags.has(Flags::WRITE) || command.name == "ping")
             && let Some(text) = self.global.misconf()
         {
             return self.reject(conn, batch, command, args, text.as_bytes());
         }
         if self.clients.pause.is_some() && self.is_postponed(conn, batch, command) {
+            return Taken::NotYet;
+        }
+        if !self.migrations.holds.is_empty()
+            && !queueing
+            && self.is_held(conn, batch, command, args)
+        {
             return Taken::NotYet;
         }
         if flags.has(Flags::WRITE) && !queueing && self.waits_for_log(conn, batch) {
@@ -366,10 +372,14 @@ impl Shard {
                     self.tell_when_followed(conn, out);
                 } else if let Some(work) = self.aside.take() {
                     self.tell_when_done(conn, work);
+                } else if let Some((failure, force)) = self.snapshot.ends.take() {
+                    self.tell_if_it_goes_on(conn, failure, force);
                 } else if self.snapshot.wished {
                     self.tell_when_saved(conn);
-                } else if self.reload.wished {
-                    self.tell_when_reloaded(conn);
+                } else if let Some(source) = self.reload.wished.take() {
+                    self.tell_when_reloaded(conn, source);
+                } else if let Some(migration) = self.migrations.wished.take() {
+                    self.tell_when_migrated(conn, migration);
                 } else if let Some(wait) = self.wish.take() {
                     self.block(conn, wait);
                 } else if !self.clients.asked.is_empty() {
@@ -498,8 +508,11 @@ impl Shard {
         }
         let shards = self.shards();
         let route = command.route_of(args.len());
-        if route == Route::Cut && (self.log.is_some() || shards > 1) {
-            return self.cut_command(conn, batch, command, args);
+        if route == Route::Cut {
+            if self.log.is_some() || shards > 1 {
+                return self.cut_command(conn, batch, command, args);
+            }
+            self.note_if_emptied(command);
         }
         let targets = self.targets(command, route, args);
         let direct = targets == 1 << self.id && !self.is_out(conn, batch);

@@ -24,6 +24,14 @@
 //!
 //! *A large value* is encoded into a buffer of its own that goes where the value goes. One that
 //! does not fit into a chunk is written piece by piece, by one shard at a time (`giant`).
+//!
+//! *Success is told when it is durable, and when the next may begin.* The writer flushes the file,
+//! renames it and flushes the directory before it says how it went (`write`); that is kept with the
+//! job. A shard sees that the job is over only after that, and takes its part down only when
+//! nothing of the cut is left in its keyspace. Whoever takes down the last part tells everybody
+//! ([`Saves::finish`](crate::observe::saves::Saves::finish)) and then answers who waits. So `+OK`,
+//! a new LASTSAVE and `rdb_bgsave_in_progress:0` all stand for a file that survives a power cut,
+//! and for keyspaces without a cut: the next may begin at once, on any shard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,13 +45,17 @@ use crate::client::Conn;
 use crate::keyspace::cut::{Open, State};
 use crate::keyspace::snapshot::LargeValue;
 use crate::keyspace::{Entry, Keyspace};
+use crate::observe::saves::End;
 use crate::persist::rdb::encode::{Encoder, LongText, TooNew, VERSION_AUX, Walk};
 use crate::persist::rdb::format::TYPE_STRING;
 use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
+use crate::shard::cores;
+use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
+use crate::shard::pace::{Pace, Told, rates};
 use crate::shard::requests::all_shards;
 
 #[cfg(test)]
@@ -59,9 +71,6 @@ const HURRY_SLICE: usize = 1024;
 const LARGE_SLICE: usize = 256;
 /// Bytes of a long string between two such looks.
 const TEXT_SLICE: usize = 64 * 1024;
-/// Bytes of copies of what has changed ahead of the walk from which on writes wait for it, for all
-/// shards together.
-const KEPT_MAX: usize = 32 << 20;
 /// What a turn is when nothing else was to be done since the last.
 const IDLE: Duration = Duration::from_micros(30);
 /// Most time of one turn.
@@ -74,6 +83,17 @@ const HURRY: Duration = Duration::from_millis(5);
 /// The first version that holds fields with times.
 const VERSION_FIELD_TIMES: u32 = 12;
 
+/// What a snapshot is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nobody waits for it.
+    Background,
+    /// A client waits for it (SAVE).
+    Asked,
+    /// The process ends behind it, see [`super::ending`].
+    Last,
+}
+
 /// A snapshot under way, as all that take part in it know it.
 #[derive(Debug)]
 pub struct Job {
@@ -82,8 +102,10 @@ pub struct Job {
     chunks: Mutex<Sender<Chunk>>,
     version: u32,
     compress: bool,
-    /// A client waits for it.
-    hurry: bool,
+    purpose: Purpose,
+    /// Another takes its place: that it comes to nothing is no failure.
+    given_up: AtomicBool,
+    shards: usize,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
@@ -91,6 +113,9 @@ pub struct Job {
     over: AtomicBool,
     /// Who is told when nothing of it is left, and what.
     waits: Mutex<Option<(ReplyTo, Reply)>>,
+    /// How it has ended, and how long it took; told when nothing of it is left.
+    end: Mutex<Option<(End, Duration)>>,
+    told: Told,
 }
 
 impl Job {
@@ -111,8 +136,26 @@ impl Job {
         self.send(Chunk::Finish);
     }
 
+    fn ended(&self, end: End, took: Duration) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, took));
+    }
+
     fn has_failed(&self) -> bool {
         self.flow.failed.load(Ordering::Acquire)
+    }
+
+    fn is_background(&self) -> bool {
+        self.purpose == Purpose::Background
+    }
+
+    /// Somebody waits for it.
+    fn hurries(&self) -> bool {
+        !self.is_background()
+    }
+
+    /// Whether nothing executes behind its moment until it is over.
+    pub(super) fn is_last(&self) -> bool {
+        self.purpose == Purpose::Last
     }
 }
 
@@ -122,6 +165,7 @@ pub struct Plan {
     target: Target,
     version: u32,
     compress: bool,
+    purpose: Purpose,
     /// Who is told when it is over.
     waits: Option<ReplyTo>,
     resp3: bool,
@@ -167,6 +211,9 @@ pub struct Part {
     cancelled: bool,
     /// Since its last turn ended.
     rest: Stopwatch,
+    pace: Pace,
+    /// `rdb-key-save-delay`
+    delay: i32,
 }
 
 /// What a shard has to do with snapshots.
@@ -176,6 +223,13 @@ pub struct Snapshots {
     pub wished: bool,
     /// So much has changed ahead of the walk that writes have to wait for it.
     pub pressed: bool,
+    /// The command that has just run ends the process, after a snapshot; what it says when that
+    /// fails, and whether it ends even so.
+    pub ends: Option<(&'static str, bool)>,
+    /// Nothing is executed until the last snapshot is over.
+    pub holds_still: bool,
+    /// All data has been removed: the file is to tell of that.
+    pub emptied: bool,
     part: Option<Part>,
 }
 
@@ -189,7 +243,7 @@ impl Part {
     /// the shard.
     fn budget(&self) -> Duration {
         let rest = self.rest.elapsed();
-        match self.job.hurry {
+        match self.job.hurries() {
             true => HURRY,
             false if rest < IDLE => TURN_MAX,
             false => (rest / 3).clamp(TURN_MIN, TURN_MAX),
@@ -234,13 +288,17 @@ impl Part {
                 }
                 continue;
             }
-            self.stuck |= !self.job.flow.takes_keys(shard);
+            self.stuck |= !self.job.flow.takes_keys(shard) || self.pace.rests(self.delay);
             if self.stuck {
                 return Ok(true);
             }
             let mut outcome = Ok(());
             let mut count = 0;
-            let slice = if self.job.hurry { HURRY_SLICE } else { SLICE };
+            let slice = match (self.delay, self.job.hurries()) {
+                (0, true) => HURRY_SLICE,
+                (0, false) => SLICE,
+                _ => 1,
+            };
             let done = space.snapshot_slice(slice, &mut |db, entry| {
                 count += 1;
                 if outcome.is_ok() {
@@ -248,10 +306,13 @@ impl Part {
                 }
             });
             self.job.flow.count.fetch_add(count, Ordering::Relaxed);
+            self.pace.handed_out(count, self.delay, self.job.shards);
             outcome.map_err(|error| error.to_string())?;
             if self.chunk.len() >= CHUNK {
                 self.hand_over(shard);
             }
+            // A key that takes its time does so before the end, too.
+            let done = done && !self.pace.rests(self.delay);
             if done && !self.large(shard, space)? {
                 self.hand_over(shard);
                 return Ok(false);
@@ -315,7 +376,10 @@ impl Part {
         self.stuck |= stuck;
         match (failed, done) {
             (Some(error), _) => Err(error),
-            (None, Ok(_)) => Ok(true),
+            (None, Ok(done)) => {
+                self.pace.handed_out(u64::from(done), self.delay, self.job.shards);
+                Ok(true)
+            }
             (None, Err(_)) => Err("a large value was lost".to_owned()),
         }
     }
@@ -379,14 +443,64 @@ impl Making {
     }
 }
 
+/// The writer is done: says so, and keeps it with the job until nothing of that is left; gives the
+/// text of an error for whoever waits.
+fn conclude(
+    global: &Global,
+    job: &Job,
+    written: std::io::Result<u64>,
+    saved: End,
+    took: Duration,
+) -> Result<(), String> {
+    match written {
+        Ok(bytes) => {
+            let count = job.flow.count.load(Ordering::Relaxed);
+            let seconds = took.as_secs_f64();
+            let rates = rates(count, bytes, seconds);
+            global.notice(&format!(
+                "DB saved on disk: {count} keys, {bytes} bytes, {seconds:.3} seconds, {rates}"
+            ));
+            job.ended(saved, took);
+            Ok(())
+        }
+        Err(_) if global.registry.saves.progress.is_cancelled() => {
+            global.notice("Background saving cancelled: the old file stays");
+            job.ended(End::Untold, took);
+            Err("ERR Saving cancelled".to_owned())
+        }
+        Err(_) if job.given_up.load(Ordering::Acquire) => {
+            global.notice("Background saving given up: another snapshot takes its place");
+            job.ended(End::Untold, took);
+            Err("ERR".to_owned())
+        }
+        // Only what failed in the background counts: of the rest somebody is told.
+        Err(error) if !job.is_background() => {
+            global.warn(&format!("Error saving DB on disk: {error}"));
+            job.ended(End::Untold, took);
+            Err("ERR".to_owned())
+        }
+        Err(error) => {
+            global.warn(&format!("Background saving error: {error}"));
+            job.ended(End::Failed, took);
+            Err("ERR".to_owned())
+        }
+    }
+}
+
 impl Shard {
     /// Begins a snapshot of which nobody is told.
     pub(super) fn start_snapshot(&mut self) {
         let to = self.nobody();
-        self.ask_for_snapshot(to, None, false);
+        self.ask_for_snapshot(to, Purpose::Background, None, false);
     }
 
-    fn nobody(&mut self) -> ReplyTo {
+    /// Begins the one behind which the process ends.
+    pub(super) fn start_last_snapshot(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Last, None, false);
+    }
+
+    pub(super) fn nobody(&mut self) -> ReplyTo {
         let conn = crate::client::ConnKey { index: u32::MAX, generation: u32::MAX };
         ReplyTo { shard: self.id, conn, batch: self.name(), part: 0, words: 0 }
     }
@@ -396,19 +510,26 @@ impl Shard {
         self.snapshot.wished = false;
         let to = self.stand_in_for_one(conn);
         let nobody = self.nobody();
-        self.ask_for_snapshot(nobody, Some(to), conn.session.resp3);
+        self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
     }
 
-    fn ask_for_snapshot(&mut self, to: ReplyTo, waits: Option<ReplyTo>, resp3: bool) {
+    fn ask_for_snapshot(
+        &mut self,
+        to: ReplyTo,
+        purpose: Purpose,
+        waits: Option<ReplyTo>,
+        resp3: bool,
+    ) {
         let config = &self.config;
         let target = Target {
             dir: config.dir.clone(),
             name: config.dbfilename.clone(),
             checksum: config.rdb.checksum,
+            flush_each: config.rdb.flush_each,
             index: config.rdb.version >= VERSION_AUX,
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
-        let plan = Plan { target, version, compress, waits, resp3 };
+        let plan = Plan { target, version, compress, purpose, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
         self.ask_for_keyspaces(all_shards(self.shards()), to, work);
     }
@@ -427,19 +548,25 @@ impl Shard {
             chunks: Mutex::new(sender),
             version,
             compress: plan.compress,
-            hurry: plan.waits.is_some(),
+            purpose: plan.purpose,
+            given_up: AtomicBool::new(false),
+            shards: self.shards(),
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
             over: AtomicBool::new(false),
             waits: Mutex::new(None),
+            end: Mutex::new(None),
+            told: Told::default(),
         });
-        let mut dirty = 0;
+        let (mut dirty, mut keys) = (0, 0);
         lease.job = Some(Arc::clone(&job));
         let open = Open::new(count);
         for space in lease.spaces.iter_mut().flatten() {
             space.begin_snapshot(&open);
             dirty += space.counters.dirty;
+            keys += space.dbs.iter().map(|db| db.len() as u64).sum::<u64>();
         }
+        self.global.registry.saves.progress.set_total(keys);
         let functions = lease.spaces.iter().flatten().flat_map(|space| space.functions.clone());
         let functions = functions.collect();
         let mut sizes = vec![(0, 0); self.config.databases];
@@ -481,25 +608,17 @@ impl Shard {
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
         let began = Stopwatch::default();
+        let list = String::from_utf8_lossy(self.config.text("bgsave-cpulist").unwrap_or_default());
+        let list = list.into_owned();
         let work = move || {
-            let written = write(&plan.target, &header, &chunks, &job.flow);
-            let count = job.flow.count.load(Ordering::Relaxed);
-            let outcome = match written {
-                Ok(bytes) => {
-                    global.notice(&format!(
-                        "DB saved on disk: {count} keys, {bytes} bytes, {:.3} seconds",
-                        began.elapsed().as_secs_f64()
-                    ));
-                    let now = seconds + began.elapsed().as_secs() as i64;
-                    global.registry.saves.saved(now, dirty, began.elapsed());
-                    Ok(())
-                }
-                Err(error) => {
-                    global.warn(&format!("Background saving error: {error}"));
-                    global.registry.saves.failed(began.elapsed());
-                    Err("ERR".to_owned())
-                }
-            };
+            if let Err(error) = cores::bind(&list) {
+                global.warn(&format!("bgsave-cpulist {list}: {error}"));
+            }
+            let progress = &global.registry.saves.progress;
+            let written = write(&plan.target, &header, &chunks, &job.flow, &|| progress.commit());
+            let took = began.elapsed();
+            let at = seconds + took.as_secs() as i64;
+            let outcome = conclude(&global, &job, written, End::Saved { at, dirty }, took);
             if let Some(to) = plan.waits {
                 let mut reply = Reply::new(plan.resp3);
                 match outcome {
@@ -512,8 +631,7 @@ impl Shard {
             order.wake_all();
         };
         if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
-            self.global.warn(&format!("Background saving error: no thread: {error}"));
-            self.global.registry.saves.failed(Duration::ZERO);
+            drop(conclude(&self.global, own, Err(error), End::Failed, Duration::ZERO));
             *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
                 let mut reply = Reply::new(resp3);
                 reply.error(b"ERR");
@@ -536,13 +654,32 @@ impl Shard {
             stuck: false,
             cancelled: false,
             rest: Stopwatch::default(),
+            pace: Pace::default(),
+            delay: 0,
         };
+        if self.stopping {
+            part.job.fail();
+        }
         assert!(self.snapshot.part.replace(part).is_none(), "one snapshot at a time");
+    }
+
+    /// Gives the one in the background up, as another is to take its place.
+    pub(super) fn replace_snapshot(&self) {
+        let part = self.snapshot.part.as_ref().filter(|part| part.job.is_background());
+        if let Some(Part { job, .. }) = part
+            && !job.over.load(Ordering::Acquire)
+            && !job.given_up.swap(true, Ordering::AcqRel)
+        {
+            job.fail();
+        }
     }
 
     /// Hands out a slice of the snapshot under way.
     pub fn snapshot_turn(&mut self) {
         let Some(mut part) = self.snapshot.part.take() else { return };
+        if self.global.registry.saves.progress.is_cancelled() && !part.job.has_failed() {
+            part.job.fail();
+        }
         let Some(space) = self.space.as_deref_mut() else {
             self.snapshot.part = Some(part);
             return;
@@ -555,7 +692,10 @@ impl Shard {
                 self.snapshot.pressed = false;
             }
             let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
+            self.stats().snapshot_kept.set(0);
             part.open = None;
+            // Nobody waits for what nobody wants, though the writer may still wait for a disk.
+            self.note_pressure();
             if cleared && job.over.load(Ordering::Acquire) {
                 return self.end_part(&job);
             }
@@ -573,6 +713,8 @@ impl Shard {
         if part.open.is_some() {
             let id = self.id;
             let budget = part.budget();
+            // Nobody is kept waiting for a delay that only tests ask for.
+            part.delay = if self.snapshot.pressed { 0 } else { self.config.rdb.key_save_delay };
             match part.go_on(id, space, budget) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -588,10 +730,40 @@ impl Shard {
             part.rest.start();
         }
         let kept = self.space.as_deref_mut().map_or(0, Keyspace::snapshot_memory);
-        let max = KEPT_MAX / self.shards();
+        let max = self.kept_max();
         self.snapshot.pressed = kept > if self.snapshot.pressed { max / 2 } else { max };
         self.note_pressure();
+        self.note_progress(&job, kept);
         self.snapshot.part = Some(part);
+    }
+
+    /// Bytes of copies of what has changed ahead of the walk from which on writes wait for it: this
+    /// shard's share of `snapshot-buffer-limit`.
+    fn kept_max(&self) -> usize {
+        let max = usize::try_from(self.config.snapshot_buffer_limit).unwrap_or(usize::MAX);
+        max / self.shards()
+    }
+
+    /// Whether this turn's own writes have brought the copies of a database to their limit, before
+    /// its end has told everybody.
+    pub(super) fn keeps_too_much(&mut self, db: usize) -> bool {
+        let max = self.kept_max();
+        let space = self.snapshot.part.as_ref().and(self.space.as_deref_mut());
+        space.is_some_and(|space| space.snapshot_memory_of(db) > max)
+    }
+
+    /// Tells how far it has come.
+    fn note_progress(&self, job: &Job, kept: usize) {
+        self.stats().snapshot_kept.set(kept as u64);
+        let registry = &self.global.registry;
+        let keys = job.flow.count.load(Ordering::Relaxed);
+        registry.saves.progress.note(keys, registry.snapshot_kept());
+        if let Some(took) = job.told.due() {
+            let total = registry.saves.progress.keys().1;
+            let bytes = job.flow.bytes.load(Ordering::Relaxed);
+            let rates = rates(keys, bytes, took.as_secs_f64());
+            self.global.notice(&format!("Saving: {keys} of {total} keys, {bytes} bytes, {rates}"));
+        }
     }
 
     /// The process stops: what is under way is given up, as Redis does.
@@ -604,8 +776,16 @@ impl Shard {
     fn end_part(&mut self, job: &Job) {
         self.snapshot.pressed = false;
         self.note_pressure();
-        if job.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.global.registry.saves.end();
+        self.stats().snapshot_kept.set(0);
+        let last_part = job.parts.fetch_sub(1, Ordering::AcqRel) == 1;
+        if job.is_last() {
+            self.last_snapshot_over(!job.has_failed(), last_part);
+        }
+        if last_part {
+            let end = job.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (end, took) = end.unwrap_or((End::Failed, Duration::ZERO));
+            self.global.registry.saves.finish(end, job.is_background().then_some(took));
+            self.global.weigh_trouble();
             // Not before the next one may begin.
             let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some((to, reply)) = waits {

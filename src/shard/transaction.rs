@@ -194,6 +194,7 @@ impl Shard {
             return Steered::NotYet;
         }
         let (calls, watched) = self.end_transaction(conn);
+        calls.iter().for_each(|call| self.note_if_emptied(call.command));
         if direct {
             self.exec_here(conn, &calls, watched.as_ref());
         } else if elsewhere {

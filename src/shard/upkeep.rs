@@ -158,6 +158,8 @@ impl Shard {
         let now = self.now.mono_us;
         self.end_pause();
         self.give_up_reload();
+        self.look_for_end();
+        self.save_emptied();
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
             self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
@@ -184,6 +186,7 @@ impl Shard {
             self.publish();
             self.warn_of_newer_log();
             if self.id == 0 {
+                self.save_by_itself();
                 self.warn_of_long_log();
                 self.global.registry.sample(self.now);
             }
@@ -331,7 +334,11 @@ impl Shard {
         let crammed = if self.intake.crammed.is_empty() { u64::MAX } else { 1_000 };
         let pause = self.clients.pause.map_or(u64::MAX, |pause| pause.left_us(now));
         // The writer does not say that it takes more.
-        let snapshot = if self.has_snapshot() { 500 } else { u64::MAX };
+        let snapshot = match self.has_snapshot() {
+            true => 500,
+            false if self.snapshot.emptied || self.id == 0 && self.global.ending.is_wished() => 500,
+            false => u64::MAX,
+        };
         round.min(log).min(parked).min(pause).min(snapshot).min(gathering).min(crammed).min(waits)
     }
 
@@ -413,19 +420,26 @@ impl Shard {
         all
     }
 
+    /// Behind the last snapshot what waits to be executed is left undone, and nobody has been told
+    /// of it.
     fn is_at_rest(&self) -> bool {
         let effects = self.space.as_ref().is_none_or(|s| !s.effects.is_empty());
         let log = self.log.as_ref().is_none_or(|l| l.is_clean() && l.durable() == l.appended());
         !effects
             && log
-            && self.fifo.is_empty()
-            && self.paused.is_none()
-            && self.leases.is_empty()
-            && self.reload.wanted.is_empty()
+            && (self.snapshot.holds_still || self.has_executed_all())
+            && self.migrations.is_idle()
             && self.held.is_empty()
             && self.following.is_empty()
             && self.cut.is_none()
             && self.cut_lead.is_none()
             && !self.is_busy()
+    }
+
+    fn has_executed_all(&self) -> bool {
+        self.fifo.is_empty()
+            && self.paused.is_none()
+            && self.leases.is_empty()
+            && self.reload.wanted.is_empty()
     }
 }

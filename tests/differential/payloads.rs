@@ -5,12 +5,31 @@ use std::sync::LazyLock;
 
 use ringstone::base::crc::crc64_redis;
 
-use super::commands::{R, Row, WT, row};
+use super::commands::{R, Row, WT, X, row};
 use super::generate::{Args, Gen};
 
 /// The rows of this file.
-pub static ROWS: &[Row] =
-    &[row!("dump", 12, R, |g| vec![g.any_key()]), row!("restore", 15, WT, restore)];
+pub static ROWS: &[Row] = &[
+    row!("dump", 12, R, |g| vec![g.any_key()]),
+    row!("restore", 15, WT, restore),
+    row!("restore-asking", 4, WT, restore),
+    row!("migrate", 2, X, migrate),
+];
+
+/// Only what is refused: there is nobody to send anything to. `dump::migrate` compares the rest.
+fn migrate(g: &mut Gen) -> Args {
+    let form = g.word(&[
+        "127.0.0.1 1 k x 5",
+        "127.0.0.1 1 k 0 x",
+        "127.0.0.1 1 k 0 5 FOO",
+        "127.0.0.1 1 k 0 5 AUTH",
+        "127.0.0.1 1 k 0 5 COPY AUTH2 a",
+        "127.0.0.1 1 k 0 5 replace KEYS a b",
+        "127.0.0.1 1 k x x AUTH KEYS KEYS",
+        "127.0.0.1 1 k 0",
+    ]);
+    form.split(|b| *b == b' ').map(<[u8]>::to_vec).collect()
+}
 
 /// What stands in front of the footer: seeds of the fuzzer, behind its own first byte.
 static BODIES: &[&[u8]] = &[

@@ -1,6 +1,9 @@
 //! Values carried between redis-server and the server under test, both ways, and whole files made
 //! in memory that redis-server loads. Digests say whether a value is the same.
 
+mod migrate;
+mod reload;
+
 use std::process::Command;
 
 use ringstone::keyspace::{Entry, NewValue};

@@ -210,6 +210,7 @@ fn systemd_is_told_of_loading_readiness_and_stop() {
         assert_eq!(hear(), "READY=1\nSTATUS=Ready to accept connections\n");
         assert_eq!(server.client().words("PING"), Value::Simple(b"PONG".into()));
         server.signal(Signal::TERM);
+        assert_eq!(hear(), "STATUS=Saving the final RDB snapshot\n");
         assert_eq!(hear(), "STOPPING=1\n");
         assert!(server.child.wait().unwrap().success());
     }

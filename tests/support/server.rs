@@ -165,8 +165,10 @@ impl Server {
         command.args(["--appendfsync", options.fsync]);
         match kind {
             Kind::Subject => command.args(["--shards", &options.shards.to_string()]),
-            Kind::Peer(_) => command.args(["--save", ""]),
+            Kind::Peer(_) => &mut command,
         };
+        // Snapshots are taken where a test asks for them.
+        command.args(["--save", ""]);
         command.args(&options.more);
         let mut child = command
             .stdin(Stdio::null())

@@ -6,7 +6,6 @@ use crate::config::table::Kind::*;
 use crate::config::table::{Directive, Kind, known, row};
 
 const ACTION: Kind = Enum(&["no", "yes", "local"]);
-const SIGNAL: Kind = Flags(&["default", "save", "nosave", "now", "force"]);
 const NAT: Kind = Int(0, INT_MAX);
 const ANY: Kind = Int(i32::MIN as i64, INT_MAX);
 const COUNT: Kind = Int(0, i64::MAX);
@@ -104,10 +103,7 @@ pub static ROWS: &[Directive] = &[
     known("aof-rewrite-cpulist", Text, "", "Cores of a rewrite.")
         .alias("aof_rewrite_cpulist")
         .immutable(),
-    known("bgsave-cpulist", Text, "", "Cores of a snapshot.").alias("bgsave_cpulist").immutable(),
     known("dynamic-hz", Bool, "yes", "Raise `hz` with the number of clients."),
-    known("shutdown-on-sigint", SIGNAL, "default", "How SIGINT stops."),
-    known("shutdown-on-sigterm", SIGNAL, "default", "How SIGTERM stops."),
     known("locale-collate", Text, "", "Locale of string comparison."),
     // Memory.
     known(
@@ -148,12 +144,7 @@ pub static ROWS: &[Directive] = &[
     known("lazyfree-lazy-user-flush", Bool, "no", "Free in the background; always so here."),
     known("tracking-table-max-keys", COUNT, "1000000", "Keys remembered for client caches."),
     // Persistence.
-    known("save", Save, "3600 1 300 100 60 10000", "When to take a snapshot by itself."),
-    known("stop-writes-on-bgsave-error", Bool, "yes", "Refuse writes after a failed snapshot."),
     known("rdb-del-sync-files", Bool, "no", "Remove RDB files of a full sync."),
-    known("rdb-save-incremental-fsync", Bool, "yes", "Flush snapshots as they are written."),
-    known("rdb-key-save-delay", ANY, "0", "A delay for tests.").hidden(),
-    known("key-load-delay", ANY, "0", "A delay for tests.").hidden(),
     known("loading-process-events-interval-bytes", Int(1024, INT_MAX), "2097152", "While loading.")
         .hidden(),
     known("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no", "Check RDB values."),

@@ -5,12 +5,16 @@ pub mod reasons;
 
 use crate::base::limits::SHARDS_MAX;
 use crate::config::table::Kind::*;
-use crate::config::table::{Directive, known, row};
+use crate::config::table::{Directive, Kind, known, row};
 
 /// Greatest value of a C `int`, Redis' bound for many directives.
 pub const INT_MAX: i64 = i32::MAX as i64;
 /// Greatest value of a C `long`, as a number of bytes.
 pub const LONG_MAX: u64 = i64::MAX as u64;
+/// Any C `int`.
+const ANY: Kind = Int(i32::MIN as i64, INT_MAX);
+/// How a signal stops.
+const SIGNAL: Kind = Flags(&["default", "save", "nosave", "now", "force"]);
 /// One mebibyte in bytes.
 pub const MB: u64 = 1 << 20;
 
@@ -59,9 +63,15 @@ pub static EFFECTIVE: &[Directive] = &[
     .immutable(),
     // The process.
     row("databases", Int(1, INT_MAX), "16", "Number of databases.").immutable(),
-    row("dir", Dir, ".", "Working directory: data files live here and relative paths start here.")
-        .protected()
-        .fixed(),
+    row(
+        "dir",
+        Dir,
+        ".",
+        "Working directory: data files live here and relative paths start here. What is set live \
+         is where snapshots go from then on; refused while `appendonly` is on, since the log is \
+         there.",
+    )
+    .protected(),
     known("hz", Hz, "10", "How often per second background work looks for something."),
     row(
         "loglevel",
@@ -72,6 +82,13 @@ pub static EFFECTIVE: &[Directive] = &[
     row("logfile", Text, "", "File to log to; empty: standard output.").immutable(),
     row("pidfile", Text, "", "File to write the process id to.").immutable(),
     known("shutdown-timeout", Int(0, INT_MAX), "10", "Seconds a stop waits for slow readers."),
+    row(
+        "shutdown-on-sigint",
+        SIGNAL,
+        "default",
+        "How SIGINT stops, in the words of SHUTDOWN; `default`: it saves if there are save points.",
+    ),
+    row("shutdown-on-sigterm", SIGNAL, "default", "How SIGTERM stops, likewise."),
     // Memory and expiry.
     row("maxmemory", Memory(0, u64::MAX), "0", "Bytes of data above which writes are refused."),
     row(
@@ -109,8 +126,52 @@ pub static EFFECTIVE: &[Directive] = &[
         "What becomes of an RDB file in which modules have left data: it is refused, or their keys \
          and other data are passed over, and the log says how many.",
     ),
+    row(
+        "save",
+        Save,
+        "3600 1 300 100 60 10000",
+        "When a snapshot is taken by itself, in pairs: after so many seconds if there were so many \
+         changes. With any, a stop saves as well; none: `save \"\"`.",
+    ),
+    row(
+        "stop-writes-on-bgsave-error",
+        Bool,
+        "yes",
+        "Whether writes are refused while save points are set and the last background save failed.",
+    ),
     row("rdbchecksum", Bool, "yes", "Whether RDB files end with a checksum.").immutable(),
     row("rdbcompression", Bool, "yes", "Whether long strings are compressed in RDB files."),
+    row(
+        "rdb-save-incremental-fsync",
+        Bool,
+        "yes",
+        "Whether a snapshot is flushed on the way, each 32 MB, or at its end alone.",
+    ),
+    row(
+        "bgsave-cpulist",
+        Text,
+        "",
+        "Cores on which a snapshot's file is written, such as `0,2,4-7`; empty: no matter which. \
+         Shards encode on their own.",
+    )
+    .alias("bgsave_cpulist")
+    .immutable(),
+    row(
+        "rdb-key-save-delay",
+        ANY,
+        "0",
+        "Microseconds that a snapshot takes for each key, for tests; negative: for so many keys. \
+         Nobody waits for them: they end where writes would have to.",
+    )
+    .hidden(),
+    row(
+        "key-load-delay",
+        ANY,
+        "0",
+        "Microseconds that loading takes for each key of an RDB file, for tests; negative: for so \
+         many keys.",
+    )
+    .hidden(),
     row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
     known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
     row(
@@ -172,6 +233,14 @@ pub static OURS: &[Directive] = &[
          file that grows.",
     )
     .immutable()
+    .ours(),
+    row(
+        "snapshot-buffer-limit",
+        Memory(0, LONG_MAX),
+        "33554432",
+        "Memory for copies of values that change while a snapshot has yet to come to them; from \
+         there on writes wait for it.",
+    )
     .ours(),
     row(
         "rdb-save-version",

@@ -3,16 +3,6 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "snapshots are taken when SAVE or BGSAVE asks, and not otherwise yet",
-        &[
-            "save",
-            "stop-writes-on-bgsave-error",
-            "rdb-save-incremental-fsync",
-            "rdb-key-save-delay",
-            "bgsave-cpulist",
-        ],
-    ),
-    (
         "the log is not rewritten yet",
         &[
             "aof-use-rdb-preamble",
@@ -26,7 +16,7 @@ const REASONS: &[(&str, &[&str])] = &[
     ("the log's own lines tell positions, not times", &["aof-timestamp-enabled"]),
     (
         "values of RDB files are always checked as they are read",
-        &["sanitize-dump-payload", "key-load-delay", "loading-process-events-interval-bytes"],
+        &["sanitize-dump-payload", "loading-process-events-interval-bytes"],
     ),
     (
         "there is no replication yet",
@@ -124,10 +114,6 @@ const REASONS: &[(&str, &[&str])] = &[
     ("there are no scripts yet", &["busy-reply-threshold"]),
     ("there are no channels yet", &["notify-keyspace-events"]),
     ("nothing compares by locale yet", &["locale-collate"]),
-    (
-        "a stop is always the same: what was executed is made durable, and nothing else saved",
-        &["shutdown-on-sigint", "shutdown-on-sigterm"],
-    ),
     ("Linux marks no sockets for us", &["socket-mark-id"]),
     (
         "the process keeps the arguments it was given as its title",

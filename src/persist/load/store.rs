@@ -7,6 +7,7 @@
 use crate::base::crc::{shard_of_slot, slot};
 use crate::command::Spaces;
 use crate::keyspace::{Entry, Keyspace, NewValue};
+use crate::persist::load::delay::Delay;
 use crate::persist::load::{NOTICES_MAX, Report};
 use crate::persist::rdb::Sink;
 use crate::persist::rdb::decode::shown;
@@ -41,6 +42,7 @@ pub(super) struct Store<'b, 's> {
     alone: Option<usize>,
     shards: usize,
     report: &'b mut Report,
+    delay: Option<&'b mut Delay>,
     /// By shard; of one that loads alone, its own.
     batches: Vec<Batch>,
     offset: u64,
@@ -56,7 +58,13 @@ impl<'b, 's> Store<'b, 's> {
     ) -> Self {
         let count = if alone.is_some() { 1 } else { shards };
         let batches = (0..count).map(|_| Batch::default()).collect();
-        Store { spaces, alone, shards, report, batches, offset: 0, twice: None }
+        Store { spaces, alone, shards, report, batches, offset: 0, twice: None, delay: None }
+    }
+
+    /// The same, taking its time.
+    pub(super) fn delayed(mut self, delay: &'b mut Delay) -> Self {
+        self.delay = Some(delay);
+        self
     }
 
     /// Which batch a key belongs to.
@@ -99,6 +107,9 @@ impl Sink for Store<'_, '_> {
         value: NewValue<'_>,
         expire_ms: Option<i64>,
     ) -> bool {
+        if let Some(delay) = &mut self.delay {
+            delay.key();
+        }
         let at = self.batch_of(key);
         let fine = self.batches[at].db == db || self.put(at);
         let batch = &mut self.batches[at];

@@ -112,6 +112,7 @@ fn load(
         modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
+        key_delay: 0,
     };
     let space = |shard| {
         let effects = Effects::new(17, true);
@@ -293,6 +294,7 @@ fn an_rdb_with_commands_behind_it() {
         modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
+        key_delay: 0,
     };
     let space = Keyspace::new(0, DATABASES, [1, 2], Effects::new(0, true));
     let mut spaces = [Some(Box::new(space))];
@@ -317,6 +319,7 @@ fn functions_stay_with_the_first_shard() {
         modules: rdb::Modules::Skip,
         shapes: Shapes::default(),
         progress: &progress,
+        key_delay: 0,
     };
     let module = [format::TYPE_MODULE, 1, b'm', 0x81, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let file = Build::new(10).raw(&[format::OP_FUNCTION2]).text(b"#!lua name=x").raw(&module);
@@ -348,6 +351,7 @@ fn what_must_be_loaded_together() {
         modules: Default::default(),
         shapes: Shapes::default(),
         progress: &progress,
+        key_delay: 0,
     };
     let pure = Build::new(10).set(b"a", b"1").end();
     let old = Build::new(4).set(b"b", b"1").raw(&[format::OP_EOF]).0;

@@ -15,7 +15,13 @@ const NAME: &str = "dump.rdb";
 const SEEDS: u64 = 48;
 
 fn target() -> Target {
-    Target { dir: PathBuf::new(), name: NAME.to_owned(), checksum: true, index: true }
+    Target {
+        dir: PathBuf::new(),
+        name: NAME.to_owned(),
+        checksum: true,
+        index: true,
+        flush_each: true,
+    }
 }
 
 /// Saves file number `n`, of keys of two shards and a value in pieces.
@@ -35,7 +41,7 @@ fn save(disk: &dyn Sheets, n: u8) -> io::Result<u64> {
         flow.sent(&chunk);
         send.send(chunk).unwrap();
     }
-    let saved = write_on(disk, &target(), &[n; 40], &chunks, &flow);
+    let saved = write_on(disk, &target(), &[n; 40], &chunks, &flow, &|| true);
     assert_eq!(saved.is_err(), flow.failed.load(Ordering::Relaxed), "the shards hear of it");
     saved
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn target(dir: &Path) -> Target {
     let name = "dump.rdb".to_owned();
-    Target { dir: dir.to_owned(), name, checksum: false, index: false }
+    Target { dir: dir.to_owned(), name, checksum: false, index: false, flush_each: true }
 }
 
 fn keys(shard: usize, bytes: &[u8]) -> Chunk {
@@ -29,12 +29,76 @@ fn a_long_value_stands_in_one_piece() {
         flow.sent(&chunk);
         send.send(chunk).unwrap();
     }
-    let len = write(&target(dir.path()), b"<", &chunks, &flow).unwrap();
+    let len = write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
     let file = fs::read(dir.path().join("dump.rdb")).unwrap();
     assert_eq!(file, b"<a()bc\xFF\0\0\0\0\0\0\0\0");
     assert_eq!(len, file.len() as u64);
     assert!(flow.takes_keys(0) && flow.takes_piece());
     assert!(flow.keys.iter().chain([&flow.pieces]).all(|n| n.load(Ordering::Relaxed) == 0));
+}
+
+#[test]
+fn a_long_file_is_flushed_on_the_way_where_that_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    for (flush_each, flushed) in [(true, FLUSH_EACH + 1), (false, 0)] {
+        let flow = Flow::new(1);
+        let file = DirVolume::open(dir.path()).unwrap().create("file").unwrap();
+        let digest = Digest::new(CrcAlgorithm::Crc64Redis);
+        let (index, within) = (None, None);
+        let mut out =
+            Out { file, digest, flow: &flow, len: 0, flushed: 0, flush_each, index, within };
+        out.put(&[0]).unwrap();
+        assert_eq!(out.flushed, 0);
+        out.put(&vec![0; FLUSH_EACH as usize]).unwrap();
+        out.put(&[0]).unwrap();
+        assert_eq!(out.flushed, flushed, "{flush_each}");
+    }
+}
+
+#[test]
+fn the_word_that_wakes_the_writer_of_a_failed_one_is_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+    for _ in 0..100 {
+        let (send, chunks) = channel();
+        let flow = Flow::new(1);
+        std::thread::scope(|scope| {
+            let (target, flow) = (target(dir.path()), &flow);
+            let writes = scope.spawn(move || write(&target, b"<", &chunks, flow, &|| true));
+            let chunk = keys(0, b"a");
+            flow.sent(&chunk);
+            send.send(chunk).unwrap();
+            while flow.keys[0].load(Ordering::Acquire) > 0 {
+                std::thread::yield_now();
+            }
+            // By now it waits for more, mostly.
+            (0..20).for_each(|_| std::thread::yield_now());
+            flow.failed.store(true, Ordering::Release);
+            send.send(Chunk::Finish).unwrap();
+            assert!(writes.join().unwrap().is_err());
+        });
+        assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
+    }
+}
+
+#[test]
+fn one_that_may_not_end_leaves_the_old_file_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+    let (send, chunks) = channel();
+    send.send(Chunk::Finish).unwrap();
+    let flow = Flow::new(1);
+    let asked = std::cell::Cell::new(0);
+    let may_end = || {
+        asked.set(asked.get() + 1);
+        // All of it is there by now, under its other name.
+        let temp = fs::read(dir.path().join(temporary())).unwrap();
+        assert_eq!(temp, b"<\xFF\0\0\0\0\0\0\0\0");
+        false
+    };
+    assert!(write(&target(dir.path()), b"<", &chunks, &flow, &may_end).is_err());
+    assert_eq!((asked.get(), fs::read_dir(dir.path()).unwrap().count()), (1, 1));
+    assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
 }
 
 #[test]
@@ -49,7 +113,7 @@ fn one_that_is_given_up_leaves_the_old_file() {
     drop(send);
     let flow = Flow::new(1);
     flow.keys[0].store(1, Ordering::Relaxed);
-    assert!(write(&target(dir.path()), b"<", &chunks, &flow).is_err());
+    assert!(write(&target(dir.path()), b"<", &chunks, &flow, &|| true).is_err());
     assert!(flow.failed.load(Ordering::Relaxed));
     clean_up(dir.path()).unwrap();
     let mut names: Vec<_> =
@@ -70,7 +134,7 @@ fn not_all_buffers_are_kept() {
         flow.sent(&keys(n % 2, b""));
     }
     send.send(Chunk::Finish).unwrap();
-    write(&target(dir.path()), b"<", &chunks, &flow).unwrap();
+    write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
     let kept = std::iter::from_fn(|| flow.buffer()).count();
     assert!((1..=2 * CHUNKS_MAX).contains(&kept), "{kept}");
 }

@@ -369,6 +369,7 @@ impl Schedule {
             modules: Default::default(),
             shapes: self.config.shapes,
             progress: &AtomicU64::new(0),
+            key_delay: 0,
         };
         let first = together_until(&loading, &plan.steps).expect("it can be read");
         load_together(&loading, &plan.steps[..first], &mut spaces).expect("it can be loaded");

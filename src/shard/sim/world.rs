@@ -73,6 +73,7 @@ pub struct ProcessEnded;
 fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
     let (medium, boot_id) = (medium.clone(), boot_id.to_owned());
     Box::new(move |config, spaces, ends| {
+        let Some(ends) = ends else { return Err("there are no files here".to_owned()) };
         let data = SimMedium::new(0);
         let options = Options {
             appendfilename: &config.appendfilename,
@@ -92,6 +93,7 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             modules: Default::default(),
             shapes: config.shapes,
             progress: &AtomicU64::new(0),
+            key_delay: 0,
         };
         let outcome = reload(&medium, &options, &loading, ends, spaces);
         tell(|| format!("read again up to {ends:?}: {outcome:?}"));

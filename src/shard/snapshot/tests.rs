@@ -75,11 +75,15 @@ impl World {
             chunks: Mutex::new(sender),
             version: 10,
             compress: false,
-            hurry: false,
+            purpose: Purpose::Background,
+            given_up: AtomicBool::new(false),
+            shards: 2,
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(2),
             over: AtomicBool::new(false),
             waits: Mutex::new(None),
+            end: Mutex::new(None),
+            told: Told::default(),
         });
         let mut spaces = [0, 1].map(|n| Keyspace::new(n, 1, [1, 2], Effects::new(0, false)));
         let mut expected = HashMap::new();
@@ -112,6 +116,8 @@ impl World {
             stuck: false,
             cancelled: false,
             rest: Stopwatch::default(),
+            pace: Pace::default(),
+            delay: 0,
         };
         let parts = (0..2).map(part).collect();
         spaces.iter_mut().for_each(|space| space.begin_snapshot(&open));

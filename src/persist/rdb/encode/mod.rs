@@ -23,7 +23,7 @@ pub use elements::TimeBase;
 pub use walk::Walk;
 
 use crate::base::crc::crc64_redis;
-use crate::base::lzf::{self, Compressor, Run, TEXT_MAX};
+use crate::base::lzf::{self, Compressor, Run};
 use crate::base::number::parse_i64;
 use crate::base::version::REDIS;
 use crate::persist::rdb::format::*;
@@ -49,6 +49,11 @@ const VERSION_PACKED_SETS: u32 = 11;
 const INT_TEXT_MAX: usize = 11;
 /// Texts up to this length are not compressed.
 const SHORT_TEXT: usize = 20;
+/// Texts longer than this are not compressed, in bytes: the compressed form has to be held until it
+/// is known how long it is.
+const COMPRESSED_MAX: usize = 32 << 20;
+/// So much of a long text has to have become shorter for the rest to be tried, in bytes.
+const PROBE: usize = 1 << 20;
 /// What compression has to gain, in bytes.
 const GAIN: usize = 4;
 
@@ -273,7 +278,7 @@ pub struct LongText {
 impl LongText {
     /// A string of `len` bytes.
     pub fn new(encoder: &mut Encoder, len: usize) -> LongText {
-        let compressor = encoder.compressor.as_mut().filter(|_| len <= TEXT_MAX);
+        let compressor = encoder.compressor.as_mut().filter(|_| len <= COMPRESSED_MAX);
         let run = compressor.filter(|_| len > SHORT_TEXT).map(|c| c.begin(len));
         LongText { run, packed: Vec::new(), at: 0 }
     }
@@ -316,8 +321,10 @@ impl LongText {
             let until = text.len().min(self.at + budget.max(1));
             compressor.advance(run, text, until, &mut self.packed);
             self.at = until;
-            // As soon as more has become of it than there was, the rest is not looked at.
-            let vain = self.packed.len() > text.len() - GAIN;
+            // As soon as more has become of it than there was, the rest is not looked at; nor when
+            // its beginning promises nothing.
+            let promises = self.at < PROBE || self.packed.len() < self.at;
+            let vain = self.packed.len() > text.len() - GAIN || !promises;
             if until < text.len() && !vain {
                 return false;
             }

@@ -1,0 +1,72 @@
+//! Lists of cores (`bgsave-cpulist`): `0,2,3`, `0-3`, and `0-11:2` for every second one, side by
+//! side with commas between them.
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// The cores of a list; `None`: it is no list.
+fn parse(list: &str) -> Option<Vec<usize>> {
+    let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n < CpuSet::MAX_CPU);
+    let mut cores = Vec::new();
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (range, step) = part.split_once(':').unwrap_or((part, "1"));
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to, step) = (number(from)?, number(to)?, number(step).filter(|n| *n > 0)?);
+        cores.extend((from.min(to)..=to.max(from)).step_by(step));
+    }
+    Some(cores)
+}
+
+/// Ties this thread to the cores of a list; an empty one leaves it where it is.
+///
+/// # Errors
+/// Why that cannot be, as a line of the log has it.
+pub(super) fn bind(list: &str) -> Result<(), String> {
+    let cores = parse(list).ok_or("no list of cores")?;
+    if cores.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::sched_getaffinity;
+
+    use super::*;
+
+    #[test]
+    fn lists_of_all_forms() {
+        for (list, cores) in [
+            ("", Some(vec![])),
+            ("3", Some(vec![3])),
+            ("0,2, 4-6", Some(vec![0, 2, 4, 5, 6])),
+            ("0-7:3,9", Some(vec![0, 3, 6, 9])),
+            ("6-4", Some(vec![4, 5, 6])),
+            ("x", None),
+            ("1-", None),
+            ("0-3:0", None),
+            ("1000000", None),
+            ("0-99999999999999999999", None),
+        ] {
+            assert_eq!(parse(list), cores, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_goes_where_it_is_told() {
+        let allowed = sched_getaffinity(None).expect("the cores of this thread");
+        let core = (0..CpuSet::MAX_CPU).rfind(|core| allowed.is_set(*core)).expect("a core");
+        std::thread::spawn(move || {
+            bind("").expect("nothing to do");
+            assert_eq!(sched_getaffinity(None).expect("cores").count(), allowed.count());
+            bind(&format!("{core}-{core}")).expect("a core of ours");
+            let now = sched_getaffinity(None).expect("cores");
+            assert!(now.count() == 1 && now.is_set(core));
+            assert!(bind("-").is_err());
+        })
+        .join()
+        .expect("a thread");
+    }
+}
