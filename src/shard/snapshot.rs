@@ -33,6 +33,8 @@
 //! a new LASTSAVE and `rdb_bgsave_in_progress:0` all stand for a file that survives a power cut,
 //! and for keyspaces without a cut: the next may begin at once, on any shard.
 
+mod large;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -40,14 +42,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::Stopwatch;
-use crate::base::crc::{shard_of_slot, slot};
 use crate::client::Conn;
-use crate::keyspace::cut::{Open, State};
-use crate::keyspace::snapshot::LargeValue;
+use crate::keyspace::cut::Open;
 use crate::keyspace::{Entry, Keyspace};
 use crate::observe::saves::End;
-use crate::persist::rdb::encode::{Encoder, LongText, TooNew, VERSION_AUX, Walk};
-use crate::persist::rdb::format::TYPE_STRING;
+use crate::persist::rdb::encode::{Encoder, TooNew, VERSION_AUX};
 use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -55,7 +54,7 @@ use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
-use crate::shard::pace::{Pace, Told, rates, Share};
+use crate::shard::pace::{Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
 
 #[cfg(test)]
@@ -67,10 +66,6 @@ const CHUNK: usize = 1 << 20;
 const SLICE: usize = 128;
 /// The same when a client waits: whole segments, so that memory is asked for far ahead.
 const HURRY_SLICE: usize = 1024;
-/// Elements of a large value between two such looks.
-const LARGE_SLICE: usize = 256;
-/// Bytes of a long string between two such looks.
-const TEXT_SLICE: usize = 64 * 1024;
 /// The time of one turn when a client waits for it (SAVE).
 const HURRY: Duration = Duration::from_millis(5);
 
@@ -172,22 +167,6 @@ struct Contents {
     functions: Vec<Vec<u8>>,
     /// Keys of each database, and how many of them have an expiry.
     sizes: Vec<(u64, u64)>,
-}
-
-/// A large value in the making.
-struct Making {
-    id: u64,
-    /// The shard of its key's slot.
-    home: usize,
-    bytes: Vec<u8>,
-    how: How,
-    /// Pieces of it are with the writer.
-    giant: bool,
-}
-
-enum How {
-    Structure(Walk),
-    Text(Option<LongText>),
 }
 
 /// A shard's part in a snapshot.
@@ -303,125 +282,6 @@ impl Part {
                 return Ok(true);
             }
         }
-    }
-
-    /// Goes on with the next large value; false when there is none.
-    fn large(&mut self, shard: usize, space: &mut Keyspace) -> Result<bool, String> {
-        let Some(large) = space.next_large() else { return Ok(false) };
-        let (id, db, key, expire) = (large.id, large.db, large.key.clone(), large.expire_ms);
-        let facts = large.facts;
-        let job = Arc::clone(&self.job);
-        if job.giant.load(Ordering::Acquire) == id && !job.flow.takes_piece() {
-            self.stuck = true;
-            return Ok(true);
-        }
-        let encoder = &mut self.encoder;
-        let begin = |encoder: &mut Encoder| -> Result<Making, TooNew> {
-            let mut bytes = Vec::new();
-            encoder.select(&mut bytes, db);
-            let how = match &facts {
-                Some(facts) => {
-                    let walk = Walk::new(encoder, facts)?;
-                    encoder.key(&mut bytes, walk.kind(), &key, expire);
-                    walk.head(&mut bytes);
-                    How::Structure(walk)
-                }
-                None => {
-                    encoder.key(&mut bytes, TYPE_STRING, &key, expire);
-                    How::Text(None)
-                }
-            };
-            let home = shard_of_slot(slot(&key), job.flow.keys.len());
-            Ok(Making { id, home, bytes, how, giant: false })
-        };
-        let (mut failed, mut stuck) = (None, false);
-        let done = space.visit_large(|state: &mut State, value| {
-            let making = match state.as_mut().and_then(|s| s.downcast_mut::<Making>()) {
-                Some(making) => making,
-                None => match begin(encoder) {
-                    Ok(made) => {
-                        let made = state.insert(Box::new(made));
-                        made.downcast_mut::<Making>().expect("just put there")
-                    }
-                    Err(error) => {
-                        failed = Some(error.to_string());
-                        return true;
-                    }
-                },
-            };
-            if making.must_wait(&job) {
-                stuck = true;
-                return false;
-            }
-            making.slice(encoder, value, &job, shard)
-        });
-        self.stuck |= stuck;
-        match (failed, done) {
-            (Some(error), _) => Err(error),
-            (None, Ok(done)) => {
-                self.pace.handed_out(u64::from(done), self.delay, self.job.shards);
-                Ok(true)
-            }
-            (None, Err(_)) => Err("a large value was lost".to_owned()),
-        }
-    }
-}
-
-impl Making {
-    /// Hands a full chunk over as a piece; whether another long value comes first.
-    fn must_wait(&mut self, job: &Job) -> bool {
-        self.bytes.len() >= CHUNK && !self.hand_over_piece(job)
-    }
-
-    /// Goes on; true when the value is with the writer.
-    fn slice(
-        &mut self,
-        encoder: &mut Encoder,
-        value: LargeValue<'_>,
-        job: &Job,
-        shard: usize,
-    ) -> bool {
-        let done = match (&mut self.how, value) {
-            (How::Structure(walk), LargeValue::Object(object)) => {
-                walk.slice(encoder, &mut self.bytes, object, LARGE_SLICE)
-            }
-            (How::Text(long), LargeValue::Text(mut text)) => {
-                let long = long.get_or_insert_with(|| LongText::new(encoder, text.len()));
-                let out = &mut self.bytes;
-                let window = long.window(TEXT_SLICE);
-                let done = text.look(window, |text| long.slice(encoder, out, text, TEXT_SLICE));
-                text.release(long.looked());
-                done
-            }
-            (How::Structure(_), LargeValue::Text(_)) | (How::Text(_), LargeValue::Object(_)) => {
-                unreachable!("a value stays what it was when the cut began")
-            }
-        };
-        if done {
-            job.flow.count.fetch_add(1, Ordering::Relaxed);
-            let bytes = std::mem::take(&mut self.bytes);
-            if self.giant {
-                job.send(Chunk::Piece { home: self.home, bytes, last: true });
-                job.giant.store(0, Ordering::Release);
-            } else {
-                job.send(Chunk::Keys { shard, home: self.home, bytes });
-            }
-        }
-        done
-    }
-
-    /// Hands a piece over if it is this value's turn.
-    fn hand_over_piece(&mut self, job: &Job) -> bool {
-        if !self.giant {
-            let free = job.giant.compare_exchange(0, self.id, Ordering::AcqRel, Ordering::Acquire);
-            if free.is_err() {
-                return false;
-            }
-            self.giant = true;
-        }
-        let bytes = std::mem::take(&mut self.bytes);
-        job.send(Chunk::Piece { home: self.home, bytes, last: false });
-        true
     }
 }
 

@@ -263,8 +263,8 @@ fn full_name(args: &Args) -> Vec<String> {
 }
 
 /// Whether 7.0 and 7.2 take the request for two different things, so that the stream is to do
-/// without it: 7.2 lowered the arity of COMMAND GETKEYS from -4 to -3 (redis/redis#11201), ZRANK and
-/// ZREVRANK have an option there, and 7.0 takes a RANK of LPOS that has no opposite.
+/// without it: 7.2 lowered the arity of COMMAND GETKEYS from -4 to -3 (redis/redis#11201), ZRANK
+/// and ZREVRANK have an option there, and 7.0 takes a RANK of LPOS that has no opposite.
 pub fn is_left_out(args: &Args) -> bool {
     let names = full_name(args);
     let ranked = args.len() > 3 && matches!(names[0].as_str(), "zrank" | "zrevrank");

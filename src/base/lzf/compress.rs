@@ -31,8 +31,8 @@ const SLOTS: usize = 1 << BITS[1];
 /// What is written at once may reach so far behind its end, in bytes.
 const ROOM: usize = 64;
 
-/// How far behind where it stands a run looks at its text: at what it refers to, and at literals that
-/// make no whole run yet. In bytes.
+/// How far behind where it stands a run looks at its text, in bytes: at what it refers to, and at
+/// literals that make no whole run yet.
 pub const BEHIND: usize = DISTANCE_MAX + LENGTH_MAX + 2 * LITERALS_MAX;
 /// How far ahead of where it is to go, in bytes.
 pub const AHEAD: usize = LENGTH_MAX + STEP_MAX + 8;

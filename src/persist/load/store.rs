@@ -121,7 +121,8 @@ impl Sink for Store<'_, '_> {
     }
 
     fn finish(&mut self) -> bool {
-        (0..self.batches.len()).fold(true, |fine, at| self.put(at) && fine)
+        let twice = (0..self.batches.len()).filter(|at| !self.put(*at)).count();
+        twice == 0
     }
 
     fn twice(&mut self) -> Option<(u64, Vec<u8>)> {

@@ -38,50 +38,11 @@ fn a_long_value_stands_in_one_piece() {
 }
 
 #[test]
-fn one_that_is_given_up_leaves_the_old_file() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
-    fs::write(dir.path().join("temp-4294967295.rdb"), b"torn").unwrap();
-    fs::write(dir.path().join("temp-1.rdb"), b"somebody writes").unwrap();
-    fs::write(dir.path().join("temp-x.rdb"), b"not ours").unwrap();
-    let (send, chunks) = channel();
-    send.send(keys(0, b"a")).unwrap();
-    drop(send);
-    let flow = Flow::new(1);
-    flow.keys[0].store(1, Ordering::Relaxed);
-    assert!(write(&target(dir.path()), b"<", &chunks, &flow, &|| true).is_err());
-    assert!(flow.failed.load(Ordering::Relaxed));
-    clean_up(dir.path()).unwrap();
-    let mut names: Vec<_> =
-        fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["dump.rdb", "temp-1.rdb", "temp-x.rdb"]);
-    assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
-}
-
-/// Large values that fit into a chunk come in buffers that nobody asks for again.
-#[test]
-fn not_all_buffers_are_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    let (send, chunks) = channel();
-    let flow = Flow::new(2);
-    for n in 0..1000 {
-        send.send(keys(n % 2, &[b'x'; 100])).unwrap();
-        flow.sent(&keys(n % 2, b""));
-    }
-    send.send(Chunk::Finish).unwrap();
-    write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
-    let kept = std::iter::from_fn(|| flow.buffer()).count();
-    assert!((1..=2 * CHUNKS_MAX).contains(&kept), "{kept}");
-}
-
-#[test]
 fn a_long_file_is_flushed_on_the_way_where_that_is_wanted() {
     let dir = tempfile::tempdir().unwrap();
     for (flush_each, flushed) in [(true, FLUSH_EACH + 1), (false, 0)] {
         let flow = Flow::new(1);
-        let disk = DirVolume::open(dir.path()).unwrap();
-        let file = disk.create("file").unwrap();
+        let file = DirVolume::open(dir.path()).unwrap().create("file").unwrap();
         let digest = Digest::new(CrcAlgorithm::Crc64Redis);
         let (index, within) = (None, None);
         let mut out =
@@ -138,4 +99,42 @@ fn one_that_may_not_end_leaves_the_old_file_and_no_other() {
     assert!(write(&target(dir.path()), b"<", &chunks, &flow, &may_end).is_err());
     assert_eq!((asked.get(), fs::read_dir(dir.path()).unwrap().count()), (1, 1));
     assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
+}
+
+#[test]
+fn one_that_is_given_up_leaves_the_old_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("dump.rdb"), b"old").unwrap();
+    fs::write(dir.path().join("temp-4294967295.rdb"), b"torn").unwrap();
+    fs::write(dir.path().join("temp-1.rdb"), b"somebody writes").unwrap();
+    fs::write(dir.path().join("temp-x.rdb"), b"not ours").unwrap();
+    let (send, chunks) = channel();
+    send.send(keys(0, b"a")).unwrap();
+    drop(send);
+    let flow = Flow::new(1);
+    flow.keys[0].store(1, Ordering::Relaxed);
+    assert!(write(&target(dir.path()), b"<", &chunks, &flow, &|| true).is_err());
+    assert!(flow.failed.load(Ordering::Relaxed));
+    clean_up(dir.path()).unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["dump.rdb", "temp-1.rdb", "temp-x.rdb"]);
+    assert_eq!(fs::read(dir.path().join("dump.rdb")).unwrap(), b"old");
+}
+
+/// Large values that fit into a chunk come in buffers that nobody asks for again.
+#[test]
+fn not_all_buffers_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (send, chunks) = channel();
+    let flow = Flow::new(2);
+    for n in 0..1000 {
+        send.send(keys(n % 2, &[b'x'; 100])).unwrap();
+        flow.sent(&keys(n % 2, b""));
+    }
+    send.send(Chunk::Finish).unwrap();
+    write(&target(dir.path()), b"<", &chunks, &flow, &|| true).unwrap();
+    let kept = std::iter::from_fn(|| flow.buffer()).count();
+    assert!((1..=2 * CHUNKS_MAX).contains(&kept), "{kept}");
 }

@@ -78,12 +78,12 @@ impl World {
             purpose: Purpose::Background,
             given_up: AtomicBool::new(false),
             shards: 2,
-            end: Mutex::default(),
-            told: Told::default(),
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(2),
             over: AtomicBool::new(false),
             waits: Mutex::new(None),
+            end: Mutex::new(None),
+            told: Told::default(),
         });
         let mut spaces = [0, 1].map(|n| Keyspace::new(n, 1, [1, 2], Effects::new(0, false)));
         let mut expected = HashMap::new();
