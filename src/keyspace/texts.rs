@@ -2,7 +2,7 @@
 //!
 //! A collection knows by itself what of it has changed since a cut; a string is bytes. So whoever
 //! is about to change some of them says which, and what stood there is kept in blocks
-//! ([`TextCut::before_change`]). Who reads the string as it was gets those blocks put back for as
+//! (`TextCut::before_change`). Who reads the string as it was gets those blocks put back for as
 //! long as the look takes ([`Text::look`]).
 //!
 //! Invariants of a string under a cut that stands in its database:

@@ -32,8 +32,8 @@
 //! nothing is taken away, and those that only read the keys are served too. Commands that name no
 //! key (SCAN, KEYS, DBSIZE) see the keys of one parcel go before those of the next.
 //!
-//! *Bounds.* One parcel is on its way at a time, of as many bytes as [`PARCEL`] or one value; so
-//! many MIGRATEs go on at a time as [`JOURNEYS_MAX`], the others wait. Keys are held by name in all
+//! *Bounds.* One parcel is on its way at a time, of as many bytes as `PARCEL` or one value; so
+//! many MIGRATEs go on at a time as `JOURNEYS_MAX`, the others wait. Keys are held by name in all
 //! databases, since MOVE and COPY name one in another database.
 //!
 //! *A crash* leaves each key here, there, or in both places, and never in none: the deletion is
