@@ -266,7 +266,6 @@ impl Settings {
             bytes => Some(dir.join(os_path(bytes))),
         };
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
-        let password = text("requirepass");
         Settings {
             port: number(word("port")),
             bind: string("bind").split_ascii_whitespace().map(str::to_owned).collect(),
@@ -278,7 +277,7 @@ impl Settings {
             timeout: number(word("timeout")),
             maxclients: number(word("maxclients")),
             protected_mode: word("protected-mode") == "yes",
-            requirepass: (!password.is_empty()).then(|| password.to_vec()),
+            requirepass: Some(text("requirepass").to_vec()).filter(|text| !text.is_empty()),
             proto_max_bulk_len: number(word("proto-max-bulk-len")),
             client_query_buffer_limit: number(word("client-query-buffer-limit")),
             output_limit_normal: normal,

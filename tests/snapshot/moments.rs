@@ -217,9 +217,8 @@ fn holds_one_moment(shards: usize) {
 fn short(found: &Sums) -> String {
     let Sums { accounts, elements, members, fields, pairs } = found;
     let (elements, members) = (elements.len(), members.len());
-    format!(
-        "accounts {accounts}, {elements} elements, {members} members, fields {fields:?}, {pairs} pairs"
-    )
+    let rest = format!("fields {fields:?}, {pairs} pairs");
+    format!("accounts {accounts}, {elements} elements, {members} members, {rest}")
 }
 
 #[test]

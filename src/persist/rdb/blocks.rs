@@ -16,8 +16,8 @@ use crate::value::entry::NewValue;
 /// into `sink`. `stored` is the checksum at the file's end.
 ///
 /// # Errors
-/// As of [`decode`](fn@super::decode); also a block that is not what the index says, or holds a key of other
-/// slots than its own.
+/// As of [`decode`](fn@super::decode); also a block that is not what the index says, or holds a key
+/// of other slots than its own.
 pub fn decode_blocks(
     volume: &dyn Volume,
     path: &str,
