@@ -363,3 +363,36 @@ fn prefetching_changes_nothing() {
     db.prefetch(keys.iter().map(|k| &k[..]));
     Database::new([0, 0]).prefetch(keys.iter().map(|k| &k[..]));
 }
+
+/// Whatever was expected, what comes is there, splits where it must, and goes again.
+#[test]
+fn room_that_was_made_is_a_guess() {
+    for (expected, count) in
+        [(0, 3000), (10, 5000), (900, 900), (40_000, 100), (5_000, 60_000), (60_000, 60_000)]
+    {
+        let mut db = Database::new([5, 7]);
+        db.expect(expected);
+        db.check();
+        let name = |n: u32| format!("key {n}").into_bytes();
+        let mut batch = Vec::new();
+        for n in 0..count {
+            batch.push(Entry::new(&name(n), NewValue::Int(n.into()), None));
+            if batch.len() == 64 || n + 1 == count {
+                assert_eq!(db.load(&mut batch, 3), None);
+                assert!(batch.is_empty());
+            }
+        }
+        db.check();
+        assert_eq!(db.len(), count as usize);
+        assert!((0..count).all(|n| db.find(&name(n)).entry.is_some()));
+        let twice = [count + 1, 7, count + 2].map(|n| Entry::new(&name(n), NewValue::Int(0), None));
+        assert_eq!(db.load(&mut Vec::from(twice), 3), Some((1, name(7))));
+        // Only where nothing is.
+        let memory = db.memory();
+        db.expect(1_000_000);
+        assert_eq!(db.memory(), memory);
+        (0..count + 3).for_each(|n| drop(db.remove(&name(n), 4)));
+        db.check();
+        assert!(db.is_empty());
+    }
+}

@@ -251,9 +251,8 @@ pub(super) fn exchange(space: &mut Keyspace, fresh: Keyspace) {
         let known = |key: &[u8]| old.find(key).entry.is_some() || new.find(key).entry.is_some();
         space.watched.touch_database(db, known);
         space.waiting.touch_database(db);
-        if !old.is_empty() {
-            space.discard_database(old);
-        }
+        // One without keys, too: a snapshot may want what was there.
+        space.discard_database(old);
     }
 }
 
@@ -263,12 +262,41 @@ mod tests {
 
     use super::*;
     use crate::keyspace::NewValue;
+    use crate::keyspace::cut::Open;
+    use crate::keyspace::snapshot::LargeValue;
     use crate::keyspace::watch::WatchFlag;
 
     fn put(space: &mut Keyspace, db: usize, key: &[u8], expire_ms: Option<i64>) {
         let value = NewValue::Str { bytes: b"value", raw: false };
         let stamp = space.effects.stamp();
         space.dbs[db].put(key, value, expire_ms, stamp);
+    }
+
+    #[test]
+    fn a_snapshot_gets_what_had_gone_before_the_exchange() {
+        let mut space = Keyspace::new(0, 1, [1, 2], Effects::new(0, false));
+        put(&mut space, 0, b"gone", None);
+        put(&mut space, 0, b"long", None);
+        space.dbs[0].edit(b"long", 0, |bytes| bytes.resize(100_000, b'x'));
+        let open = Open::default();
+        space.begin_snapshot(&open);
+        for key in [b"gone", b"long"] {
+            let entry = space.dbs[0].remove(key, 0).expect("it was there");
+            space.discard(entry);
+        }
+        exchange(&mut space, Keyspace::new(0, 1, [1, 2], Effects::new(0, false)));
+        let mut seen = Vec::new();
+        while !space.snapshot_slice(10, &mut |_, entry| seen.push(entry.key().to_vec())) {}
+        assert_eq!(seen, [b"gone"]);
+        assert_eq!(space.next_large().map(|large| large.key.to_vec()), Some(b"long".to_vec()));
+        let whole = space.visit_large(|_, value| match value {
+            LargeValue::Text(mut text) => {
+                text.look(0..text.len(), |bytes| bytes.len() == 100_000 && bytes.ends_with(b"x"))
+            }
+            LargeValue::Object(_) => false,
+        });
+        assert_eq!(whole, Ok(true));
+        assert!(space.is_snapshot_over());
     }
 
     #[test]

@@ -74,6 +74,53 @@ fn foreign(medium: &SimMedium, file: &str, lines: &[&str]) -> Step {
     Step::Foreign { file: file.into(), place: Place::Log, from: 0, end: bytes.len() as u64 }
 }
 
+/// What loading from one medium needs to know.
+fn loading<'a>(medium: &'a SimMedium, shards: usize, progress: &'a AtomicU64) -> Loading<'a> {
+    Loading {
+        log: medium,
+        data: medium,
+        shards,
+        now: Now { unix_us: 1_700_000_000_000_000, mono_us: 0 },
+        string_max: 1 << 29,
+        modules: Default::default(),
+        shapes: Shapes::default(),
+        progress,
+        key_delay: 0,
+    }
+}
+
+/// Wherever a key stands for the second time, the error tells which and where.
+#[test]
+fn a_key_that_stands_twice_is_told_with_its_place() {
+    for (count, first, second) in [(3, 0, 2), (500, 7, 8), (500, 10, 450), (500, 498, 499)] {
+        for shards in [1, 3] {
+            let mut bytes = b"REDIS0010\xFE\x00".to_vec();
+            let mut place = 0;
+            for n in 0..count {
+                if n == second {
+                    place = bytes.len() as u64;
+                }
+                let key = format!("key:{:04}", if n == second { first } else { n });
+                bytes.extend_from_slice(b"\x00\x08");
+                bytes.extend_from_slice(key.as_bytes());
+                bytes.extend_from_slice(b"\x01v");
+            }
+            bytes.extend_from_slice(&[0xFF; 1]);
+            bytes.extend_from_slice(&[0; 8]);
+            let medium = SimMedium::new(0);
+            let steps = [snapshot(&medium, "x.rdb", &bytes)];
+            let key = format!("key:{first:04}");
+            let owner = shard_of(key.as_bytes(), shards);
+            let progress = AtomicU64::new(0);
+            let loading = loading(&medium, shards, &progress);
+            let mut space = Keyspace::new(owner, DATABASES, [1, 2], Effects::new(0, true));
+            let error = load_shard(&loading, &steps, &mut space).unwrap_err();
+            let wanted = format!("x.rdb, byte {place}: key \"{key}\" stands in the file twice");
+            assert_eq!(error.to_string(), wanted);
+        }
+    }
+}
+
 fn snapshot(medium: &SimMedium, file: &str, bytes: &[u8]) -> Step {
     medium.write_synced(file, bytes).unwrap();
     Step::Rdb { file: file.into(), place: Place::Log, may_break_off: false }
@@ -103,17 +150,7 @@ fn load(
     shards: usize,
 ) -> Result<(Contents, Report), LoadError> {
     let progress = AtomicU64::new(0);
-    let loading = Loading {
-        log: medium,
-        data: medium,
-        shards,
-        now: Now { unix_us: 1_700_000_000_000_000, mono_us: 0 },
-        string_max: 1 << 29,
-        modules: Default::default(),
-        shapes: Shapes::default(),
-        progress: &progress,
-        key_delay: 0,
-    };
+    let loading = loading(medium, shards, &progress);
     let space = |shard| {
         let effects = Effects::new(17, true);
         Some(Box::new(Keyspace::new(shard, DATABASES, [1, 2], effects)))
