@@ -29,7 +29,11 @@ pub fn decode_blocks(
     let fail = |offset, problem| RdbError { file: path.to_owned(), offset, problem };
     let source = Source::open(volume, path, options.progress).map_err(|p| fail(0, p))?;
     let end = source.left();
-    let place = Place { slots: Cell::new(0..usize::from(SLOTS)), stranger: RefCell::default() };
+    let place = Place {
+        slots: Cell::new(0..usize::from(SLOTS)),
+        all_wanted: Cell::new(false),
+        stranger: RefCell::default(),
+    };
     let mut within = Within { sink, place: &place };
     let mut reader = Reader::new(source, options, &mut within);
     match blocks(&mut reader, index, stored, slots, &place) {
@@ -54,6 +58,7 @@ fn blocks(
         let (from, to) = slots_of(block.shard, index.shards);
         if from < slots.end && slots.start < to {
             place.slots.set(from..to);
+            place.all_wanted.set(slots.start <= from && to <= slots.end);
             reader.block(at, block.part)?;
             if let Some(key) = place.stranger.take() {
                 return Err(Problem::Misplaced(key));
@@ -68,6 +73,8 @@ fn blocks(
 /// What the block that is read may hold.
 struct Place {
     slots: Cell<Range<usize>>,
+    /// All of these slots are wanted, so that the sink need not be asked.
+    all_wanted: Cell<bool>,
     /// A key that does not belong there.
     stranger: RefCell<Option<String>>,
 }
@@ -86,7 +93,7 @@ impl Sink for Within<'_> {
         if !fits {
             self.place.stranger.replace(Some(shown(key)));
         }
-        fits && self.sink.wants(db, key)
+        fits && (self.place.all_wanted.get() || self.sink.wants(db, key))
     }
 
     fn store(&mut self, db: usize, key: &[u8], value: NewValue<'_>, at: Option<i64>) -> bool {
