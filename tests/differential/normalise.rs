@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::generate::{Args, universe};
+use super::zsets::LEVELS;
 use crate::documents::ADDED;
 use crate::support::Value;
 
@@ -264,13 +265,17 @@ fn full_name(args: &Args) -> Vec<String> {
 
 /// Whether 7.0 and 7.2 take the request for two different things, so that the stream is to do
 /// without it: 7.2 lowered the arity of COMMAND GETKEYS from -4 to -3 (redis/redis#11201), ZRANK
-/// and ZREVRANK have an option there, and 7.0 takes a RANK of LPOS that has no opposite.
+/// and ZREVRANK have an option there, and 7.0 takes a RANK of LPOS that has no opposite. Nor may a
+/// sorted set that is to have one score get another by a spoilt number (see `zsets`).
 pub fn is_left_out(args: &Args) -> bool {
     let names = full_name(args);
     let ranked = args.len() > 3 && matches!(names[0].as_str(), "zrank" | "zrevrank");
     let least = i64::MIN.to_string();
     let lowest = names[0] == "lpos" && args.iter().any(|arg| arg == least.as_bytes());
-    ranked || lowest || args.len() == 3 && names[1] == "command|getkeys"
+    let other = |score: &Vec<u8>| score.contains(&b'0') && score != b"0";
+    let scored = names[0] == "zadd" && args.len() > 1 && LEVELS.contains(&&args[1][..]);
+    let uneven = scored && args.iter().skip(2).any(other);
+    ranked || lowest || uneven || args.len() == 3 && names[1] == "command|getkeys"
 }
 
 fn find(args: &Args) -> Option<&'static Loosened> {
