@@ -12,8 +12,8 @@ const TELL_EACH: u64 = 5;
 /// So long after the last command a shard has nobody to spare.
 const QUIET: Duration = Duration::from_millis(20);
 /// Of the time that passes while there are commands, the walk takes one part in so many more: a
-/// seventh of all. The thread that writes takes some time, too, perhaps on the same core.
-const PARTS: u32 = 6;
+/// ninth of all. The thread that writes takes some time, too, perhaps on the same core.
+const PARTS: u32 = 8;
 /// Least time of a turn.
 const TURN_MIN: Duration = Duration::from_micros(60);
 /// Most time of a turn that keeps commands waiting.
@@ -129,14 +129,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_leave_a_seventh_of_the_time() {
+    fn commands_leave_a_ninth_of_the_time() {
         let mut share = Share::default();
         let mut turn = |micros, spares| {
             let turn = share.turn_after(Duration::from_micros(micros), spares);
             (turn.map_or(0, |turn| turn.as_micros()), share.waits())
         };
-        assert_eq!([120, 120, 120, 120].map(|passed| turn(passed, true).0), [0, 0, 60, 0]);
-        assert_eq!(turn(600, true), (120, true));
+        assert_eq!([160, 160, 160, 160].map(|passed| turn(passed, true).0), [0, 0, 60, 0]);
+        assert_eq!(turn(800, true), (120, true));
         assert_eq!(turn(900_000, true), (250, true));
         assert_eq!(turn(5, false), (500, false));
         // Without commands, and with some.
