@@ -197,6 +197,8 @@ pub struct Settings {
     pub shutdown_on_sigterm: Shutdown,
     /// `aof-load-truncated`
     pub aof_load_truncated: bool,
+    /// `aof-load-corrupt-tail-max-size`, in bytes
+    pub aof_load_corrupt_tail_max_size: u64,
     /// `aof-timestamp-enabled`
     pub aof_timestamp_enabled: bool,
     /// `auto-aof-rewrite-min-size`
@@ -303,6 +305,7 @@ impl Settings {
             shutdown_on_sigint: shutdown(word("shutdown-on-sigint")),
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof_load_truncated: word("aof-load-truncated") == "yes",
+            aof_load_corrupt_tail_max_size: number(word("aof-load-corrupt-tail-max-size")),
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),

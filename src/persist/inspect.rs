@@ -14,7 +14,8 @@ use crate::persist::aof::scan::{MARKS_KEPT, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
-    Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, io_error,
+    Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail,
+    io_error,
 };
 
 /// Finds out what a directory holds and what of it is kept. Changes nothing.
@@ -264,7 +265,8 @@ impl<'v> Inspection<'_, 'v> {
         let file = file.to_owned();
         if magic[..got].starts_with(MAGIC) || &magic[..got] == MAGIC_VALKEY {
             self.check(&file, role, len, len);
-            self.plan.steps.push(Step::Rdb { file, place, may_break_off: last });
+            let tail = if last { self.tail() } else { Tail::default() };
+            self.plan.steps.push(Step::Rdb { file, place, tail });
             return Ok(());
         }
         let mut end = len;
@@ -279,6 +281,12 @@ impl<'v> Inspection<'_, 'v> {
         self.check(&file, role, len, end);
         self.plan.steps.push(Step::Foreign { file, place, from: 0, end });
         Ok(())
+    }
+
+    /// How the last file may end when it is another server's.
+    fn tail(&self) -> Tail {
+        let Options { load_truncated, corrupt_tail_max, .. } = self.plan.options;
+        Tail { may_break_off: load_truncated, corrupt_max: corrupt_tail_max }
     }
 
     /// Where the whole commands of a last foreign file end.
@@ -299,9 +307,7 @@ impl<'v> Inspection<'_, 'v> {
             return match ended {
                 // A `#` line without its newline would swallow what is appended next.
                 Ok(()) => Ok(reader.read()),
-                Err(LogError { fault: Fault::Truncated, .. })
-                    if self.plan.options.load_truncated =>
-                {
+                Err(error) if self.tail().forgives(&error.fault, reader.whole(), len) => {
                     Ok(reader.whole())
                 }
                 Err(error) => Err(self.log_error()(error)),
@@ -334,15 +340,58 @@ impl<'v> Inspection<'_, 'v> {
             return self.sealed(group, &scans, last);
         }
         let appended = self.foreign_tail(group, &scans)?;
-        self.judge(group, &scans, appended.as_ref())?;
+        let mut judged = self.judge(group, &scans, appended.as_ref());
+        if self.plan.options.corrupt_tail_max == 0 || appended.is_some() {
+            judged = Ok(judged?);
+        }
         let mut kept = greatest_cut(&scans);
         if kept == Err(CutError::ListTooShort) {
             scans = self.scan_all(group, usize::MAX)?;
-            self.judge(group, &scans, appended.as_ref())?;
+            judged = judged.and(self.judge(group, &scans, appended.as_ref()));
             kept = greatest_cut(&scans);
         }
         let kept = kept.map_err(|error| self.cut_error(group, &scans, error))?;
+        if let Err(damage) = judged {
+            self.forgive(damage, &scans, &kept)?;
+        } else if !self.plan.options.load_truncated && !self.plan.options.accept_damage {
+            self.whole_or_refused(group, &scans, &kept, appended.as_ref())?;
+        }
         self.keep(group, &scans, kept, appended)
+    }
+
+    /// Lets damage pass when no more bytes of any file are cut than may be.
+    fn forgive(
+        &mut self,
+        damage: RecoveryError,
+        scans: &[Scan],
+        kept: &[Kept],
+    ) -> Result<(), RecoveryError> {
+        let cut = scans.iter().zip(kept).map(|(scan, kept)| scan.len - kept.offset).max();
+        let max = self.plan.options.corrupt_tail_max;
+        if cut.is_some_and(|cut| cut > max) {
+            return Err(damage);
+        }
+        let allowed = "cut, since aof-load-corrupt-tail-max-size allows so many bytes";
+        self.plan.report.push(format!("{damage}: {allowed}"));
+        Ok(())
+    }
+
+    /// Refuses a generation of which something would have to be cut.
+    fn whole_or_refused(
+        &self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        kept: &[Kept],
+        appended: Option<&(String, u64, u64)>,
+    ) -> Result<(), RecoveryError> {
+        for ((scan, kept), (line, _)) in scans.iter().zip(kept).zip(&group.lines) {
+            let from = appended.filter(|(file, ..)| *file == line.file).map(|(_, from, _)| *from);
+            if kept.offset < from.unwrap_or(scan.len) {
+                let (file, offset, fault) = (line.file.clone(), kept.offset, Fault::Truncated);
+                return Err(self.log_error()(LogError { file, offset, fault }));
+            }
+        }
+        Ok(())
     }
 
     /// Scans a generation's files, as many at a time as there are cores.

@@ -382,6 +382,7 @@ pub fn options<'v>(data: &'v MemVolume, shards: usize, boot_id: &'v str) -> Opti
         shards,
         boot_id,
         load_truncated: true,
+        corrupt_tail_max: 0,
         data,
         accept_damage: false,
     }

@@ -135,6 +135,7 @@ impl Tool<'_> {
             shards: shards_of(&bytes),
             boot_id: &boot_id,
             load_truncated: true,
+            corrupt_tail_max: 0,
             data: &data,
             accept_damage: false,
         };

@@ -332,6 +332,7 @@ impl Schedule {
             shards: self.shards,
             boot_id: boot,
             load_truncated: true,
+            corrupt_tail_max: 0,
             data,
             accept_damage: false,
         };
