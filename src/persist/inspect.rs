@@ -1,16 +1,18 @@
 //! The first half of the state machine in [`super::recovery`]: looks at a directory, and says what
 //! of it is kept and what is refused. Changes nothing on disk.
 
+mod time;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
-use crate::persist::aof::format::{HEAD_MAX, Mark, parse_head};
+use crate::persist::aof::format::{At, HEAD_MAX, Mark, parse_head};
 use crate::persist::aof::manifest::{
     self, FileType, Line, Manifest, Ours, PartPairs, ShardPairs, manifest_name,
 };
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
-use crate::persist::aof::scan::{MARKS_KEPT, Scan, ScanOptions, scan};
+use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
@@ -29,6 +31,9 @@ pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v
             checked: Vec::new(),
             next_id: 1,
             next_pos: 0,
+            late: false,
+            since: None,
+            dropped: Vec::new(),
             options: *options,
             source: Source::Fresh,
             last: Vec::new(),
@@ -147,6 +152,9 @@ impl<'v> Inspection<'_, 'v> {
         let count = listed.len();
         for (i, item) in listed.into_iter().enumerate() {
             let last = i + 1 == count;
+            if self.is_late(&item)? {
+                continue;
+            }
             match item {
                 Listed::Plain(line) => {
                     let role = if line.kind == FileType::Base { "BASE" } else { "INCR" };
@@ -159,7 +167,7 @@ impl<'v> Inspection<'_, 'v> {
             }
         }
         self.plan.source = Source::Listed(manifest);
-        Ok(())
+        self.something_is_kept()
     }
 
     /// Groups the lines into what is loaded, and checks that each generation stands together.
@@ -336,10 +344,15 @@ impl<'v> Inspection<'_, 'v> {
             self.plan.next_id = self.plan.next_id.max(pairs.next_id).max(scan.next_id);
             self.plan.next_pos = self.plan.next_pos.max(scan.highest);
         }
+        self.since(&scans);
+        if scans.iter().any(|scan| scan.late) {
+            return self.late(group, scans);
+        }
         if group.lines[0].1.end.is_some() {
             return self.sealed(group, &scans, last);
         }
         let appended = self.foreign_tail(group, &scans)?;
+        self.no_times_of_others(appended.as_ref())?;
         let mut judged = self.judge(group, &scans, appended.as_ref());
         if self.plan.options.corrupt_tail_max == 0 || appended.is_some() {
             judged = Ok(judged?);
@@ -399,6 +412,7 @@ impl<'v> Inspection<'_, 'v> {
         for (line, _) in &group.lines {
             self.len_of(&line.file)?;
         }
+        let until = self.plan.options.until;
         let one = |&(line, pairs): &(&Line, &ShardPairs)| {
             if pairs.end.is_none() {
                 self.volume.forget_cached(&line.file);
@@ -408,7 +422,8 @@ impl<'v> Inspection<'_, 'v> {
                 start: pairs.start,
                 end: pairs.end.map(|(pos, _)| pos),
                 same_boot: pairs.boot == self.plan.options.boot_id,
-                marks: if pairs.end.is_some() { 0 } else { marks },
+                marks: if pairs.end.is_some() && until.is_none() { 0 } else { marks },
+                until,
             };
             scan(self.volume, &line.file, options)
         };
@@ -476,6 +491,7 @@ impl<'v> Inspection<'_, 'v> {
             }
             appended = Some((line.file.clone(), end.offset, scan.len));
         }
+        self.no_times_of_others(appended.as_ref())?;
         if last {
             return self.keep(group, scans, kept, appended);
         }
@@ -599,7 +615,8 @@ impl<'v> Inspection<'_, 'v> {
         for (other, (witness, _)) in scans.iter().zip(&group.lines) {
             for mark in &other.marks {
                 let Mark::Seen(seen) = &mark.mark else { continue };
-                if seen.iter().any(|&(shard, pos)| shard == pairs.shard && pos > end) {
+                let more = |at: &At| at.0 == pairs.shard && at.1 > end && at.1 != NEVER;
+                if seen.iter().any(more) {
                     let what = format!(
                         "damaged: {} at offset {} has seen more of it",
                         witness.file, mark.offset

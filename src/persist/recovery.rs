@@ -76,6 +76,8 @@ pub struct Options<'v> {
     pub corrupt_tail_max: u64,
     /// The data directory (`dir`), where lone files may lie.
     pub data: &'v dyn Volume,
+    /// Keep nothing that is later than this second of Unix time, as far as `#TS:` lines tell.
+    pub until: Option<i64>,
     /// Cut the last generation at its gaps even when they prove damage (a human has said so).
     pub accept_damage: bool,
 }
@@ -189,8 +191,14 @@ pub struct Plan<'v> {
     pub next_id: u64,
     /// The position at which the logs of the next generation begin.
     pub next_pos: u64,
+    /// The first second that the log tells of, when [`Options::until`] asks for one.
+    pub since: Option<i64>,
+    /// Something is later than [`Options::until`], and is cut.
+    pub late: bool,
     pub(super) options: Options<'v>,
     pub(super) source: Source,
+    /// Files all of which is later than that: they go from the manifest.
+    pub(super) dropped: Vec<String>,
     /// The last generation's files, if there is one.
     pub(super) last: Vec<LastFile>,
     /// Sealed files that are longer than their end: name and length to cut to.
@@ -321,6 +329,9 @@ impl Plan<'_> {
     /// True when nothing has to be cut: another server reads the log as it stands.
     pub fn is_whole(&self) -> bool {
         let uncut = |l: &LastFile| l.kept.offset == l.len;
-        self.last.iter().all(uncut) && self.longer.is_empty() && self.broken_off.is_none()
+        !self.late
+            && self.last.iter().all(uncut)
+            && self.longer.is_empty()
+            && self.broken_off.is_none()
     }
 }

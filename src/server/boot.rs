@@ -326,8 +326,9 @@ fn options<'a>(
         dbfilename: &config.dbfilename,
         shards,
         boot_id,
-        load_truncated: config.aof_load_truncated,
-        corrupt_tail_max: config.aof_load_corrupt_tail_max_size,
+        load_truncated: config.aof.load_truncated,
+        corrupt_tail_max: config.aof.corrupt_tail_max,
+        until: None,
         data: &disks.data,
         accept_damage: false,
     }

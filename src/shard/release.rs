@@ -229,7 +229,7 @@ impl Shard {
     /// The second of Unix time that what is executed now belongs to, when the log is to tell it.
     pub(super) fn second(&self) -> Option<i64> {
         let second = self.now.unix_us.div_euclid(1_000_000);
-        self.config.aof_timestamp_enabled.then_some(second)
+        self.config.aof.timestamps.then_some(second)
     }
 
     /// Lets this turn's effects tell their second. One turn, one second: no line comes to stand

@@ -126,6 +126,7 @@ pub fn load(files: &Files, shards: usize, boot: &str) -> Result<Held, String> {
         boot_id: boot,
         load_truncated: true,
         corrupt_tail_max: 0,
+        until: None,
         data: &data,
         accept_damage: false,
     };

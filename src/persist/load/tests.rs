@@ -279,6 +279,7 @@ fn directories_that_redis_wrote() {
             boot_id: "boot",
             load_truncated: true,
             corrupt_tail_max: 0,
+            until: None,
             data: &SimMedium::new(0),
             accept_damage: false,
         };

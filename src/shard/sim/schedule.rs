@@ -333,6 +333,7 @@ impl Schedule {
             boot_id: boot,
             load_truncated: true,
             corrupt_tail_max: 0,
+            until: None,
             data,
             accept_damage: false,
         };

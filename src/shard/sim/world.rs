@@ -82,6 +82,7 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             boot_id: &boot_id,
             load_truncated: true,
             corrupt_tail_max: 0,
+            until: None,
             data: &data,
             accept_damage: false,
         };
