@@ -150,7 +150,7 @@ impl Out<'_> {
         self.len += bytes.len() as u64;
         self.flow.bytes.store(self.len, Ordering::Relaxed);
         if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
-            self.flush()?;
+            self.file.flush_behind().map_err(|error| during("flushing", error))?;
             self.flushed = self.len;
         }
         Ok(())
