@@ -16,7 +16,7 @@ use crate::value::zset::{Edge, Names, Scores, Zset};
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    GROUP.row("zrange", -4, READ, "1.2.0", READS_FIRST, zrange),
+    GROUP.row("zrange", -4, READ | Flags::BY_RANK, "1.2.0", READS_FIRST, zrange),
     Command {
         keys: Keys::Range { first: 1, last: 2, step: 1 },
         route: Route::Lease,
@@ -29,7 +29,7 @@ pub static ROWS: &[Command] = &[
             zrangestore,
         )
     },
-    GROUP.row("zrevrange", -4, READ, "1.2.0", READS_FIRST, zrevrange),
+    GROUP.row("zrevrange", -4, READ | Flags::BY_RANK, "1.2.0", READS_FIRST, zrevrange),
     GROUP.row("zrangebyscore", -4, READ, "1.0.5", READS_FIRST, zrangebyscore),
     GROUP.row("zrevrangebyscore", -4, READ, "2.2.0", READS_FIRST, zrevrangebyscore),
     GROUP.row("zrangebylex", -4, READ, "2.8.9", READS_FIRST, zrangebylex),
