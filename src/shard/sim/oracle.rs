@@ -331,6 +331,7 @@ impl Past {
 /// Ids of the requests that wrote a value.
 fn writers(value: &[u8]) -> Vec<u64> {
     let text = std::str::from_utf8(value).unwrap_or_default();
-    let marks = text.split('.').filter_map(|mark| mark.strip_prefix('r'));
-    marks.filter_map(|id| id.parse().ok()).collect()
+    // Such a mark stands anywhere: in an element, behind a filling.
+    let marks = text.split('.').filter_map(|mark| mark.rsplit_once('r'));
+    marks.filter_map(|(_, id)| id.parse().ok()).collect()
 }
