@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::clock::{Time, Watch};
+use crate::shard::snapshot::contents::CHUNK;
 
 /// Seconds between two lines about a snapshot under way.
 const TELL_EACH: u64 = 5;
@@ -38,7 +39,7 @@ pub struct Grain {
 
 impl Default for Grain {
     fn default() -> Self {
-        Grain { chunk: 1 << 20, slice: 128, hurry_slice: 1024, elements: 256, text: 64 * 1024 }
+        Grain { chunk: CHUNK, slice: 128, hurry_slice: 1024, elements: 256, text: 64 * 1024 }
     }
 }
 

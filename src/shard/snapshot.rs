@@ -33,6 +33,7 @@
 //! a new LASTSAVE and `rdb_bgsave_in_progress:0` all stand for a file that survives a power cut,
 //! and for keyspaces without a cut: the next may begin at once, on any shard.
 
+pub(super) mod contents;
 mod large;
 pub mod writer;
 
@@ -47,7 +48,7 @@ use crate::client::Conn;
 use crate::keyspace::cut::Open;
 use crate::keyspace::{Entry, Keyspace};
 use crate::observe::saves::End;
-use crate::persist::rdb::encode::{Encoder, TooNew, VERSION_AUX};
+use crate::persist::rdb::encode::{Encoder, TooNew};
 use crate::persist::snapshot::{Chunk, Flow, Target};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -56,16 +57,14 @@ use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Grain, Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
-use crate::shard::snapshot::writer::Writer;
+use contents::{Contents, target};
+use writer::Writer;
 
 #[cfg(test)]
 mod tests;
 
 /// The time of one turn when a client waits for it (SAVE).
 const HURRY: Duration = Duration::from_millis(5);
-
-/// The first version that holds fields with times.
-const VERSION_FIELD_TIMES: u32 = 12;
 
 /// What a snapshot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +88,6 @@ pub struct Job {
     purpose: Purpose,
     /// Another takes its place: that it comes to nothing is no failure.
     given_up: AtomicBool,
-    shards: usize,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
@@ -154,15 +152,6 @@ pub struct Plan {
     /// Who is told when it is over.
     waits: Option<ReplyTo>,
     resp3: bool,
-}
-
-/// What is known of the whole when it begins.
-struct Contents {
-    /// Changes so far.
-    dirty: u64,
-    functions: Vec<Vec<u8>>,
-    /// Keys of each database, and how many of them have an expiry.
-    sizes: Vec<(u64, u64)>,
 }
 
 /// A shard's part in a snapshot.
@@ -264,7 +253,7 @@ impl Part {
                 }
             });
             self.job.flow.count.fetch_add(count, Ordering::Relaxed);
-            self.pace.handed_out(count, self.delay, self.job.shards);
+            self.pace.handed_out(count, self.delay, self.job.flow.keys.len());
             outcome.map_err(|error| error.to_string())?;
             if self.chunk.len() >= grain.chunk {
                 self.hand_over(shard);
@@ -360,13 +349,7 @@ impl Shard {
         resp3: bool,
     ) {
         let config = &self.config;
-        let target = Target {
-            dir: config.dir.clone(),
-            name: config.dbfilename.clone(),
-            checksum: config.rdb.checksum,
-            flush_each: config.rdb.flush_each,
-            index: config.rdb.version >= VERSION_AUX,
-        };
+        let target = target(config);
         let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, purpose, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
@@ -376,20 +359,18 @@ impl Shard {
     /// Every keyspace is here: this is the moment.
     pub(super) fn begin_snapshot(&mut self, entry: u64, mut lease: Lease) {
         let plan = lease.work.snapshot.take().expect("this lease is for a snapshot");
-        let timed = |space: &Keyspace| space.dbs.iter().any(|db| db.timed_len() > 0);
-        let needs_times = lease.spaces.iter().flatten().any(|space| timed(space));
-        let version = if needs_times { VERSION_FIELD_TIMES } else { plan.version };
+        let spaces = lease.spaces.iter().flatten().map(|space| &**space);
+        let contents = Contents::of(spaces, plan.version);
         let (sender, chunks) = channel();
         let count = Arc::new(AtomicUsize::new(0));
         let job = Arc::new(Job {
             flow: Flow::new(self.shards()),
             open: Arc::clone(&count),
             chunks: Mutex::new(sender),
-            version,
+            version: contents.version,
             compress: plan.compress,
             purpose: plan.purpose,
             given_up: AtomicBool::new(false),
-            shards: self.shards(),
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
             over: AtomicBool::new(false),
@@ -400,24 +381,13 @@ impl Shard {
         });
         #[cfg(test)]
         crate::shard::sim::probe::moment(&job, &lease.spaces);
-        let (mut dirty, mut keys) = (0, 0);
         lease.job = Some(Arc::clone(&job));
         let open = Open::new(count);
         for space in lease.spaces.iter_mut().flatten() {
             space.begin_snapshot(&open);
-            dirty += space.counters.dirty;
-            keys += space.dbs.iter().map(|db| db.len() as u64).sum::<u64>();
         }
-        self.global.registry.saves.progress.set_total(keys);
-        let functions = lease.spaces.iter().flatten().flat_map(|space| space.functions.clone());
-        let functions = functions.collect();
-        let mut sizes = vec![(0, 0); self.config.databases];
-        for space in lease.spaces.iter().flatten() {
-            for (sum, db) in sizes.iter_mut().zip(&space.dbs) {
-                *sum = (sum.0 + db.len() as u64, sum.1 + db.expires_len() as u64);
-            }
-        }
-        self.write_snapshot(plan, &job, chunks, Contents { dirty, functions, sizes });
+        self.global.registry.saves.progress.set_total(contents.keys());
+        self.write_snapshot(plan, &job, chunks, &contents);
         self.send_home(entry, lease, false, None, &[]);
         // Not before every part has one that counts for it.
         drop(open);
@@ -429,25 +399,13 @@ impl Shard {
         plan: Plan,
         job: &Arc<Job>,
         chunks: Receiver<Chunk>,
-        contents: Contents,
+        contents: &Contents,
     ) {
-        let mut header = Vec::new();
         let mut encoder = Encoder::new(job.version, job.compress);
-        encoder.header(&mut header);
-        let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
-        encoder.about(&mut header, seconds, memory, false);
-        let Contents { dirty, functions, sizes } = contents;
-        for source in functions {
-            if let Err(error) = encoder.function(&mut header, &source) {
-                self.global.warn(&format!("A library of functions is left out: {error}"));
-            }
-        }
-        for (db, (keys, expires)) in sizes.into_iter().enumerate().filter(|(_, size)| size.0 > 0) {
-            encoder.select(&mut header, db);
-            encoder.sizes(&mut header, keys, expires);
-        }
+        let seconds = self.now.unix_ms().div_euclid(1000);
+        let header = contents.header(&mut encoder, &self.global, seconds);
         let waits = plan.waits.map(|to| (to, plan.resp3));
-        let writer = Writer::new(plan, header, chunks, Arc::clone(job), dirty, self);
+        let writer = Writer::new(plan, header, chunks, Arc::clone(job), contents.dirty, self);
         if let Err(error) = self.global.start_writer(writer) {
             drop(conclude(&self.global, job, Err(error), End::Failed, Duration::ZERO));
             *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
