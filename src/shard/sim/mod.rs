@@ -3,10 +3,11 @@
 //!
 //! A schedule is a few lives of a process. In each, clients send pipelines of commands and
 //! transactions, shards take their turns in any interleaving, operations of the disk complete in
-//! any order and sometimes fail, snapshots begin and are written step by step, until the process is stopped, killed, or loses its power (what was
-//! not flushed is lost, torn or reordered). Then the directory is recovered, by the same number of
-//! shards or another, perhaps dying in the middle of it, perhaps more than once. [`oracle`] says
-//! what must hold.
+//! any order and sometimes fail, snapshots begin and are written step by step, until the process is
+//! stopped, killed, or loses its power (what was not flushed is lost, torn or reordered). Then the
+//! directory is recovered, by the same number of shards or another, perhaps dying in the middle of
+//! it, perhaps more than once; where there is no log, from the last snapshot. [`oracle`] and
+//! [`saves`] say what must hold.
 //!
 //! | file | what it is |
 //! |---|---|

@@ -134,6 +134,20 @@ fn grain(random: &mut Random) -> Grain {
     }
 }
 
+fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Random) -> Voice {
+    Voice {
+        read_log: read_log(medium, boot_id),
+        again: Box::new(|_| "it is a test".to_owned()),
+        can_start_again: false,
+        say: Box::new(|_, _| {}),
+        level: Box::new(|_| {}),
+        die: Box::new(|_| die()),
+        errand: Box::new(|errand| errand()),
+        time: time(random),
+        writer: saves.start(),
+    }
+}
+
 fn die() -> ! {
     resume_unwind(Box::new(ProcessEnded))
 }
@@ -151,17 +165,7 @@ impl World {
         random: &mut Random,
     ) -> World {
         let shards = spaces.len();
-        let voice = Voice {
-            read_log: read_log(medium, boot_id),
-            again: Box::new(|_| "it is a test".to_owned()),
-            can_start_again: false,
-            say: Box::new(|_, _| {}),
-            level: Box::new(|_| {}),
-            die: Box::new(|_| die()),
-            errand: Box::new(|errand| errand()),
-            time: time(random),
-            writer: saves.start(),
-        };
+        let voice = voice(medium, boot_id, &mut saves, random);
         let manifest = started.manifest.clone();
         let facts = Facts::default();
         let mut global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
