@@ -15,6 +15,12 @@ use crate::shard::sim::values;
 /// Databases used.
 pub const DATABASES: usize = 3;
 
+/// What makes files, or gives them up: requests that touch no data.
+const FILES: &[&str] =
+    &["BGSAVE", "BGSAVE", "BGSAVE", "BGSAVE", "SAVE", "SAVE", "LASTSAVE", "BGSAVE CANCEL"];
+/// What is changed of how the log is written while it is being written.
+const SETTINGS: &[&str] = &["appendfsync always", "appendfsync everysec", "appendfsync no"];
+
 /// Something a request looks at: a key of a database, or, without one, all keys that these shards
 /// hold of it.
 pub type Look = (usize, Option<Vec<u8>>, u64);
@@ -105,8 +111,7 @@ impl Client {
                     self.db = db;
                 }
                 4 if random.one_in(20) => {
-                    let policy = ["always", "everysec", "no"][random.below(3) as usize];
-                    let set = format!("CONFIG SET appendfsync {policy}");
+                    let set = format!("CONFIG SET {}", one_of(SETTINGS, random));
                     self.push(&mut batch, &words(&set), next_id);
                     batch.reconfigures = true;
                 }
@@ -114,10 +119,7 @@ impl Client {
                     self.push(&mut batch, &words("DEBUG LOADAOF"), next_id);
                 }
                 6 if random.one_in(4) => {
-                    let saves =
-                        ["BGSAVE", "BGSAVE", "BGSAVE", "SAVE", "SAVE", "LASTSAVE", "BGSAVE CANCEL"];
-                    let save = saves[random.below(saves.len() as u64) as usize];
-                    self.push(&mut batch, &words(save), next_id);
+                    self.push(&mut batch, &words(one_of(FILES, random)), next_id);
                 }
                 _ => {
                     let command = command(random, *next_id, self.shards);
@@ -217,8 +219,8 @@ impl Client {
     fn shards_of(&self, command: &[Vec<u8>]) -> u64 {
         let own = |key: &Vec<u8>| 1 << shard_of(key, self.shards);
         match &command[0][..] {
-            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" | b"SAVE" | b"BGSAVE"
-            | b"LASTSAVE" => 0,
+            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => 0,
+            _ if is_of_files(command) => 0,
             b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"DEBUG" => all_shards(self.shards),
             b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
             _ if is_cut(command) => all_shards(self.shards),
@@ -249,6 +251,10 @@ impl Client {
     }
 }
 
+fn one_of<'a>(texts: &[&'a str], random: &mut Random) -> &'a str {
+    texts[random.below(texts.len() as u64) as usize]
+}
+
 fn take(next_id: &mut u64) -> u64 {
     *next_id += 1;
     *next_id - 1
@@ -256,6 +262,10 @@ fn take(next_id: &mut u64) -> u64 {
 
 fn is_cut(command: &[Vec<u8>]) -> bool {
     matches!(&command[0][..], b"FLUSHALL" | b"FLUSHDB" | b"SWAPDB")
+}
+
+fn is_of_files(command: &[Vec<u8>]) -> bool {
+    FILES.iter().any(|text| text.as_bytes() == command.join(&b' '))
 }
 
 fn is_leased(command: &[Vec<u8>]) -> bool {
@@ -267,8 +277,8 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
         b"DEL" | b"UNLINK" | b"EXISTS" | b"TOUCH" | b"MGET" | b"WATCH" => command[1..].to_vec(),
         b"MSET" | b"MSETNX" => command[1..].iter().step_by(2).cloned().collect(),
         b"RENAME" | b"RENAMENX" | b"COPY" => command[1..3].to_vec(),
-        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" | b"SAVE" | b"BGSAVE"
-        | b"LASTSAVE" => Vec::new(),
+        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => Vec::new(),
+        _ if is_of_files(command) => Vec::new(),
         b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" | b"DEBUG" => Vec::new(),
         _ if is_cut(command) => Vec::new(),
         _ => command[1..2].to_vec(),

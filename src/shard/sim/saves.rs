@@ -149,6 +149,11 @@ impl Saves {
         self.images.push(Image { bytes: found, data });
     }
 
+    /// A new file stands there, and nobody has been told of it.
+    pub fn is_untold(&self) -> bool {
+        self.images.len() > 1
+    }
+
     /// Looks whether somebody has been told of an end.
     pub fn look(&mut self) {
         let ended = probe::with(|t| {

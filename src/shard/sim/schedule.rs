@@ -33,6 +33,8 @@ pub struct Totals {
     pub died_recovering: u64,
     /// Directories refused after a flush had failed.
     pub refused: u64,
+    /// Looks at a directory that could not be read.
+    pub unreadable: u64,
     /// Steps executed, and replies delivered.
     pub steps: u64,
     pub replies: u64,
@@ -56,6 +58,7 @@ impl Totals {
         self.failed_flushes += failed_flushes;
         self.died_recovering += other.died_recovering;
         self.refused += other.refused;
+        self.unreadable += other.unreadable;
         self.steps += other.steps;
         self.replies += other.replies;
         self.lost += other.lost;
@@ -117,7 +120,8 @@ pub fn run(seed: u64) -> Totals {
     let shards = 1 + random.below(4) as usize;
     let log = random.below(5) > 0;
     let points = if random.one_in(4) { "1 4" } else { "" };
-    let config = config(policy, log, points);
+    let kept = ["1500", "8000", "64mb"][random.below(3) as usize];
+    let config = config(policy, log, points, kept);
     let saves = Saves::new(&config, &mut random);
     let mut schedule = Schedule {
         medium,
@@ -138,7 +142,7 @@ pub fn run(seed: u64) -> Totals {
     schedule.totals
 }
 
-fn config(policy: &str, log: bool, points: &str) -> Config {
+fn config(policy: &str, log: bool, points: &str, kept: &str) -> Config {
     let log = if log { "yes" } else { "no" };
     let given =
         ["--databases", "3", "--save", points, "--appendfsync", policy, "--appendonly", log];
@@ -148,7 +152,7 @@ fn config(policy: &str, log: bool, points: &str) -> Config {
     let nodes = ["--list-max-listpack-size", "4", "--set-max-intset-entries", "6"];
     // What is slow is told by the machine's clock, which no seed repeats.
     let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
-    let events = ["--notify-keyspace-events", "KEAnm"];
+    let events = ["--notify-keyspace-events", "KEAnm", "--snapshot-buffer-limit", kept];
     let given =
         given.iter().chain(&more).chain(&events).chain(&nodes).map(|text| (*text).to_owned());
     let given = given.chain(packed.into_iter().flatten());
@@ -197,7 +201,8 @@ impl Schedule {
         }
         let steps = 20 + self.random.below(600);
         // How often the writer comes to its turn, and when a last snapshot is asked for.
-        let diligence = [1, 3, 3, 10][self.random.below(4) as usize];
+        let diligence = [1, 5, 20, 60][self.random.below(4) as usize];
+        let flaky = self.random.one_in(3);
         let ends_at = self.random.one_in(5).then(|| self.random.below(steps));
         for step in 0..steps {
             if ends_at == Some(step) {
@@ -210,9 +215,18 @@ impl Schedule {
                 70..=93 => drop(self.medium.step()),
                 94 => drop(self.medium.complete_some(&mut self.random)),
                 95..=98 => self.pass(world),
-                99 if faulty => self.fault(world),
+                99 if flaky && self.random.one_in(2) => self.fault_of_saves(&world.saves.medium),
+                99 if faulty => self.fault(),
                 99 => {}
                 _ => drop(world.saves.step(world.now)),
+            }
+            // A file that has its name, of which nobody has been told: a moment to die in.
+            if world.saves.is_untold() && self.random.one_in(30) {
+                return match self.random.below(3) {
+                    0 if self.flush_may_fail => End::FailedFlush,
+                    0 => End::Kill,
+                    _ => End::Power,
+                };
             }
             if world.has_stopped() {
                 return self.stop(world);
@@ -231,8 +245,13 @@ impl Schedule {
         }
     }
 
-    /// Time passes.
+    /// Time passes; now and then the disk of the log hangs for some of it.
     fn pass(&mut self, world: &mut World) {
+        match self.random.below(60) {
+            0 => self.medium.freeze(),
+            1..=12 => self.medium.thaw(),
+            _ => {}
+        }
         let us = match self.random.below(40) {
             0 => self.random.below(31_000_000),
             1..=8 => self.random.below(1_200_000),
@@ -258,10 +277,7 @@ impl Schedule {
         tell(|| format!("armed where snapshots are: {on:?} fails with {error}"));
     }
 
-    fn fault(&mut self, world: &World) {
-        if self.random.one_in(3) {
-            return self.fault_of_saves(&world.saves.medium);
-        }
+    fn fault(&mut self) {
         if self.random.one_in(12) {
             let room = self.random.one_in(2).then(|| self.random.below(6000) as usize);
             tell(|| format!("room for {room:?}"));
@@ -284,6 +300,7 @@ impl Schedule {
 
     fn stop(&mut self, world: &mut World) -> End {
         self.medium.disarm();
+        self.medium.thaw();
         self.medium.set_capacity(None);
         if self.random.one_in(2) {
             world.saves.medium.disarm();
@@ -415,6 +432,11 @@ impl Schedule {
 
     fn inspect<'v>(&mut self, data: &'v SimMedium, boot: &'v str, failed: bool) -> Plan<'v> {
         self.medium.set_reads_past_cache(true);
+        // A disk that cannot be read is no reason to change anything on it.
+        let armed = self.random.one_in(12);
+        if armed {
+            self.medium.fail(On::Read, 1 + self.random.below(8), Fault::Error(Errno::IO));
+        }
         let mut options = Options {
             appendfilename: "appendonly.aof",
             dbfilename: "dump.rdb",
@@ -424,7 +446,14 @@ impl Schedule {
             data,
             accept_damage: false,
         };
-        match recovery::inspect(&self.medium, &options) {
+        let mut found = recovery::inspect(&self.medium, &options);
+        if let (Err(error), 0, true) = (&found, self.medium.faults_left(), armed) {
+            self.totals.unreadable += 1;
+            assert!(error.to_string().contains("os error"), "an error of the disk is {error}");
+            found = recovery::inspect(&self.medium, &options);
+        }
+        self.medium.disarm();
+        match found {
             Ok(plan) => plan,
             // Written, flushed in vain, and not there: what a human must look at.
             Err(error @ RecoveryError::Damaged { .. }) if failed => {
