@@ -18,6 +18,7 @@ use crate::shard::sim::probe::{self, Data};
 use crate::shard::sim::saves::{Figures, Saves, compare, load};
 use crate::shard::sim::tell;
 use crate::shard::sim::world::World;
+use crate::value::table::SPLIT_AT;
 
 /// Figures of schedules that ran.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,6 +123,8 @@ pub fn run(seed: u64) -> Totals {
     let points = if random.one_in(4) { "1 4" } else { "" };
     let kept = ["1500", "8000", "64mb"][random.below(3) as usize];
     let config = config(policy, log, points, kept);
+    let usual = SPLIT_AT.get();
+    let splits_at = [6, 6, 20, usual][random.below(4) as usize];
     let saves = Saves::new(&config, &mut random);
     let mut schedule = Schedule {
         medium,
@@ -137,7 +140,9 @@ pub fn run(seed: u64) -> Totals {
         random,
     };
     tell(|| format!("{policy}, {shards} shards, log {log}, save points {points:?}"));
+    SPLIT_AT.set(splits_at);
     schedule.all();
+    SPLIT_AT.set(usual);
     schedule.totals.saves = schedule.saves.as_ref().map_or_else(Figures::default, |s| s.figures);
     schedule.totals
 }
