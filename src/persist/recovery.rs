@@ -321,6 +321,11 @@ pub(super) fn io_error(file: &str) -> impl FnOnce(io::Error) -> RecoveryError {
 }
 
 impl Plan<'_> {
+    /// `appendfilename` of the log.
+    pub fn appendfilename(&self) -> &str {
+        self.options.appendfilename
+    }
+
     /// Tells where the commands behind an RDB really end, when the last file broke off.
     pub fn set_end(&mut self, file: &str, end: u64) {
         self.broken_off = Some((file.to_owned(), end));

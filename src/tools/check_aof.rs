@@ -1,7 +1,7 @@
-//! `ringstone check-aof [--fix] [--yes] [--truncate-to-timestamp T] <manifest|directory|file>`: says
-//! of each file of a log how far it is good, in the manner of `redis-check-aof`; with `--fix` makes
-//! permanent what recovery would keep, so that stock redis-server loads the directory with the same
-//! data; or cuts a log back to a second of Unix time.
+//! `ringstone check-aof [--fix] [--yes] [--truncate-to-timestamp T] <manifest|directory|file>`:
+//! says of each file of a log how far it is good, in the manner of `redis-check-aof`; with `--fix`
+//! makes permanent what recovery would keep, so that stock redis-server loads the directory with
+//! the same data; or cuts a log back to a second of Unix time.
 //!
 //! * A manifest, or a directory with one, is looked at as the server's start does
 //!   ([`recovery::inspect`]): the manifest's checksums, every frame's, every part's. Files of other
@@ -172,19 +172,9 @@ impl Tool<'_> {
         if let (Some(until), Some(lines)) = (self.until, foreign::lines(&bytes)) {
             return self.truncate_foreign(&volume, &lines, until);
         }
-        let plan = match recovery::inspect(&volume, &options) {
-            Ok(plan) => plan,
-            Err(error @ RecoveryError::Damaged { .. }) if self.fix => {
-                writeln!(self.out, "{error}")?;
-                options.accept_damage = true;
-                match recovery::inspect(&volume, &options) {
-                    Ok(plan) => plan,
-                    Err(error) => {
-                        return self.say(false, &format!("This cannot be cut away: {error}"));
-                    }
-                }
-            }
-            Err(error) => return self.say(false, &error.to_string()),
+        let plan = match self.look(&volume, &mut options)? {
+            Some(plan) => plan,
+            None => return Ok(false),
         };
         if !self.describe(&plan, &volume)? {
             return Ok(false);
@@ -196,13 +186,8 @@ impl Tool<'_> {
             return self.say(true, "All AOF files and manifest are valid");
         }
         if let Some(until) = self.until.filter(|_| plan.late) {
-            return match cut(plan, &volume, appendfilename) {
-                Ok(()) => {
-                    let text = format!("Successfully truncated the log to timestamp {until}");
-                    self.say(true, &format!("{text}; what was cut off is in *.cut"))
-                }
-                Err(error) => self.say(false, &error.to_string()),
-            };
+            let done = format!("Successfully truncated the log to timestamp {until}");
+            return self.cut(plan, &volume, &done);
         }
         if !self.fix {
             let text = "The log is not valid as it stands. Use the --fix option to cut it where \
@@ -213,8 +198,38 @@ impl Tool<'_> {
         if options.accept_damage && !self.agreed(question)? {
             return self.say(false, "Aborting...");
         }
-        match cut(plan, &volume, appendfilename) {
-            Ok(()) => self.say(true, "Successfully cut the log; what was cut off is in *.cut"),
+        self.cut(plan, &volume, "Successfully cut the log")
+    }
+
+    /// What recovery makes of a log; says why when that is nothing. For `--fix` damage is looked
+    /// past, and `options` says so afterwards.
+    fn look<'v>(
+        &mut self,
+        volume: &DirVolume,
+        options: &mut Options<'v>,
+    ) -> io::Result<Option<Plan<'v>>> {
+        let error = match recovery::inspect(volume, options) {
+            Ok(plan) => return Ok(Some(plan)),
+            Err(error) => error,
+        };
+        writeln!(self.out, "{error}")?;
+        if !self.fix || !matches!(error, RecoveryError::Damaged { .. }) {
+            return Ok(None);
+        }
+        options.accept_damage = true;
+        match recovery::inspect(volume, options) {
+            Ok(plan) => Ok(Some(plan)),
+            Err(error) => {
+                writeln!(self.out, "This cannot be cut away: {error}")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a plan permanent.
+    fn cut(&mut self, plan: Plan<'_>, volume: &DirVolume, done: &str) -> io::Result<bool> {
+        match cut(plan, volume) {
+            Ok(()) => self.say(true, &format!("{done}; what was cut off is in *.cut")),
             Err(error) => self.say(false, &error.to_string()),
         }
     }
@@ -380,7 +395,9 @@ impl Tool<'_> {
 }
 
 /// Makes the cut permanent and leaves the log as a clean stop does.
-fn cut(plan: Plan<'_>, volume: &DirVolume, appendfilename: &str) -> Result<(), RecoveryError> {
+fn cut(plan: Plan<'_>, volume: &DirVolume) -> Result<(), RecoveryError> {
+    let appendfilename = plan.appendfilename().to_owned();
+    let appendfilename = &appendfilename[..];
     let mut started = recovery::commit(plan, volume, &mut Random::from_system())?;
     let ends: Vec<_> = started.files.iter().map(|file| (file.start, file.seed)).collect();
     started.manifest.seal(&ends, true);

@@ -2,9 +2,9 @@
 //!
 //! Every shard's log tells in `#TS:` lines in which second what follows was executed. The first
 //! generation in which one of them is later than wanted is cut, each log in front of its first such
-//! line and then further, to the greatest consistent choice ([`crate::persist::aof::cut`]): for that
-//! the line counts as a mark that asks for what no log has. Everything listed behind is later and
-//! goes as a whole; so does a part, which is one moment.
+//! line and then further, to the greatest consistent choice ([`crate::persist::aof::cut`]): for
+//! that the line counts as a mark that asks for what no log has. Everything listed behind is later
+//! and goes as a whole; so does a part, which is one moment.
 //!
 //! What cannot be cut so is refused by name: a base made later, and what another server wrote.
 
@@ -64,7 +64,7 @@ impl Inspection<'_, '_> {
     }
 
     /// A base or another server's file: refused when it is later than wanted.
-    fn plain_until(&self, line: &Line, until: i64) -> Result<(), RecoveryError> {
+    fn plain_until(&mut self, line: &Line, until: i64) -> Result<(), RecoveryError> {
         if line.kind == FileType::Base
             && let Some(made) = made(self.volume, &line.file).map_err(io_error(&line.file))?
         {
@@ -86,7 +86,7 @@ impl Inspection<'_, '_> {
 
     /// Offset of the first `#TS:` line of a file of plain commands that is later. A file that is
     /// no such file has none.
-    fn first_later(&self, file: &str, until: i64) -> Result<Option<u64>, RecoveryError> {
+    fn first_later(&mut self, file: &str, until: i64) -> Result<Option<u64>, RecoveryError> {
         let mut window = Window::open(self.volume, file, 0).map_err(self.log_error())?;
         let mut args = Vec::new();
         let len = window.len();
@@ -94,8 +94,9 @@ impl Inspection<'_, '_> {
         while let Ok(Some(item)) = next_item(&mut window, len, Manner::Lenient, &mut args) {
             let (Item::Note { len } | Item::Command { len }) = item;
             if let Item::Note { .. } = item {
-                let bytes = window.peek(len).map_err(self.log_error())?;
-                if parse_time(&bytes[..len]).is_some_and(|second| second > until) {
+                let second = parse_time(&window.peek(len).map_err(self.log_error())?[..len]);
+                self.plan.since = self.plan.since.or(second);
+                if second.is_some_and(|second| second > until) {
                     return Ok(Some(window.offset()));
                 }
             }

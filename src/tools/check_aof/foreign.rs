@@ -1,8 +1,8 @@
 //! Files of other servers, for the tool: RDB read to its end, and logs cut back to a second as
 //! `redis-check-aof --truncate-to-timestamp` does, in its words.
 //!
-//! That tool cuts the file listed last, in front of the first `#TS:` line that is later; it gives up
-//! where an earlier file has such a line, or where nothing would be left of the file.
+//! That tool cuts the file listed last, in front of the first `#TS:` line that is later; it gives
+//! up where an earlier file has such a line, or where nothing would be left of the file.
 
 use std::io;
 
