@@ -120,6 +120,17 @@ pub struct Rdb {
     pub key_load_delay: i32,
 }
 
+/// How the log is rewritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// `aof-use-rdb-preamble`: whether the base is an RDB file, and not one of commands.
+    pub rdb: bool,
+    /// `aof-rewrite-incremental-fsync`
+    pub flush_each: bool,
+    /// `aof-disable-auto-gc`: files that were replaced stay.
+    pub keep_history: bool,
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -199,6 +210,8 @@ pub struct Settings {
     pub aof_load_truncated: bool,
     /// `aof-timestamp-enabled`
     pub aof_timestamp_enabled: bool,
+    /// How the log is rewritten.
+    pub rewrite: Rewrite,
     /// `auto-aof-rewrite-min-size`
     pub auto_aof_rewrite_min_size: u64,
     /// `auto-aof-rewrite-percentage`
@@ -304,6 +317,11 @@ impl Settings {
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
+            rewrite: Rewrite {
+                rdb: word("aof-use-rdb-preamble") == "yes",
+                flush_each: word("aof-rewrite-incremental-fsync") == "yes",
+                keep_history: word("aof-disable-auto-gc") == "yes",
+            },
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),

@@ -227,11 +227,41 @@ fn write_on(
     may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let temp = temporary();
-    let written = fill(disk, (target, &temp), header, chunks, flow, may_end);
+    let bytes = write_temp(disk, (target, &temp), header, chunks, flow)?;
+    let named = match may_end() {
+        true => disk.rename(&temp, &target.name).map_err(|error| during("renaming", error)),
+        false => Err(io::Error::other("given up")),
+    };
+    if let Err(error) = named {
+        flow.failed.store(true, Ordering::Release);
+        drop(disk.remove(&temp));
+        return Err(error);
+    }
+    let durable = disk.sync_dir();
+    durable.map_err(|error| {
+        flow.failed.store(true, Ordering::Release);
+        during("flushing the directory of", error)
+    })?;
+    Ok(bytes)
+}
+
+/// Writes a file that begins with `header` under the name `temp`, and flushes it; gives its length
+/// in bytes.
+///
+/// # Errors
+/// What the disk says; or that somebody has given up. The file is gone then.
+pub fn write_temp(
+    disk: &dyn Sheets,
+    (target, temp): (&Target, &str),
+    header: &[u8],
+    chunks: &Receiver<Chunk>,
+    flow: &Flow,
+) -> io::Result<u64> {
+    let written = fill(disk, (target, temp), header, chunks, flow);
     if written.is_err() {
         flow.failed.store(true, Ordering::Release);
         // It may never have come to be.
-        drop(disk.remove(&temp));
+        drop(disk.remove(temp));
     }
     written
 }
@@ -242,7 +272,6 @@ fn fill(
     header: &[u8],
     chunks: &Receiver<Chunk>,
     flow: &Flow,
-    may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
     let file = disk.create(temp).map_err(|error| during("creating", error))?;
     let digest = Digest::new(CrcAlgorithm::Crc64Redis);
@@ -263,11 +292,6 @@ fn fill(
     let sum = if target.checksum { out.digest.finalize() } else { 0 };
     out.put(&sum.to_le_bytes())?;
     out.flush()?;
-    if !may_end() {
-        return Err(io::Error::other("given up"));
-    }
-    disk.rename(temp, &target.name).map_err(|error| during("renaming", error))?;
-    disk.sync_dir().map_err(|error| during("flushing the directory of", error))?;
     Ok(out.len)
 }
 

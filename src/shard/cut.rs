@@ -25,6 +25,9 @@
 //!
 //! A cut takes one position: the new generation begins one behind the old one's end, and what tells
 //! of the cut waits for that position.
+//!
+//! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is no
+//! part and nobody waits, so it takes no position either.
 
 use std::sync::atomic::Ordering;
 
@@ -151,6 +154,10 @@ pub struct CutLead {
     empty: bool,
     files: Vec<CutFile>,
     ends: Vec<Option<(u64, u64)>>,
+    /// Bytes of the files that end.
+    len: u64,
+    /// What begins is a rewrite: there is no part.
+    rewrites: bool,
     step: LeadStep,
     manifest: Option<Manifest>,
     part: Option<String>,
@@ -208,22 +215,43 @@ impl Shard {
             return None;
         }
         let empty = diverted.empty;
-        let name = self.global.append_filename();
+        if empty {
+            self.supersede_rewrite();
+        }
         let first = self.global.manifest().next_seq() + i64::from(!empty);
-        let coordinator = self.id;
+        let payload = if empty { Vec::new() } else { diverted.payload };
+        Some(self.lead_to(first, payload, empty, false))
+    }
+
+    /// A rewrite begins: names the new files, and gives the number of the first.
+    pub(super) fn lead_rewrite(&mut self) -> (Vec<CutFile>, i64) {
+        let first = self.global.manifest().next_seq();
+        (self.lead_to(first, Vec::new(), false, true), first)
+    }
+
+    fn lead_to(
+        &mut self,
+        first: i64,
+        payload: Vec<u8>,
+        empty: bool,
+        rewrites: bool,
+    ) -> Vec<CutFile> {
+        let (name, coordinator, shards) = (self.global.append_filename(), self.id, self.shards());
         let file = |shard: usize, random: &mut Random| CutFile {
             coordinator,
             name: shard_file_name(name, first + shard as i64, shard),
             seed: random.next_u64(),
-            anew: empty,
+            gap: u64::from(!rewrites),
         };
-        let files: Vec<_> = (0..spaces.len()).map(|s| file(s, &mut self.random)).collect();
+        let files: Vec<_> = (0..shards).map(|s| file(s, &mut self.random)).collect();
         assert!(self.cut_lead.is_none(), "one cut at a time");
         self.cut_lead = Some(CutLead {
-            payload: if empty { Vec::new() } else { diverted.payload },
+            payload,
             empty,
             files: files.clone(),
-            ends: vec![None; spaces.len()],
+            ends: vec![None; shards],
+            len: 0,
+            rewrites,
             step: LeadStep::Gather,
             manifest: None,
             part: None,
@@ -231,7 +259,7 @@ impl Shard {
             removals: Vec::new(),
             retry_us: None,
         });
-        Some(files)
+        files
     }
 
     /// The keyspace is home from a cut: its effects belong to the new file from here on. Gives the
@@ -243,9 +271,11 @@ impl Shard {
         file: CutFile,
     ) -> u64 {
         assert!(self.cut.is_none(), "one cut at a time");
-        let start = space.effects.end() + 1;
+        let start = space.effects.end() + file.gap;
         space.effects.begin_file(start);
-        space.floor = start;
+        if file.gap > 0 {
+            space.floor = start;
+        }
         self.log.as_mut().expect("a cut has a log").begin_cut();
         self.entry_executed(entry, start);
         self.cut = Some(CutPart {
@@ -279,8 +309,8 @@ impl Shard {
             }
             if part.synced && part.created.is_some() && !part.told {
                 part.told = true;
-                let (end, sum) = (log.appended(), log.file().sum);
-                let ready = Message::Cut(CutStep::Ready { shard: self.id, end, sum });
+                let (end, LogFile { sum, offset: len, .. }) = (log.appended(), *log.file());
+                let ready = Message::Cut(CutStep::Ready { shard: self.id, end, sum, len });
                 self.order.push(part.file.coordinator, ready);
             }
         }
@@ -318,9 +348,10 @@ impl Shard {
     /// A message of a cut.
     pub(super) fn cut_step(&mut self, step: CutStep) {
         match step {
-            CutStep::Ready { shard, end, sum } => {
+            CutStep::Ready { shard, end, sum, len } => {
                 let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
                 lead.ends[shard] = Some((end, sum));
+                lead.len += len;
                 if lead.ends.iter().all(Option::is_some) {
                     self.plan_manifest();
                     let lead = self.cut_lead.as_mut().expect("just looked");
@@ -333,11 +364,9 @@ impl Shard {
                 let log = self.log.as_mut().expect("a cut has a log");
                 let id = part.created.expect("its file was created");
                 let seed = part.file.seed;
-                let LogFile { id: old, offset: len, .. } = *log.file();
-                if !part.file.anew {
-                    self.global.registry.log_base_size.fetch_add(len, Ordering::Relaxed);
-                }
+                let old = log.file().id;
                 log.resume(LogFile { id, seed, sum: seed, offset: 0 }, part.start);
+                self.stats().log_size.set(0);
                 self.old_files.push(old);
                 self.move_release();
             }
@@ -353,7 +382,7 @@ impl Shard {
         manifest.seal(&ends, false);
         if lead.empty {
             lead.removals = manifest.drop_lines(|_| true);
-        } else {
+        } else if !lead.rewrites {
             let part = manifest.add_part(name, PartKind::Cut, &lead.payload);
             debug_assert!(part.starts_with(name));
             lead.part = Some(part);
@@ -362,7 +391,7 @@ impl Shard {
             .files
             .iter()
             .zip(&ends)
-            .map(|(file, end)| NewFile { seed: file.seed, start: end.0 + 1 })
+            .map(|(file, end)| NewFile { seed: file.seed, start: end.0 + file.gap })
             .collect();
         let names = manifest.begin_generation(name, &new, next_id, self.global.boot_id());
         for (name, file) in names.iter().zip(&lead.files) {
@@ -447,8 +476,12 @@ impl Shard {
             LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
         };
         if step == LeadStep::SyncDir {
+            let registry = &self.global.registry;
             if lead.empty {
-                self.global.registry.log_base_size.store(0, Ordering::Relaxed);
+                registry.log_base_size.store(0, Ordering::Relaxed);
+                registry.rewrites.set_base_size(0);
+            } else {
+                registry.log_base_size.fetch_add(lead.len, Ordering::Relaxed);
             }
             let manifest = lead.manifest.take().expect("planned");
             self.global.set_manifest(manifest);

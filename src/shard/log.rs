@@ -545,7 +545,7 @@ impl LogWriter {
     /// The cut is committed: the log goes on in `file`, at `position`.
     pub fn resume(&mut self, file: LogFile, position: u64) {
         assert!(self.in_flight.is_none() && self.syncing.is_none());
-        assert!(self.durable == self.appended && position > self.appended);
+        assert!(self.durable == self.appended && position >= self.appended);
         self.file = file;
         self.appended = position;
         self.written = position;

@@ -35,6 +35,7 @@
 
 mod large;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -56,6 +57,7 @@ use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
+use crate::shard::rewrite::{self, Aim};
 
 #[cfg(test)]
 mod tests;
@@ -81,25 +83,27 @@ pub enum Purpose {
     Asked,
     /// The process ends behind it, see [`super::ending`].
     Last,
+    /// It becomes the base of the log, see [`super::rewrite`].
+    Rewrite,
 }
 
 /// A snapshot under way, as all that take part in it know it.
 #[derive(Debug)]
 pub struct Job {
-    flow: Flow,
+    pub(super) flow: Flow,
     open: Arc<AtomicUsize>,
     chunks: Mutex<Sender<Chunk>>,
     version: u32,
     compress: bool,
     purpose: Purpose,
     /// Another takes its place: that it comes to nothing is no failure.
-    given_up: AtomicBool,
+    pub(super) given_up: AtomicBool,
     shards: usize,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
     parts: AtomicUsize,
-    over: AtomicBool,
+    pub(super) over: AtomicBool,
     /// Who is told when nothing of it is left, and what.
     waits: Mutex<Option<(ReplyTo, Reply)>>,
     /// How it has ended, and how long it took; told when nothing of it is left.
@@ -125,7 +129,7 @@ impl Job {
         self.send(Chunk::Finish);
     }
 
-    fn ended(&self, end: End, took: Duration) {
+    pub(super) fn ended(&self, end: End, took: Duration) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, took));
     }
 
@@ -137,9 +141,13 @@ impl Job {
         self.purpose == Purpose::Background
     }
 
+    fn is_rewrite(&self) -> bool {
+        self.purpose == Purpose::Rewrite
+    }
+
     /// Somebody waits for it.
     fn hurries(&self) -> bool {
-        !self.is_background()
+        !self.is_background() && !self.is_rewrite()
     }
 
     /// Whether nothing executes behind its moment until it is over.
@@ -202,7 +210,18 @@ pub struct Snapshots {
     pub holds_still: bool,
     /// All data has been removed: the file is to tell of that.
     pub emptied: bool,
+    /// The command that has just run asks for one behind the rewrite under way.
+    pub queues: bool,
+    /// Clients whose SAVE waits for the end of a rewrite, and whether they speak RESP3.
+    queue: VecDeque<(ReplyTo, bool)>,
     part: Option<Part>,
+}
+
+impl Snapshots {
+    /// Whether a SAVE waits for the end of a rewrite.
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
 }
 
 /// A chunk is handed over behind the key that makes it full.
@@ -351,8 +370,29 @@ impl Shard {
     pub(super) fn tell_when_saved(&mut self, conn: &mut Conn) {
         self.snapshot.wished = false;
         let to = self.stand_in_for_one(conn);
+        if std::mem::take(&mut self.snapshot.queues) {
+            return self.snapshot.queue.push_back((to, conn.session.resp3));
+        }
         let nobody = self.nobody();
         self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
+    }
+
+    /// Begins the SAVE that has waited longest for the end of a rewrite, once it can.
+    pub(super) fn start_queued_save(&mut self) {
+        if self.snapshot.has_queue()
+            && self.begin_saving()
+            && let Some((to, resp3)) = self.snapshot.queue.pop_front()
+        {
+            self.global.registry.saves.count_it();
+            let nobody = self.nobody();
+            self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), resp3);
+        }
+    }
+
+    /// Begins a rewrite, which has the right to walk and to cut.
+    pub(super) fn ask_for_rewrite(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Rewrite, None, false);
     }
 
     fn ask_for_snapshot(
@@ -363,12 +403,16 @@ impl Shard {
         resp3: bool,
     ) {
         let config = &self.config;
-        let target = Target {
-            dir: config.dir.clone(),
-            name: config.dbfilename.clone(),
-            checksum: config.rdb.checksum,
-            flush_each: config.rdb.flush_each,
-            index: config.rdb.version >= VERSION_AUX,
+        let index = config.rdb.version >= VERSION_AUX;
+        let target = match purpose {
+            Purpose::Rewrite => rewrite::target(config, index),
+            _ => Target {
+                dir: config.dir.clone(),
+                name: config.dbfilename.clone(),
+                checksum: config.rdb.checksum,
+                flush_each: config.rdb.flush_each,
+                index,
+            },
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, purpose, waits, resp3 };
@@ -417,8 +461,15 @@ impl Shard {
                 *sum = (sum.0 + db.len() as u64, sum.1 + db.expires_len() as u64);
             }
         }
-        self.write_snapshot(plan, &job, chunks, Contents { dirty, functions, sizes });
-        self.send_home(entry, lease, false, None, &[]);
+        let cut = (job.is_rewrite() && self.log.is_some()).then(|| self.lead_rewrite());
+        if job.is_rewrite() && cut.is_none() {
+            self.global.end_cut();
+        }
+        let first = cut.as_ref().map(|(_, first)| *first);
+        let aim = job.is_rewrite().then_some(Aim { first });
+        let contents = Contents { dirty, functions, sizes };
+        self.write_snapshot(plan, aim, &job, chunks, contents);
+        self.send_home(entry, lease, false, cut.map(|(files, _)| files), &[]);
         // Not before every part has one that counts for it.
         drop(open);
     }
@@ -427,6 +478,7 @@ impl Shard {
     fn write_snapshot(
         &mut self,
         plan: Plan,
+        aim: Option<Aim>,
         job: &Arc<Job>,
         chunks: Receiver<Chunk>,
         contents: Contents,
@@ -435,7 +487,7 @@ impl Shard {
         let mut encoder = Encoder::new(job.version, job.compress);
         encoder.header(&mut header);
         let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
-        encoder.about(&mut header, seconds, memory, false);
+        encoder.about(&mut header, seconds, memory, job.is_rewrite());
         let Contents { dirty, functions, sizes } = contents;
         for source in functions {
             if let Err(error) = encoder.function(&mut header, &source) {
@@ -450,11 +502,21 @@ impl Shard {
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
         let began = Stopwatch::default();
-        let list = String::from_utf8_lossy(self.config.text("bgsave-cpulist").unwrap_or_default());
+        let cores = if aim.is_some() { "aof-rewrite-cpulist" } else { "bgsave-cpulist" };
+        let list = String::from_utf8_lossy(self.config.text(cores).unwrap_or_default());
         let list = list.into_owned();
         let work = move || {
             if let Err(error) = cores::bind(&list) {
-                global.warn(&format!("bgsave-cpulist {list}: {error}"));
+                global.warn(&format!("{cores} {list}: {error}"));
+            }
+            if let Some(aim) = aim {
+                return rewrite::work(
+                    &global,
+                    &order,
+                    &job,
+                    &aim,
+                    (&plan.target, &header, &chunks),
+                );
             }
             let progress = &global.registry.saves.progress;
             let written = write(&plan.target, &header, &chunks, &job.flow, &|| progress.commit());
@@ -473,6 +535,7 @@ impl Shard {
             order.wake_all();
         };
         if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
+            // (A rewrite is told of like any other in the background.)
             drop(conclude(&self.global, own, Err(error), End::Failed, Duration::ZERO));
             *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
                 let mut reply = Reply::new(resp3);
@@ -507,7 +570,21 @@ impl Shard {
 
     /// Gives the one in the background up, as another is to take its place.
     pub(super) fn replace_snapshot(&self) {
-        let part = self.snapshot.part.as_ref().filter(|part| part.job.is_background());
+        self.give_up_for_another(|job| job.is_background());
+    }
+
+    /// The same where the last is to come: a rewrite gives way, too.
+    pub(super) fn replace_by_last(&self) {
+        self.give_up_for_another(|job| !job.hurries());
+    }
+
+    /// The log begins anew: a rewrite under way is of no use any more.
+    pub(super) fn supersede_rewrite(&self) {
+        self.give_up_for_another(Job::is_rewrite);
+    }
+
+    fn give_up_for_another(&self, gives_way: impl Fn(&Job) -> bool) {
+        let part = self.snapshot.part.as_ref().filter(|part| gives_way(&part.job));
         if let Some(Part { job, .. }) = part
             && !job.over.load(Ordering::Acquire)
             && !job.given_up.swap(true, Ordering::AcqRel)
@@ -611,13 +688,15 @@ impl Shard {
             let total = registry.saves.progress.keys().1;
             let bytes = job.flow.bytes.load(Ordering::Relaxed);
             let rates = rates(keys, bytes, took.as_secs_f64());
-            self.global.notice(&format!("Saving: {keys} of {total} keys, {bytes} bytes, {rates}"));
+            let what = if job.is_rewrite() { "Rewriting" } else { "Saving" };
+            self.global.notice(&format!("{what}: {keys} of {total} keys, {bytes} bytes, {rates}"));
         }
     }
 
     /// The process stops: what is under way is given up, as Redis does.
     pub(super) fn give_up_snapshot(&self) {
         if let Some(part) = &self.snapshot.part {
+            part.job.given_up.fetch_or(part.job.is_rewrite(), Ordering::AcqRel);
             part.job.fail();
         }
     }
@@ -633,7 +712,14 @@ impl Shard {
         if last_part {
             let end = job.end.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (end, took) = end.unwrap_or((End::Failed, Duration::ZERO));
-            self.global.registry.saves.finish(end, job.is_background().then_some(took));
+            let registry = &self.global.registry;
+            if job.is_rewrite() {
+                let kept = registry.saves.progress.kept_peak();
+                let told = || registry.rewrites.end(rewrite::verdict(end), took, kept);
+                registry.saves.end_rewrite(told);
+            } else {
+                registry.saves.finish(end, job.is_background().then_some(took));
+            }
             self.global.weigh_trouble();
             // Not before the next one may begin.
             let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
