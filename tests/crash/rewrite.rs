@@ -1,0 +1,169 @@
+//! kill -9 while the log is rewritten, one rewrite behind the other, with whole-keyspace commands in
+//! between. Beside what every round of kills checks, nothing may be left in the directory that the
+//! manifest does not name.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::round_beside;
+use crate::support::{Client, Options, Server, Value, number, server};
+
+/// The database of [`beside`].
+pub const BESIDE: usize = 9;
+/// Rewrites under way when the server is killed: at least so many have begun.
+const KEYS: u64 = 4_000;
+
+/// What database [`BESIDE`] holds behind so many steps: a number, and how many keys there are.
+fn state(steps: u64) -> (Option<u64>, i64) {
+    match steps % 3 {
+        0 => (None, 0),
+        1 => (Some(steps), 1),
+        _ => (Some(steps - 1), 2),
+    }
+}
+
+/// Sets, and empties the database, which cuts the log, over and over; `done` counts the steps.
+fn beside(port: u16, done: &AtomicU64) {
+    let Ok(mut client) = Client::connect(port) else { return };
+    let mut call = |words: &[&str]| client.try_call(words).is_ok_and(|reply| !reply.is_error());
+    if !call(&["SELECT", &BESIDE.to_string()]) || !call(&["FLUSHDB"]) {
+        return;
+    }
+    for step in 1.. {
+        let text = step.to_string();
+        let ok = match step % 3 {
+            1 => call(&["SET", "step", &text]),
+            2 => call(&["SET", &format!("other:{step}"), &text]),
+            _ => call(&["FLUSHDB"]),
+        };
+        if !ok {
+            return;
+        }
+        done.store(step, Ordering::SeqCst);
+    }
+}
+
+fn found(client: &mut Client) -> (Option<u64>, i64) {
+    client.words(&format!("SELECT {BESIDE}"));
+    let step = client.words("GET step");
+    let step = step.text().map(|text| std::str::from_utf8(text).unwrap().parse().unwrap());
+    (step, client.words("DBSIZE").int().expect("a size"))
+}
+
+/// Files of the log that its manifest does not name.
+fn unnamed(dir: &Path) -> Vec<String> {
+    let names: Vec<String> = std::fs::read_dir(dir)
+        .expect("a directory")
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let manifest = std::fs::read_to_string(dir.join("appendonly.aof.manifest")).expect("a manifest");
+    let named = |name: &&String| {
+        name.ends_with(".manifest") && !name.starts_with("temp-")
+            || name.ends_with(".cut")
+            || manifest.contains(&format!("file {name} "))
+    };
+    names.iter().filter(|name| !named(name)).cloned().collect()
+}
+
+/// Rewrites until the server is gone; `begun` counts them.
+fn rewrite(port: u16, begun: &AtomicU64) {
+    let Ok(mut client) = Client::connect(port) else { return };
+    while let Ok(reply) = client.try_call(&["BGREWRITEAOF"]) {
+        if !reply.is_error() {
+            begun.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn kills(fsync: &'static str) {
+    if server::judged_by_peer() {
+        // Its rewrites take a fork each.
+        return;
+    }
+    let rounds = number("RINGSTONE_REWRITE_KILLS", 3);
+    let base = number("RINGSTONE_CRASH_SEED", 1);
+    let options = |round: u64| {
+        let options = Options::shards([2, 4, 1, 3][(round % 4) as usize]);
+        let options = options.with("enable-debug-command", "yes").with("hz", "10");
+        let plain = round % 3 == 2;
+        Options { fsync, ..options }.with("aof-use-rdb-preamble", if plain { "no" } else { "yes" })
+    };
+    let mut server = Server::start(options(0));
+    let reply = server.client().words(&format!("DEBUG POPULATE {KEYS} ballast 100"));
+    assert!(!reply.is_error(), "{reply:?}");
+    let mut total = 0;
+    for i in 0..rounds {
+        let (port, name) = (server.port(), format!("rewrite:{fsync}{i}"));
+        let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        let over = AtomicBool::new(false);
+        server = std::thread::scope(|scope| {
+            scope.spawn(|| rewrite(port, &begun));
+            scope.spawn(|| beside(port, &done));
+            // Somewhere within a rewrite: they come one behind the other.
+            let wanted = 3 + (base * 31 + i * 7) % 5;
+            let moment = || {
+                while begun.load(Ordering::SeqCst) < wanted {
+                    std::thread::yield_now();
+                }
+            };
+            let server = round_beside(server, &name, base * 20_000 + i, options(i + 1), moment);
+            over.store(true, Ordering::SeqCst);
+            server
+        });
+        let steps = done.load(Ordering::SeqCst);
+        let held = found(&mut server.client());
+        let allowed = [state(steps), state(steps + 1)];
+        assert!(allowed.contains(&held), "{name}: {held:?} behind {steps} steps\n{}", server.log());
+        assert_eq!(unnamed(&server.home().path().join("appendonlydir")), [""; 0], "{name}");
+        total += begun.load(Ordering::SeqCst);
+    }
+    println!("long form: {rounds} rounds of kill -9 under {fsync}, {total} rewrites begun");
+}
+
+#[test]
+fn kill_9_in_a_rewrite_loses_nothing_under_always() {
+    kills("always");
+}
+
+#[test]
+fn kill_9_in_a_rewrite_loses_nothing_under_everysec() {
+    kills("everysec");
+}
+
+#[test]
+fn kill_9_in_a_rewrite_loses_nothing_under_no() {
+    kills("no");
+}
+
+/// A FLUSHALL while the base is written: what comes behind it is all that is found.
+#[test]
+fn flushall_in_a_rewrite_leaves_what_came_behind_it() {
+    if server::judged_by_peer() {
+        return;
+    }
+    let options = || Options::shards(2).with("enable-debug-command", "yes");
+    let mut server = Server::start(options());
+    for round in 0..number("RINGSTONE_REWRITE_FLUSHES", 4) {
+        let mut client = server.client();
+        client.words("DEBUG POPULATE 5000 ballast 100");
+        client.words("CONFIG SET rdb-key-save-delay 20");
+        assert!(!client.words("BGREWRITEAOF").is_error());
+        client.words("SET before 1");
+        assert_eq!(client.words("FLUSHALL"), Value::Simple(b"OK".into()));
+        client.words(&format!("SET behind {round}"));
+        client.words("CONFIG SET rdb-key-save-delay 0");
+        if round % 2 == 1 {
+            // A generation may then have the number of the one that began with the base.
+            client.words("SELECT 1");
+            client.words("SET gone 1");
+            client.words("FLUSHDB");
+            client.words("SELECT 0");
+            assert!(!client.words("BGREWRITEAOF").is_error());
+        }
+        server = server.kill().restart();
+        let mut client = server.client();
+        assert_eq!(client.words("DBSIZE"), Value::Int(1), "{}", server.log());
+        assert_eq!(client.words("GET behind"), Value::Bulk(round.to_string().into()));
+        client.words("FLUSHALL");
+    }
+}
