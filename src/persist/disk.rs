@@ -118,6 +118,18 @@ pub trait Volume: Send + Sync {
         self.write_synced(path, &whole)
     }
 
+    /// Fills `buf` from `offset` on; an error when the file ends before.
+    fn read_exact(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read_at(path, offset + filled as u64, &mut buf[filled..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => filled += n,
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a whole file.
     fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut data = vec![0; self.len(path)? as usize];

@@ -296,26 +296,12 @@ fn is_pure_rdb(volume: &dyn Volume, file: &str) -> io::Result<bool> {
         return Ok(false);
     }
     let mut header = [0; format::HEADER_LEN];
-    read_exact(volume, file, 0, &mut header)?;
+    volume.read_exact(file, 0, &mut header)?;
     let mut tail = [0; 9];
-    read_exact(volume, file, len - 9, &mut tail)?;
+    volume.read_exact(file, len - 9, &mut tail)?;
     let unsummed = header[format::MAGIC.len()..] < b"0005"[..];
     let code = if unsummed { tail[8] } else { tail[0] };
     Ok(code == format::OP_EOF && !tail.ends_with(b"\r\n"))
-}
-
-fn read_exact(volume: &dyn Volume, file: &str, mut at: u64, buf: &mut [u8]) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < buf.len() {
-        match volume.read_at(file, at, &mut buf[filled..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                filled += n;
-                at += n as u64;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A command that was refused.

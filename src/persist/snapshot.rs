@@ -210,12 +210,9 @@ pub fn write(
     flow: &Flow,
     may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
-    let disk = DirVolume::open(&target.dir);
-    let written = disk.and_then(|disk| write_on(&disk, target, header, chunks, flow, may_end));
-    if written.is_err() {
-        flow.failed.store(true, Ordering::Release);
-    }
-    written
+    let failed = |_: &io::Error| flow.failed.store(true, Ordering::Release);
+    let disk = DirVolume::open(&target.dir).inspect_err(failed)?;
+    write_on(&disk, target, header, chunks, flow, may_end)
 }
 
 fn write_on(

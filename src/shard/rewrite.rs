@@ -36,7 +36,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use crate::base::clock::Stopwatch;
-use crate::config::Settings;
+use crate::config::Config;
 use crate::observe::saves::End;
 use crate::persist::aof::manifest::{Manifest, manifest_name};
 use crate::persist::disk::{Sheets, Volume};
@@ -50,7 +50,7 @@ use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 use crate::shard::pace::rates;
-use crate::shard::snapshot::Job;
+use crate::shard::snapshot::{Job, contents};
 
 /// A rewrite that this shard is to begin.
 #[derive(Debug, Default)]
@@ -158,13 +158,12 @@ impl Shard {
 }
 
 /// Where the base is written.
-pub(super) fn target(config: &Settings, index: bool) -> Target {
+pub(super) fn target(config: &Config) -> Target {
     Target {
         dir: config.dir.join(&config.appenddirname),
         name: temp_base_name(),
-        checksum: config.rdb.checksum,
         flush_each: config.rewrite.flush_each,
-        index,
+        ..contents::target(config)
     }
 }
 

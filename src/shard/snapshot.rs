@@ -33,6 +33,7 @@
 //! a new LASTSAVE and `rdb_bgsave_in_progress:0` all stand for a file that survives a power cut,
 //! and for keyspaces without a cut: the next may begin at once, on any shard.
 
+pub(super) mod contents;
 mod large;
 
 use std::collections::VecDeque;
@@ -47,7 +48,7 @@ use crate::client::Conn;
 use crate::keyspace::cut::Open;
 use crate::keyspace::{Entry, Keyspace};
 use crate::observe::saves::End;
-use crate::persist::rdb::encode::{Encoder, TooNew, VERSION_AUX};
+use crate::persist::rdb::encode::{Encoder, TooNew};
 use crate::persist::snapshot::{Chunk, Flow, Target, write};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -58,21 +59,17 @@ use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
 use crate::shard::rewrite::{self, Aim};
+use contents::{CHUNK, Contents, target};
 
 #[cfg(test)]
 mod tests;
 
-/// Bytes from which on a chunk is handed over.
-const CHUNK: usize = 1 << 20;
 /// Slots of the walk between two looks at the clock.
 const SLICE: usize = 128;
 /// The same when a client waits: whole segments, so that memory is asked for far ahead.
 const HURRY_SLICE: usize = 1024;
 /// The time of one turn when a client waits for it (SAVE).
 const HURRY: Duration = Duration::from_millis(5);
-
-/// The first version that holds fields with times.
-const VERSION_FIELD_TIMES: u32 = 12;
 
 /// What a snapshot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +95,6 @@ pub struct Job {
     purpose: Purpose,
     /// Another takes its place: that it comes to nothing is no failure.
     pub(super) given_up: AtomicBool,
-    shards: usize,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
@@ -166,15 +162,6 @@ pub struct Plan {
     /// Who is told when it is over.
     waits: Option<ReplyTo>,
     resp3: bool,
-}
-
-/// What is known of the whole when it begins.
-struct Contents {
-    /// Changes so far.
-    dirty: u64,
-    functions: Vec<Vec<u8>>,
-    /// Keys of each database, and how many of them have an expiry.
-    sizes: Vec<(u64, u64)>,
 }
 
 /// A shard's part in a snapshot.
@@ -286,7 +273,7 @@ impl Part {
                 }
             });
             self.job.flow.count.fetch_add(count, Ordering::Relaxed);
-            self.pace.handed_out(count, self.delay, self.job.shards);
+            self.pace.handed_out(count, self.delay, self.job.flow.keys.len());
             outcome.map_err(|error| error.to_string())?;
             if self.chunk.len() >= CHUNK {
                 self.hand_over(shard);
@@ -403,16 +390,9 @@ impl Shard {
         resp3: bool,
     ) {
         let config = &self.config;
-        let index = config.rdb.version >= VERSION_AUX;
         let target = match purpose {
-            Purpose::Rewrite => rewrite::target(config, index),
-            _ => Target {
-                dir: config.dir.clone(),
-                name: config.dbfilename.clone(),
-                checksum: config.rdb.checksum,
-                flush_each: config.rdb.flush_each,
-                index,
-            },
+            Purpose::Rewrite => rewrite::target(config),
+            _ => target(config),
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, purpose, waits, resp3 };
@@ -423,20 +403,18 @@ impl Shard {
     /// Every keyspace is here: this is the moment.
     pub(super) fn begin_snapshot(&mut self, entry: u64, mut lease: Lease) {
         let plan = lease.work.snapshot.take().expect("this lease is for a snapshot");
-        let timed = |space: &Keyspace| space.dbs.iter().any(|db| db.timed_len() > 0);
-        let needs_times = lease.spaces.iter().flatten().any(|space| timed(space));
-        let version = if needs_times { VERSION_FIELD_TIMES } else { plan.version };
+        let spaces = lease.spaces.iter().flatten().map(|space| &**space);
+        let contents = Contents::of(spaces, plan.version);
         let (sender, chunks) = channel();
         let count = Arc::new(AtomicUsize::new(0));
         let job = Arc::new(Job {
             flow: Flow::new(self.shards()),
             open: Arc::clone(&count),
             chunks: Mutex::new(sender),
-            version,
+            version: contents.version,
             compress: plan.compress,
             purpose: plan.purpose,
             given_up: AtomicBool::new(false),
-            shards: self.shards(),
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
             over: AtomicBool::new(false),
@@ -444,31 +422,19 @@ impl Shard {
             end: Mutex::new(None),
             told: Told::default(),
         });
-        let (mut dirty, mut keys) = (0, 0);
         lease.job = Some(Arc::clone(&job));
         let open = Open::new(count);
         for space in lease.spaces.iter_mut().flatten() {
             space.begin_snapshot(&open);
-            dirty += space.counters.dirty;
-            keys += space.dbs.iter().map(|db| db.len() as u64).sum::<u64>();
         }
-        self.global.registry.saves.progress.set_total(keys);
-        let functions = lease.spaces.iter().flatten().flat_map(|space| space.functions.clone());
-        let functions = functions.collect();
-        let mut sizes = vec![(0, 0); self.config.databases];
-        for space in lease.spaces.iter().flatten() {
-            for (sum, db) in sizes.iter_mut().zip(&space.dbs) {
-                *sum = (sum.0 + db.len() as u64, sum.1 + db.expires_len() as u64);
-            }
-        }
+        self.global.registry.saves.progress.set_total(contents.keys());
         let cut = (job.is_rewrite() && self.log.is_some()).then(|| self.lead_rewrite());
         if job.is_rewrite() && cut.is_none() {
             self.global.end_cut();
         }
         let first = cut.as_ref().map(|(_, first)| *first);
         let aim = job.is_rewrite().then_some(Aim { first });
-        let contents = Contents { dirty, functions, sizes };
-        self.write_snapshot(plan, aim, &job, chunks, contents);
+        self.write_snapshot(plan, aim, &job, chunks, &contents);
         self.send_home(entry, lease, false, cut.map(|(files, _)| files), &[]);
         // Not before every part has one that counts for it.
         drop(open);
@@ -481,23 +447,11 @@ impl Shard {
         aim: Option<Aim>,
         job: &Arc<Job>,
         chunks: Receiver<Chunk>,
-        contents: Contents,
+        contents: &Contents,
     ) {
-        let mut header = Vec::new();
         let mut encoder = Encoder::new(job.version, job.compress);
-        encoder.header(&mut header);
-        let (seconds, memory) = (self.now.unix_ms().div_euclid(1000), self.global.memory() as u64);
-        encoder.about(&mut header, seconds, memory, job.is_rewrite());
-        let Contents { dirty, functions, sizes } = contents;
-        for source in functions {
-            if let Err(error) = encoder.function(&mut header, &source) {
-                self.global.warn(&format!("A library of functions is left out: {error}"));
-            }
-        }
-        for (db, (keys, expires)) in sizes.into_iter().enumerate().filter(|(_, size)| size.0 > 0) {
-            encoder.select(&mut header, db);
-            encoder.sizes(&mut header, keys, expires);
-        }
+        let (seconds, dirty) = (self.now.unix_ms().div_euclid(1000), contents.dirty);
+        let header = contents.header(&mut encoder, &self.global, seconds, aim.is_some());
         let (own, waits) = (job, plan.waits.map(|to| (to, plan.resp3)));
         let (global, order, job) =
             (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));

@@ -56,7 +56,8 @@ fn unnamed(dir: &Path) -> Vec<String> {
         .expect("a directory")
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let manifest = std::fs::read_to_string(dir.join("appendonly.aof.manifest")).expect("a manifest");
+    let manifest =
+        std::fs::read_to_string(dir.join("appendonly.aof.manifest")).expect("a manifest");
     let named = |name: &&String| {
         name.ends_with(".manifest") && !name.starts_with("temp-")
             || name.ends_with(".cut")

@@ -89,7 +89,7 @@ impl Part {
         match (failed, done) {
             (Some(error), _) => Err(error),
             (None, Ok(done)) => {
-                self.pace.handed_out(u64::from(done), self.delay, self.job.shards);
+                self.pace.handed_out(u64::from(done), self.delay, self.job.flow.keys.len());
                 Ok(true)
             }
             (None, Err(_)) => Err("a large value was lost".to_owned()),

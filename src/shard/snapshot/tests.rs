@@ -77,7 +77,6 @@ impl World {
             compress: false,
             purpose: Purpose::Background,
             given_up: AtomicBool::new(false),
-            shards: 2,
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(2),
             over: AtomicBool::new(false),
