@@ -3,7 +3,8 @@
 //! # The states
 //!
 //! ```text
-//!  write    the base, under a temporary name; flushed          [`write_base`]
+//!  write    the base, under a temporary name; flushed. Of commands it is made from an RDB file
+//!           that was written in the same manner                [`as_commands`]
 //!  name     it gets its name in the log                        [`install`]
 //!  commit   the manifest: written aside, flushed; the directory flushed; renamed; the directory
 //!           flushed. It lists the new base, the generations that began with it or later, and what
@@ -34,22 +35,114 @@
 //! a position not behind the start of its shard's next file, which every cut keeps; and no mark of
 //! an entry stands on both sides, since the moment is one place in the order of all entries.
 
-use std::io;
+use std::io::{self, BufWriter, Write};
+use std::sync::atomic::Ordering;
 
-use crate::persist::aof::manifest::{FileType, Line, Manifest, manifest_name, temp_manifest_name};
-use crate::persist::disk::Volume;
+use crate::base::random::Random;
+use crate::persist::aof::manifest::{
+    FileType, Line, Manifest, Ours, manifest_name, temp_manifest_name,
+};
+use crate::persist::disk::{Sheet, Sheets, Volume};
+use crate::persist::durable;
+use crate::persist::rdb::commands::Commands;
+use crate::persist::rdb::{Modules, Options, visit};
+use crate::persist::snapshot::{FLUSH_EACH, Flow};
+use crate::value::shapes::Shapes;
 
 /// What the temporary name of a base begins with.
 const TEMP: &str = "temp-rewriteaof-";
+/// Bytes of commands written at once.
+const BUFFER: usize = 1 << 18;
 
 /// The name under which this process writes a base.
 pub fn temp_base_name() -> String {
     format!("{TEMP}bg-{}.aof", std::process::id())
 }
 
+/// The name under which this process writes the RDB file from which a base of commands is made.
+pub fn temp_rdb_name() -> String {
+    format!("{TEMP}bg-{}.rdb", std::process::id())
+}
+
 /// Whether a file of this name is a base that was never finished.
 pub fn is_temp_base(name: &str) -> bool {
-    name.starts_with(TEMP) && name.ends_with(".aof")
+    name.starts_with(TEMP)
+}
+
+/// A file that is written from its beginning on.
+struct Tape<'a> {
+    sheet: Box<dyn Sheet>,
+    len: u64,
+    flushed: u64,
+    flush_each: bool,
+    flow: &'a Flow,
+}
+
+impl Write for Tape<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.flow.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("given up"));
+        }
+        self.sheet.write_at(self.len, bytes)?;
+        self.len += bytes.len() as u64;
+        if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
+            self.sheet.flush()?;
+            self.flushed = self.len;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the commands that make the data of the RDB file `from` into `to`, and flushes that; gives
+/// its length in bytes. `from` is removed.
+///
+/// # Errors
+/// What the disk says; or that somebody has given up. Both files are gone then.
+pub fn as_commands(
+    disk: &dyn Sheets,
+    from: &str,
+    to: &str,
+    flush_each: bool,
+    flow: &Flow,
+) -> io::Result<u64> {
+    let written = convert(disk, from, to, flush_each, flow);
+    // One that stays is removed at the next start.
+    drop(disk.remove(from));
+    if written.is_err() {
+        drop(disk.remove(to));
+    }
+    written
+}
+
+fn convert(
+    disk: &dyn Sheets,
+    from: &str,
+    to: &str,
+    flush_each: bool,
+    flow: &Flow,
+) -> io::Result<u64> {
+    let tape = Tape { sheet: disk.create(to)?, len: 0, flushed: 0, flush_each, flow };
+    let mut commands = Commands::new(BufWriter::with_capacity(BUFFER, tape));
+    let mut random = Random::from_system();
+    let options = Options {
+        databases: i32::MAX as usize,
+        drop_expired: None,
+        string_max: u64::MAX,
+        shapes: Shapes::DEFAULT,
+        hash_seed: [random.next_u64(), random.next_u64()],
+        progress: None,
+        modules: Modules::Refuse,
+    };
+    visit(disk, from, &options, &mut commands)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    let tape = commands.finish()?.into_inner().map_err(io::IntoInnerError::into_error);
+    let mut tape = tape?;
+    tape.sheet.flush()?;
+    Ok(tape.len)
 }
 
 /// What becomes of a base that has been written.
@@ -173,7 +266,7 @@ pub fn forget_history(
         return Ok(None);
     }
     let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
-    crate::persist::durable::replace(volume, &temp, &name, &manifest.encode())?;
+    durable::replace(volume, &temp, &name, &manifest.encode())?;
     Ok(Some(manifest))
 }
 
@@ -182,7 +275,7 @@ pub fn forget_history(
 pub fn sealed_size(volume: &dyn Volume, manifest: &Manifest) -> u64 {
     let last = manifest.generation();
     let written = |line: &Line| match &line.ours {
-        Some(crate::persist::aof::manifest::Ours::Shard(pairs)) => pairs.generation == last,
+        Some(Ours::Shard(pairs)) => pairs.generation == last,
         _ => false,
     };
     let counts = |line: &&Line| line.kind != FileType::History && !written(line);

@@ -29,7 +29,7 @@ mod tests;
 
 /// The file is flushed each time so many bytes of it are new, so that its end is no long stall for
 /// a disk that others use too. (Few in unit tests, so that simulated disks see it.)
-const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
+pub const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
 /// Chunks on their way per shard, at most.
 pub const CHUNKS_MAX: usize = 4;
 

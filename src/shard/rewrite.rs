@@ -41,7 +41,8 @@ use crate::observe::saves::End;
 use crate::persist::aof::manifest::{Manifest, manifest_name};
 use crate::persist::disk::{Sheets, Volume};
 use crate::persist::rewrite::{
-    Installed, forget_history, history, install, remove_history, sealed_size, temp_base_name,
+    Installed, as_commands, forget_history, history, install, remove_history, sealed_size,
+    temp_base_name, temp_rdb_name,
 };
 use crate::persist::snapshot::{Chunk, Flow, Target, write_temp};
 use crate::persist::volume::DirVolume;
@@ -64,6 +65,8 @@ pub struct Rewriting {
 pub(super) struct Aim {
     /// The number of the first file of the generation that begins with it; none without a log.
     pub first: Option<i64>,
+    /// It is to consist of commands.
+    pub plain: bool,
 }
 
 /// How a rewrite has ended.
@@ -232,7 +235,15 @@ fn rewrite(
             return Err(error);
         }
     };
-    let bytes = write_temp(&disk, (target, &target.name), header, chunks, flow)?;
+    let written = match aim.plain {
+        false => write_temp(&disk, (target, &target.name), header, chunks, flow),
+        true => {
+            let rdb = temp_rdb_name();
+            write_temp(&disk, (target, &rdb), header, chunks, flow)
+                .and_then(|_| as_commands(&disk, &rdb, &target.name, target.flush_each, flow))
+        }
+    };
+    let bytes = written.inspect_err(|_| flow.failed.store(true, Ordering::Release))?;
     let given_up = || {
         drop(disk.remove(&target.name));
         io::Error::other("given up")
@@ -261,7 +272,8 @@ fn put_in_place(global: &Global, aim: &Aim, disk: &dyn Sheets, temp: &str) -> io
         Some(_) => global.manifest().clone(),
         None => read_manifest(disk, name)?,
     };
-    match install(disk, name, temp, "rdb", aim.first, &manifest)? {
+    let ending = if aim.plain { "aof" } else { "rdb" };
+    match install(disk, name, temp, ending, aim.first, &manifest)? {
         Installed::Superseded => Ok(false),
         Installed::Done { manifest, base, durable } => {
             global.notice(&format!(

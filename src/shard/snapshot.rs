@@ -433,7 +433,12 @@ impl Shard {
             self.global.end_cut();
         }
         let first = cut.as_ref().map(|(_, first)| *first);
-        let aim = job.is_rewrite().then_some(Aim { first });
+        let plain = !self.config.rewrite.rdb && !contents.has_functions();
+        if job.is_rewrite() && !self.config.rewrite.rdb && !plain {
+            // A log of commands with FUNCTION in it is none that we load.
+            self.global.warn("There are libraries of functions: the base is an RDB file");
+        }
+        let aim = job.is_rewrite().then_some(Aim { first, plain });
         self.write_snapshot(plan, aim, &job, chunks, &contents);
         self.send_home(entry, lease, false, cut.map(|(files, _)| files), &[]);
         // Not before every part has one that counts for it.
