@@ -191,8 +191,8 @@ pub trait Server {
     fn load_file(&mut self, save: bool, flush: bool, merge: bool);
     /// Begins to send keys to another server. The outcome is the reply, in place of what is said.
     fn migrate(&mut self, migration: Migration);
-    /// Begins a snapshot; false: it will begin when a rewrite has ended, which is an error unless it
-    /// `may_be_later`. If the client waits for it, its outcome is the reply, in place of what is
+    /// Begins a snapshot; false: it will begin when a rewrite has ended, which is an error unless
+    /// it `may_be_later`. If the client waits for it, its outcome is the reply, in place of what is
     /// written behind an `Ok`.
     fn save(&mut self, waits: bool, may_be_later: bool) -> Result<bool, String>;
     /// Begins to rewrite the log; false: it will begin when a snapshot has ended, or shortly if it

@@ -317,11 +317,7 @@ impl Settings {
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof_load_truncated: word("aof-load-truncated") == "yes",
             aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
-            rewrite: Rewrite {
-                rdb: word("aof-use-rdb-preamble") == "yes",
-                flush_each: word("aof-rewrite-incremental-fsync") == "yes",
-                keep_history: word("aof-disable-auto-gc") == "yes",
-            },
+            rewrite: rewrite(&word),
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),
@@ -381,6 +377,14 @@ fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
         flush_each: word("rdb-save-incremental-fsync") == "yes",
         key_save_delay: number(word("rdb-key-save-delay")),
         key_load_delay: number(word("key-load-delay")),
+    }
+}
+
+fn rewrite<'a>(word: &dyn Fn(&str) -> &'a str) -> Rewrite {
+    Rewrite {
+        rdb: word("aof-use-rdb-preamble") == "yes",
+        flush_each: word("aof-rewrite-incremental-fsync") == "yes",
+        keep_history: word("aof-disable-auto-gc") == "yes",
     }
 }
 

@@ -23,8 +23,8 @@
 //!   next start, since nothing lists it.
 //! * What the new manifest lists was flushed, and the directory with it, before the rename.
 //! * Nothing is removed before the flush of the directory behind the rename has succeeded, so both
-//!   manifests can be loaded until only the new one can be found. If that flush fails the new one is
-//!   in force all the same (it is what everybody sees), and history stays.
+//!   manifests can be loaded until only the new one can be found. If that flush fails the new one
+//!   is in force all the same (it is what everybody sees), and history stays.
 //! * Lines of history are loaded by nobody, so their files may be gone.
 //!
 //! # Why marks in front of the base are met
@@ -48,6 +48,9 @@ use crate::persist::rdb::commands::Commands;
 use crate::persist::rdb::{Modules, Options, visit};
 use crate::persist::snapshot::{FLUSH_EACH, Flow};
 use crate::value::shapes::Shapes;
+
+#[cfg(test)]
+mod tests;
 
 /// What the temporary name of a base begins with.
 const TEMP: &str = "temp-rewriteaof-";
@@ -162,8 +165,8 @@ pub enum Installed {
 }
 
 /// Lists a base in `manifest`, in the place of everything in front of the generation whose first
-/// file has the number `first`, or of everything; gives its name. `None` when that generation is not
-/// listed any more: the log has begun anew.
+/// file has the number `first`, or of everything; gives its name. `None` when that generation is
+/// not listed any more: the log has begun anew.
 fn rebase(
     manifest: &mut Manifest,
     appendfilename: &str,
@@ -192,7 +195,8 @@ fn rebase(
 }
 
 /// Puts the base that stands under `temp`, flushed, in the place of everything in front of the
-/// generation whose first file has the number `first`, or of everything. Nobody else changes the manifest meanwhile.
+/// generation whose first file has the number `first`, or of everything. Nobody else changes the
+/// manifest meanwhile.
 ///
 /// # Errors
 /// What the disk says; the manifest in force is the old one then, and the base is gone.

@@ -145,8 +145,6 @@ pub struct Shard {
     pub(super) intake: Intake,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
-    /// Size of the log when its length was last complained of, in bytes.
-    pub(super) long_log_said: u64,
     /// When the next commit starts.
     pub(super) gather: Gather,
     /// Until when it waits for more, in monotonic microseconds.
@@ -247,7 +245,6 @@ impl Shard {
             given_back: 0,
             intake: Intake::default(),
             next_round_us: 0,
-            long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
             meter: Meter::bounded(Bounds::of(&config)),

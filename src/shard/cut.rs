@@ -26,8 +26,12 @@
 //! A cut takes one position: the new generation begins one behind the old one's end, and what tells
 //! of the cut waits for that position.
 //!
-//! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is no
-//! part and nobody waits, so it takes no position either.
+//! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is
+//! no part and nobody waits, so it takes no position either; and where the disk refuses something
+//! in front of the manifest's rename, it is given up, and every log goes on in its old file: what is
+//! written there next has the position that it would have had in the new one, and names its
+//! database, whatever was selected before. (Another cut has been executed by then, so it is tried
+//! until it succeeds.)
 
 use std::sync::atomic::Ordering;
 
@@ -127,6 +131,20 @@ pub struct CutPart {
     sync_sent: bool,
     synced: bool,
     told: bool,
+    /// The log goes on in the old file.
+    goes_back: bool,
+}
+
+impl CutPart {
+    /// Whether it is one of a rewrite.
+    fn rewrites(&self) -> bool {
+        self.file.gap == 0
+    }
+
+    /// Whether an operation of it is in flight.
+    fn is_in_flight(&self) -> bool {
+        self.create_sent && self.created.is_none() || self.sync_sent && !self.synced
+    }
 }
 
 /// Where the coordinator of a cut stands.
@@ -145,6 +163,8 @@ enum LeadStep {
     Rename,
     SyncDir,
     Remove,
+    /// Waiting for the shards to go back to their old files.
+    GoBack,
 }
 
 /// A cut this shard coordinates.
@@ -158,6 +178,8 @@ pub struct CutLead {
     len: u64,
     /// What begins is a rewrite: there is no part.
     rewrites: bool,
+    /// So many shards are back in their old files.
+    went_back: usize,
     step: LeadStep,
     manifest: Option<Manifest>,
     part: Option<String>,
@@ -252,6 +274,7 @@ impl Shard {
             ends: vec![None; shards],
             len: 0,
             rewrites,
+            went_back: 0,
             step: LeadStep::Gather,
             manifest: None,
             part: None,
@@ -275,6 +298,8 @@ impl Shard {
         space.effects.begin_file(start);
         if file.gap > 0 {
             space.floor = start;
+        } else {
+            space.effects.forget_selected();
         }
         self.log.as_mut().expect("a cut has a log").begin_cut();
         self.entry_executed(entry, start);
@@ -287,6 +312,7 @@ impl Shard {
             sync_sent: false,
             synced: false,
             told: false,
+            goes_back: false,
         });
         start
     }
@@ -294,6 +320,12 @@ impl Shard {
     /// Drives this shard's part of a cut, and the cut it coordinates.
     pub(super) fn cut_progress(&mut self, disk: &mut impl Disk) {
         if let (Some(part), Some(log)) = (&mut self.cut, &mut self.log) {
+            if part.goes_back {
+                if !part.is_in_flight() {
+                    self.go_back();
+                }
+                return;
+            }
             if !part.create_sent && part.create_us <= self.now.mono_us {
                 part.create_sent = true;
                 let op = DiskOp::Create { path: part.file.name.clone() };
@@ -319,9 +351,43 @@ impl Shard {
             && lead.retry_us.is_some_and(|at| at <= now)
         {
             lead.retry_us = None;
-            lead.step =
-                if lead.part.is_some() { LeadStep::RemovePart } else { LeadStep::RemoveTemp };
+            lead.step = if lead.step == LeadStep::Remove {
+                LeadStep::Remove
+            } else if lead.part.is_some() {
+                LeadStep::RemovePart
+            } else {
+                LeadStep::RemoveTemp
+            };
             self.cut_lead_submit(disk);
+        }
+    }
+
+    /// Nothing of this shard's part is in flight any more: the log goes on in its old file.
+    fn go_back(&mut self) {
+        let Some(part) = self.cut.take() else { return };
+        self.old_files.extend(part.created);
+        if let Some(log) = &mut self.log {
+            log.go_back();
+        }
+        self.order.push(part.file.coordinator, Message::Cut(CutStep::WentBack));
+    }
+
+    /// Gives the cut of a rewrite up, and the rewrite with it.
+    fn give_up_cut(&mut self, error: &str) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        if lead.step == LeadStep::GoBack {
+            return;
+        }
+        lead.step = LeadStep::GoBack;
+        lead.went_back = 0;
+        lead.retry_us = None;
+        self.old_files.extend(lead.file.take());
+        // Names of files that are no more are used again.
+        lead.removals = lead.files.iter().map(|file| file.name.clone()).collect();
+        lead.removals.push(temp_manifest_name(self.global.append_filename()));
+        self.fail_rewrite(error);
+        for shard in 0..self.order.shards() {
+            self.order.push(shard, Message::Cut(CutStep::GoBack));
         }
     }
 
@@ -330,6 +396,12 @@ impl Shard {
         let part = self.cut.as_mut().expect("a cut is under way");
         match (done.token, done.result) {
             (token::CUT_CREATE, Ok(file)) => part.created = file,
+            (token::CUT_CREATE, Err(error)) if part.rewrites() => {
+                part.create_sent = false;
+                part.create_us = u64::MAX;
+                let failed = CutStep::Failed { error: format!("creating a log file: {error}") };
+                self.order.push(part.file.coordinator, Message::Cut(failed));
+            }
             (token::CUT_CREATE, Err(error)) => {
                 self.global.warn(&format!("creating a log file failed, trying again: {error}"));
                 part.create_sent = false;
@@ -356,6 +428,21 @@ impl Shard {
                     self.plan_manifest();
                     let lead = self.cut_lead.as_mut().expect("just looked");
                     // The disk is at hand at the end of the turn.
+                    lead.retry_us = Some(0);
+                }
+            }
+            CutStep::Failed { error } => self.give_up_cut(&error),
+            CutStep::GoBack => {
+                // The disk is at hand at the end of the turn.
+                let part = self.cut.as_mut().expect("a cut is under way");
+                part.goes_back = true;
+            }
+            CutStep::WentBack => {
+                let shards = self.shards();
+                let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+                lead.went_back += 1;
+                if lead.went_back == shards {
+                    lead.step = LeadStep::Remove;
                     lead.retry_us = Some(0);
                 }
             }
@@ -412,7 +499,7 @@ impl Shard {
             flush: Flush::File,
         };
         let op = match lead.step {
-            LeadStep::Gather => return,
+            LeadStep::Gather | LeadStep::GoBack => return,
             LeadStep::RemovePart => DiskOp::Remove { path: part() },
             LeadStep::CreatePart => DiskOp::Create { path: part() },
             LeadStep::WritePart => write(lead.file, lead.payload.clone()),
@@ -445,6 +532,9 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
+            if lead.rewrites && step != LeadStep::SyncDir {
+                return self.give_up_cut(&format!("writing the manifest: {error}"));
+            }
             if matches!(step, LeadStep::SyncNames | LeadStep::SyncDir) || done.sync_failed {
                 self.global.fatal(&format!("making a cut durable failed: {error}"));
             }
@@ -465,6 +555,7 @@ impl Shard {
         }
         lead.step = match step {
             LeadStep::Gather => unreachable!("nothing is submitted while gathering"),
+            LeadStep::GoBack => unreachable!("nothing is submitted while shards go back"),
             LeadStep::RemovePart => LeadStep::CreatePart,
             LeadStep::CreatePart => LeadStep::WritePart,
             LeadStep::WritePart => LeadStep::RemoveTemp,

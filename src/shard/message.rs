@@ -314,4 +314,13 @@ pub enum CutStep {
     },
     /// The manifest that names the new files is durable: they may be written.
     Committed,
+    /// A shard cannot create its new file for a rewrite.
+    Failed {
+        /// What the disk says.
+        error: String,
+    },
+    /// Nothing comes of the cut of a rewrite: the log goes on in the old file.
+    GoBack,
+    /// It does, in this many shards more.
+    WentBack,
 }

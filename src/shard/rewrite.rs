@@ -12,9 +12,9 @@
 //! manifest: the new generation         the log goes on in the new file
 //!  (`super::cut`), the right to
 //!  cut goes back                                                           waits for that right;
-//!                                                                          names the base, manifest:
-//!                                                                          base and what began with
-//!                                                                          it; removes history
+//!                                                                          names the base; manifest:
+//!                                                                          base and what began
+//!                                                                          with it; removes history
 //! ```
 //!
 //! *One moment.* The snapshot's cut and the log's are begun while the coordinator holds all
@@ -58,6 +58,8 @@ use crate::shard::snapshot::{Job, contents};
 pub struct Rewriting {
     /// It has the right to walk, and waits for the right to cut.
     wanted: bool,
+    /// Size of the log when its length was last complained of, in bytes.
+    pub(super) long_log_said: u64,
 }
 
 /// Where a new base goes.
@@ -121,8 +123,8 @@ impl Shard {
         self.rewriting.wanted || self.id == 0 && scheduled()
     }
 
-    /// Begins a rewrite, or a snapshot, that was scheduled, and a rewrite that the log's growth asks
-    /// for. One shard looks, every now and then.
+    /// Begins a rewrite, or a snapshot, that was scheduled, and a rewrite that the log's growth
+    /// asks for. One shard looks, every now and then.
     pub(super) fn rewrite_by_itself(&mut self) {
         let registry = &self.global.registry;
         let walks = registry.saves.is_rewriting() || registry.saves.in_progress();

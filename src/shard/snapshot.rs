@@ -542,6 +542,14 @@ impl Shard {
         self.give_up_for_another(Job::is_rewrite);
     }
 
+    /// The cut of the rewrite under way has come to nothing.
+    pub(super) fn fail_rewrite(&self, error: &str) {
+        self.global.warn(&format!("The log cannot go over to new files for a rewrite: {error}"));
+        if let Some(part) = self.snapshot.part.as_ref().filter(|part| part.job.is_rewrite()) {
+            part.job.fail();
+        }
+    }
+
     fn give_up_for_another(&self, gives_way: impl Fn(&Job) -> bool) {
         let part = self.snapshot.part.as_ref().filter(|part| gives_way(&part.job));
         if let Some(Part { job, .. }) = part

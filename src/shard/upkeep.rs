@@ -209,8 +209,8 @@ impl Shard {
     fn warn_of_long_log(&mut self) {
         let size = self.global.registry.log_size();
         let rewrites = self.config.auto_aof_rewrite_percentage > 0;
-        if !rewrites && size > self.config.log_long() && size >= 2 * self.long_log_said {
-            self.long_log_said = size;
+        if !rewrites && size > self.config.log_long() && size >= 2 * self.rewriting.long_log_said {
+            self.rewriting.long_log_said = size;
             self.warn(&format!(
                 "The log has grown to {} MiB, and auto-aof-rewrite-percentage is 0: until \
                  BGREWRITEAOF what is deleted or written over stays in it and is replayed at the \

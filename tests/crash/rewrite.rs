@@ -1,11 +1,13 @@
-//! kill -9 while the log is rewritten, one rewrite behind the other, with whole-keyspace commands in
-//! between. Beside what every round of kills checks, nothing may be left in the directory that the
+//! kill -9 while the log is rewritten, one rewrite behind the other, with whole-keyspace commands
+//! in between. Beside what every round of kills checks, nothing may be left in the directory that the
 //! manifest does not name.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::round_beside;
+use crate::interop::rewrite::{rewrite as rewritten, told, until_rewritten};
+use crate::snapshot::crash::Small;
 use crate::support::{Client, Options, Server, Value, number, server};
 
 /// The database of [`beside`].
@@ -177,4 +179,65 @@ fn flushall_in_a_rewrite_leaves_what_came_behind_it() {
         assert_eq!(client.words("GET behind"), Value::Bulk(round.to_string().into()));
         client.words("FLUSHALL");
     }
+}
+
+/// A rewrite for which there is no room: for the new files of the log (as many files as there may
+/// be), then for the base. The server goes on, on the old files, and the next one succeeds.
+#[test]
+fn a_rewrite_without_room_leaves_the_old_files() {
+    if server::judged_by_peer() {
+        return;
+    }
+    let options = |shards| Options::shards(shards).with("enable-debug-command", "yes");
+    // The directory and the log's, the lock, two files of the log and the manifest; and the base.
+    let bounds = "size=8m,nr_inodes=7";
+    let Some(small) = Small::mount_with(bounds, "rewrites on a full disk") else { return };
+    let mut server = Server::start_in(small.0.clone(), options(2));
+    let dir = small.0.path().join("appendonlydir");
+    let manifest = || std::fs::read(dir.join("appendonly.aof.manifest")).expect("a manifest");
+    let mut client = server.client();
+    client.words("SELECT 3");
+    client.words("DEBUG POPULATE 2000 ballast 100");
+    client.words("MSET a 1 b 1 c 1");
+    let old = manifest();
+    let mut failures = 0;
+    for lack in ["files", "bytes"] {
+        if lack == "bytes" {
+            small.change("nr_inodes=100");
+            client.words("CONFIG SET rdbcompression no");
+            // More than half of what there is, in the log.
+            client.call(&["SET", "long", &"x".repeat(4_500_000)]);
+        }
+        for round in 0..3 {
+            assert!(!client.words("BGREWRITEAOF").is_error());
+            client.words(&format!("MSET a {lack}{round} b {lack}{round} c {lack}{round}"));
+            until_rewritten(&mut client);
+            failures += 1;
+            assert_eq!(told(&mut client, "aof_last_bgrewrite_status"), "err", "{lack}");
+            let counted = told(&mut client, "aof_rewrites_consecutive_failures");
+            assert_eq!(counted, failures.to_string(), "{lack}");
+            assert_eq!(unnamed(&dir), [""; 0], "{lack}");
+            if lack == "files" {
+                assert_eq!(manifest(), old);
+            }
+        }
+    }
+    let said = server.log();
+    assert_eq!(said.matches("Background AOF rewrite terminated with error").count(), failures);
+    assert_eq!(said.matches("cannot go over to new files").count(), 3, "{said}");
+    server = server.kill().restart();
+    let mut client = server.client();
+    client.words("SELECT 3");
+    assert_eq!(client.words("GET b"), Value::Bulk(b"bytes2".into()));
+    assert_eq!(client.words("DBSIZE"), Value::Int(2_004));
+    small.change("size=64m");
+    rewritten(&mut client);
+    client.words("SET a behind");
+    server = server.kill().restart();
+    let mut client = server.client();
+    client.words("SELECT 3");
+    assert_eq!(client.words("GET a"), Value::Bulk(b"behind".into()));
+    assert_eq!(client.words("DBSIZE"), Value::Int(2_004));
+    drop(client);
+    drop(server);
 }

@@ -36,8 +36,8 @@ pub fn until_rewritten(client: &mut Client) {
     }
 }
 
-fn large(client: &mut Client) {
-    for n in 0..20 {
+fn large(client: &mut Client, from: u64) {
+    for n in from..from + 20 {
         let numbers = |text: &'static str| (0..500).map(move |i| format!("{text}:{}", n * 500 + i));
         let mut call = |name: &str, key: &str, rest: Vec<String>| {
             let words = [vec![name.to_owned(), key.to_owned()], rest].concat();
@@ -60,12 +60,19 @@ fn loads_in_redis(shards: usize, rdb: bool) {
     let server = Server::start(options(shards, rdb));
     fill(&server, 500 + shards as u64);
     let mut client = server.client();
-    large(&mut client);
+    large(&mut client, 0);
     rewrite(&mut client);
-    // Behind the base, a generation and a part.
-    let ours = fill(&server, 600 + shards as u64);
-    drop(ours);
-    large(&mut client);
+    // Behind the base: generations, and what stands between them.
+    for n in 0..50 {
+        client.words(&format!("MSET a{n} 1 b{n} 2 c{n} 3"));
+        client.words(&format!("INCRBY from:{n} {n}"));
+    }
+    let lines = ["SELECT 7", "MSET x 1 y 2", "SWAPDB 7 8", "SET z 3", "SELECT 6", "SET gone 1"];
+    for line in lines.iter().chain(&["FLUSHDB", "SET here 1", "SELECT 0", "RENAME a1 {b}moved"]) {
+        let reply = client.words(line);
+        assert!(!reply.is_error(), "{line}: {reply:?}");
+    }
+    large(&mut client, 20);
     let ours = data::read(&mut client);
     let digest = client.words("DEBUG DIGEST");
     assert!(!digest.is_error(), "{digest:?}");

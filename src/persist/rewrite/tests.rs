@@ -3,6 +3,7 @@
 
 use rustix::io::Errno;
 
+use super::history;
 use super::*;
 use crate::persist::aof::manifest::{NewFile, PartKind};
 use crate::persist::recovery::{commit, inspect};
@@ -145,9 +146,7 @@ fn a_crash_at_any_step_leaves_all_of_the_data() {
 
 #[test]
 fn a_wrong_order_is_caught() {
-    for (order, how) in
-        [(Order::HistoryFirst, "not there"), (Order::ManifestFirst, "not there")]
-    {
+    for (order, how) in [(Order::HistoryFirst, "not there"), (Order::ManifestFirst, "not there")] {
         let why = stop_everywhere(order).expect_err("something is missing");
         assert!(why.contains(how), "{why}");
     }
