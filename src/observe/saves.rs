@@ -82,7 +82,6 @@ impl Saves {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let free = !self.is_rewriting() && !self.in_progress.swap(true, SeqCst);
         if free {
-            self.scheduled.store(false, Relaxed);
             self.began.store(now, Relaxed);
             self.progress.begin();
         }

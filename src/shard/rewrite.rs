@@ -156,6 +156,7 @@ impl Shard {
             }
         }
         if registry.saves.is_scheduled() && registry.saves.begin(self.seconds()) {
+            registry.saves.unschedule();
             registry.saves.count_it();
             self.start_snapshot();
         }

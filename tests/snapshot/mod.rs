@@ -5,6 +5,7 @@ mod control;
 pub mod crash;
 mod moments;
 mod points;
+mod rewrite;
 
 use std::path::Path;
 

@@ -88,7 +88,8 @@ fn rewrite(volume: &dyn Volume, begun: &Begun, order: Order) -> io::Result<()> {
         Order::Right => {}
         Order::HistoryFirst => drop(remove_history(volume, &history(&listed))),
         Order::ManifestFirst => {
-            durable::replace(volume, "temp", &manifest_name(NAME), &listed.encode())?;
+            let (temp, name) = (temp_manifest_name(NAME), manifest_name(NAME));
+            durable::replace(volume, &temp, &name, &listed.encode())?;
             volume.rename(TEMP_NAME, &base)?;
             return volume.sync_dir();
         }
