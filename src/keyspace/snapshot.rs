@@ -21,7 +21,7 @@ pub struct Snapshots {
     cleared: Vec<Database>,
     /// From which size on values are large, in bytes; 0: as usual.
     #[cfg(test)]
-    pub(super) large_value: usize,
+    pub(crate) large_value: usize,
 }
 
 /// A large value, as far as it is at hand.

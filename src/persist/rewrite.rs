@@ -89,7 +89,7 @@ impl Write for Tape<'_> {
         self.sheet.write_at(self.len, bytes)?;
         self.len += bytes.len() as u64;
         if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
-            self.sheet.flush()?;
+            self.sheet.flush_behind()?;
             self.flushed = self.len;
         }
         Ok(bytes.len())

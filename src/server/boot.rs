@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 
-use crate::base::clock::SystemClock;
+use crate::base::clock::{SystemClock, Time};
 use crate::base::random::Random;
 use crate::base::version;
 use crate::command::introspect;
@@ -38,6 +38,7 @@ use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
+use crate::shard::snapshot::writer;
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -207,6 +208,8 @@ fn voice(journal: &Arc<Journal>, errands: Sender<Errand>, read_log: Box<ReadLog>
             let _ = errands.send(errand);
         }),
         read_log,
+        time: Time::system(),
+        writer: Box::new(writer::on_a_thread),
     }
 }
 

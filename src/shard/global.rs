@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::base::clock::Time;
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
 use crate::config::{Config, Enter, LogLevel, files};
@@ -13,7 +14,9 @@ use crate::persist::snapshot;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
+use crate::shard::pace::Grain;
 use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::snapshot::writer::Writer;
 
 /// Why DEBUG RESTART did nothing.
 pub const NO_RESTART: &str = "ERR failed to restart the server. Check server logs.";
@@ -25,6 +28,9 @@ instance is configured to report errors during writes if RDB snapshotting fails 
 
 /// Says a line of the given weight.
 pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// Begins to write a snapshot's file, and does not wait for it.
+pub type StartWriter = dyn Fn(Writer) -> std::io::Result<()> + Send + Sync;
 
 /// How the process speaks and dies; handed in, so that a simulation can listen.
 pub struct Voice {
@@ -43,6 +49,10 @@ pub struct Voice {
     pub errand: Box<dyn Fn(Errand) + Send + Sync>,
     /// Reads the log again.
     pub read_log: Box<ReadLog>,
+    /// Tells how long something takes.
+    pub time: Time,
+    /// Has a snapshot's file written.
+    pub writer: Box<StartWriter>,
 }
 
 /// Shared by every shard of the process.
@@ -100,6 +110,8 @@ pub struct Global {
     resets: AtomicU64,
     /// Keys that are on their way to another server.
     pub holds: Holds,
+    /// See [`Grain`].
+    pub grain: Grain,
     voice: Voice,
 }
 
@@ -151,6 +163,7 @@ impl Global {
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
             holds: Holds::default(),
+            grain: Grain::default(),
             voice,
         }
     }
@@ -210,6 +223,16 @@ impl Global {
     /// Runs what may wait for a disk, on a thread for that.
     pub fn run_errand(&self, errand: Errand) {
         (self.voice.errand)(errand);
+    }
+
+    /// The clock that tells how long something takes.
+    pub fn time(&self) -> &Time {
+        &self.voice.time
+    }
+
+    /// Has a snapshot's file written.
+    pub(super) fn start_writer(&self, writer: Writer) -> std::io::Result<()> {
+        (self.voice.writer)(writer)
     }
 
     /// Reads the log, which ends at these positions, or the file that SAVE writes, into empty

@@ -34,8 +34,8 @@
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-use crate::base::clock::Stopwatch;
 use crate::config::Config;
 use crate::observe::saves::End;
 use crate::persist::aof::manifest::{Manifest, manifest_name};
@@ -44,12 +44,10 @@ use crate::persist::rewrite::{
     Installed, as_commands, forget_history, history, install, remove_history, sealed_size,
     temp_base_name, temp_rdb_name,
 };
-use crate::persist::snapshot::{Chunk, Flow, Target, write_temp};
+use crate::persist::snapshot::{Chunk, Flow, Target, write_on};
 use crate::persist::volume::DirVolume;
 use crate::shard::core::Shard;
 use crate::shard::global::Global;
-use crate::shard::message::Message;
-use crate::shard::order::Order;
 use crate::shard::pace::rates;
 use crate::shard::snapshot::{Job, contents};
 
@@ -72,7 +70,7 @@ pub(super) struct Aim {
 }
 
 /// How a rewrite has ended.
-enum Rewritten {
+pub(super) enum Rewritten {
     /// The base is in force.
     Done {
         /// Its length in bytes.
@@ -168,23 +166,20 @@ pub(super) fn target(config: &Config) -> Target {
     Target {
         dir: config.dir.join(&config.appenddirname),
         name: temp_base_name(),
+        temp: temp_base_name(),
         flush_each: config.rewrite.flush_each,
         ..contents::target(config)
     }
 }
 
-/// All that the writer of a base does. For a thread that may wait.
-pub(super) fn work(
+/// Says how a rewrite went.
+pub(super) fn conclude(
     global: &Global,
-    order: &Order<Message>,
     job: &Job,
-    aim: &Aim,
-    (target, header, chunks): (&Target, &[u8], &Receiver<Chunk>),
-) {
-    let began = Stopwatch::default();
-    let rewritten = rewrite(global, aim, target, header, chunks, &job.flow);
-    let took = began.elapsed();
-    let end = match rewritten {
+    rewritten: io::Result<Rewritten>,
+    took: Duration,
+) -> End {
+    match rewritten {
         Ok(Rewritten::Done { bytes }) => {
             let (keys, seconds) = (job.flow.count.load(Ordering::Relaxed), took.as_secs_f64());
             let rates = rates(keys, bytes, seconds);
@@ -207,19 +202,11 @@ pub(super) fn work(
             global.warn(&format!("Background AOF rewrite terminated with error: {error}"));
             End::Failed
         }
-    };
-    job.ended(end, took);
-    job.over.store(true, Ordering::Release);
-    order.wake_all();
-    if matches!(end, End::Saved { .. })
-        && let Ok(disk) = DirVolume::open(&target.dir)
-    {
-        collect(global, &disk);
     }
 }
 
-/// Writes the base and puts it in its place.
-fn rewrite(
+/// Writes the base and puts it in its place. For a thread that may wait.
+pub(super) fn rewrite(
     global: &Global,
     aim: &Aim,
     target: &Target,
@@ -239,11 +226,13 @@ fn rewrite(
         }
     };
     let written = match aim.plain {
-        false => write_temp(&disk, (target, &target.name), header, chunks, flow),
+        false => write_on(&disk, target, header, chunks, flow, &|| true),
         true => {
-            let rdb = temp_rdb_name();
-            write_temp(&disk, (target, &rdb), header, chunks, flow)
-                .and_then(|_| as_commands(&disk, &rdb, &target.name, target.flush_each, flow))
+            let name = temp_rdb_name();
+            let rdb = Target { temp: name.clone(), name, ..target.clone() };
+            let written = write_on(&disk, &rdb, header, chunks, flow, &|| true);
+            written
+                .and_then(|_| as_commands(&disk, &rdb.name, &target.name, target.flush_each, flow))
         }
     };
     let bytes = written.inspect_err(|_| flow.failed.store(true, Ordering::Release))?;
@@ -302,10 +291,14 @@ fn read_manifest(disk: &dyn Volume, name: &str) -> io::Result<Manifest> {
 
 /// Removes what a rewrite has replaced, unless `aof-disable-auto-gc` says to keep it. For a thread
 /// that may wait.
-fn collect(global: &Global, disk: &dyn Volume) {
+pub(super) fn collect(global: &Global, target: &Target) {
     if global.config().rewrite.keep_history {
         return;
     }
+    let disk = match DirVolume::open(&target.dir) {
+        Ok(disk) => disk,
+        Err(error) => return global.warn(&format!("The history files stay: {error}")),
+    };
     let files = history(&global.manifest());
     if files.is_empty() {
         return;
@@ -313,12 +306,12 @@ fn collect(global: &Global, disk: &dyn Volume) {
     for file in &files {
         global.notice(&format!("Removing the history file {file} in the background"));
     }
-    let gone = remove_history(disk, &files);
+    let gone = remove_history(&disk, &files);
     global.wait_for_cut();
     let name = global.append_filename();
     let forgotten = global.change_manifest(|| {
         let manifest = global.manifest().clone();
-        match forget_history(disk, name, &gone, &manifest)? {
+        match forget_history(&disk, name, &gone, &manifest)? {
             Some(manifest) => {
                 global.set_manifest(manifest);
                 Ok(())

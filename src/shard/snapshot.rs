@@ -35,6 +35,7 @@
 
 pub(super) mod contents;
 mod large;
+pub mod writer;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,31 +44,27 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::clock::Stopwatch;
+use crate::base::clock::Time;
 use crate::client::Conn;
 use crate::keyspace::cut::Open;
 use crate::keyspace::{Entry, Keyspace};
 use crate::observe::saves::End;
 use crate::persist::rdb::encode::{Encoder, TooNew};
-use crate::persist::snapshot::{Chunk, Flow, Target, write};
+use crate::persist::snapshot::{Chunk, Flow, Target};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
-use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
-use crate::shard::pace::{Pace, Share, Told, rates};
+use crate::shard::pace::{Grain, Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
 use crate::shard::rewrite::{self, Aim};
-use contents::{CHUNK, Contents, target};
+use contents::{Contents, target};
+use writer::Writer;
 
 #[cfg(test)]
 mod tests;
 
-/// Slots of the walk between two looks at the clock.
-const SLICE: usize = 128;
-/// The same when a client waits: whole segments, so that memory is asked for far ahead.
-const HURRY_SLICE: usize = 1024;
 /// The time of one turn when a client waits for it (SAVE).
 const HURRY: Duration = Duration::from_millis(5);
 
@@ -105,6 +102,7 @@ pub struct Job {
     /// How it has ended, and how long it took; told when nothing of it is left.
     end: Mutex<Option<(End, Duration)>>,
     told: Told,
+    grain: Grain,
 }
 
 impl Job {
@@ -129,7 +127,7 @@ impl Job {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, took));
     }
 
-    fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.flow.failed.load(Ordering::Acquire)
     }
 
@@ -179,6 +177,7 @@ pub struct Part {
     cancelled: bool,
     share: Share,
     pace: Pace,
+    time: Time,
     /// `rdb-key-save-delay`
     delay: i32,
 }
@@ -212,14 +211,14 @@ impl Snapshots {
 }
 
 /// A chunk is handed over behind the key that makes it full.
-fn chunk_buffer() -> Vec<u8> {
-    Vec::with_capacity(CHUNK + CHUNK / 8)
+fn chunk_buffer(grain: &Grain) -> Vec<u8> {
+    Vec::with_capacity(grain.chunk + grain.chunk / 8)
 }
 
 impl Part {
     fn hand_over(&mut self, shard: usize) {
         if !self.chunk.is_empty() {
-            let next = self.job.flow.buffer().unwrap_or_else(chunk_buffer);
+            let next = self.job.flow.buffer().unwrap_or_else(|| chunk_buffer(&self.job.grain));
             let chunk = std::mem::replace(&mut self.chunk, next);
             self.db = None;
             self.job.send(Chunk::Keys { shard, home: shard, bytes: chunk });
@@ -242,7 +241,7 @@ impl Part {
         space: &mut Keyspace,
         budget: Duration,
     ) -> Result<bool, String> {
-        let watch = Stopwatch::default();
+        let (watch, grain) = (self.time.watch(), self.job.grain);
         self.stuck = false;
         loop {
             // A value whose pieces the writer has begun to take comes before all else: until it is
@@ -262,8 +261,8 @@ impl Part {
             let mut outcome = Ok(());
             let mut count = 0;
             let slice = match (self.delay, self.job.hurries()) {
-                (0, true) => HURRY_SLICE,
-                (0, false) => SLICE,
+                (0, true) => grain.hurry_slice,
+                (0, false) => grain.slice,
                 _ => 1,
             };
             let done = space.snapshot_slice(slice, &mut |db, entry| {
@@ -275,7 +274,7 @@ impl Part {
             self.job.flow.count.fetch_add(count, Ordering::Relaxed);
             self.pace.handed_out(count, self.delay, self.job.flow.keys.len());
             outcome.map_err(|error| error.to_string())?;
-            if self.chunk.len() >= CHUNK {
+            if self.chunk.len() >= grain.chunk {
                 self.hand_over(shard);
             }
             // A key that takes its time does so before the end, too.
@@ -420,8 +419,11 @@ impl Shard {
             over: AtomicBool::new(false),
             waits: Mutex::new(None),
             end: Mutex::new(None),
-            told: Told::default(),
+            told: Told::new(self.global.time()),
+            grain: self.global.grain,
         });
+        #[cfg(test)]
+        crate::shard::sim::probe::moment(&job, &lease.spaces);
         lease.job = Some(Arc::clone(&job));
         let open = Open::new(count);
         for space in lease.spaces.iter_mut().flatten() {
@@ -455,54 +457,20 @@ impl Shard {
         contents: &Contents,
     ) {
         let mut encoder = Encoder::new(job.version, job.compress);
-        let (seconds, dirty) = (self.now.unix_ms().div_euclid(1000), contents.dirty);
+        let seconds = self.now.unix_ms().div_euclid(1000);
         let header = contents.header(&mut encoder, &self.global, seconds, aim.is_some());
-        let (own, waits) = (job, plan.waits.map(|to| (to, plan.resp3)));
-        let (global, order, job) =
-            (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
-        let began = Stopwatch::default();
-        let cores = if aim.is_some() { "aof-rewrite-cpulist" } else { "bgsave-cpulist" };
-        let list = String::from_utf8_lossy(self.config.text(cores).unwrap_or_default());
-        let list = list.into_owned();
-        let work = move || {
-            if let Err(error) = cores::bind(&list) {
-                global.warn(&format!("{cores} {list}: {error}"));
-            }
-            if let Some(aim) = aim {
-                return rewrite::work(
-                    &global,
-                    &order,
-                    &job,
-                    &aim,
-                    (&plan.target, &header, &chunks),
-                );
-            }
-            let progress = &global.registry.saves.progress;
-            let written = write(&plan.target, &header, &chunks, &job.flow, &|| progress.commit());
-            let took = began.elapsed();
-            let at = seconds + took.as_secs() as i64;
-            let outcome = conclude(&global, &job, written, End::Saved { at, dirty }, took);
-            if let Some(to) = plan.waits {
-                let mut reply = Reply::new(plan.resp3);
-                match outcome {
-                    Ok(()) => reply.ok(),
-                    Err(text) => reply.error(text.as_bytes()),
-                }
-                *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some((to, reply));
-            }
-            job.over.store(true, Ordering::Release);
-            order.wake_all();
-        };
-        if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
-            // (A rewrite is told of like any other in the background.)
-            drop(conclude(&self.global, own, Err(error), End::Failed, Duration::ZERO));
-            *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
+        let waits = plan.waits.map(|to| (to, plan.resp3));
+        let made = (header, chunks);
+        let writer = Writer::new(plan, aim, made, Arc::clone(job), contents.dirty, self);
+        if let Err(error) = self.global.start_writer(writer) {
+            drop(conclude(&self.global, job, Err(error), End::Failed, Duration::ZERO));
+            *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
                 let mut reply = Reply::new(resp3);
                 reply.error(b"ERR");
                 (to, reply)
             });
-            own.flow.failed.store(true, Ordering::Release);
-            own.over.store(true, Ordering::Release);
+            job.flow.failed.store(true, Ordering::Release);
+            job.over.store(true, Ordering::Release);
         }
     }
 
@@ -510,15 +478,16 @@ impl Shard {
     pub(super) fn begin_part(&mut self, job: Arc<Job>, open: Open) {
         let encoder = Encoder::new(job.version, job.compress);
         let part = Part {
+            chunk: chunk_buffer(&job.grain),
             job,
             encoder,
-            chunk: chunk_buffer(),
             db: None,
             open: Some(open),
             stuck: false,
             cancelled: false,
-            share: Share::default(),
-            pace: Pace::default(),
+            share: Share::new(self.global.time()),
+            pace: Pace::new(self.global.time()),
+            time: self.global.time().clone(),
             delay: 0,
         };
         if self.stopping {
@@ -577,7 +546,7 @@ impl Shard {
                 space.cancel_snapshot();
                 self.snapshot.pressed = false;
             }
-            let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
+            let cleared = space.snapshot_slice(8 * job.grain.slice, &mut |_, _| {});
             self.stats().snapshot_kept.set(0);
             part.open = None;
             // Nobody waits for what nobody wants, though the writer may still wait for a disk.
@@ -685,6 +654,8 @@ impl Shard {
                 let told = || registry.rewrites.end(rewrite::verdict(end), took, kept);
                 registry.saves.end_rewrite(told);
             } else {
+                #[cfg(test)]
+                crate::shard::sim::probe::saved(end);
                 registry.saves.finish(end, job.is_background().then_some(took));
             }
             self.global.weigh_trouble();

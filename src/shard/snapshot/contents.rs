@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::rdb::encode::{Encoder, VERSION_AUX};
-use crate::persist::snapshot::Target;
+use crate::persist::snapshot::{Target, temporary};
 use crate::shard::global::Global;
 
 /// Bytes from which on a chunk is handed over to the writer.
@@ -18,6 +18,7 @@ pub(in crate::shard) fn target(config: &Config) -> Target {
     Target {
         dir: config.dir.clone(),
         name: config.dbfilename.clone(),
+        temp: temporary(),
         checksum: config.rdb.checksum,
         flush_each: config.rdb.flush_each,
         index: config.rdb.version >= VERSION_AUX,

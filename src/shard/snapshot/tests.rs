@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::*;
+use crate::base::clock::Time;
 use crate::keyspace::{Effects, NewValue};
 use crate::persist::disk::Volume;
 use crate::persist::rdb::{Modules, Options, Sink, decode};
@@ -82,7 +83,8 @@ impl World {
             over: AtomicBool::new(false),
             waits: Mutex::new(None),
             end: Mutex::new(None),
-            told: Told::default(),
+            told: Told::new(&Time::system()),
+            grain: Grain::default(),
         });
         let mut spaces = [0, 1].map(|n| Keyspace::new(n, 1, [1, 2], Effects::new(0, false)));
         let mut expected = HashMap::new();
@@ -114,8 +116,9 @@ impl World {
             open: Some(open.clone()),
             stuck: false,
             cancelled: false,
-            share: Share::default(),
-            pace: Pace::default(),
+            share: Share::new(&Time::system()),
+            pace: Pace::new(&Time::system()),
+            time: Time::system(),
             delay: 0,
         };
         let parts = (0..2).map(part).collect();
