@@ -175,6 +175,12 @@ impl Server for Shard {
             let text = "ERR Background append only file rewriting already in progress";
             return Err(text.to_owned());
         }
+        if self.global.any_log_failing() {
+            self.global.warn("The log cannot be rewritten while it cannot be written");
+            let text = "ERR Can't execute an AOF background rewriting. Please check the server logs \
+                        for more information.";
+            return Err(text.to_owned());
+        }
         let began = now && self.begin_rewrite();
         if !began {
             self.global.registry.rewrites.schedule(true);

@@ -135,7 +135,9 @@ impl Shard {
                 (config.auto_aof_rewrite_percentage, config.auto_aof_rewrite_min_size);
             registry.rewrites.growth(size, percentage, least)
         });
-        if registry.rewrites.is_scheduled() || growth.is_some() {
+        // What a log has not written it cannot seal.
+        let writes = !self.global.any_log_failing();
+        if writes && (registry.rewrites.is_scheduled() || growth.is_some()) {
             let (kept_back, minutes) = registry.rewrites.keeps_back(self.seconds());
             if let Some(minutes) = minutes {
                 self.global.warn(&format!(

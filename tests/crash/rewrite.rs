@@ -210,6 +210,10 @@ fn a_rewrite_without_room_leaves_the_old_files() {
         }
         for round in 0..3 {
             assert!(!client.words("BGREWRITEAOF").is_error());
+            // The first behind the moment is of another database than the last before it.
+            client.words("SELECT 0");
+            client.words(&format!("SET zero {lack}{round}"));
+            client.words("SELECT 3");
             client.words(&format!("MSET a {lack}{round} b {lack}{round} c {lack}{round}"));
             until_rewritten(&mut client);
             failures += 1;
@@ -227,6 +231,8 @@ fn a_rewrite_without_room_leaves_the_old_files() {
     assert_eq!(said.matches("cannot go over to new files").count(), 3, "{said}");
     server = server.kill().restart();
     let mut client = server.client();
+    assert_eq!(client.words("GET zero"), Value::Bulk(b"bytes2".into()));
+    assert_eq!(client.words("DBSIZE"), Value::Int(1));
     client.words("SELECT 3");
     assert_eq!(client.words("GET b"), Value::Bulk(b"bytes2".into()));
     assert_eq!(client.words("DBSIZE"), Value::Int(2_004));
