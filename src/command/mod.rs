@@ -4,6 +4,7 @@
 pub mod acl;
 pub mod args;
 pub mod ask;
+pub mod backup;
 pub mod bitfield;
 pub mod bitmap;
 pub mod blocking;

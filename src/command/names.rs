@@ -30,7 +30,7 @@ zunion zunionstore";
 /// What is here of later versions of Redis, and of Valkey.
 #[cfg(test)]
 const LATER: &str = "\
-delex delifeq digest hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat \
+backup delex delifeq digest hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat \
 hpexpiretime hpttl hsetex httl msetex";
 
 /// Whether a command of Redis has this name, be it here or not; ASCII case folded.

@@ -165,6 +165,19 @@ pub struct Wait {
     pub deadline: Option<u64>,
 }
 
+/// What BACKUP is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupStep {
+    /// A new backup begins.
+    Start,
+    /// Its files are completed, as of now.
+    Seal,
+    /// Nothing comes of it.
+    Abort,
+    /// Its files are removed.
+    Cleanup,
+}
+
 /// What a command that acts on the server needs from it; implemented by the shard.
 pub trait Server {
     /// Number of databases.
@@ -198,6 +211,9 @@ pub trait Server {
     /// Begins to rewrite the log; false: it will begin when a snapshot has ended, or shortly if it
     /// is not to begin `now`.
     fn rewrite_log(&mut self, now: bool) -> Result<bool, String>;
+    /// A step of BACKUP. It is only begun: its outcome is the reply then, in place of what is written
+    /// behind an `Ok`.
+    fn backup(&mut self, step: BackupStep) -> Result<(), String>;
     /// Says a line in the server's log.
     fn say(&self, level: LogLevel, text: &str);
     /// Makes the figures of this shard known to everybody.
@@ -361,6 +377,10 @@ pub(crate) mod fake {
 
         fn rewrite_log(&mut self, now: bool) -> Result<bool, String> {
             Ok(now)
+        }
+
+        fn backup(&mut self, _step: BackupStep) -> Result<(), String> {
+            Ok(())
         }
 
         fn say(&self, level: LogLevel, text: &str) {

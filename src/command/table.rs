@@ -454,6 +454,7 @@ static GROUPS: &[&[Command]] = &[
     command::client::ROWS,
     command::server::ROWS,
     command::save::ROWS,
+    command::backup::ROWS,
     command::introspect::ROWS,
     command::slowlog::ROWS,
     command::latency::ROWS,

@@ -142,6 +142,15 @@ pub struct Rewrite {
     pub keep_history: bool,
 }
 
+/// Backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// `backupdirname`
+    pub dir_name: String,
+    /// `backup-sealed-ttl`, in seconds; 0: for ever.
+    pub sealed_ttl: u32,
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -221,6 +230,8 @@ pub struct Settings {
     pub aof: Aof,
     /// How the log is rewritten.
     pub rewrite: Rewrite,
+    /// See [`Backup`].
+    pub backup: Backup,
     /// `auto-aof-rewrite-min-size`
     pub auto_aof_rewrite_min_size: u64,
     /// `auto-aof-rewrite-percentage`
@@ -326,6 +337,10 @@ impl Settings {
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof: aof(&word),
             rewrite: rewrite(&word),
+            backup: Backup {
+                dir_name: string("backupdirname"),
+                sealed_ttl: number(word("backup-sealed-ttl")),
+            },
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),

@@ -279,6 +279,7 @@ fn persistence(v: &View<'_>, out: &mut String) {
         "aof_rewrites_consecutive_failures": rewrites.failures(),
         "aof_last_write_status": if v.totals.log_failed == 0 { "ok" } else { "err" },
         "aof_last_cow_size": rewrites.kept_peak(),
+        "backup_in_progress": u8::from(v.s.registry.backups.phase().is_open()),
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
         "aof_rewrite_buffer_length": 0,

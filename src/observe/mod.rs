@@ -5,6 +5,7 @@
 //! 2. INFO is a function of a [`info::Snapshot`]: it asks neither clock nor kernel itself.
 //! 3. Nothing here reads back into the rooms that write to it.
 
+pub mod backups;
 pub mod crash;
 pub mod events;
 pub mod info;

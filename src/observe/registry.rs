@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
+use crate::observe::backups::Backups;
 use crate::observe::events::Events;
 use crate::observe::latency::Merged;
 use crate::observe::metrics::{ShardStats, Totals};
@@ -134,6 +135,8 @@ pub struct Registry {
     pub saves: Saves,
     /// See [`Rewrites`].
     pub rewrites: Rewrites,
+    /// See [`Backups`].
+    pub backups: Backups,
     /// Bytes of the log's files in front of those that are being written.
     pub log_base_size: AtomicU64,
     /// Bytes in use before anything was stored.
@@ -162,6 +165,7 @@ impl Registry {
             command_names,
             loading: Loading::default(),
             rewrites: Rewrites::default(),
+            backups: Backups::default(),
             log_base_size: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
             slowlog: SlowLog::new(shards),

@@ -1,6 +1,7 @@
 //! Bytes that survive: the disk as persistence sees it, log frames, manifest, RDB, recovery.
 
 pub mod aof;
+pub mod backup;
 pub mod disk;
 pub mod durable;
 mod inspect;

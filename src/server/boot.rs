@@ -32,6 +32,7 @@ use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start, modules};
 use crate::server::supervise::Supervisor;
 use crate::server::{again, fatal, listen, report, stop, supervise, termination};
+use crate::shard::backup::adopt_backup;
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
@@ -267,6 +268,9 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
+    if let Err(error) = adopt_backup(&global) {
+        journal.warn(&format!("What a backup left behind cannot be looked at: {error}"));
+    }
     global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));

@@ -20,7 +20,7 @@ use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
 use crate::base::clock::SystemClock;
 use crate::command::migrate::Migration;
-use crate::command::session::{Server, SessionCtx, Wait};
+use crate::command::session::{BackupStep, Server, SessionCtx, Wait};
 use crate::command::table::SessionRun;
 use crate::command::{Args, Ask, Command, Flags, Run, Session, table};
 use crate::config::renames::Named;
@@ -477,6 +477,10 @@ impl Server for AtTheDoor<'_> {
     }
 
     fn rewrite_log(&mut self, _now: bool) -> Result<bool, String> {
+        not_yet()
+    }
+
+    fn backup(&mut self, _step: BackupStep) -> Result<(), String> {
         not_yet()
     }
 

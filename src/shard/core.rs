@@ -37,6 +37,7 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
+use crate::shard::backup::Sealing;
 use crate::shard::batch::Abroad;
 use crate::shard::blocking::KeyWaits;
 use crate::shard::clients::Clients;
@@ -107,6 +108,8 @@ pub struct Shard {
     pub(super) snapshot: Snapshots,
     /// See [`super::rewrite`].
     pub(super) rewriting: Rewriting,
+    /// See [`super::backup`].
+    pub(super) sealing: Sealing,
     /// See [`super::migrate`].
     pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
@@ -227,6 +230,7 @@ impl Shard {
             reload: Reload::default(),
             snapshot: Snapshots::default(),
             rewriting: Rewriting::default(),
+            sealing: Sealing::default(),
             migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),
@@ -496,6 +500,7 @@ impl Shard {
         self.run_crowded();
         self.start_reload();
         self.try_rewrite();
+        self.try_seal();
         self.start_queued_save();
         self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {

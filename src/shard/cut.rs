@@ -26,7 +26,8 @@
 //! A cut takes one position: the new generation begins one behind the old one's end, and what tells
 //! of the cut waits for that position.
 //!
-//! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is
+//! A rewrite of the log begins with a cut as well ([`super::rewrite`]), and a backup ends with one
+//! ([`super::backup`]). It says nothing: there is
 //! no part and nobody waits, so it takes no position either; and where the disk refuses something
 //! in front of the manifest's rename, it is given up, and every log goes on in its old file: what is
 //! written there next has the position that it would have had in the new one, and names its
@@ -43,6 +44,7 @@ use crate::persist::aof::manifest::{
     Manifest, NewFile, PartKind, manifest_name, shard_file_name, temp_manifest_name,
 };
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::shard::backup::Sealer;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::lease::Work;
@@ -176,8 +178,10 @@ pub struct CutLead {
     ends: Vec<Option<(u64, u64)>>,
     /// Bytes of the files that end.
     len: u64,
-    /// What begins is a rewrite: there is no part.
+    /// What begins is a rewrite, or a backup is sealed: there is no part.
     rewrites: bool,
+    /// A backup is sealed: who waits for that.
+    sealer: Option<Sealer>,
     /// So many shards are back in their old files.
     went_back: usize,
     step: LeadStep,
@@ -251,6 +255,13 @@ impl Shard {
         (self.lead_to(first, Vec::new(), false, true), first)
     }
 
+    /// A backup is sealed: names the new files.
+    pub(super) fn lead_seal(&mut self, sealer: Sealer) -> Vec<CutFile> {
+        let (files, _) = self.lead_rewrite();
+        self.cut_lead.as_mut().expect("it has just begun").sealer = Some(sealer);
+        files
+    }
+
     fn lead_to(
         &mut self,
         first: i64,
@@ -274,6 +285,7 @@ impl Shard {
             ends: vec![None; shards],
             len: 0,
             rewrites,
+            sealer: None,
             went_back: 0,
             step: LeadStep::Gather,
             manifest: None,
@@ -385,7 +397,10 @@ impl Shard {
         // Names of files that are no more are used again.
         lead.removals = lead.files.iter().map(|file| file.name.clone()).collect();
         lead.removals.push(temp_manifest_name(self.global.append_filename()));
-        self.fail_rewrite(error);
+        match lead.sealer.take() {
+            Some(sealer) => self.fail_seal(sealer, error),
+            None => self.fail_rewrite(error),
+        }
         for shard in 0..self.order.shards() {
             self.order.push(shard, Message::Cut(CutStep::GoBack));
         }
@@ -513,8 +528,12 @@ impl Shard {
             LeadStep::Remove => match lead.removals.pop() {
                 Some(path) => DiskOp::Remove { path },
                 None => {
+                    let sealer = lead.sealer.take();
                     self.cut_lead = None;
-                    self.global.end_cut();
+                    match sealer {
+                        Some(sealer) => self.link_sealed(sealer),
+                        None => self.global.end_cut(),
+                    }
                     return;
                 }
             },

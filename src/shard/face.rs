@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::command::migrate::Migration;
-use crate::command::session::{Server, SessionCtx, Wait};
+use crate::command::session::{BackupStep, Server, SessionCtx, Wait};
 use crate::command::{Args, Ask, Command, Fault, Session};
 use crate::config::table::{self, Kind};
 use crate::config::{Config, Flush, LogLevel, Shutdown};
@@ -186,6 +186,10 @@ impl Server for Shard {
             self.global.registry.rewrites.schedule(true);
         }
         Ok(began)
+    }
+
+    fn backup(&mut self, step: BackupStep) -> Result<(), String> {
+        self.step_backup(step)
     }
 
     fn say(&self, level: LogLevel, text: &str) {

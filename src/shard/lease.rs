@@ -21,6 +21,7 @@ use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::persist::payload::codec;
 use crate::resp::Reply;
+use crate::shard::backup::Sealer;
 use crate::shard::blocking::Block;
 use crate::shard::core::{Push, Shard};
 use crate::shard::cut::Diverted;
@@ -45,6 +46,8 @@ pub struct Work {
     pub reload: Option<Source>,
     /// Nothing is to be run: a snapshot begins, see [`super::snapshot`].
     pub snapshot: Option<Plan>,
+    /// Nothing is to be run: a backup is sealed, see [`super::backup`].
+    pub seals: Option<Sealer>,
     /// Nothing is to be run: keys are on their way, by this name, see [`super::migrate`].
     pub migration: Option<u64>,
     /// The one command may wait.
@@ -146,6 +149,8 @@ impl Shard {
                 self.begin_reload(entry, held, source);
             } else if held.work.snapshot.is_some() {
                 self.begin_snapshot(entry, held);
+            } else if let Some(sealer) = held.work.seals {
+                self.begin_seal(entry, held, sealer);
             } else if let Some(name) = held.work.migration {
                 self.at_the_keys(entry, held, name);
             } else {

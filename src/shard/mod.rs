@@ -13,6 +13,7 @@
 //! | release point | `log` | log position up to which replies may leave |
 
 pub mod ask;
+pub mod backup;
 pub mod batch;
 pub mod blocking;
 #[cfg(test)]

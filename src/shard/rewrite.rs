@@ -92,6 +92,7 @@ impl Shard {
             return false;
         }
         registry.rewrites.begin(self.seconds());
+        registry.backups.walk_begins();
         let pid = std::process::id();
         self.global.notice(&format!("Background append only file rewriting started by pid {pid}"));
         self.rewriting.wanted = true;

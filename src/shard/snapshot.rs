@@ -653,6 +653,9 @@ impl Shard {
                 let kept = registry.saves.progress.kept_peak();
                 let told = || registry.rewrites.end(rewrite::verdict(end), took, kept);
                 registry.saves.end_rewrite(told);
+                if registry.backups.walk_is_over(rewrite::verdict(end)) {
+                    registry.rewrites.schedule(true);
+                }
             } else {
                 #[cfg(test)]
                 crate::shard::sim::probe::saved(end);

@@ -189,6 +189,7 @@ impl Shard {
                 self.save_by_itself();
                 self.rewrite_by_itself();
                 self.warn_of_long_log();
+                self.expire_backup();
                 self.global.registry.sample(self.now);
             }
         }
@@ -324,7 +325,11 @@ impl Shard {
         let now = self.now.mono_us;
         let volatile = self.space.as_ref().is_some_and(|s| s.has_volatile());
         let timeout = self.config.timeout > 0;
-        let round = if volatile || timeout || self.has_parked() {
+        let expires = || {
+            let ttl = self.config.backup.sealed_ttl;
+            self.id == 0 && self.global.registry.backups.will_expire(ttl)
+        };
+        let round = if volatile || timeout || self.has_parked() || expires() {
             self.next_round_us.saturating_sub(now)
         } else {
             u64::MAX
@@ -339,7 +344,13 @@ impl Shard {
         // The writer does not say that it takes more.
         let snapshot = match self.has_snapshot() {
             true => 500,
-            false if self.has_rewrite_to_begin() || self.snapshot.has_queue() => 1_000,
+            false
+                if self.has_rewrite_to_begin()
+                    || self.has_backup_to_seal()
+                    || self.snapshot.has_queue() =>
+            {
+                1_000
+            }
             false if self.snapshot.emptied || self.id == 0 && self.global.ending.is_wished() => 500,
             false => u64::MAX,
         };

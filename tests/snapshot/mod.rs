@@ -1,6 +1,7 @@
 //! Snapshots: SAVE and BGSAVE are loaded by redis-server and by ourselves, hold one moment of all
 //! shards while everything changes, and leave the old file alone when they fail.
 
+mod backup;
 mod control;
 pub mod crash;
 mod moments;

@@ -112,6 +112,15 @@ pub static EFFECTIVE: &[Directive] = &[
         .immutable(),
     row("appenddirname", FileName { empty: false }, "appendonlydir", "Directory of the log.")
         .immutable(),
+    row("backupdirname", FileName { empty: false }, "backupdir", "Directory of backups.")
+        .immutable(),
+    row(
+        "backup-sealed-ttl",
+        Int(0, INT_MAX),
+        "0",
+        "Seconds after which a sealed backup is removed by itself; 0 keeps it until BACKUP \
+         CLEANUP.",
+    ),
     row(
         "dbfilename",
         FileName { empty: true },

@@ -13,6 +13,7 @@ use crate::persist::snapshot::{Chunk, write};
 #[cfg(test)]
 use crate::persist::snapshot::{Making, Means};
 use crate::resp::Reply;
+use crate::shard::backup::pin_base;
 use crate::shard::core::Shard;
 use crate::shard::cores;
 use crate::shard::global::Global;
@@ -93,6 +94,9 @@ impl Writer {
         let rewritten = rewrite::rewrite(global, aim, target, &self.header, &self.chunks, flow);
         let took = self.watch.elapsed();
         let end = rewrite::conclude(global, &self.job, rewritten, took);
+        if matches!(end, End::Saved { .. }) {
+            pin_base(global);
+        }
         self.job.ended(end, took);
         self.job.over.store(true, Ordering::Release);
         self.order.wake_all();

@@ -1,0 +1,170 @@
+//! The files of a backup: hard links of a sealed set, in a directory of their own.
+//!
+//! ```text
+//! <dir>/<backupdirname>/<appendfilename>.<n>.base.rdb       linked when START's rewrite is over
+//!                       <appendfilename>.<n>.…incr.aof      linked by SEAL: sealed generations,
+//!                                                           with what stands between them
+//!                       <appendfilename>.manifest           written by SEAL, last: the set exists
+//! ```
+//!
+//! SEAL cuts the log first, so that every generation but the one that is being written is sealed:
+//! their files are durable to their ends and never change again. The manifest names exactly these,
+//! the last as behind a clean stop. What a rewrite or FLUSHALL removes from the log stays here,
+//! since a link is the file. The directory, copied to the place of a log, is one: for Ringstone and
+//! for Redis alike.
+//!
+//! *A crash* leaves the links without the manifest, or all of it. Nothing here is ever loaded from
+//! here, and the log is not changed, so the next start only has to tell the two apart
+//! ([`leftovers`]).
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::persist::aof::manifest::{FileType, Manifest, Ours, manifest_name, temp_manifest_name};
+use crate::persist::disk::Volume;
+use crate::persist::durable;
+use crate::persist::volume::DirVolume;
+
+/// Makes the directory, which must be empty when it is there.
+///
+/// # Errors
+/// What the disk says; `DirectoryNotEmpty` when something is in it.
+pub fn make_empty(dir: &Path) -> io::Result<()> {
+    let disk = DirVolume::create(dir)?;
+    match fs::read_dir(disk.path())?.next() {
+        None => Ok(()),
+        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+    }
+}
+
+/// Links `file` of the log into the backup, durably.
+///
+/// # Errors
+/// What the disk says; there is no link then.
+pub fn pin(log: &Path, dir: &Path, file: &str) -> io::Result<()> {
+    fs::hard_link(log.join(file), dir.join(file))?;
+    let flushed = DirVolume::open(dir).and_then(|disk| disk.sync_dir());
+    flushed.inspect_err(|_| drop(fs::remove_file(dir.join(file))))
+}
+
+/// What a manifest lists without the generation that is being written, as behind a clean stop.
+pub fn sealed_part(manifest: &Manifest) -> Manifest {
+    let mut sealed = manifest.clone();
+    let last = manifest.generation();
+    sealed.drop_lines(|line| match &line.ours {
+        _ if line.kind == FileType::History => true,
+        Some(Ours::Shard(pairs)) => pairs.generation == last,
+        _ => false,
+    });
+    sealed.last_generation_mut().for_each(|pairs| pairs.clean = true);
+    sealed
+}
+
+/// Completes the backup: links the files of `set` that are not among the `pinned`, writes the
+/// manifest, removes what of the pinned is not needed any more. Gives the names of all files, in
+/// the order in which they are loaded, the manifest last.
+///
+/// # Errors
+/// What the disk says; there is what was pinned then, and nothing besides.
+pub fn seal(
+    log: &Path,
+    dir: &Path,
+    appendfilename: &str,
+    set: &Manifest,
+    pinned: &[String],
+) -> io::Result<Vec<String>> {
+    let disk = DirVolume::open(dir)?;
+    let of_kind = |kind| set.lines.iter().filter(move |line| line.kind == kind);
+    let lines = of_kind(FileType::Base).chain(of_kind(FileType::Incr));
+    let mut files: Vec<String> = lines.map(|line| line.file.clone()).collect();
+    let mut linked = Vec::new();
+    let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
+    let mut complete = || -> io::Result<()> {
+        for file in files.iter().filter(|file| !pinned.contains(file)) {
+            fs::hard_link(log.join(file), dir.join(file))?;
+            linked.push(file.clone());
+        }
+        durable::replace(&disk, &temp, &name, &set.encode())
+    };
+    if let Err(error) = complete() {
+        for file in linked.iter().chain([&name, &temp]) {
+            drop(disk.remove(file));
+        }
+        return Err(error);
+    }
+    for file in pinned.iter().filter(|file| !files.contains(file)) {
+        // One that stays is named by nothing.
+        drop(disk.remove(file));
+    }
+    files.push(name);
+    Ok(files)
+}
+
+/// Removes these files, the last first: without its manifest it is no backup any more.
+///
+/// # Errors
+/// What the disk says; one that is not there is gone.
+pub fn remove(dir: &Path, files: &[String]) -> io::Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let disk = match DirVolume::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    for file in files.iter().rev() {
+        match disk.remove(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    disk.sync_dir()
+}
+
+/// What an earlier process has left.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// Nothing of ours.
+    None,
+    /// A backup that is complete.
+    Sealed {
+        /// Its files.
+        files: Vec<String>,
+        /// When it was sealed, in Unix seconds.
+        at: i64,
+    },
+    /// Files of one that was never sealed.
+    Open {
+        /// These.
+        files: Vec<String>,
+    },
+}
+
+/// Looks for what an earlier process has left in `dir`; changes nothing.
+///
+/// # Errors
+/// What the disk says.
+pub fn leftovers(dir: &Path, appendfilename: &str) -> io::Result<Leftovers> {
+    let disk = match DirVolume::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Leftovers::None),
+        opened => opened?,
+    };
+    let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
+    let start = format!("{appendfilename}.");
+    let there = disk.list()?;
+    if let Ok(bytes) = disk.read_all(&name)
+        && let Ok(set) = Manifest::parse(&bytes)
+        && set.lines.iter().all(|line| there.contains(&line.file))
+    {
+        let written = fs::metadata(dir.join(&name))?.modified()?;
+        let at = written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let mut files: Vec<String> = set.lines.into_iter().map(|line| line.file).collect();
+        files.push(name);
+        return Ok(Leftovers::Sealed { files, at });
+    }
+    let ours = |file: &String| file.starts_with(&start) || *file == temp;
+    let files: Vec<String> = there.into_iter().filter(ours).collect();
+    Ok(if files.is_empty() { Leftovers::None } else { Leftovers::Open { files } })
+}
