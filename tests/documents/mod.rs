@@ -47,6 +47,14 @@ static DIFFERENCES: &[Difference] = &[
 
 /// Commands and subcommands that are here and a 7.0 does not know, with the version they came in.
 pub static ADDED: &[(&str, &str)] = &[
+    ("backup", "8.10.0"),
+    ("backup|abort", "8.10.0"),
+    ("backup|cleanup", "8.10.0"),
+    ("backup|help", "8.10.0"),
+    ("backup|list", "8.10.0"),
+    ("backup|seal", "8.10.0"),
+    ("backup|start", "8.10.0"),
+    ("backup|status", "8.10.0"),
     ("client|no-touch", "7.2.0"),
     ("client|setinfo", "7.2.0"),
     ("cluster|myshardid", "7.2.0"),

@@ -265,6 +265,15 @@ fn write(port: u16, writer: u64, going: &AtomicBool, done: &AtomicU64) {
     }
 }
 
+/// Stops the writers, also when a check fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 fn steps(done: &[AtomicU64]) -> Vec<u64> {
     done.iter().map(|steps| steps.load(Ordering::SeqCst)).collect()
 }
@@ -289,14 +298,15 @@ fn check(client: &mut Client, before: &[u64], behind: &[u64], what: &str) {
 fn under_load(shards: usize, rounds: usize) {
     let server = Server::start(logged(shards));
     fill(&server, 900 + shards as u64);
-    let going = AtomicBool::new(true);
+    let going = &AtomicBool::new(true);
     let done: Arc<Vec<AtomicU64>> = Arc::new((0..WRITERS).map(|_| AtomicU64::new(0)).collect());
     let mut client = server.client();
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
-            let (going, done, port) = (&going, Arc::clone(&done), server.port());
+            let (done, port) = (Arc::clone(&done), server.port());
             scope.spawn(move || write(port, writer, going, &done[writer as usize]));
         }
+        let _end = End(going);
         for round in 0..rounds {
             let what = format!("{shards} shards, round {round}");
             start(&mut client);
@@ -311,6 +321,7 @@ fn under_load(shards: usize, rounds: usize) {
             assert_eq!(client.words("BACKUP SEAL"), ok(), "{what}");
             let behind = steps(&done);
             // The log goes on, and away.
+            until_rewritten(&mut client);
             rewrite(&mut client);
             let files = list(&mut client);
             let again = Server::start_in(copied(&files), logged(5 - shards));
@@ -324,7 +335,6 @@ fn under_load(shards: usize, rounds: usize) {
             }
             assert_eq!(client.words("BACKUP CLEANUP"), ok());
         }
-        going.store(false, Ordering::SeqCst);
     });
 }
 

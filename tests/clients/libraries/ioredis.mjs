@@ -82,6 +82,8 @@ const lines = {
   lcs: [['lcs1', 'lcs2'], ['lcs1', 'lcs2', 'LEN'], ['lcs1', 'lcs2', 'IDX', 'WITHMATCHLEN']],
   lastsave: [[]], save: [[]], bgsave: [['NOW'], ['SCHEDULE', 'x']],
   bgrewriteaof: [['NOW'], ['x', 'y']],
+  'backup|abort': [[]], 'backup|cleanup': [[]], 'backup|help': [['x']], 'backup|list': [[]],
+  'backup|seal': [[]], 'backup|start': [['x']], 'backup|status': [['x']],
   lolwut: [[], ['VERSION', 5]],
   'memory|doctor': [[]], 'memory|help': [[]], 'memory|malloc-stats': [[]], 'memory|purge': [[]],
   'memory|stats': [[]], 'memory|usage': [['k'], ['none']],
@@ -405,6 +407,17 @@ const NEW = {
   'acl|getuser#0': [['flags', FLAGS, 'passwords', [], 'commands', '+@all', 'keys', '~*', 'channels',
     '&*', 'selectors', []], '7.2 names the flag'],
   'acl|list#0': [['user default on nopass sanitize-payload ~* &* +@all'], '7.2 names the flag'],
+  'backup|abort#0': [new Raised('SimpleError: ERR No backup in progress'), 'new in 8.10'],
+  'backup|cleanup#0': ['OK', 'new in 8.10'],
+  'backup|list#0': [[], 'new in 8.10'],
+  'backup|seal#0': [new Raised(
+    'SimpleError: ERR No backup ready to seal (must be in the incrementing state)'), 'new in 8.10'],
+  'backup|start#0': [new Raised(
+    "SimpleError: ERR wrong number of arguments for 'backup|start' command"), 'new in 8.10'],
+  'backup|help#0': [new Raised(
+    "SimpleError: ERR wrong number of arguments for 'backup|help' command"), 'new in 8.10'],
+  'backup|status#0': [new Raised(
+    "SimpleError: ERR wrong number of arguments for 'backup|status' command"), 'new in 8.10'],
   'client|no-touch#0': ['OK', 'new in 7.2'],
   'client|no-touch#1': [new Raised('SimpleError: ERR syntax error'), 'new in 7.2'],
   'client|setinfo#0': ['OK', 'new in 7.2'],
