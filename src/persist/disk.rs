@@ -157,4 +157,9 @@ pub trait Sheet: Send {
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Makes everything written so far durable (not the name).
     fn flush(&mut self) -> io::Result<()>;
+    /// Begins to make what has been written so far durable, when that has come to its end for what
+    /// this was called for before. How it ends is told by the next call, or by [`Sheet::flush`].
+    fn flush_behind(&mut self) -> io::Result<()> {
+        self.flush()
+    }
 }

@@ -12,6 +12,7 @@ use crate::persist::aof::manifest::{
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
 use crate::persist::aof::scan::{MARKS_KEPT, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
+use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
     Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, io_error,
 };
@@ -148,7 +149,9 @@ impl<'v> Inspection<'_, 'v> {
             match item {
                 Listed::Plain(line) => {
                     let role = if line.kind == FileType::Base { "BASE" } else { "INCR" };
-                    self.plain(&line.file, role, Place::Log, last)?
+                    self.whole(line)?;
+                    // One whose checksum is known does not break off.
+                    self.plain(&line.file, role, Place::Log, last && line.ours.is_none())?
                 }
                 Listed::Part(line, pairs) => self.part(line, pairs)?,
                 Listed::Generation(group) => self.generation(&group, last)?,
@@ -170,7 +173,7 @@ impl<'v> Inspection<'_, 'v> {
         for line in of_kind(FileType::Base).chain(of_kind(FileType::Incr)) {
             match &line.ours {
                 _ if line.kind == FileType::Base => listed.push(Listed::Plain(line)),
-                None => listed.push(Listed::Plain(line)),
+                Some(Ours::Whole(_)) | None => listed.push(Listed::Plain(line)),
                 Some(Ours::Part(pairs)) => {
                     if pairs.generation < latest {
                         return Err(disorder(line));
@@ -225,6 +228,21 @@ impl<'v> Inspection<'_, 'v> {
         })
     }
 
+    /// Compares a file with the checksum that the manifest holds of it, if it does.
+    fn whole(&self, line: &Line) -> Result<(), RecoveryError> {
+        let Some(Ours::Whole(pairs)) = &line.ours else { return Ok(()) };
+        let len = self.len_of(&line.file)?;
+        if !pairs.fits(self.volume, &line.file).map_err(io_error(&line.file))? {
+            return Err(self.not_whole(&line.file, len, pairs.len));
+        }
+        Ok(())
+    }
+
+    fn not_whole(&self, file: &str, len: u64, want: u64) -> RecoveryError {
+        let what = format!("not the {want} bytes whose checksum the manifest holds");
+        self.damaged(file, len.min(want), what)
+    }
+
     /// A file that another server wrote, or a base.
     fn plain(
         &mut self,
@@ -241,10 +259,10 @@ impl<'v> Inspection<'_, 'v> {
             Place::Log => self.len_of(file)?,
             Place::Data => volume.len(file).map_err(io_error(file))?,
         };
-        let mut magic = [0; 5];
+        let mut magic = [0; MAGIC_VALKEY.len()];
         let got = volume.read_at(file, 0, &mut magic).map_err(io_error(file))?;
         let file = file.to_owned();
-        if got == magic.len() && &magic == b"REDIS" {
+        if magic[..got].starts_with(MAGIC) || &magic[..got] == MAGIC_VALKEY {
             self.check(&file, role, len, len);
             self.plan.steps.push(Step::Rdb { file, place, may_break_off: last });
             return Ok(());
@@ -299,9 +317,7 @@ impl<'v> Inspection<'_, 'v> {
             manifest::part_sum(&bytes) == pairs.sum
         };
         if !whole {
-            let want = pairs.len;
-            let what = format!("not the {want} bytes whose checksum the manifest holds");
-            return Err(self.damaged(&file, len.min(want), what));
+            return Err(self.not_whole(&file, len, pairs.len));
         }
         self.check(&file, "INCR", len, len);
         self.plan.steps.push(Step::Part { file, len });

@@ -163,7 +163,7 @@ impl Out {
         self.len += bytes.len() as u64;
         flow.bytes.store(self.len, Ordering::Relaxed);
         if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
-            self.flush()?;
+            self.file.flush_behind().map_err(|error| during("flushing", error))?;
             self.flushed = self.len;
         }
         Ok(())

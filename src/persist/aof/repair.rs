@@ -13,6 +13,7 @@ use crate::persist::aof::manifest::{
     FileType, Line, Manifest, NewFile, Ours, PartKind, manifest_name, temp_manifest_name,
 };
 use crate::persist::aof::resp::{Fault, LogError};
+use crate::persist::aof::whole::WholePairs;
 use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::inspect::is_log_file;
@@ -75,6 +76,7 @@ pub fn commit(
         volume.write_synced(file, b"").map_err(io_error(file))?;
     }
     work.flush_last()?;
+    work.vouch(&mut manifest)?;
     let file = manifest_name(name);
     durable::replace(volume, &temp_manifest_name(name), &file, &manifest.encode())
         .map_err(io_error(&file))?;
@@ -210,6 +212,16 @@ impl<'v> Work<'_, 'v> {
             // To the length it has: what is cut off goes once the new manifest is durable.
             let len = self.volume.len(file).map_err(io_error(file))?;
             self.volume.truncate(file, len).map_err(io_error(file))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the checksums of files that are plain commands or RDB, and from now on never change.
+    fn vouch(&self, manifest: &mut Manifest) -> Result<(), RecoveryError> {
+        let bare = |line: &&mut Line| line.ours.is_none() && line.kind != FileType::History;
+        for line in manifest.lines.iter_mut().filter(bare) {
+            let pairs = WholePairs::of(self.volume, &line.file).map_err(io_error(&line.file))?;
+            line.vouch(pairs);
         }
         Ok(())
     }
