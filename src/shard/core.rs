@@ -414,6 +414,7 @@ impl Shard {
                 None => self.immediate(message),
             }
         }
+        self.note_second();
         self.note_seen();
     }
 

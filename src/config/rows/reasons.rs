@@ -13,7 +13,6 @@ const REASONS: &[(&str, &[&str])] = &[
             "aof-rewrite-cpulist",
         ],
     ),
-    ("the log's own lines tell positions, not times", &["aof-timestamp-enabled"]),
     (
         "values of RDB files are always checked as they are read",
         &["sanitize-dump-payload", "loading-process-events-interval-bytes"],

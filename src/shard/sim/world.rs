@@ -95,6 +95,8 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             shards: spaces.len(),
             boot_id: &boot_id,
             load_truncated: true,
+            corrupt_tail_max: 0,
+            until: None,
             data: &data,
             accept_damage: false,
         };
