@@ -116,7 +116,7 @@ impl Keyspace {
         self.dbs[db].at(spot)
     }
 
-    /// A key has been looked at and nothing of it was changed: the reply tells of what stands there.
+    /// A key was looked at and nothing of it has changed: the reply tells of what stands there.
     pub fn looked_at(&mut self, db: usize, key: &[u8]) {
         self.read_tag = self.read_tag.max(self.dbs[db].find(key).stamp);
     }
