@@ -18,3 +18,5 @@ pub mod volume;
 mod recovery_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod until_tests;

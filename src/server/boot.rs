@@ -23,7 +23,7 @@ use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
-use crate::persist::recovery::{self, Options, Place, Plan, Step};
+use crate::persist::recovery::{self, Options, Place, Plan, Step, Tail};
 use crate::persist::reload::reload;
 use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
@@ -329,7 +329,9 @@ fn options<'a>(
         dbfilename: &config.dbfilename,
         shards,
         boot_id,
-        load_truncated: config.aof_load_truncated,
+        load_truncated: config.aof.load_truncated,
+        corrupt_tail_max: config.aof.corrupt_tail_max,
+        until: None,
         data: &disks.data,
         accept_damage: false,
     }
@@ -346,7 +348,7 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
         let Some(ends) = ends else {
             let data = DirVolume::open(&now.dir).map_err(|error| error.to_string())?;
             let file = now.dbfilename.clone();
-            let steps = [Step::Rdb { file, place: Place::Data, may_break_off: false }];
+            let steps = [Step::Rdb { file, place: Place::Data, tail: Tail::default() }];
             let loading = Loading { data: &data, ..loading };
             let loaded = load_together(&loading, &steps, spaces);
             return loaded.map(drop).map_err(|error| error.to_string());
@@ -487,7 +489,7 @@ fn note_sizes(global: &Global, disks: &Disks) {
 fn lone_rdb(config: &Config) -> Vec<Step> {
     let file = config.dbfilename.clone();
     match !file.is_empty() && config.dir.join(&file).exists() {
-        true => vec![Step::Rdb { file, place: Place::Data, may_break_off: false }],
+        true => vec![Step::Rdb { file, place: Place::Data, tail: Tail::default() }],
         false => Vec::new(),
     }
 }

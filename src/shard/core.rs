@@ -415,6 +415,7 @@ impl Shard {
                 None => self.immediate(message),
             }
         }
+        self.note_second();
         self.note_seen();
     }
 

@@ -678,6 +678,12 @@ impl Shard {
             })
     }
 
+    /// Whether nothing will be handed out here any more of a snapshot that has begun: another shard
+    /// may not have heard of that yet, and send large values of it here.
+    pub(super) fn wants_no_large(&self) -> bool {
+        self.snapshot.part.as_ref().is_none_or(|part| part.cancelled)
+    }
+
     /// Whether a snapshot is under way here.
     pub(super) fn has_snapshot(&self) -> bool {
         self.snapshot.part.is_some()

@@ -172,8 +172,28 @@ pub static EFFECTIVE: &[Directive] = &[
          many keys.",
     )
     .hidden(),
-    row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
-    known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
+    row(
+        "aof-load-truncated",
+        Bool,
+        "yes",
+        "Whether a torn end of the log is cut at the start; if not, the start is refused.",
+    ),
+    row(
+        "aof-load-corrupt-tail-max-size",
+        Memory(0, LONG_MAX),
+        "0",
+        "Up to how many bytes a log is cut at the start from where it is damaged, so that it is \
+         loaded all the same: the last file of another server, or each file that was being \
+         written when the server ended, what depends on lost bytes included. 0: damage is refused. \
+         Never covers files that were finished before, nor the manifest.",
+    ),
+    row(
+        "aof-timestamp-enabled",
+        Bool,
+        "no",
+        "Whether each shard's log tells with `#TS:` lines in which second what follows was \
+         executed, for `ringstone check-aof --truncate-to-timestamp`.",
+    ),
     row(
         "auto-aof-rewrite-percentage",
         Int(0, INT_MAX),

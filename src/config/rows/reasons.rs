@@ -6,7 +6,6 @@ const REASONS: &[(&str, &[&str])] = &[
         "nothing forks, and what `appendfsync` promises holds during a rewrite as well",
         &["no-appendfsync-on-rewrite"],
     ),
-    ("the log's own lines tell positions, not times", &["aof-timestamp-enabled"]),
     (
         "values of RDB files are always checked as they are read",
         &["sanitize-dump-payload", "loading-process-events-interval-bytes"],

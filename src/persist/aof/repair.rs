@@ -164,7 +164,8 @@ impl<'v> Work<'_, 'v> {
             Source::Listed(manifest) => manifest.clone(),
             Source::Fresh | Source::Lone { .. } => Manifest::default(),
         };
-        manifest.drop_lines(|line| line.kind == FileType::History);
+        let dropped = &self.plan.dropped;
+        manifest.drop_lines(|line| line.kind == FileType::History || dropped.contains(&line.file));
         manifest
     }
 
@@ -189,7 +190,8 @@ impl<'v> Work<'_, 'v> {
             let Some(Ours::Shard(pairs)) = &mut line.ours else { continue };
             if let Some(last) = self.plan.last.iter().find(|l| l.line.file == line.file) {
                 let border = last.kept.border;
-                assert!(pairs.end.is_none_or(|end| end == (border.pos, border.sum)));
+                let same = pairs.end.is_none_or(|end| end == (border.pos, border.sum));
+                assert!(same || self.plan.late, "an end once named is moved on demand alone");
                 pairs.end = Some((border.pos, border.sum));
                 pairs.clean = false;
             }
@@ -308,7 +310,11 @@ impl<'v> Work<'_, 'v> {
         let mut removed = false;
         for file in files.iter().filter(|f| !listed(f)) {
             let temporary = *file == temp_manifest_name(name) || is_temp_base(file);
-            if is_log_file(file, name) || temporary || served(file) {
+            if self.plan.dropped.contains(file) {
+                let aside = format!("{file}{CUT_OFF}");
+                self.volume.rename(file, &aside).map_err(io_error(file))?;
+                removed = true;
+            } else if is_log_file(file, name) || temporary || served(file) {
                 self.volume.remove(file).map_err(io_error(file))?;
                 removed = true;
             }

@@ -24,8 +24,8 @@ fn begun(volume: &dyn Volume) -> Begun {
     let mut manifest = Manifest::default();
     let mut ends = [(100, 1), (200, 2)];
     let mut first = 0;
-    let mut id = 1;
     for generation in 1..=3u64 {
+        let id = generation;
         let file = |end: &(u64, u64)| NewFile { seed: generation * 10 + end.0, start: end.0 };
         let new = ends.each_ref().map(file);
         let names = manifest.begin_generation(NAME, &new, id, "old");
@@ -37,7 +37,6 @@ fn begun(volume: &dyn Volume) -> Begun {
         b[0].entry(id, 3, &[]).command(&["RPUSH", "b", "both"]);
         b[0].seen(&[(0, ends[0].0)]).command(&["RPUSH", "b", &format!("{generation}")]);
         b[0].frame(0, 0);
-        id += 1;
         for (name, log) in names.iter().zip(&logs) {
             put(name, &log.bytes);
         }

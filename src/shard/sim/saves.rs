@@ -17,7 +17,7 @@ use crate::keyspace::{Effects, Keyspace};
 use crate::observe::saves::End;
 use crate::persist::disk::Volume;
 use crate::persist::load::{Loading, load_shard, load_together, together_until};
-use crate::persist::recovery::{Place, Step};
+use crate::persist::recovery::{Place, Step, Tail};
 use crate::persist::sim::{Names, SimMedium};
 use crate::shard::global::StartWriter;
 use crate::shard::sim::probe::{self, Data};
@@ -116,7 +116,8 @@ impl Saves {
     /// What is to be read at a start without a log.
     pub fn steps(&self) -> Vec<Step> {
         let there = self.medium.len(DUMP).is_ok();
-        let dump = || Step::Rdb { file: DUMP.to_owned(), place: Place::Data, may_break_off: false };
+        let dump =
+            || Step::Rdb { file: DUMP.to_owned(), place: Place::Data, tail: Tail::default() };
         there.then(dump).into_iter().collect()
     }
 

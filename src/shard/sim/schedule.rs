@@ -448,6 +448,8 @@ impl Schedule {
             shards: self.shards,
             boot_id: boot,
             load_truncated: true,
+            corrupt_tail_max: 0,
+            until: None,
             data,
             accept_damage: false,
         };
