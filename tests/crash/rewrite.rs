@@ -1,6 +1,6 @@
 //! kill -9 while the log is rewritten, one rewrite behind the other, with whole-keyspace commands
-//! in between. Beside what every round of kills checks, nothing may be left in the directory that the
-//! manifest does not name.
+//! in between. Beside what every round of kills checks, nothing may be left in the directory that
+//! the manifest does not name.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
