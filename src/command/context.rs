@@ -362,6 +362,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -380,6 +382,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -400,6 +404,8 @@ impl Ctx<'_> {
                 false => space.waiting.touch(db, key),
             }
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }

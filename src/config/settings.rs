@@ -131,6 +131,17 @@ pub struct Aof {
     pub timestamps: bool,
 }
 
+/// How the log is rewritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// `aof-use-rdb-preamble`: whether the base is an RDB file, and not one of commands.
+    pub rdb: bool,
+    /// `aof-rewrite-incremental-fsync`
+    pub flush_each: bool,
+    /// `aof-disable-auto-gc`: files that were replaced stay.
+    pub keep_history: bool,
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -208,6 +219,8 @@ pub struct Settings {
     pub shutdown_on_sigterm: Shutdown,
     /// What is written into the log besides commands, and what is made of a damaged one.
     pub aof: Aof,
+    /// How the log is rewritten.
+    pub rewrite: Rewrite,
     /// `auto-aof-rewrite-min-size`
     pub auto_aof_rewrite_min_size: u64,
     /// `auto-aof-rewrite-percentage`
@@ -312,6 +325,7 @@ impl Settings {
             shutdown_on_sigint: shutdown(word("shutdown-on-sigint")),
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof: aof(&word),
+            rewrite: rewrite(&word),
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),
@@ -379,6 +393,14 @@ fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
         flush_each: word("rdb-save-incremental-fsync") == "yes",
         key_save_delay: number(word("rdb-key-save-delay")),
         key_load_delay: number(word("key-load-delay")),
+    }
+}
+
+fn rewrite<'a>(word: &dyn Fn(&str) -> &'a str) -> Rewrite {
+    Rewrite {
+        rdb: word("aof-use-rdb-preamble") == "yes",
+        flush_each: word("aof-rewrite-incremental-fsync") == "yes",
+        keep_history: word("aof-disable-auto-gc") == "yes",
     }
 }
 

@@ -29,7 +29,7 @@ mod tests;
 
 /// The file is flushed each time so many bytes of it are new, so that its end is no long stall for
 /// a disk that others use too. (Few in unit tests, so that simulated disks see it.)
-const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
+pub const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
 /// Chunks on their way per shard, at most.
 pub const CHUNKS_MAX: usize = 4;
 
@@ -40,6 +40,8 @@ pub struct Target {
     pub dir: PathBuf,
     /// The file's name in there.
     pub name: String,
+    /// The name under which it is written. The same: it takes nobody's place.
+    pub temp: String,
     /// Whether it ends with a checksum, or with none.
     pub checksum: bool,
     /// Whether it is flushed on the way (`rdb-save-incremental-fsync`), or at the end alone.
@@ -145,7 +147,7 @@ struct Out {
 impl Out {
     fn create(means: &Means<'_>) -> io::Result<Out> {
         let Means { disk, target, header, flow, .. } = *means;
-        let file = disk.create(&temporary()).map_err(|error| during("creating", error))?;
+        let file = disk.create(&target.temp).map_err(|error| during("creating", error))?;
         let digest = Digest::new(CrcAlgorithm::Crc64Redis);
         let index = match flow.keys.len() {
             shards @ 2.. if target.index => {
@@ -201,7 +203,7 @@ impl Out {
 }
 
 /// The name under which a file is written before it takes its place.
-fn temporary() -> String {
+pub fn temporary() -> String {
     format!("temp-{}.rdb", std::process::id())
 }
 
@@ -228,7 +230,11 @@ pub fn write(
     write_on(&disk, target, header, chunks, flow, may_end)
 }
 
-fn write_on(
+/// The same on this disk.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_on(
     disk: &dyn Sheets,
     target: &Target,
     header: &[u8],
@@ -304,7 +310,7 @@ impl Making {
         if done.is_err() {
             means.flow.failed.store(true, Ordering::Release);
             // It may never have come to be.
-            drop(means.disk.remove(&temporary()));
+            drop(means.disk.remove(&means.target.temp));
         }
         done
     }
@@ -335,13 +341,16 @@ impl Making {
             }
             Stage::Flush => {
                 out.flush()?;
+                if target.temp == target.name {
+                    return Ok(Some(out.len));
+                }
                 Stage::Rename
             }
             Stage::Rename => {
                 if !(means.may_end)() {
                     return Err(given_up());
                 }
-                let renamed = disk.rename(&temporary(), &target.name);
+                let renamed = disk.rename(&target.temp, &target.name);
                 renamed.map_err(|error| during("renaming", error))?;
                 Stage::Directory
             }

@@ -477,7 +477,9 @@ fn write_pid_file(config: &Config, journal: &Journal) {
 fn note_sizes(global: &Global, disks: &Disks) {
     let files: Vec<String> = global.manifest().lines.iter().map(|l| l.file.clone()).collect();
     let sizes = files.iter().filter_map(|file| disks.log.len(file).ok());
-    global.registry.log_base_size.store(sizes.sum(), Ordering::Relaxed);
+    let size = sizes.sum();
+    global.registry.log_base_size.store(size, Ordering::Relaxed);
+    global.registry.rewrites.set_base_size(size);
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
     let keys = disks.keys_loaded.load(Ordering::Relaxed);
     global.registry.loading.keys_loaded.store(keys, Ordering::Relaxed);

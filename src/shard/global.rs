@@ -1,7 +1,7 @@
 //! What all shards know of the process: configuration, limits, failures, the manifest in force.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::base::clock::Time;
 use crate::command::introspect;
@@ -79,6 +79,10 @@ pub struct Global {
     boot_id: String,
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
+    /// Whoever waits in a thread for the right to cut.
+    cut_waits: (Mutex<()>, Condvar),
+    /// Held while a rewrite changes the manifest; true: nothing may change it any more.
+    sealed: Mutex<bool>,
     stop: AtomicBool,
     /// See [`Ending`].
     pub ending: Ending,
@@ -144,6 +148,8 @@ impl Global {
             version: AtomicU64::new(1),
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
+            cut_waits: Default::default(),
+            sealed: Mutex::new(false),
             stop: AtomicBool::new(false),
             again_ms: AtomicU64::new(u64::MAX),
             log_sleep_us: AtomicU64::new(0),
@@ -357,6 +363,7 @@ impl Global {
     pub fn reset_stats(&self) {
         self.registry.reset_peak();
         self.registry.saves.reset_count();
+        self.registry.rewrites.reset_count();
         self.resets.fetch_add(1, Ordering::Release);
     }
 
@@ -420,6 +427,29 @@ impl Global {
     /// Gives it back.
     pub fn end_cut(&self) {
         self.cut.store(false, Ordering::SeqCst);
+        // Whoever waits has looked before this, or sees it.
+        drop(lock(&self.cut_waits.0));
+        self.cut_waits.1.notify_all();
+    }
+
+    /// Claims the right to cut the log, for a thread that may wait for it. No shard may.
+    pub fn wait_for_cut(&self) {
+        let mut waits = lock(&self.cut_waits.0);
+        while !self.begin_cut() {
+            waits = self.cut_waits.1.wait(waits).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets `change` change the manifest, unless the log has come to its end (`None`). The caller
+    /// has the right to cut.
+    pub fn change_manifest<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        let sealed = lock(&self.sealed);
+        (!*sealed).then(change)
+    }
+
+    /// The log comes to its end: no thread changes the manifest from here on.
+    pub fn seal_manifest(&self) {
+        *lock(&self.sealed) = true;
     }
 
     /// Whether a cut is under way.

@@ -333,6 +333,9 @@ impl Shard {
         crate::shard::sim::probe::came_home(&space);
         space.events.set_wanted(self.config.events);
         space.expiry_paused = self.clients.pause.is_some();
+        if home.snapshot.is_none() && self.wants_no_large() {
+            space.drop_large();
+        }
         self.space = Some(space);
         if let Some((open, job)) = home.snapshot {
             if job.is_last() {

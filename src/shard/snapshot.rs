@@ -37,6 +37,7 @@ pub(super) mod contents;
 mod large;
 pub mod writer;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -57,6 +58,7 @@ use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::pace::{Grain, Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
+use crate::shard::rewrite::{self, Aim};
 use contents::{Contents, target};
 use writer::Writer;
 
@@ -75,24 +77,26 @@ pub enum Purpose {
     Asked,
     /// The process ends behind it, see [`super::ending`].
     Last,
+    /// It becomes the base of the log, see [`super::rewrite`].
+    Rewrite,
 }
 
 /// A snapshot under way, as all that take part in it know it.
 #[derive(Debug)]
 pub struct Job {
-    flow: Flow,
+    pub(super) flow: Flow,
     open: Arc<AtomicUsize>,
     chunks: Mutex<Sender<Chunk>>,
     version: u32,
     compress: bool,
     purpose: Purpose,
     /// Another takes its place: that it comes to nothing is no failure.
-    given_up: AtomicBool,
+    pub(super) given_up: AtomicBool,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
     parts: AtomicUsize,
-    over: AtomicBool,
+    pub(super) over: AtomicBool,
     /// Who is told when nothing of it is left, and what.
     waits: Mutex<Option<(ReplyTo, Reply)>>,
     /// How it has ended, and how long it took; told when nothing of it is left.
@@ -119,7 +123,7 @@ impl Job {
         self.send(Chunk::Finish);
     }
 
-    fn ended(&self, end: End, took: Duration) {
+    pub(super) fn ended(&self, end: End, took: Duration) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, took));
     }
 
@@ -131,9 +135,13 @@ impl Job {
         self.purpose == Purpose::Background
     }
 
+    fn is_rewrite(&self) -> bool {
+        self.purpose == Purpose::Rewrite
+    }
+
     /// Somebody waits for it.
     fn hurries(&self) -> bool {
-        !self.is_background()
+        !self.is_background() && !self.is_rewrite()
     }
 
     /// Whether nothing executes behind its moment until it is over.
@@ -188,7 +196,18 @@ pub struct Snapshots {
     pub holds_still: bool,
     /// All data has been removed: the file is to tell of that.
     pub emptied: bool,
+    /// The command that has just run asks for one behind the rewrite under way.
+    pub queues: bool,
+    /// Clients whose SAVE waits for the end of a rewrite, and whether they speak RESP3.
+    queue: VecDeque<(ReplyTo, bool)>,
     part: Option<Part>,
+}
+
+impl Snapshots {
+    /// Whether a SAVE waits for the end of a rewrite.
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
 }
 
 /// A chunk is handed over behind the key that makes it full.
@@ -337,8 +356,29 @@ impl Shard {
     pub(super) fn tell_when_saved(&mut self, conn: &mut Conn) {
         self.snapshot.wished = false;
         let to = self.stand_in_for_one(conn);
+        if std::mem::take(&mut self.snapshot.queues) {
+            return self.snapshot.queue.push_back((to, conn.session.resp3));
+        }
         let nobody = self.nobody();
         self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
+    }
+
+    /// Begins the SAVE that has waited longest for the end of a rewrite, once it can.
+    pub(super) fn start_queued_save(&mut self) {
+        if self.snapshot.has_queue()
+            && self.begin_saving()
+            && let Some((to, resp3)) = self.snapshot.queue.pop_front()
+        {
+            self.global.registry.saves.count_it();
+            let nobody = self.nobody();
+            self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), resp3);
+        }
+    }
+
+    /// Begins a rewrite, which has the right to walk and to cut.
+    pub(super) fn ask_for_rewrite(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Rewrite, None, false);
     }
 
     fn ask_for_snapshot(
@@ -349,7 +389,10 @@ impl Shard {
         resp3: bool,
     ) {
         let config = &self.config;
-        let target = target(config);
+        let target = match purpose {
+            Purpose::Rewrite => rewrite::target(config),
+            _ => target(config),
+        };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, purpose, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
@@ -387,8 +430,19 @@ impl Shard {
             space.begin_snapshot(&open);
         }
         self.global.registry.saves.progress.set_total(contents.keys());
-        self.write_snapshot(plan, &job, chunks, &contents);
-        self.send_home(entry, lease, false, None, &[]);
+        let cut = (job.is_rewrite() && self.log.is_some()).then(|| self.lead_rewrite());
+        if job.is_rewrite() && cut.is_none() {
+            self.global.end_cut();
+        }
+        let first = cut.as_ref().map(|(_, first)| *first);
+        let plain = !self.config.rewrite.rdb && !contents.has_functions();
+        if job.is_rewrite() && !self.config.rewrite.rdb && !plain {
+            // A log of commands with FUNCTION in it is none that we load.
+            self.global.warn("There are libraries of functions: the base is an RDB file");
+        }
+        let aim = job.is_rewrite().then_some(Aim { first, plain });
+        self.write_snapshot(plan, aim, &job, chunks, &contents);
+        self.send_home(entry, lease, false, cut.map(|(files, _)| files), &[]);
         // Not before every part has one that counts for it.
         drop(open);
     }
@@ -397,15 +451,17 @@ impl Shard {
     fn write_snapshot(
         &mut self,
         plan: Plan,
+        aim: Option<Aim>,
         job: &Arc<Job>,
         chunks: Receiver<Chunk>,
         contents: &Contents,
     ) {
         let mut encoder = Encoder::new(job.version, job.compress);
         let seconds = self.now.unix_ms().div_euclid(1000);
-        let header = contents.header(&mut encoder, &self.global, seconds);
+        let header = contents.header(&mut encoder, &self.global, seconds, aim.is_some());
         let waits = plan.waits.map(|to| (to, plan.resp3));
-        let writer = Writer::new(plan, header, chunks, Arc::clone(job), contents.dirty, self);
+        let made = (header, chunks);
+        let writer = Writer::new(plan, aim, made, Arc::clone(job), contents.dirty, self);
         if let Err(error) = self.global.start_writer(writer) {
             drop(conclude(&self.global, job, Err(error), End::Failed, Duration::ZERO));
             *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
@@ -442,7 +498,29 @@ impl Shard {
 
     /// Gives the one in the background up, as another is to take its place.
     pub(super) fn replace_snapshot(&self) {
-        let part = self.snapshot.part.as_ref().filter(|part| part.job.is_background());
+        self.give_up_for_another(|job| job.is_background());
+    }
+
+    /// The same where the last is to come: a rewrite gives way, too.
+    pub(super) fn replace_by_last(&self) {
+        self.give_up_for_another(|job| !job.hurries());
+    }
+
+    /// The log begins anew: a rewrite under way is of no use any more.
+    pub(super) fn supersede_rewrite(&self) {
+        self.give_up_for_another(Job::is_rewrite);
+    }
+
+    /// The cut of the rewrite under way has come to nothing.
+    pub(super) fn fail_rewrite(&self, error: &str) {
+        self.global.warn(&format!("The log cannot go over to new files for a rewrite: {error}"));
+        if let Some(part) = self.snapshot.part.as_ref().filter(|part| part.job.is_rewrite()) {
+            part.job.fail();
+        }
+    }
+
+    fn give_up_for_another(&self, gives_way: impl Fn(&Job) -> bool) {
+        let part = self.snapshot.part.as_ref().filter(|part| gives_way(&part.job));
         if let Some(Part { job, .. }) = part
             && !job.over.load(Ordering::Acquire)
             && !job.given_up.swap(true, Ordering::AcqRel)
@@ -546,13 +624,15 @@ impl Shard {
             let total = registry.saves.progress.keys().1;
             let bytes = job.flow.bytes.load(Ordering::Relaxed);
             let rates = rates(keys, bytes, took.as_secs_f64());
-            self.global.notice(&format!("Saving: {keys} of {total} keys, {bytes} bytes, {rates}"));
+            let what = if job.is_rewrite() { "Rewriting" } else { "Saving" };
+            self.global.notice(&format!("{what}: {keys} of {total} keys, {bytes} bytes, {rates}"));
         }
     }
 
     /// The process stops: what is under way is given up, as Redis does.
     pub(super) fn give_up_snapshot(&self) {
         if let Some(part) = &self.snapshot.part {
+            part.job.given_up.fetch_or(part.job.is_rewrite(), Ordering::AcqRel);
             part.job.fail();
         }
     }
@@ -568,9 +648,16 @@ impl Shard {
         if last_part {
             let end = job.end.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (end, took) = end.unwrap_or((End::Failed, Duration::ZERO));
-            #[cfg(test)]
-            crate::shard::sim::probe::saved(end);
-            self.global.registry.saves.finish(end, job.is_background().then_some(took));
+            let registry = &self.global.registry;
+            if job.is_rewrite() {
+                let kept = registry.saves.progress.kept_peak();
+                let told = || registry.rewrites.end(rewrite::verdict(end), took, kept);
+                registry.saves.end_rewrite(told);
+            } else {
+                #[cfg(test)]
+                crate::shard::sim::probe::saved(end);
+                registry.saves.finish(end, job.is_background().then_some(took));
+            }
             self.global.weigh_trouble();
             // Not before the next one may begin.
             let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -589,6 +676,12 @@ impl Shard {
                     || part.open.is_some() && !part.stuck && !part.share.waits()
                     || part.job.over.load(Ordering::Acquire)
             })
+    }
+
+    /// Whether nothing will be handed out here any more of a snapshot that has begun: another shard
+    /// may not have heard of that yet, and send large values of it here.
+    pub(super) fn wants_no_large(&self) -> bool {
+        self.snapshot.part.as_ref().is_none_or(|part| part.cancelled)
     }
 
     /// Whether a snapshot is under way here.

@@ -1,6 +1,7 @@
 //! Directories handed over in both directions: stock redis-server loads what we wrote, and we load
 //! what it wrote. Always a copy is handed over, so that the original can be compared.
 
+pub mod rewrite;
 mod times;
 
 use std::io::Write;

@@ -195,11 +195,39 @@ pub static EFFECTIVE: &[Directive] = &[
          executed, for `ringstone check-aof --truncate-to-timestamp`.",
     ),
     row(
+        "auto-aof-rewrite-percentage",
+        Int(0, INT_MAX),
+        "100",
+        "Percent by which the log has to grow, beyond what it was behind the last rewrite, to be \
+         rewritten by itself; 0: never.",
+    ),
+    row(
         "auto-aof-rewrite-min-size",
         Memory(0, LONG_MAX),
         "67108864",
-        "Size under which the log is never worth a rewrite; above 16 times this size a warning \
-         is given.",
+        "Size up to which the log is never rewritten by itself; without rewrites a warning is \
+         given above 16 times this size.",
+    ),
+    row("aof-use-rdb-preamble", Bool, "yes", "Whether a rewrite writes an RDB file, or commands."),
+    row(
+        "aof-rewrite-incremental-fsync",
+        Bool,
+        "yes",
+        "Whether the file of a rewrite is flushed on the way, each 32 MB, or at its end alone.",
+    ),
+    row(
+        "aof-rewrite-cpulist",
+        Text,
+        "",
+        "Cores on which the file of a rewrite is written, as in `bgsave-cpulist`.",
+    )
+    .alias("aof_rewrite_cpulist")
+    .immutable(),
+    row(
+        "aof-disable-auto-gc",
+        Bool,
+        "no",
+        "Whether files that a rewrite has replaced stay, listed as history.",
     ),
     // Observation.
     row(

@@ -3,15 +3,8 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "the log is not rewritten yet",
-        &[
-            "aof-use-rdb-preamble",
-            "auto-aof-rewrite-percentage",
-            "aof-rewrite-incremental-fsync",
-            "no-appendfsync-on-rewrite",
-            "aof-disable-auto-gc",
-            "aof-rewrite-cpulist",
-        ],
+        "nothing forks, and what `appendfsync` promises holds during a rewrite as well",
+        &["no-appendfsync-on-rewrite"],
     ),
     (
         "values of RDB files are always checked as they are read",

@@ -18,6 +18,7 @@ use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::inspect::is_log_file;
 use crate::persist::recovery::{LastFile, Place, Plan, RecoveryError, Source, Step, io_error};
+use crate::persist::rewrite::is_temp_base;
 
 /// Bytes copied, and flushed, at a time.
 const PIECE: usize = 16 << 20;
@@ -308,11 +309,12 @@ impl<'v> Work<'_, 'v> {
         let files = self.volume.list().map_err(io_error("the log directory"))?;
         let mut removed = false;
         for file in files.iter().filter(|f| !listed(f)) {
+            let temporary = *file == temp_manifest_name(name) || is_temp_base(file);
             if self.plan.dropped.contains(file) {
                 let aside = format!("{file}{CUT_OFF}");
                 self.volume.rename(file, &aside).map_err(io_error(file))?;
                 removed = true;
-            } else if is_log_file(file, name) || *file == temp_manifest_name(name) || served(file) {
+            } else if is_log_file(file, name) || temporary || served(file) {
                 self.volume.remove(file).map_err(io_error(file))?;
                 removed = true;
             }

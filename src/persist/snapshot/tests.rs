@@ -6,7 +6,14 @@ use super::*;
 
 fn target(dir: &Path) -> Target {
     let name = "dump.rdb".to_owned();
-    Target { dir: dir.to_owned(), name, checksum: false, index: false, flush_each: true }
+    Target {
+        dir: dir.to_owned(),
+        name,
+        temp: temporary(),
+        checksum: false,
+        index: false,
+        flush_each: true,
+    }
 }
 
 fn keys(shard: usize, bytes: &[u8]) -> Chunk {

@@ -18,11 +18,14 @@ use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
+use crate::shard::rewrite::{self, Aim};
 use crate::shard::snapshot::{Job, Plan, conclude};
 
 /// All that it takes to write the file of a snapshot.
 pub struct Writer {
     plan: Plan,
+    /// It becomes the base of the log.
+    aim: Option<Aim>,
     header: Vec<u8>,
     chunks: Receiver<Chunk>,
     job: Arc<Job>,
@@ -33,8 +36,8 @@ pub struct Writer {
     /// When it began, in Unix seconds, and how long that is ago.
     seconds: i64,
     watch: Watch,
-    /// `bgsave-cpulist`
-    cores: String,
+    /// The directive that names cores, and what it says.
+    cores: (&'static str, String),
     #[cfg(test)]
     making: Making,
 }
@@ -43,15 +46,17 @@ impl Writer {
     /// The writer of a snapshot that `shard` begins.
     pub(super) fn new(
         plan: Plan,
-        header: Vec<u8>,
-        chunks: Receiver<Chunk>,
+        aim: Option<Aim>,
+        (header, chunks): (Vec<u8>, Receiver<Chunk>),
         job: Arc<Job>,
         dirty: u64,
         shard: &Shard,
     ) -> Writer {
-        let cores = shard.config.text("bgsave-cpulist").unwrap_or_default();
+        let directive = if aim.is_some() { "aof-rewrite-cpulist" } else { "bgsave-cpulist" };
+        let cores = shard.config.text(directive).unwrap_or_default();
         Writer {
             plan,
+            aim,
             header,
             chunks,
             job,
@@ -60,7 +65,7 @@ impl Writer {
             order: Arc::clone(&shard.order),
             seconds: shard.now.unix_ms().div_euclid(1000),
             watch: shard.global.time().watch(),
-            cores: String::from_utf8_lossy(cores).into_owned(),
+            cores: (directive, String::from_utf8_lossy(cores).into_owned()),
             #[cfg(test)]
             making: Making::default(),
         }
@@ -68,14 +73,32 @@ impl Writer {
 
     /// Writes all of it; waits for the shards and for the disk.
     pub fn run(self) {
-        if let Err(error) = cores::bind(&self.cores) {
-            self.global.warn(&format!("bgsave-cpulist {}: {error}", self.cores));
+        let (directive, cores) = &self.cores;
+        if let Err(error) = cores::bind(cores) {
+            self.global.warn(&format!("{directive} {cores}: {error}"));
+        }
+        if let Some(aim) = &self.aim {
+            return self.rewrite(aim);
         }
         let progress = &self.global.registry.saves.progress;
         let (header, flow) = (&self.header, &self.job.flow);
         let may_end = || progress.commit();
         let written = write(&self.plan.target, header, &self.chunks, flow, &may_end);
         self.over(written);
+    }
+
+    fn rewrite(&self, aim: &Aim) {
+        let (global, target) = (&self.global, &self.plan.target);
+        let flow = &self.job.flow;
+        let rewritten = rewrite::rewrite(global, aim, target, &self.header, &self.chunks, flow);
+        let took = self.watch.elapsed();
+        let end = rewrite::conclude(global, &self.job, rewritten, took);
+        self.job.ended(end, took);
+        self.job.over.store(true, Ordering::Release);
+        self.order.wake_all();
+        if matches!(end, End::Saved { .. }) {
+            rewrite::collect(global, target);
+        }
     }
 
     /// One step of it, on a disk that is no real one; true when it is over.
