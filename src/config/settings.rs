@@ -21,6 +21,18 @@ pub enum Flush {
     No,
 }
 
+/// How commits of the log reach the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitMethod {
+    /// As has been measured.
+    #[default]
+    Auto,
+    /// A growing file.
+    Append,
+    /// A file written ahead.
+    Segment,
+}
+
 /// Weight of a line in the server's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -177,6 +189,10 @@ pub struct Settings {
     pub appendonly: bool,
     /// `appendfsync`
     pub appendfsync: Flush,
+    /// `aof-commit-method`
+    pub aof_commit_method: CommitMethod,
+    /// `aof-commit-delay-usec`
+    pub aof_commit_delay_usec: u64,
     /// `appendfilename`
     pub appendfilename: String,
     /// `appenddirname`
@@ -293,6 +309,8 @@ impl Settings {
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
+            aof_commit_method: commit_method(word("aof-commit-method")),
+            aof_commit_delay_usec: number(word("aof-commit-delay-usec")),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
@@ -392,6 +410,14 @@ fn flush_policy(word: &str) -> Flush {
         "always" => Flush::Always,
         "no" => Flush::No,
         _ => Flush::EverySecond,
+    }
+}
+
+fn commit_method(word: &str) -> CommitMethod {
+    match word {
+        "append" => CommitMethod::Append,
+        "segment" => CommitMethod::Segment,
+        _ => CommitMethod::Auto,
     }
 }
 

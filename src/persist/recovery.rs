@@ -173,6 +173,8 @@ pub struct Plan<'v> {
     pub(super) last: Vec<LastFile>,
     /// Sealed files that are longer than their end: name and length to cut to.
     pub(super) longer: Vec<(String, u64)>,
+    /// Files that end with filler: name and length without it.
+    pub(super) blank: Vec<(String, u64)>,
     /// What another server wrote behind our last frame: file, from, to.
     pub(super) appended: Option<(String, u64, u64)>,
     /// A last foreign file that breaks off: name and length to cut to.
@@ -206,6 +208,8 @@ pub(super) enum Source {
 pub(super) struct LastFile {
     pub line: Line,
     pub len: u64,
+    /// What stands behind this offset, filler or zeros, tells nothing.
+    pub solid: u64,
     pub kept: Kept,
 }
 

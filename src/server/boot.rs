@@ -14,7 +14,7 @@ use crate::base::version;
 use crate::command::introspect;
 use crate::config::load::Loaded;
 use crate::config::settings::OomScore;
-use crate::config::{Config, LogLevel};
+use crate::config::{CommitMethod, Config, LogLevel};
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::log::{self, Log, Zone};
 use crate::observe::registry::{Facts, Listener, hex_id};
@@ -23,6 +23,7 @@ use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
+use crate::persist::probe::{self, Costs};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::reload::reload;
 use crate::persist::snapshot;
@@ -234,7 +235,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let mut plan = find_log(config, &disks, shards, &boot_id)?;
     plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
-    let facts = facts(loaded, &sockets, &mut random);
+    let mut facts = facts(loaded, &sockets, &mut random);
     let desk = Desk {
         config: Arc::new(config.clone()),
         registry: loading_registry(config, &facts, &disks, &steps, shards)?,
@@ -261,6 +262,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
     say_loaded(&steps, &disks, clock, journal);
+    facts.commit_usec = probe_commits(config, &disks, journal);
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
@@ -286,6 +288,28 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
     Ok(global.starts_again())
+}
+
+/// Measures what a commit costs, when what it takes decides how the log is written.
+fn probe_commits(config: &Config, disks: &Disks, journal: &Journal) -> Option<(u64, u64)> {
+    if !config.appendonly || config.aof_commit_method != CommitMethod::Auto {
+        return None;
+    }
+    match probe::measure(disks.log.path()) {
+        Ok(costs) => {
+            let Costs { append_us, segment_us } = costs;
+            let chosen = if costs.prefers_segment() { "written ahead" } else { "growing" };
+            journal.notice(&format!(
+                "A commit takes {append_us} us in a growing file and {segment_us} us in one \
+                 written ahead: under `appendfsync always` log files are {chosen}"
+            ));
+            Some((append_us, segment_us))
+        }
+        Err(error) => {
+            journal.notice(&format!("Log files grow as they are written: {error}"));
+            None
+        }
+    }
 }
 
 fn open_disks(config: &Config, journal: &Journal) -> Result<Disks, Lines> {
@@ -389,7 +413,7 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
         listeners,
         os: process::os(),
         system_memory: process::system_memory(),
-        log_sync_method: "growing".to_owned(),
+        commit_usec: None,
     }
 }
 

@@ -191,10 +191,13 @@ impl Shard {
         order: Arc<Order<Message>>,
         global: Arc<Global>,
         mut space: Box<Keyspace>,
-        log: Option<LogWriter>,
+        mut log: Option<LogWriter>,
         random: Random,
     ) -> Self {
         let (id, config) = (space.shard, global.config());
+        if let Some(log) = &mut log {
+            log.set_segment(global.writes_ahead(&config));
+        }
         space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
@@ -626,8 +629,10 @@ impl Shard {
 
     /// A disk operation of this shard has completed.
     pub fn disk_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
-        match done.token {
-            token::WRITE | token::SYNC => self.log_done(done),
+        match token::kind(done.token) {
+            token::WRITE | token::SYNC | token::FILL | token::DIRECT | token::SHORTEN => {
+                self.log_done(done);
+            }
             token::CLOSE => {}
             token::CUT_SYNC | token::CUT_CREATE => self.cut_disk_done(done, disk),
             _ => self.cut_lead_done(done, disk),

@@ -269,7 +269,7 @@ impl Shard {
                 let op = DiskOp::Create { path: part.file.name.clone() };
                 disk.submit(token::CUT_CREATE, op);
             }
-            if !part.sync_sent && log.hold(disk) && log.is_drained() {
+            if !part.sync_sent && log.hold(disk, self.now.mono_us) && log.is_drained() {
                 part.sync_sent = true;
                 if log.durable() == log.appended() {
                     part.synced = true;
@@ -333,7 +333,7 @@ impl Shard {
                 let log = self.log.as_mut().expect("a cut has a log");
                 let id = part.created.expect("its file was created");
                 let seed = part.file.seed;
-                let LogFile { id: old, offset: len, .. } = *log.file();
+                let (old, len) = (log.file().id, log.tight());
                 if !part.file.anew {
                     self.global.registry.log_base_size.fetch_add(len, Ordering::Relaxed);
                 }

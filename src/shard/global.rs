@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
-use crate::config::{Config, Enter, LogLevel, files};
+use crate::config::{CommitMethod, Config, Enter, Flush, LogLevel, files};
 use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
+use crate::persist::probe::Costs;
 use crate::persist::snapshot;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
@@ -152,6 +153,19 @@ impl Global {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a log is to be written ahead of its frames under `config`.
+    pub fn writes_ahead(&self, config: &Config) -> bool {
+        match config.aof_commit_method {
+            CommitMethod::Append => false,
+            CommitMethod::Segment => true,
+            CommitMethod::Auto => {
+                let measured = self.registry.facts.commit_usec;
+                let costs = measured.map(|(append_us, segment_us)| Costs { append_us, segment_us });
+                config.appendfsync == Flush::Always && costs.is_some_and(|c| c.prefers_segment())
+            }
+        }
     }
 
     /// Grows with every change of the configuration.

@@ -109,10 +109,11 @@ pub fn run(seed: u64) -> Totals {
     medium.set_names([Names::Prefix, Names::Subset][random.below(2) as usize]);
     let policy = ["always", "always", "everysec", "everysec", "no"][random.below(5) as usize];
     let shards = 1 + random.below(4) as usize;
+    let method = ["append", "segment"][Random::new(!seed).below(2) as usize];
     let mut schedule = Schedule {
         medium,
         data: SimMedium::new(0),
-        config: config(policy),
+        config: config(policy, method),
         shards,
         boots: 0,
         now: Now { unix_us: 1_700_000_000_000_000, mono_us: 1_000_000 },
@@ -122,16 +123,16 @@ pub fn run(seed: u64) -> Totals {
         totals: Totals::default(),
         random,
     };
-    tell(|| format!("{policy}, {shards} shards"));
+    tell(|| format!("{policy}, {method}, {shards} shards"));
     schedule.all();
     schedule.totals
 }
 
-fn config(policy: &str) -> Config {
+fn config(policy: &str, method: &str) -> Config {
     let given = ["--databases", "3", "--save", "", "--appendfsync", policy];
     // What is slow is told by the machine's clock, which no seed repeats.
     let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
-    let events = ["--notify-keyspace-events", "KEAnm"];
+    let events = ["--notify-keyspace-events", "KEAnm", "--aof-commit-method", method];
     let given = given.iter().chain(&more).chain(&events);
     let given: Vec<OsString> = given.map(OsString::from).collect();
     let invocation = args::parse(&given).expect("options");
