@@ -400,7 +400,7 @@ impl<'v> Inspection<'_, 'v> {
             if !last {
                 self.check(&line.file, "INCR", end.offset, end.offset);
             }
-            if end.offset == scan.len {
+            if scan.solid <= end.offset {
                 self.note_blank(&line.file, scan);
                 continue;
             }

@@ -283,6 +283,12 @@ impl Plan<'_> {
         self.broken_off = Some((file.to_owned(), end));
     }
 
+    /// True when nothing is lost by what has to be cut: filler that is being written may break off.
+    pub fn loses_nothing(&self) -> bool {
+        let whole = |l: &LastFile| l.kept.offset >= l.solid;
+        self.last.iter().all(whole) && self.longer.is_empty() && self.broken_off.is_none()
+    }
+
     /// True when nothing has to be cut: another server reads the log as it stands.
     pub fn is_whole(&self) -> bool {
         let uncut = |l: &LastFile| l.kept.offset == l.len;

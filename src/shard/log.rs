@@ -533,9 +533,9 @@ impl LogWriter {
             token::FILL if done.sync_failed => {
                 Outcome::Fatal(format!("flushing the log failed: {:?}", done.result.err()))
             }
-            token::FILL => match self.ahead.piece_done(done.result) {
-                Ok(first) => {
-                    self.file.offset = self.file.offset.max(first);
+            token::FILL => match self.ahead.piece_done(done.result, self.file.offset) {
+                Ok(offset) => {
+                    self.file.offset = offset;
                     Outcome::Quiet
                 }
                 Err(text) => Outcome::Said(text),

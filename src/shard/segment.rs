@@ -173,15 +173,20 @@ impl Ahead {
         }
     }
 
-    /// The piece has been written, or not; gives where the next frame may begin at the earliest, or
-    /// what is to be said.
-    pub fn piece_done(&mut self, done: std::io::Result<Option<FileId>>) -> Result<u64, String> {
+    /// The piece has been written, or not; gives where the next frame begins that would have begun
+    /// at `offset`, or what is to be said.
+    pub fn piece_done(
+        &mut self,
+        done: std::io::Result<Option<FileId>>,
+        offset: u64,
+    ) -> Result<u64, String> {
         let (from, to) = self.filling.take().expect("a piece was in flight");
         match done {
             Ok(_) => {
                 self.filled = to;
                 self.bytes += to - from;
-                Ok(from + filler::padding(from))
+                // Where there was no filler it began behind the last frame's last byte.
+                Ok(if offset == from { from + filler::padding(from) } else { offset })
             }
             Err(error) => Err(self.give_up(&error)),
         }

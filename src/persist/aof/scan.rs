@@ -206,9 +206,9 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
     }
     frames.pass_filler()?;
     scan.end = frames.border;
-    scan.solid = match scan.gap {
-        Some(_) => solid_end(volume, file, scan.end.offset, scan.len)?,
-        None => scan.tight,
+    scan.solid = match scan.end.offset < scan.len {
+        true => solid_end(volume, file, scan.end.offset, scan.len)?,
+        false => scan.tight,
     };
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
