@@ -33,6 +33,15 @@ pub enum CommitMethod {
     Segment,
 }
 
+/// The commits of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// `aof-commit-method`
+    pub method: CommitMethod,
+    /// `aof-commit-delay-usec`
+    pub delay_usec: u64,
+}
+
 /// Weight of a line in the server's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -189,10 +198,8 @@ pub struct Settings {
     pub appendonly: bool,
     /// `appendfsync`
     pub appendfsync: Flush,
-    /// `aof-commit-method`
-    pub aof_commit_method: CommitMethod,
-    /// `aof-commit-delay-usec`
-    pub aof_commit_delay_usec: u64,
+    /// How and when the log's commits are made.
+    pub commits: Commits,
     /// `appendfilename`
     pub appendfilename: String,
     /// `appenddirname`
@@ -309,8 +316,7 @@ impl Settings {
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
-            aof_commit_method: commit_method(word("aof-commit-method")),
-            aof_commit_delay_usec: number(word("aof-commit-delay-usec")),
+            commits: commits(&word),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
@@ -413,12 +419,13 @@ fn flush_policy(word: &str) -> Flush {
     }
 }
 
-fn commit_method(word: &str) -> CommitMethod {
-    match word {
+fn commits<'a>(word: &dyn Fn(&str) -> &'a str) -> Commits {
+    let method = match word("aof-commit-method") {
         "append" => CommitMethod::Append,
         "segment" => CommitMethod::Segment,
         _ => CommitMethod::Auto,
-    }
+    };
+    Commits { method, delay_usec: number(word("aof-commit-delay-usec")) }
 }
 
 fn log_level(word: &str) -> LogLevel {

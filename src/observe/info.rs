@@ -248,6 +248,21 @@ fn save_progress(v: &View<'_>, out: &mut String) {
     );
 }
 
+/// How the log's commits reach the disk, and what that was measured to take.
+fn commits(v: &View<'_>, out: &mut String) {
+    let registry = v.s.registry;
+    let (append, segment) = registry.facts.commit_usec.unwrap_or_default();
+    fields!(out,
+        "aof_commit_method": match v.totals.log_ahead {
+            0 => "append",
+            n if n as usize == registry.shards.len() => "segment",
+            _ => "mixed",
+        },
+        "aof_commit_probe_append_usec": append,
+        "aof_commit_probe_segment_usec": segment,
+    );
+}
+
 fn persistence(v: &View<'_>, out: &mut String) {
     let registry = v.s.registry;
     let loading = &registry.loading;
@@ -293,16 +308,7 @@ fn persistence(v: &View<'_>, out: &mut String) {
             "aof_pending_bio_fsync": v.totals.log_pending_syncs,
             "aof_delayed_fsync": v.totals.log_delayed_syncs,
         );
-        let (append, segment) = registry.facts.commit_usec.unwrap_or_default();
-        fields!(out,
-            "aof_commit_method": match v.totals.log_ahead {
-                0 => "append",
-                n if n as usize == registry.shards.len() => "segment",
-                _ => "mixed",
-            },
-            "aof_commit_probe_append_usec": append,
-            "aof_commit_probe_segment_usec": segment,
-        );
+        commits(v, out);
     }
     if started != 0 {
         let (total, loaded) =

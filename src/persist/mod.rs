@@ -6,7 +6,6 @@ pub mod durable;
 mod inspect;
 pub mod load;
 pub mod payload;
-pub mod probe;
 pub mod rdb;
 pub mod recovery;
 pub mod reload;

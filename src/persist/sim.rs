@@ -475,9 +475,7 @@ impl State {
             DiskOp::Create { path } => self.create(path).map(Some),
             DiskOp::Write { file, offset, data, flush } => {
                 let checked = self.check_direct(*file, *offset, data, written);
-                let written = checked.and_then(|()| {
-                    self.write_some(*file, *offset, data, written)
-                });
+                let written = checked.and_then(|()| self.write_some(*file, *offset, data, written));
                 return match written {
                     Ok(n) if n < data.len() => Stage::Carrying { written: n },
                     Ok(_) if *flush == Flush::No => {
@@ -527,7 +525,8 @@ impl State {
         if !self.direct.contains(&file.0) || written > 0 {
             return Ok(());
         }
-        if !offset.is_multiple_of(filler::BLOCK) || !(data.len() as u64).is_multiple_of(filler::BLOCK)
+        if !offset.is_multiple_of(filler::BLOCK)
+            || !(data.len() as u64).is_multiple_of(filler::BLOCK)
         {
             return Err(Errno::INVAL);
         }

@@ -120,7 +120,13 @@ impl Files {
 
     pub fn adopt(&mut self, fd: OwnedFd) -> FileId {
         let index = self.free_slots.pop().unwrap_or_else(|| {
-            self.slots.push(FileSlot { fd: None, direct: false, generation: 0, users: 0, closing: None });
+            self.slots.push(FileSlot {
+                fd: None,
+                direct: false,
+                generation: 0,
+                users: 0,
+                closing: None,
+            });
             (self.slots.len() - 1) as u32
         });
         assert!(index < 1 << SLOT_BITS, "more files than a process may open");

@@ -23,7 +23,6 @@ use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
-use crate::persist::probe::{self, Costs};
 use crate::persist::recovery::{self, Options, Place, Plan, Step};
 use crate::persist::reload::reload;
 use crate::persist::snapshot;
@@ -32,13 +31,14 @@ use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start, modules};
 use crate::server::supervise::Supervisor;
-use crate::server::{again, fatal, listen, report, stop, supervise, termination};
+use crate::server::{again, fatal, listen, probe, report, stop, supervise, termination};
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
+use crate::shard::segment::Costs;
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -228,14 +228,14 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     write_pid_file(config, journal);
     let supervisor = Supervisor::find(config, journal);
     supervisor.tell("STATUS=Loading the data...\n");
-    let shards = shard_count(config);
-    let disks = Arc::new(open_disks(config, journal)?);
+    let (shards, disks) = (shard_count(config), Arc::new(open_disks(config, journal)?));
     let mut random = Random::from_system();
     let boot_id = boot_identity(disks.log.path()).map_err(line)?;
     let mut plan = find_log(config, &disks, shards, &boot_id)?;
     plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
-    let mut facts = facts(loaded, &sockets, &mut random);
+    let commit_usec = probe_commits(config, &disks, journal);
+    let facts = Facts { commit_usec, ..facts(loaded, &sockets, &mut random) };
     let desk = Desk {
         config: Arc::new(config.clone()),
         registry: loading_registry(config, &facts, &disks, &steps, shards)?,
@@ -262,7 +262,6 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
     say_loaded(&steps, &disks, clock, journal);
-    facts.commit_usec = probe_commits(config, &disks, journal);
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
@@ -292,7 +291,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
 
 /// Measures what a commit costs, when what it takes decides how the log is written.
 fn probe_commits(config: &Config, disks: &Disks, journal: &Journal) -> Option<(u64, u64)> {
-    if !config.appendonly || config.aof_commit_method != CommitMethod::Auto {
+    if !config.appendonly || config.commits.method != CommitMethod::Auto {
         return None;
     }
     match probe::measure(disks.log.path()) {

@@ -237,11 +237,8 @@ impl Body {
         let tick = Tick::new(shard_state, ring, start.clock, sockets);
         let _ = self.ready.send(Ok(()));
         let (_, log) = tick.run().into_parts();
-        let end = log.map(|log| LogEnd {
-            pos: log.appended(),
-            sum: log.file().sum,
-            len: log.tight(),
-        });
+        let end =
+            log.map(|log| LogEnd { pos: log.appended(), sum: log.file().sum, len: log.tight() });
         let _ = self.ends.send((shard, end));
     }
 

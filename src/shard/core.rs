@@ -191,13 +191,10 @@ impl Shard {
         order: Arc<Order<Message>>,
         global: Arc<Global>,
         mut space: Box<Keyspace>,
-        mut log: Option<LogWriter>,
+        log: Option<LogWriter>,
         random: Random,
     ) -> Self {
         let (id, config) = (space.shard, global.config());
-        if let Some(log) = &mut log {
-            log.set_segment(global.writes_ahead(&config));
-        }
         space.events.set_wanted(config.events);
         order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
         Shard {
@@ -205,7 +202,8 @@ impl Shard {
             seen: (0..order.shards()).map(|s| order.released(s)).collect(),
             order,
             resets: global.resets(),
-            config_version: global.config_version(),
+            // None so far: what the log is told of it, it is told in the first turn.
+            config_version: 0,
             global,
             space: Some(space),
             log,

@@ -9,12 +9,12 @@ use crate::config::{CommitMethod, Config, Enter, Flush, LogLevel, files};
 use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
-use crate::persist::probe::Costs;
 use crate::persist::snapshot;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
 use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::segment::Costs;
 
 /// Why DEBUG RESTART did nothing.
 pub const NO_RESTART: &str = "ERR failed to restart the server. Check server logs.";
@@ -157,7 +157,7 @@ impl Global {
 
     /// Whether a log is to be written ahead of its frames under `config`.
     pub fn writes_ahead(&self, config: &Config) -> bool {
-        match config.aof_commit_method {
+        match config.commits.method {
             CommitMethod::Append => false,
             CommitMethod::Segment => true,
             CommitMethod::Auto => {

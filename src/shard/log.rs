@@ -15,10 +15,10 @@
 //!   leave up to here.
 //!
 //! One write is in flight at a time in a growing file: a hole would read as zeros, which is fatal
-//! to stock Redis. Over [filler](super::segment) there may be [`DEPTH`], and each counts when all
-//! in front of it have been completed. The next commit starts when the previous one completes; meanwhile commands
-//! execute and gather, so the group grows by itself with the disk's latency and a lone client never
-//! waits for a timer.
+//! to stock Redis. Over [filler](super::segment) there may be [`DEPTH`], and each counts when all in
+//! front of it have been completed. The next commit starts when the previous one completes;
+//! meanwhile commands execute and gather, so the group grows by itself with the disk's latency and a
+//! lone client never waits for a timer.
 //!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
 //! before. A failed flush is final, since the kernel may have dropped the pages and called

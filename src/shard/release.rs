@@ -164,7 +164,7 @@ impl Shard {
             && let Some(space) = &mut self.space
             && !space.effects.is_empty()
         {
-            let (now, delay) = (self.now.mono_us, self.config.aof_commit_delay_usec);
+            let (now, delay) = (self.now.mono_us, self.config.commits.delay_usec);
             self.gather.arrived(now);
             let waiting = self.waiters.len() + self.held.len();
             let until = self.gather.until(waiting, now, log.flushes(), delay);

@@ -1,4 +1,4 @@
-//! Writing a log file ahead of its frames, so that a commit is one write over blocks that are there.
+//! Writing a log file ahead of its frames: a commit is one write over blocks that are there.
 //!
 //! What makes a commit in a growing file slow is not its bytes but the file's new length and the
 //! new blocks, which the file system's journal has to hold as well. So the file is *filled* ahead
@@ -12,13 +12,13 @@
 //!
 //! Invariants:
 //!
-//! 1. A frame goes over filler only where that filler is durable, and begins with a block of
-//!    [`BLOCK`] bytes. What its last block has left is filler, so the next frame begins with a block
+//! 1. A frame goes over filler only where that is durable, and begins with a block of [`BLOCK`]
+//!    bytes. What its last block has left is filler, so the next frame begins with a block
 //!    as well: **no block that holds a frame is written again.** (A write that failed is repeated
 //!    with the same bytes.)
 //! 2. A piece never overlaps a frame: it begins at the end of all that has been started.
-//! 3. Nothing waits for a piece but a frame that fits into it and not in front of it; a large frame,
-//!    or one whose file cannot be filled, makes the file grow as it would without filler.
+//! 3. Nothing waits for a piece but a frame that fits into it and not in front of it; a large
+//!    frame, or one whose file cannot be filled, makes the file grow as without filler.
 //! 4. Filler is cut off where a file ends for good: behind a cut, at a clean stop, and by recovery.
 //!    A file that a crash has left is never appended to.
 
@@ -26,8 +26,26 @@ use crate::persist::aof::filler::{self, BLOCK};
 use crate::persist::disk::{Disk, DiskOp, FileId, Flush};
 use crate::shard::log::token;
 
+/// A segment must take at most so many hundredths of what an append takes.
+const FASTER: u64 = 80;
 /// Frames that may be in flight together where each goes over filler.
 pub const DEPTH: usize = 1;
+
+/// What a commit was measured to take, as medians in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Costs {
+    /// In a growing file.
+    pub append_us: u64,
+    /// Over blocks written ahead.
+    pub segment_us: u64,
+}
+
+impl Costs {
+    /// Whether writing ahead is worth its bytes.
+    pub fn prefers_segment(&self) -> bool {
+        self.segment_us > 0 && self.segment_us * 100 <= self.append_us * FASTER
+    }
+}
 
 /// Where a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +152,8 @@ impl Ahead {
         }
     }
 
-    /// Starts what is due: opening, the next piece. `offset` is where the next frame of `file` would
-    /// begin.
+    /// Starts what is due: opening, the next piece. `offset` is where the next frame of `file`
+    /// would begin.
     pub fn pump(&mut self, disk: &mut impl Disk, file: FileId, offset: u64) {
         // An idle server fills nothing: the first frame comes before.
         if !self.is_in_force() || self.paused || self.is_busy() || offset == 0 {
@@ -211,5 +229,16 @@ impl Ahead {
         let old_direct = self.direct.take().or(self.old_direct);
         let (wanted, waits, bytes) = (self.wanted, self.waits, self.bytes);
         *self = Ahead { wanted, waits, bytes, old_end, old_direct, ..Ahead::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_must_be_clearly_faster() {
+        let of = |append_us, segment_us| Costs { append_us, segment_us }.prefers_segment();
+        assert!(of(400, 100) && of(400, 320) && !of(400, 321) && !of(100, 400));
     }
 }

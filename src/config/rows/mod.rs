@@ -120,8 +120,8 @@ pub static EFFECTIVE: &[Directive] = &[
         "aof-commit-delay-usec",
         Int(0, 1_000_000),
         "0",
-        "Microseconds a commit waits at most for clients that were answered by the one before; 0: as \
-         long as has proved worth it.",
+        "Microseconds a commit waits at most for clients that were answered by the one before; 0: \
+         as long as has proved worth it.",
     ),
     row("appendfilename", FileName { empty: false }, "appendonly.aof", "First part of log names.")
         .immutable(),

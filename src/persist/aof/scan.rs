@@ -214,7 +214,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
     Ok(scan)
 }
 
-/// Where the last byte of a file's end `from..len` stands that is neither filler nor zero, plus one.
+/// Offset behind the last byte of `from..len` that is neither filler nor zero.
 fn solid_end(volume: &dyn Volume, file: &str, from: u64, len: u64) -> Result<u64, LogError> {
     let mut window = Window::open(volume, file, from)?;
     let mut solid = from;

@@ -5,38 +5,20 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{ReadWriteFlags, pwritev2};
 
+use crate::base::clock::SystemClock;
 use crate::persist::aof::filler::{self, BLOCK};
+use crate::shard::segment::Costs;
 
 /// Name of the file measured with, in the log directory; it has its name only while it is opened.
 const NAME: &str = "commit-probe.tmp";
-/// How long is measured at most, if a single write does not take longer, in milliseconds.
-const TIME_MAX_MS: u64 = 60;
+/// How long is measured at most, if a single write does not take longer, in microseconds.
+const TIME_MAX_US: u64 = 60_000;
 /// Pairs of writes at most.
 const PAIRS_MAX: usize = 32;
-/// A segment must take at most so many hundredths of what an append takes.
-const FASTER: u64 = 80;
-
-/// Medians in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Costs {
-    /// Of an append with its flush.
-    pub append_us: u64,
-    /// Of a write over a block written ahead.
-    pub segment_us: u64,
-}
-
-impl Costs {
-    /// Whether writing ahead is worth its bytes.
-    pub fn prefers_segment(&self) -> bool {
-        self.segment_us > 0 && self.segment_us * 100 <= self.append_us * FASTER
-    }
-}
-
 /// Measures in the directory `dir`. Fails where the file system has no writes past the page cache.
 pub fn measure(dir: &Path) -> io::Result<Costs> {
     let path = dir.join(NAME);
@@ -51,13 +33,14 @@ pub fn measure(dir: &Path) -> io::Result<Costs> {
     let room = vec![b'#'; 2 * BLOCK as usize];
     let lead = room.as_ptr().align_offset(BLOCK as usize);
     let block = &room[lead..lead + BLOCK as usize];
-    let until = Instant::now() + Duration::from_millis(TIME_MAX_MS);
+    let clock = SystemClock::default();
+    let until = clock.now().mono_us + TIME_MAX_US;
     let (mut appends, mut overs) = (Vec::new(), Vec::new());
     for n in 0..PAIRS_MAX {
         let at = n as u64 * BLOCK;
-        appends.push(timed(|| write_all(&grown, block, at, ReadWriteFlags::DSYNC))?);
-        overs.push(timed(|| write_all(&direct, block, at, ReadWriteFlags::DSYNC))?);
-        if Instant::now() >= until {
+        appends.push(timed(clock, || write_all(&grown, block, at, ReadWriteFlags::DSYNC))?);
+        overs.push(timed(clock, || write_all(&direct, block, at, ReadWriteFlags::DSYNC))?);
+        if clock.now().mono_us >= until {
             break;
         }
     }
@@ -82,10 +65,10 @@ fn write_all(file: &File, bytes: &[u8], at: u64, flags: ReadWriteFlags) -> io::R
     if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-fn timed(work: impl FnOnce() -> io::Result<()>) -> io::Result<u64> {
-    let began = Instant::now();
+fn timed(clock: SystemClock, work: impl FnOnce() -> io::Result<()>) -> io::Result<u64> {
+    let began = clock.now().mono_us;
     work()?;
-    Ok(began.elapsed().as_micros() as u64)
+    Ok(clock.now().mono_us - began)
 }
 
 fn median(mut all: Vec<u64>) -> u64 {
@@ -105,11 +88,5 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
         assert!(measure(&temp.path().join("none")).is_err());
-    }
-
-    #[test]
-    fn a_segment_must_be_clearly_faster() {
-        let of = |append_us, segment_us| Costs { append_us, segment_us }.prefers_segment();
-        assert!(of(400, 100) && of(400, 320) && !of(400, 321) && !of(100, 400));
     }
 }
