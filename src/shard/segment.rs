@@ -233,12 +233,4 @@ impl Ahead {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_segment_must_be_clearly_faster() {
-        let of = |append_us, segment_us| Costs { append_us, segment_us }.prefers_segment();
-        assert!(of(400, 100) && of(400, 320) && !of(400, 321) && !of(100, 400));
-    }
-}
+mod tests;
