@@ -105,7 +105,7 @@ pub trait Disk {
 
     /// How far ahead a file is written on this disk, when it is.
     fn ahead(&self) -> AheadSizes {
-        AheadSizes { kept: 8 << 20, piece: 1 << 20, first: 256 << 10, waits: 1 << 20 }
+        AheadSizes { kept: 8 << 20, piece: 256 << 10, first: 256 << 10, waits: 1 << 20 }
     }
 }
 
