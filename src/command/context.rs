@@ -10,7 +10,9 @@ use crate::command::args::Args;
 use crate::command::dump::Codec;
 use crate::keyspace::events::{Class, Event, put_in_order};
 use crate::keyspace::waiting::Claim;
-use crate::keyspace::{Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild};
+use crate::keyspace::{
+    Database, Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild,
+};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -246,14 +248,7 @@ impl Ctx<'_> {
 
     /// Edits a string's bytes in place. The caller has checked its type and logs the effect.
     pub fn edit<R>(&mut self, key: &[u8], edit: impl FnOnce(&mut BytesMut) -> R) -> R {
-        let db = self.db;
-        let space = self.spaces.of(key);
-        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
-        let result = space.dbs[db].edit(key, stamp, edit);
-        space.may_be_new(db, key, before);
-        space.touched(db, key);
-        space.counters.dirty += 1;
-        result
+        self.alter(key, true, |data, stamp| (data.edit(key, stamp, edit), true)).0
     }
 
     /// [`Ctx::edit`] whose `edit` also says whether it has changed the bytes. If it has not, there
@@ -263,12 +258,7 @@ impl Ctx<'_> {
         key: &[u8],
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
-        let db = self.db;
-        let (result, changed) = self.recode_if(key, edit);
-        if changed {
-            self.spaces.of(key).touched(db, key);
-        }
-        (result, changed)
+        self.alter(key, true, |data, stamp| data.edit_if(key, stamp, edit))
     }
 
     /// [`Ctx::edit_if`] of a string whose bytes outside of `range` stay what they are, or come to
@@ -279,16 +269,7 @@ impl Ctx<'_> {
         range: std::ops::Range<usize>,
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
-        let db = self.db;
-        let space = self.spaces.of(key);
-        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
-        let (result, changed) = space.dbs[db].edit_range(key, range, stamp, edit);
-        space.may_be_new(db, key, before);
-        space.counters.dirty += u64::from(changed);
-        if changed {
-            space.touched(db, key);
-        }
-        (result, changed)
+        self.alter(key, true, |data, stamp| data.edit_range(key, range, stamp, edit))
     }
 
     /// [`Ctx::edit_if`] of bytes that mean the same afterwards: clients that watch the key are not
@@ -298,13 +279,7 @@ impl Ctx<'_> {
         key: &[u8],
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
-        let db = self.db;
-        let space = self.spaces.of(key);
-        let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
-        let (result, changed) = space.dbs[db].edit_if(key, stamp, edit);
-        space.may_be_new(db, key, before);
-        space.counters.dirty += u64::from(changed);
-        (result, changed)
+        self.alter(key, false, |data, stamp| data.edit_if(key, stamp, edit))
     }
 
     /// Edits the bytes of a packed collection in place; an absent key starts with none, and is not
@@ -316,14 +291,28 @@ impl Ctx<'_> {
         form: Form,
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
+        self.alter(key, true, |data, stamp| data.edit_packed(key, form, stamp, edit))
+    }
+
+    /// Has `edit` alter what stands at `key`, which may come to be by it, and counts a change; with
+    /// `told`, clients that watch the key or wait for it are told of one.
+    #[inline]
+    fn alter<R>(
+        &mut self,
+        key: &[u8],
+        told: bool,
+        edit: impl FnOnce(&mut Database, u64) -> (R, bool),
+    ) -> (R, bool) {
         let db = self.db;
         let space = self.spaces.of(key);
         let (stamp, before) = (space.effects.stamp(), space.dbs[db].len());
-        let (result, changed) = space.dbs[db].edit_packed(key, form, stamp, edit);
+        let (result, changed) = edit(&mut space.dbs[db], stamp);
         space.may_be_new(db, key, before);
         if changed {
-            space.touched(db, key);
             space.counters.dirty += 1;
+            if told {
+                space.touched(db, key);
+            }
         }
         (result, changed)
     }
@@ -373,6 +362,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -391,6 +382,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -411,6 +404,8 @@ impl Ctx<'_> {
                 false => space.waiting.touch(db, key),
             }
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }

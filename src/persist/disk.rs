@@ -152,6 +152,18 @@ pub trait Volume: Send + Sync {
         self.write_synced(path, &whole)
     }
 
+    /// Fills `buf` from `offset` on; an error when the file ends before.
+    fn read_exact(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read_at(path, offset + filled as u64, &mut buf[filled..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => filled += n,
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a whole file.
     fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut data = vec![0; self.len(path)? as usize];
@@ -174,9 +186,14 @@ pub trait Sheets: Volume {
 }
 
 /// A file that is being written.
-pub trait Sheet {
+pub trait Sheet: Send {
     /// Writes all of `data` at `offset`.
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Makes everything written so far durable (not the name).
     fn flush(&mut self) -> io::Result<()>;
+    /// Begins to make what has been written so far durable, when that has come to its end for what
+    /// this was called for before. How it ends is told by the next call, or by [`Sheet::flush`].
+    fn flush_behind(&mut self) -> io::Result<()> {
+        self.flush()
+    }
 }

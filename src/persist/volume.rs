@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::persist::disk::{Sheet, Sheets, Volume};
 
@@ -116,17 +118,41 @@ impl Volume for DirVolume {
 
 impl Sheets for DirVolume {
     fn create(&self, path: &str) -> io::Result<Box<dyn Sheet>> {
-        Ok(Box::new(File::create(self.at(path)?)?))
+        let file = Arc::new(File::create(self.at(path)?)?);
+        Ok(Box::new(OpenSheet { file, behind: None }))
     }
 }
 
-impl Sheet for File {
+/// A file that a thread of its own flushes while more is written.
+struct OpenSheet {
+    file: Arc<File>,
+    behind: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl OpenSheet {
+    /// Waits for the flush under way.
+    fn come_to_an_end(&mut self) -> io::Result<()> {
+        let panicked = |_| Err(io::Error::other("the thread that flushes has panicked"));
+        self.behind.take().map_or(Ok(()), |behind| behind.join().unwrap_or_else(panicked))
+    }
+}
+
+impl Sheet for OpenSheet {
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.come_to_an_end()?;
+        self.file.sync_data()
+    }
+
+    fn flush_behind(&mut self) -> io::Result<()> {
+        self.come_to_an_end()?;
+        let file = Arc::clone(&self.file);
+        let named = std::thread::Builder::new().name("flush".to_owned());
+        self.behind = Some(named.spawn(move || file.sync_data())?);
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Lists of cores (`bgsave-cpulist`): `0,2,3`, `0-3`, and `0-11:2` for every second one, side by
 //! side with commas between them.
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::process::getpid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The cores of a list; `None`: it is no list.
 fn parse(list: &str) -> Option<Vec<usize>> {
@@ -16,24 +17,24 @@ fn parse(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// Ties this thread to the cores of a list; an empty one leaves it where it is.
+/// Ties this thread to the cores of a list; an empty one to all that the process may use, since a
+/// shard's thread hands its own core down to threads that it starts.
 ///
 /// # Errors
 /// Why that cannot be, as a line of the log has it.
 pub(super) fn bind(list: &str) -> Result<(), String> {
     let cores = parse(list).ok_or("no list of cores")?;
-    if cores.is_empty() {
-        return Ok(());
-    }
     let mut set = CpuSet::new();
-    cores.iter().for_each(|core| set.set(*core));
+    match cores.is_empty() {
+        // The first thread's are as they were handed to the process.
+        true => set = sched_getaffinity(Some(getpid())).map_err(|error| error.to_string())?,
+        false => cores.iter().for_each(|core| set.set(*core)),
+    }
     sched_setaffinity(None, &set).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::thread::sched_getaffinity;
-
     use super::*;
 
     #[test]
@@ -59,11 +60,11 @@ mod tests {
         let allowed = sched_getaffinity(None).expect("the cores of this thread");
         let core = (0..CpuSet::MAX_CPU).rfind(|core| allowed.is_set(*core)).expect("a core");
         std::thread::spawn(move || {
-            bind("").expect("nothing to do");
-            assert_eq!(sched_getaffinity(None).expect("cores").count(), allowed.count());
             bind(&format!("{core}-{core}")).expect("a core of ours");
             let now = sched_getaffinity(None).expect("cores");
             assert!(now.count() == 1 && now.is_set(core));
+            bind("").expect("back");
+            assert_eq!(sched_getaffinity(None).expect("cores").count(), allowed.count());
             assert!(bind("-").is_err());
         })
         .join()

@@ -57,6 +57,7 @@ use crate::persist::payload::codec;
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
+use crate::shard::cores;
 use crate::shard::courier::{Address, Broken, Delivery, Parcel, request, travel};
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
@@ -398,6 +399,8 @@ impl Shard {
             };
             let (order, id, name) = (Arc::clone(&self.order), self.id, journey.hold.name);
             let work = move || {
+                // Where it runs is no condition: on the core of the shard, at worst.
+                let _ = cores::bind("");
                 travel(&address, &parcels, |delivery| {
                     order.push(id, Message::Delivered(name, Box::new(delivery)));
                 });

@@ -20,17 +20,13 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::observe::saves::End;
 use crate::persist::payload::codec;
-use crate::persist::rdb::encode::{Encoder, VERSION_AUX};
-use crate::persist::snapshot::{CHUNKS_MAX, Chunk, Flow, Target, write};
+use crate::persist::rdb::encode::Encoder;
+use crate::persist::snapshot::{CHUNKS_MAX, Chunk, Flow, write};
 use crate::shard::core::Shard;
 use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::reload::{Keyspaces, exchange, like};
-
-/// Bytes from which on a chunk is handed over.
-const CHUNK: usize = 1 << 20;
-/// The first version that holds fields with times.
-const VERSION_FIELD_TIMES: u32 = 12;
+use crate::shard::snapshot::contents::{CHUNK, Contents, target};
 
 const NOT_SAVED: &str = "ERR";
 const NOT_LOADED: &str = "ERR Error trying to load the RDB dump, check server logs";
@@ -90,25 +86,11 @@ fn refilled(global: &Global, how: How, now: i64, spaces: &mut Keyspaces) -> Resu
 }
 
 fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Result<(), String> {
-    let target = Target {
-        dir: config.dir.clone(),
-        name: config.dbfilename.clone(),
-        checksum: config.rdb.checksum,
-        index: config.rdb.version >= VERSION_AUX,
-        flush_each: config.rdb.flush_each,
-    };
+    let target = target(config);
     let spaces: Vec<&Keyspace> = spaces.iter().flatten().map(|space| &**space).collect();
-    let timed = spaces.iter().any(|space| space.dbs.iter().any(|db| db.timed_len() > 0));
-    let version = if timed { VERSION_FIELD_TIMES } else { config.rdb.version };
-    let mut encoder = Encoder::new(version, config.rdb.compress);
-    let mut header = Vec::new();
-    encoder.header(&mut header);
-    encoder.about(&mut header, now, global.memory() as u64, false);
-    for source in spaces.iter().flat_map(|space| &space.functions) {
-        if let Err(error) = encoder.function(&mut header, source) {
-            global.warn(&format!("A library of functions is left out: {error}"));
-        }
-    }
+    let contents = Contents::of(spaces.iter().copied(), config.rdb.version);
+    let mut encoder = Encoder::new(contents.version, config.rdb.compress);
+    let header = contents.header(&mut encoder, global, now, false);
     let began = Stopwatch::default();
     let (sender, chunks) = sync_channel(CHUNKS_MAX);
     let flow = Flow::new(spaces.len());
@@ -121,10 +103,10 @@ fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Resul
         hand_out(encoder, &spaces, flow, sender);
         writer.join().unwrap_or_else(|_| Err(std::io::Error::other("the writer has panicked")))
     });
-    let (saves, dirty) = (&global.registry.saves, spaces.iter().map(|s| s.counters.dirty).sum());
     match written {
         Ok(_) => {
-            saves.note(End::Saved { at: now + began.elapsed().as_secs() as i64, dirty });
+            let (at, dirty) = (now + began.elapsed().as_secs() as i64, contents.dirty);
+            global.registry.saves.note(End::Saved { at, dirty });
             Ok(())
         }
         Err(error) => {

@@ -26,7 +26,15 @@
 //!      rssum <sum>
 //! ```
 //!
-//! Lines without `rs` are files of plain commands or RDB, written by another server or a base.
+//! and a file of plain commands or RDB that never changes again, a base or what another server
+//! wrote (see [`super::whole`]; before the next start these may lack our pairs):
+//!
+//! ```text
+//! file <name> seq <n> type b|i rs 1 whole rdb|bytes len <bytes> sum <sum> rssum <sum>
+//! ```
+//!
+//! Lines without `rs` are files of plain commands or RDB. The manifest as a whole has a checksum
+//! too, in a comment line of ours in front of the others ([`super::whole`]).
 //!
 //! # Invariants
 //!
@@ -41,6 +49,7 @@ use std::fmt;
 use crate::base::crc::crc64_frame;
 use crate::base::limits::SHARDS_MAX;
 use crate::persist::aof::format::{parse_hex, write_hex};
+use crate::persist::aof::whole::{WholeKind, WholePairs, check_manifest, manifest_line};
 use crate::persist::aof::words::{leading_number, quote, split_words};
 
 /// Version of our pairs.
@@ -115,6 +124,8 @@ pub enum Ours {
     Shard(ShardPairs),
     /// A part.
     Part(PartPairs),
+    /// A file of plain commands or RDB that never changes again.
+    Whole(WholePairs),
 }
 
 /// One listed file.
@@ -173,6 +184,8 @@ pub enum ManifestFault {
     Pair(&'static str),
     /// Our pairs do not have their checksum.
     Checksum,
+    /// The manifest does not begin with the checksum of its lines.
+    Whole,
 }
 
 impl fmt::Display for ManifestError {
@@ -194,6 +207,10 @@ impl fmt::Display for ManifestError {
             }
             ManifestFault::Pair(key) => write!(f, "the pair \"{key}\" is missing or damaged"),
             ManifestFault::Checksum => f.write_str("the checksum of the line is wrong"),
+            ManifestFault::Whole => f.write_str(
+                "the checksum in front of its lines is missing or wrong: lines were lost, added \
+                 or changed",
+            ),
         }
     }
 }
@@ -231,8 +248,14 @@ impl Manifest {
             };
             parsed.map_err(|fault| ManifestError { line: number, fault })?;
         }
+        let of_all = |fault| ManifestError { line: 0, fault };
         if number == 0 {
-            return Err(ManifestError { line: 0, fault: ManifestFault::Empty });
+            return Err(of_all(ManifestFault::Empty));
+        }
+        // After the lines, which say more exactly what is wrong with them.
+        let summed = check_manifest(bytes).map_err(of_all)?;
+        if !summed && manifest.lines.iter().any(|line| line.ours.is_some()) {
+            return Err(of_all(ManifestFault::Whole));
         }
         Ok(manifest)
     }
@@ -256,7 +279,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// The manifest's bytes: the base first, then history, then incrs.
+    /// The manifest's bytes: our own line, the base, then history, then incrs.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for kind in [FileType::Base, FileType::History, FileType::Incr] {
@@ -266,6 +289,8 @@ impl Manifest {
                 assert!(out.len() - start <= LINE_MAX, "bounded by NAME_MAX and by Line::parse");
             }
         }
+        let own = manifest_line(&out);
+        out.splice(0..0, own);
         out
     }
 
@@ -279,7 +304,7 @@ impl Manifest {
         let generations = self.lines.iter().filter_map(|l| match &l.ours {
             Some(Ours::Shard(pairs)) => Some(pairs.generation),
             Some(Ours::Part(pairs)) => Some(pairs.generation),
-            None => None,
+            Some(Ours::Whole(_)) | None => None,
         });
         generations.max().unwrap_or(0)
     }
@@ -370,6 +395,16 @@ impl Manifest {
 }
 
 impl Line {
+    /// Puts a file's checksum into its line, unless Redis could not read a line so long.
+    pub fn vouch(&mut self, pairs: WholePairs) {
+        let bare = self.ours.replace(Ours::Whole(pairs));
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        if bytes.len() + SEAL_ROOM > LINE_MAX {
+            self.ours = bare;
+        }
+    }
+
     fn parse(line: &[u8]) -> Result<Line, ManifestFault> {
         let words = split_words(line).ok_or(ManifestFault::Format)?;
         if words.len() < 6 || words.len() % 2 != 0 {
@@ -461,6 +496,15 @@ impl Ours {
         if parse_hex(sum) != Some(pairs_sum(summed.iter().copied())) {
             return Err(ManifestFault::Checksum);
         }
+        if let Some(kind) = pairs.find("whole") {
+            let kind = match kind {
+                b"rdb" => WholeKind::Rdb,
+                b"bytes" => WholeKind::Bytes,
+                _ => return Err(ManifestFault::Pair("whole")),
+            };
+            let (len, sum) = (pairs.hex("len")?, pairs.hex("sum")?);
+            return Ok(Some(Ours::Whole(WholePairs { kind, len, sum })));
+        }
         let generation = pairs.decimal("gen")?;
         if let Some(kind) = pairs.find("part") {
             let kind = match kind {
@@ -526,6 +570,15 @@ impl Ours {
                 pairs.push(("part", kind.to_owned()));
                 pairs.push(("len", hex(part.len)));
                 pairs.push(("sum", hex(part.sum)));
+            }
+            Ours::Whole(whole) => {
+                let kind = match whole.kind {
+                    WholeKind::Rdb => "rdb",
+                    WholeKind::Bytes => "bytes",
+                };
+                pairs.push(("whole", kind.to_owned()));
+                pairs.push(("len", hex(whole.len)));
+                pairs.push(("sum", hex(whole.sum)));
             }
         }
     }
@@ -599,116 +652,4 @@ fn parse_decimal(bytes: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn fault(text: &str) -> ManifestFault {
-        Manifest::parse(text.as_bytes()).unwrap_err().fault
-    }
-
-    fn two_shards() -> Manifest {
-        let mut manifest = Manifest::default();
-        let files = [NewFile { seed: 1, start: 0x10 }, NewFile { seed: 2, start: 0x20 }];
-        manifest.begin_generation("a.aof", &files, 5, "boot-1");
-        manifest
-    }
-
-    #[test]
-    fn reads_what_redis_reads() {
-        let text = "# comment\nfile \"a b\\x41\\n.rdb\" SEQ 1 type base future 3\n\
-                    file 'it\\'s' seq 7x type h\n type i seq 3 file b\nfile c seq 9 type i\n";
-        let manifest = Manifest::parse(text.as_bytes()).unwrap();
-        let files: Vec<_> = manifest.lines.iter().map(|l| (&l.file[..], l.seq, l.kind)).collect();
-        assert_eq!(
-            files,
-            [
-                ("a bA\n.rdb", 1, FileType::Base),
-                ("it's", 7, FileType::History),
-                ("b", 3, FileType::Incr),
-                ("c", 9, FileType::Incr)
-            ]
-        );
-        assert_eq!(Manifest::parse(&manifest.encode()).unwrap(), manifest);
-    }
-
-    #[test]
-    fn refuses_what_redis_refuses() {
-        assert_eq!(fault(""), ManifestFault::Empty);
-        assert_eq!(fault("file a seq 1 type i"), ManifestFault::LongLine);
-        assert_eq!(fault("\n"), ManifestFault::Format);
-        assert_eq!(fault("file a seq 0 type i\n"), ManifestFault::Format);
-        assert_eq!(fault("file a seq 1 type i odd\n"), ManifestFault::Format);
-        assert_eq!(fault("file \"a seq 1 type i\n"), ManifestFault::Format);
-        assert_eq!(fault("file \"a\"b seq 1 type i\n"), ManifestFault::Format);
-        assert_eq!(fault("file a/b seq 1 type i\n"), ManifestFault::Path);
-        assert_eq!(fault("file a seq 1 type x\n"), ManifestFault::Type);
-        assert_eq!(fault("file a seq 1 type b\nfile b seq 2 type b\n"), ManifestFault::TwoBases);
-        assert_eq!(
-            fault("file a seq 2 type i\nfile b seq 2 type i\n"),
-            ManifestFault::NonMonotonic
-        );
-        let long = format!("file a seq 1 type i {} x\n", "k".repeat(LINE_MAX));
-        assert_eq!(fault(&long), ManifestFault::LongLine);
-        let grows = format!("file a{} seq 1 type i\n", "\0".repeat(255));
-        assert!(grows.len() < LINE_MAX);
-        assert_eq!(fault(&grows), ManifestFault::LongLine);
-    }
-
-    #[test]
-    fn our_pairs_are_checked() {
-        let manifest = two_shards();
-        let text = String::from_utf8(manifest.encode()).unwrap();
-        assert_eq!(Manifest::parse(text.as_bytes()).unwrap(), manifest);
-        assert_eq!(fault(&text.replace("start 10", "start 11")), ManifestFault::Checksum);
-        assert_eq!(fault(&text.replace("rs 1", "rs 2")), ManifestFault::Version(2));
-        assert_eq!(fault(&text.replace(" rs 1", " xx 1")), ManifestFault::Pair("rs"));
-        assert_eq!(fault(&text.replace("rssum", "rssam")), ManifestFault::Pair("rssum"));
-    }
-
-    #[test]
-    fn a_generation_is_sealed_and_followed() {
-        let mut manifest = two_shards();
-        manifest.seal(&[(0x30, 7), (0x20, 2)], false);
-        let cut = manifest.add_part("a.aof", PartKind::Cut, b"*1\r\n$8\r\nFLUSHALL\r\n");
-        assert_eq!(cut, "a.aof.3.cut.incr.aof");
-        let names =
-            manifest.begin_generation("a.aof", &[NewFile { seed: 3, start: 0x30 }], 9, "boot-1");
-        assert_eq!(names, ["a.aof.4.s00.incr.aof"]);
-        assert_eq!(manifest.generation(), 2);
-        manifest.seal(&[(0x31, 8)], true);
-        assert_eq!(Manifest::parse(&manifest.encode()).unwrap(), manifest);
-        assert_eq!(manifest.drop_lines(|_| true).len(), 4);
-        assert_eq!(manifest.next_seq(), 5);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_answered(bytes: Vec<u8>, text in "[ -~\n]{0,200}") {
-            let _ = Manifest::parse(&bytes);
-            let _ = Manifest::parse(text.as_bytes());
-            let _ = Manifest::parse(format!("file {text} seq 1 type i rs 1\n").as_bytes());
-        }
-
-        #[test]
-        fn names_come_back(name in "[^/\\\\\0]{1,40}") {
-            let line = Line { file: name, seq: 3, kind: FileType::Incr, ours: None };
-            let manifest = Manifest { lines: vec![line], dropped_seq: 0 };
-            prop_assert_eq!(Manifest::parse(&manifest.encode()).unwrap(), manifest);
-        }
-
-        #[test]
-        fn one_flipped_bit_never_passes_unseen(at: prop::sample::Index, bit in 0..8u8) {
-            let manifest = two_shards();
-            let mut bytes = manifest.encode();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            if let Ok(read) = Manifest::parse(&bytes) {
-                // What Redis' grammar forgives: case of the three keys, white space, comments,
-                // the text behind the type's first letter. Never a line that says something else.
-                let known = |l: &Line| manifest.lines.contains(l);
-                prop_assert!(read.lines.iter().all(|l| known(l) || l.ours.is_none()));
-            }
-        }
-    }
-}
+mod tests;

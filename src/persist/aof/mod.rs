@@ -7,4 +7,5 @@ pub mod manifest;
 pub mod repair;
 pub mod resp;
 pub mod scan;
+pub mod whole;
 mod words;

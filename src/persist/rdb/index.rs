@@ -150,7 +150,7 @@ impl Index {
         let len = volume.len(file)?;
         let Some(at) = len.checked_sub((LOCATOR + TRAILER) as u64) else { return Ok(None) };
         let mut tail = [0; LOCATOR + TRAILER];
-        read_exact(volume, file, at, &mut tail)?;
+        volume.read_exact(file, at, &mut tail)?;
         let (locator, trailer) = tail.split_at(LOCATOR);
         if locator[0] != b' ' || trailer[0] != OP_EOF {
             return Ok(None);
@@ -163,7 +163,7 @@ impl Index {
             return Ok(None);
         }
         let mut aux = vec![0; (to - from) as usize];
-        read_exact(volume, file, from, &mut aux)?;
+        volume.read_exact(file, from, &mut aux)?;
         let Some(index) = Index::parse(&aux).filter(|index| index.end() == from) else {
             return Ok(None);
         };
@@ -212,17 +212,6 @@ impl Index {
 
 fn number(word: &str) -> Option<u64> {
     u64::from_str_radix(word, 16).ok()
-}
-
-fn read_exact(volume: &dyn Volume, file: &str, mut at: u64, buf: &mut [u8]) -> io::Result<()> {
-    let mut filled = 0;
-    while filled < buf.len() {
-        match volume.read_at(file, at, &mut buf[filled..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => (filled, at) = (filled + n, at + n as u64),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

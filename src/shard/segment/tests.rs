@@ -23,6 +23,8 @@ fn options<'v>(data: &'v SimMedium, boot_id: &'v str) -> Options<'v> {
         load_truncated: true,
         data,
         accept_damage: false,
+        corrupt_tail_max: 0,
+        until: None,
     }
 }
 

@@ -191,10 +191,10 @@ pub(super) fn raise(
     if new.len() > run.width && bytes.len() + new.len() - run.width > max_len {
         return Ok(Outcome::TooLarge);
     }
-    if at + run.width > bytes.len() {
-        return Err(Corrupt);
+    match at + run.width > bytes.len() {
+        true => replace_half(bytes, at, run.width, new),
+        false => replace(bytes, at, run.width, new),
     }
-    replace(bytes, at, run.width, new);
     join(bytes, before.unwrap_or(HEADER));
     if cursor.at == at && before.is_some() {
         // What the cursor is at may have been joined with the run before.
@@ -215,6 +215,15 @@ fn replace(bytes: &mut BytesMut, at: usize, old: usize, new: &[u8]) {
     }
     bytes[at..at + new.len()].copy_from_slice(new);
     bytes.truncate(len + new.len() - old);
+}
+
+/// [`replace`] of a last run whose second byte is missing, as in a string that was edited by other
+/// means: what takes its place is short of a byte as well, as in Redis.
+fn replace_half(bytes: &mut BytesMut, at: usize, old: usize, new: &[u8]) {
+    let len = bytes.len() + new.len() - old;
+    bytes.truncate(at);
+    bytes.extend_from_slice(new);
+    bytes.truncate(len);
 }
 
 /// Joins neighbours of one value, from the run at `at` on.
