@@ -306,10 +306,7 @@ impl Settings {
         let string = |name: &str| String::from_utf8_lossy(text(name)).into_owned();
         let word = |name: &str| std::str::from_utf8(text(name)).unwrap_or_default();
         let dir = os_path(text("dir"));
-        let path = |name: &str| match text(name) {
-            [] => None,
-            bytes => Some(dir.join(os_path(bytes))),
-        };
+        let path = |name| Some(text(name)).filter(|b| !b.is_empty()).map(|b| dir.join(os_path(b)));
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
         Settings {
             port: number(word("port")),

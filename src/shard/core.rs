@@ -203,7 +203,6 @@ impl Shard {
             seen: (0..order.shards()).map(|s| order.released(s)).collect(),
             order,
             resets: global.resets(),
-            // None so far: what the log is told of it, it is told in the first turn.
             config_version: 0,
             global,
             space: Some(space),

@@ -15,10 +15,10 @@
 //!   leave up to here.
 //!
 //! One write is in flight at a time in a growing file: a hole would read as zeros, which is fatal
-//! to stock Redis. Over [filler](super::segment) there may be [`DEPTH`], and each counts when all in
-//! front of it have been completed. The next commit starts when the previous one completes;
-//! meanwhile commands execute and gather, so the group grows by itself with the disk's latency and a
-//! lone client never waits for a timer.
+//! to stock Redis. Over [filler](super::segment) there may be [`DEPTH`], and each counts when all
+//! in front of it have been completed. The next commit starts when the previous one completes;
+//! meanwhile commands execute and gather, so the group grows by itself with the disk's latency and
+//! a lone client never waits for a timer.
 //!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
 //! before. A failed flush is final, since the kernel may have dropped the pages and called
@@ -562,7 +562,8 @@ impl LogWriter {
             return if first { Outcome::Failing(error.to_string()) } else { Outcome::Quiet };
         }
         flight.completed = true;
-        while let Some(flight) = self.in_flight.pop_front_if(|f| f.completed) {
+        while self.in_flight.front().is_some_and(|f| f.completed) {
+            let flight = self.in_flight.pop_front().expect("just looked");
             // A flush of its own bytes says nothing of what is in front of them.
             let all = match flight.flush {
                 Flush::No => false,

@@ -36,11 +36,12 @@
 //!
 //! # When a frame is valid
 //!
-//! At a frame border in file `f`, behind any filler there: the head parses, `pos` is where the frame
-//! before ended (the file's start for the first), `prev` is that frame's `sum` (the seed for the
-//! first), the payload is there whole, `sum` is right, `durable <= written <= pos`. The first border where that fails,
-//! short of the end of the file, is a *gap* at position `g`. The seed is drawn per file, so bytes
-//! of an older file that come to lie here (recycled blocks, a restored backup) are never valid.
+//! At a frame border in file `f`, behind any filler there: the head parses, `pos` is where the
+//! frame before ended (the file's start for the first), `prev` is that frame's `sum` (the seed for
+//! the first), the payload is there whole, `sum` is right, `durable <= written <= pos`. The first
+//! border where that fails, short of the end of the file, is a *gap* at position `g`. The seed is
+//! drawn per file, so bytes of an older file that come to lie here (recycled blocks, a restored
+//! backup) are never valid.
 //!
 //! # Torn or corrupt
 //!

@@ -1,5 +1,5 @@
-//! A log written ahead, on the simulated disk: whatever a crash leaves of the blocks in flight, what
-//! was acknowledged is read again, in order and whole, by us and as Redis reads.
+//! A log written ahead, on the simulated disk: whatever a crash leaves of the blocks in flight,
+//! what was acknowledged is read again, in order and whole, by us and as Redis reads.
 
 use super::*;
 use crate::base::random::Random;
