@@ -21,6 +21,27 @@ pub enum Flush {
     No,
 }
 
+/// How commits of the log reach the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitMethod {
+    /// As has been measured.
+    #[default]
+    Auto,
+    /// A growing file.
+    Append,
+    /// A file written ahead.
+    Segment,
+}
+
+/// The commits of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// `aof-commit-method`
+    pub method: CommitMethod,
+    /// `aof-commit-delay-usec`
+    pub delay_usec: u64,
+}
+
 /// Weight of a line in the server's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -199,6 +220,8 @@ pub struct Settings {
     pub appendonly: bool,
     /// `appendfsync`
     pub appendfsync: Flush,
+    /// How and when the log's commits are made.
+    pub commits: Commits,
     /// `appendfilename`
     pub appendfilename: String,
     /// `appenddirname`
@@ -283,10 +306,7 @@ impl Settings {
         let string = |name: &str| String::from_utf8_lossy(text(name)).into_owned();
         let word = |name: &str| std::str::from_utf8(text(name)).unwrap_or_default();
         let dir = os_path(text("dir"));
-        let path = |name: &str| match text(name) {
-            [] => None,
-            bytes => Some(dir.join(os_path(bytes))),
-        };
+        let path = |name| Some(text(name)).filter(|b| !b.is_empty()).map(|b| dir.join(os_path(b)));
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
         Settings {
             port: number(word("port")),
@@ -315,6 +335,7 @@ impl Settings {
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
+            commits: commits(&word),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
@@ -431,6 +452,15 @@ fn flush_policy(word: &str) -> Flush {
         "no" => Flush::No,
         _ => Flush::EverySecond,
     }
+}
+
+fn commits<'a>(word: &dyn Fn(&str) -> &'a str) -> Commits {
+    let method = match word("aof-commit-method") {
+        "append" => CommitMethod::Append,
+        "segment" => CommitMethod::Segment,
+        _ => CommitMethod::Auto,
+    };
+    Commits { method, delay_usec: number(word("aof-commit-delay-usec")) }
 }
 
 fn log_level(word: &str) -> LogLevel {

@@ -203,7 +203,7 @@ impl Shard {
             seen: (0..order.shards()).map(|s| order.released(s)).collect(),
             order,
             resets: global.resets(),
-            config_version: global.config_version(),
+            config_version: 0,
             global,
             space: Some(space),
             log,
@@ -630,8 +630,10 @@ impl Shard {
 
     /// A disk operation of this shard has completed.
     pub fn disk_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
-        match done.token {
-            token::WRITE | token::SYNC => self.log_done(done),
+        match token::kind(done.token) {
+            token::WRITE | token::SYNC | token::FILL | token::DIRECT | token::SHORTEN => {
+                self.log_done(done);
+            }
             token::CLOSE => {}
             token::CUT_SYNC | token::CUT_CREATE => self.cut_disk_done(done, disk),
             _ => self.cut_lead_done(done, disk),

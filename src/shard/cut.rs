@@ -331,7 +331,7 @@ impl Shard {
                 let op = DiskOp::Create { path: part.file.name.clone() };
                 disk.submit(token::CUT_CREATE, op);
             }
-            if !part.sync_sent && log.hold(disk) && log.is_drained() {
+            if !part.sync_sent && log.hold(disk, self.now.mono_us) && log.is_drained() {
                 part.sync_sent = true;
                 if log.durable() == log.appended() {
                     part.synced = true;

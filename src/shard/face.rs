@@ -85,6 +85,7 @@ impl Shard {
             self.config = self.global.config();
             if let Some(log) = &mut self.log {
                 log.set_policy(policy(self.config.appendfsync));
+                log.set_segment(self.global.writes_ahead(&self.config));
             }
             self.meter.set_bounds(Bounds::of(&self.config));
             if let Some(space) = &mut self.space {
