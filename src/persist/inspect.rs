@@ -381,7 +381,8 @@ impl<'v> Inspection<'_, 'v> {
         scans: &[Scan],
         kept: &[Kept],
     ) -> Result<(), RecoveryError> {
-        let cut = scans.iter().zip(kept).map(|(scan, kept)| scan.len - kept.offset).max();
+        let cut =
+            scans.iter().zip(kept).map(|(scan, kept)| scan.solid.saturating_sub(kept.offset)).max();
         let max = self.plan.options.corrupt_tail_max;
         if cut.is_some_and(|cut| cut > max) {
             return Err(damage);
@@ -401,7 +402,7 @@ impl<'v> Inspection<'_, 'v> {
     ) -> Result<(), RecoveryError> {
         for ((scan, kept), (line, _)) in scans.iter().zip(kept).zip(&group.lines) {
             let from = appended.filter(|(file, ..)| *file == line.file).map(|(_, from, _)| *from);
-            if kept.offset < from.unwrap_or(scan.len) {
+            if kept.offset < from.unwrap_or(scan.solid) {
                 let (file, offset, fault) = (line.file.clone(), kept.offset, Fault::Truncated);
                 return Err(self.log_error()(LogError { file, offset, fault }));
             }
