@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::value::{OutputLimit, read_limits};
 use crate::keyspace::events::Wanted;
 use crate::value::list::Limits;
+use crate::value::recency::Noted;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 use crate::value::stream::NodeMax;
 
@@ -171,6 +172,8 @@ pub struct Settings {
     pub shutdown_timeout: u32,
     /// `maxmemory`; 0 means no bound.
     pub maxmemory: u64,
+    /// What is noted of keys' use: `maxmemory-policy`, `lfu-log-factor`, `lfu-decay-time`.
+    pub noted: Noted,
     /// `active-expire-effort`, 1 to 10.
     pub active_expire_effort: u32,
     /// `appendonly`
@@ -290,6 +293,7 @@ impl Settings {
             pidfile: path("pidfile"),
             shutdown_timeout: number(word("shutdown-timeout")),
             maxmemory: number(word("maxmemory")),
+            noted: noted(&word),
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
@@ -363,6 +367,17 @@ fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
         flush_each: word("rdb-save-incremental-fsync") == "yes",
         key_save_delay: number(word("rdb-key-save-delay")),
         key_load_delay: number(word("key-load-delay")),
+    }
+}
+
+fn noted<'a>(word: &dyn Fn(&str) -> &'a str) -> Noted {
+    match word("maxmemory-policy") {
+        "allkeys-lru" | "volatile-lru" => Noted::SavedTime,
+        "allkeys-lfu" | "volatile-lfu" => Noted::Count {
+            log_factor: number(word("lfu-log-factor")),
+            decay_minutes: number(word("lfu-decay-time")),
+        },
+        _ => Noted::Time,
     }
 }
 

@@ -73,7 +73,7 @@ const REASONS: &[(&str, &[&str])] = &[
     ),
     (
         "nothing is evicted",
-        &["maxmemory-samples", "maxmemory-eviction-tenacity", "lfu-log-factor", "lfu-decay-time"],
+        &["maxmemory-samples", "maxmemory-eviction-tenacity"],
     ),
     (
         "large things are always freed aside, in slices",

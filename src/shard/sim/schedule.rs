@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::config::{Config, args, files, load};
-use crate::keyspace::{Effects, Keyspace};
+use crate::keyspace::{Effects, Keyspace, Recency};
 use crate::persist::aof::manifest::{manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
@@ -371,6 +371,8 @@ impl Schedule {
             progress: &AtomicU64::new(0),
             key_delay: 0,
         };
+        let recency = Recency::new(self.config.noted, self.now.unix_s());
+        spaces.iter_mut().flatten().for_each(|space| space.set_recency(recency));
         let first = together_until(&loading, &plan.steps).expect("it can be read");
         load_together(&loading, &plan.steps[..first], &mut spaces).expect("it can be loaded");
         for space in spaces.iter_mut().flatten() {
