@@ -11,7 +11,7 @@ use crate::command::dump::Codec;
 use crate::keyspace::events::{Class, Event, put_in_order};
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{
-    Database, Entry, Form, Keyspace, NewValue, Object, Recency, Type, Usage, log_times, rebuild,
+    Database, Entry, Form, Keyspace, NewValue, Object, Recency, Type, log_times, rebuild,
 };
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
@@ -462,11 +462,10 @@ impl Ctx<'_> {
         self.spaces.of(key).recency()
     }
 
-    /// Puts what is said of the use of `key`, just stored in the selected database, in the place of
-    /// what is known of it.
-    pub fn set_usage(&mut self, key: &[u8], usage: Usage) {
+    /// Notes something else of the use of `key`, just stored in the selected database.
+    pub fn set_recency(&mut self, key: &[u8], recency: u32) {
         let db = self.db;
-        self.spaces.of(key).dbs[db].set_usage(key, usage);
+        self.spaces.of(key).dbs[db].put_recency(key, recency);
     }
 
     /// Puts an entry into database `db` under its own key, over what was there; as in Redis 7.2 it

@@ -191,7 +191,8 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let db = ctx.db;
     ctx.place(db, entry.with_expire(at));
     if options.usage != Usage::default() {
-        ctx.set_usage(key, options.usage);
+        let recency = ctx.recency(key).of(options.usage);
+        ctx.set_recency(key, recency);
     }
     log(ctx, key, options.usage);
     ctx.dirty(key);
@@ -212,25 +213,20 @@ fn log(ctx: &mut Ctx<'_>, key: &[u8], usage: Usage) {
 
 /// Logs an entry of database `db`, over what was there. Of its use the log says as much as has been
 /// said, as in Redis: when it is read again, an idle time is that of then.
-pub fn log_whole(
-    effects: &mut Effects,
-    codec: Codec,
-    (db, usage): (usize, Usage),
-    entry: &Entry,
-) {
+pub fn log_whole(effects: &mut Effects, codec: Codec, (db, usage): (usize, Usage), entry: &Entry) {
     let mut payload = Vec::new();
     let version = (codec.write)(entry, LOG_VERSION, codec.compress, &mut payload);
     let mut digits = itoa::Buffer::new();
     let at = digits.format(entry.expire_ms().unwrap_or(0)).as_bytes();
+    let mut number = itoa::Buffer::new();
     let parts: [&[u8]; 6] = [b"RESTORE", entry.key(), at, &payload, b"REPLACE", b"ABSTTL"];
     let mut parts: SmallVec<[&[u8]; 8]> = SmallVec::from_slice(&parts);
-    let mut digits = itoa::Buffer::new();
     match usage {
         Usage { idle_s: Some(idle), .. } => {
-            parts.extend_from_slice(&[b"IDLETIME", digits.format(idle).as_bytes()]);
+            parts.extend_from_slice(&[b"IDLETIME", number.format(idle).as_bytes()]);
         }
         Usage { freq: Some(freq), .. } => {
-            parts.extend_from_slice(&[b"FREQ", digits.format(freq).as_bytes()]);
+            parts.extend_from_slice(&[b"FREQ", number.format(freq).as_bytes()]);
         }
         _ => {}
     }

@@ -22,7 +22,7 @@ use crate::keyspace::uses::Uses;
 use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
-use crate::value::recency::{Recency, Usage};
+use crate::value::recency::Recency;
 use crate::value::table::{CURSOR_BITS, Spot, Table};
 
 /// What a look-up found.
@@ -269,9 +269,8 @@ impl Database {
         self.insert(entry, stamp)
     }
 
-    /// Puts what is said of a key's use in the place of what is known of it.
-    pub fn set_usage(&mut self, key: &[u8], usage: Usage) {
-        let recency = self.uses.recency().of(usage);
+    /// Notes something else of a key's use.
+    pub(crate) fn put_recency(&mut self, key: &[u8], recency: u32) {
         let spot = self.table.locate(self.table.hash(key), key).ok();
         if let Some(entry) = spot.and_then(|spot| self.table.at_mut(spot)) {
             entry.set_recency(recency);

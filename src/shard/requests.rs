@@ -541,7 +541,14 @@ impl Shard {
             }
             Route::Every(merge) => {
                 let draw = self.random.next_u64();
-                batch.get_or_insert_default().every(command, merge, (db, quiet), args, shards, draw);
+                batch.get_or_insert_default().every(
+                    command,
+                    merge,
+                    (db, quiet),
+                    args,
+                    shards,
+                    draw,
+                );
             }
             _ => {
                 if self.is_out(conn, batch) {

@@ -252,8 +252,11 @@ impl Shard {
         let db = conn.session.db;
         let multi = conn.session.multi.take().unwrap_or_default();
         let session = &conn.session;
-        let call = |(command, request): (&'static Command, _)| {
-            Call { command, db, quiet: session.is_quiet(command), request }
+        let call = |(command, request): (&'static Command, _)| Call {
+            command,
+            db,
+            quiet: session.is_quiet(command),
+            request,
         };
         let calls: Vec<Call> = multi.queue.into_iter().map(call).collect();
         let watched = conn

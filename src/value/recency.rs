@@ -132,9 +132,7 @@ impl Recency {
     pub fn saved(&self, bits: u32) -> Usage {
         match self.noted {
             Noted::Time => Usage::default(),
-            Noted::SavedTime => {
-                Usage { idle_s: Some(u64::from(self.idle_s(bits))), freq: None }
-            }
+            Noted::SavedTime => Usage { idle_s: Some(u64::from(self.idle_s(bits))), freq: None },
             Noted::Count { .. } => Usage { idle_s: None, freq: Some(self.frequency(bits)) },
         }
     }

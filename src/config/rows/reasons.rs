@@ -71,10 +71,7 @@ const REASONS: &[(&str, &[&str])] = &[
             "cluster-require-full-coverage",
         ],
     ),
-    (
-        "nothing is evicted",
-        &["maxmemory-samples", "maxmemory-eviction-tenacity"],
-    ),
+    ("nothing is evicted", &["maxmemory-samples", "maxmemory-eviction-tenacity"]),
     (
         "large things are always freed aside, in slices",
         &[
