@@ -23,6 +23,7 @@ const ALL: &[&str] = &[
     "SADD t a b c",
     "ZADD z 1 a 2 b",
     "XADD x 1-1 a b",
+    "XGROUP CREATE x g 0",
 ];
 
 fn filled(shapes: Shapes) -> World {
@@ -43,7 +44,7 @@ fn keys_age_until_they_are_used() {
             ("h", "HGET h a;HSET h a 2;HSET h c 3;HDEL h c;HDEL h none;HLEN h;HINCRBY h a 1"),
             ("t", "SADD t x;SADD t x;SREM t x;SISMEMBER t a;SINTER t t;SCARD t"),
             ("z", "ZADD z 3 c;ZADD z 3 c;ZREM z c;ZSCORE z a;ZINCRBY z 1 a;ZUNION 1 z;ZCARD z"),
-            ("x", "XADD x * a b;XLEN x;XRANGE x - +;XGROUP CREATE x g 0;XDEL x 1-1"),
+            ("x", "XADD x * a b;XLEN x;XRANGE x - +;XGROUP SETID x g 0;XDEL x 1-1"),
         ] {
             let mut w = filled(shapes);
             pass(&mut w, 1000);
@@ -139,7 +140,9 @@ fn uses_are_counted_once_per_command() {
     assert_eq!(w.run("OBJECT FREQ k"), ":8");
     w.run("GET k");
     assert_eq!(w.run("OBJECT FREQ k"), ":9");
+    w.run("PERSIST k");
     pass(&mut w, 6000);
+    assert_eq!(w.run("OBJECT FREQ k"), ":0");
     assert_eq!(w.run("OBJECT FREQ none"), "$-1");
     assert!(w.run("OBJECT IDLETIME none").starts_with("$-1"));
     let error = idle(&mut w, "k");
