@@ -3,15 +3,19 @@
 //! A look-up that is a use compares the entry's recency with `stamp` and stores that if it is
 //! another: all there is to it as long as times are noted. Where uses are counted, or a client's
 //! are not to be seen (CLIENT NO-TOUCH), the stamp is one that no entry can have, and what is to be
-//! done is found out aside. A command counts once per key however often it looks at it: the key
-//! used last is kept until the next command.
+//! done is found out aside. A command counts once per key however often it looks at it: the few
+//! keys used last are kept until the next command.
 //!
 //! Recency is no data: nothing is stamped by it, no snapshot keeps it, no log tells of it.
+
+use std::collections::VecDeque;
 
 use crate::base::random::Random;
 use crate::value::entry::{Entry, RECENCY_MAX};
 use crate::value::recency::Recency;
 
+/// As many keys as a command goes to and fro between.
+const LAST_MAX: usize = 4;
 /// No entry's recency.
 const ASIDE: u32 = RECENCY_MAX + 1;
 
@@ -23,8 +27,8 @@ pub(super) struct Uses {
     recency: Recency,
     /// The command at hand leaves no trace.
     quiet: bool,
-    /// The key used last by the command at hand, where uses are counted.
-    last: Option<Box<[u8]>>,
+    /// The keys used last by the command at hand, where uses are counted.
+    last: VecDeque<Box<[u8]>>,
     random: Random,
 }
 
@@ -33,7 +37,7 @@ impl Uses {
     pub(super) fn new(seed: u64) -> Self {
         let recency = Recency::default();
         let random = Random::new(seed);
-        Uses { stamp: recency.clock(), recency, quiet: false, last: None, random }
+        Uses { stamp: recency.clock(), recency, quiet: false, last: VecDeque::new(), random }
     }
 
     /// What reads and makes recencies now.
@@ -48,7 +52,7 @@ impl Uses {
 
     /// A command begins.
     pub(super) fn begin(&mut self, quiet: bool) {
-        self.last = None;
+        self.last.clear();
         self.quiet = quiet;
         self.set_stamp();
     }
@@ -72,8 +76,8 @@ impl Uses {
     #[cold]
     #[inline(never)]
     fn count(&mut self, entry: &mut Entry) {
-        if !self.quiet && self.last.as_deref() != Some(entry.key()) {
-            self.last = Some(entry.key().into());
+        if !self.quiet && !self.last.iter().any(|key| **key == *entry.key()) {
+            self.keep(entry);
             entry.set_recency(self.recency.used(entry.recency(), &mut self.random));
         }
     }
@@ -91,8 +95,13 @@ impl Uses {
     #[inline(never)]
     fn born_aside(&mut self, entry: &mut Entry) {
         if self.recency.counts() {
-            self.last = Some(entry.key().into());
+            self.keep(entry);
         }
         entry.set_recency(self.recency.born());
+    }
+
+    fn keep(&mut self, entry: &Entry) {
+        self.last.truncate(LAST_MAX - 1);
+        self.last.push_front(entry.key().into());
     }
 }
