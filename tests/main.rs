@@ -22,6 +22,11 @@
 //! | `RINGSTONE_SNAPSHOT_KILLS` | 3 | saves killed at any moment (long: 60) |
 //! | `RINGSTONE_SNAPSHOTS` | 3 | snapshots under load, on 1, 2, 3 and 4 shards each (long: 130) |
 //! | `RINGSTONE_STORM_SEED` | 1 | seed of these calls |
+//! | `RINGSTONE_ROT_FLIPS` | 600 | bits flipped in directories of 2 and 4 shards (long: 10000) |
+//! | `RINGSTONE_ROT_CASES` | 40 | files missing, swapped or cut there (long: 200) |
+//! | `RINGSTONE_ROT_BOOTS` | 6 | of these given to the server itself (long: 60) |
+//! | `RINGSTONE_ROT_PEER` | 4 | bits flipped in a log of redis-server's own (long: 300) |
+//! | `RINGSTONE_ROT_SEED` | 1 | seed of all of these |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
 //!
@@ -32,6 +37,7 @@
 //! and end in `target/tmp/peer-libraries`.
 
 mod admin;
+mod bitrot;
 mod blocking;
 mod clients;
 mod config;

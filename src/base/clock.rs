@@ -1,7 +1,9 @@
 //! Wall and monotonic time. Logic never asks the system itself: it is handed the readings of the
 //! turn, so that a simulation can hand it others.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One reading of both clocks; every command of a turn sees the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl Stopwatch {
     }
 
     /// How long the span is so far.
-    pub fn elapsed(&self) -> std::time::Duration {
+    pub fn elapsed(&self) -> Duration {
         self.at.elapsed()
     }
 
@@ -56,8 +58,56 @@ impl Stopwatch {
     }
 }
 
+/// A clock that is read in the middle of a turn, where it counts how long something takes; handed
+/// in like the readings of a turn.
+#[derive(Clone)]
+pub struct Time(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Time {
+    /// A clock that gives the time since some fixed point, and never goes back.
+    pub fn new(read: impl Fn() -> Duration + Send + Sync + 'static) -> Time {
+        Time(Arc::new(read))
+    }
+
+    /// The system's.
+    pub fn system() -> Time {
+        let start = Instant::now();
+        Time::new(move || start.elapsed())
+    }
+
+    /// Begins a span.
+    pub fn watch(&self) -> Watch {
+        Watch { time: self.clone(), at: (self.0)() }
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Time")
+    }
+}
+
+/// Measures spans on a clock that was handed in.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    time: Time,
+    at: Duration,
+}
+
+impl Watch {
+    /// Begins a span.
+    pub fn start(&mut self) {
+        self.at = (self.time.0)();
+    }
+
+    /// How long the span is so far.
+    pub fn elapsed(&self) -> Duration {
+        (self.time.0)().saturating_sub(self.at)
+    }
+}
+
 /// Does nothing for this long, and keeps the thread from doing anything else.
-pub fn pause(time: std::time::Duration) {
+pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

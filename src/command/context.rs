@@ -380,6 +380,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -398,6 +400,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -418,6 +422,8 @@ impl Ctx<'_> {
                 false => space.waiting.touch(db, key),
             }
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }

@@ -134,13 +134,33 @@ pub fn by_number(number: usize) -> &'static Command {
     ROWS[number]
 }
 
+/// The most elements of a range of ranks that is brief.
+const BRIEF_RANKS: u8 = 16;
+
 /// Whether a command with small arguments takes about a microsecond, whatever it meets.
-pub fn is_brief(command: &Command) -> bool {
+pub fn is_brief(command: &Command, args: &Args<'_>) -> bool {
     if command.flags.has(Flags::FAST) {
         // What it appends to may have to move.
         return command.name != "append";
     }
+    if command.flags.has(Flags::BY_RANK) {
+        return args.len() == 4
+            && matches!(
+                (rank(&args[2]), rank(&args[3])),
+                (Some(from), Some(to)) if to < from.saturating_add(BRIEF_RANKS)
+            );
+    }
     matches!(command.name, "set" | "setex" | "psetex" | "mget" | "mset" | "del")
+}
+
+/// A rank of one or two digits.
+fn rank(digits: &[u8]) -> Option<u8> {
+    let value = |digit: &u8| digit.is_ascii_digit().then(|| digit - b'0');
+    match digits {
+        [one] => value(one),
+        [ten, one] => Some(value(ten)? * 10 + value(one)?),
+        _ => None,
+    }
 }
 
 /// Slots of the numbering: a power of two, several times the number of rows.

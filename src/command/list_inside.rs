@@ -24,7 +24,7 @@ const SHRINKS: &[KeySpec] = &[KeySpec::one(1, &["RW", "delete"])];
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
     GROUP.row("lindex", 3, READ, "1.0.0", READS_FIRST, lindex),
-    GROUP.row("lrange", 4, READ, "1.0.0", READS_FIRST, lrange),
+    GROUP.row("lrange", 4, READ | Flags::BY_RANK, "1.0.0", READS_FIRST, lrange),
     GROUP.row("lpos", -3, READ, "6.0.6", READS_FIRST, lpos),
     GROUP.row("lset", 4, GROWS, "1.0.0", UPDATES_FIRST, lset),
     GROUP.row("linsert", 5, GROWS, "2.2.0", &[KeySpec::one(1, INSERTS_MORE)], linsert),

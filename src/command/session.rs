@@ -197,9 +197,13 @@ pub trait Server {
     fn load_file(&mut self, save: bool, flush: bool, merge: bool);
     /// Begins to send keys to another server. The outcome is the reply, in place of what is said.
     fn migrate(&mut self, migration: Migration);
-    /// Begins a snapshot. If the client waits for it, its outcome is the reply, in place of what is
+    /// Begins a snapshot; false: it will begin when a rewrite has ended, which is an error unless
+    /// it `may_be_later`. If the client waits for it, its outcome is the reply, in place of what is
     /// written behind an `Ok`.
-    fn save(&mut self, waits: bool) -> Result<(), String>;
+    fn save(&mut self, waits: bool, may_be_later: bool) -> Result<bool, String>;
+    /// Begins to rewrite the log; false: it will begin when a snapshot has ended, or shortly if it
+    /// is not to begin `now`.
+    fn rewrite_log(&mut self, now: bool) -> Result<bool, String>;
     /// Says a line in the server's log.
     fn say(&self, level: LogLevel, text: &str);
     /// Makes the figures of this shard known to everybody.
@@ -357,8 +361,12 @@ pub(crate) mod fake {
             self.calls.push(format!("migrate {} keys to {host}:{port}", keys.len()));
         }
 
-        fn save(&mut self, _waits: bool) -> Result<(), String> {
-            Ok(())
+        fn save(&mut self, _waits: bool, _may_be_later: bool) -> Result<bool, String> {
+            Ok(true)
+        }
+
+        fn rewrite_log(&mut self, now: bool) -> Result<bool, String> {
+            Ok(now)
         }
 
         fn say(&self, level: LogLevel, text: &str) {

@@ -47,6 +47,9 @@ impl Flags {
     /// Runs only once everything the connection sent before has been executed everywhere (INFO…).
     pub const SETTLE: u32 = 1 << 15;
 
+    /// Takes ranks from and to as its second and third argument: brief when they are close together
+    /// and nothing follows.
+    pub const BY_RANK: u32 = 1 << 29;
     /// Leaves a question to all shards; inside a transaction it needs the connection to wait.
     pub const ASKS: u32 = 1 << 28;
     /// Only where a directive allows it (`enable-debug-command`, `enable-module-command`).

@@ -16,7 +16,7 @@ use crate::value::zset::{Edge, Names, Scores, Zset};
 
 /// The commands of this file.
 pub static ROWS: &[Command] = &[
-    GROUP.row("zrange", -4, READ, "1.2.0", READS_FIRST, zrange),
+    GROUP.row("zrange", -4, READ | Flags::BY_RANK, "1.2.0", READS_FIRST, zrange),
     Command {
         keys: Keys::Range { first: 1, last: 2, step: 1 },
         route: Route::Lease,
@@ -29,7 +29,7 @@ pub static ROWS: &[Command] = &[
             zrangestore,
         )
     },
-    GROUP.row("zrevrange", -4, READ, "1.2.0", READS_FIRST, zrevrange),
+    GROUP.row("zrevrange", -4, READ | Flags::BY_RANK, "1.2.0", READS_FIRST, zrevrange),
     GROUP.row("zrangebyscore", -4, READ, "1.0.5", READS_FIRST, zrangebyscore),
     GROUP.row("zrevrangebyscore", -4, READ, "2.2.0", READS_FIRST, zrevrangebyscore),
     GROUP.row("zrangebylex", -4, READ, "2.8.9", READS_FIRST, zrangebylex),
@@ -245,8 +245,9 @@ fn zrevrangebylex(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn zrangestore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let query = Query::parse(args, 2, None, None)?;
-    let members = read(ctx, &args[2], |_, zset| {
-        let mut members = Vec::new();
+    let shapes = *ctx.shapes;
+    let mut members = read(ctx, &args[2], |_, zset| {
+        let mut members: Vec<(Vec<u8>, f64)> = Vec::new();
         let Some(zset) = zset else { return members };
         let (from, count) = query.find(zset);
         if count > 0 {
@@ -256,6 +257,14 @@ fn zrangestore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         members
     })?;
+    // Redis begins with a listpack, unless it knows that there is too much for one, and a zero in a
+    // listpack has no sign.
+    if !matches!(query.range, Range::Ranks(..)) || members.len() <= shapes.zset_entries {
+        let packed = members.iter_mut().take(shapes.zset_entries);
+        for (_, score) in packed.take_while(|(member, _)| member.len() <= shapes.zset_value) {
+            *score += 0.0;
+        }
+    }
     store(ctx, &args[1], &members, "zrangestore");
     Ok(())
 }
@@ -349,6 +358,28 @@ mod tests {
 
     const LIMITED: &str = "-ERR syntax error, LIMIT is only supported in combination with either \
                            BYSCORE or BYLEX";
+
+    #[test]
+    fn zeros_that_pass_through_a_listpack_lose_their_sign() {
+        let mut w = World::new();
+        let long = "x".repeat(70);
+        w.run(&format!("ZADD z -0 a -0 b 1 {long}"));
+        for (store, left) in [
+            ("ZRANGESTORE d z 0 -1", "*4 $1 a $1 0 $1 b $1 0"),
+            ("ZRANGESTORE d z 0 -1 REV", "*4 $1 a $2 -0 $1 b $2 -0"),
+        ] {
+            w.run(store);
+            assert_eq!(w.run("ZRANGE d 0 1 WITHSCORES"), left, "{store}");
+        }
+        w.shapes.zset_entries = 1;
+        for (store, left) in [
+            ("ZRANGESTORE d z 0 -1", "*4 $1 a $2 -0 $1 b $2 -0"),
+            ("ZRANGESTORE d z 0 1 BYSCORE", "*4 $1 a $1 0 $1 b $2 -0"),
+        ] {
+            w.run(store);
+            assert_eq!(w.run("ZRANGE d 0 1 WITHSCORES"), left, "{store}");
+        }
+    }
 
     #[test]
     fn ranges_are_stored_and_removed() {

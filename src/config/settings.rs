@@ -121,6 +121,28 @@ pub struct Rdb {
     pub key_load_delay: i32,
 }
 
+/// What is written into the log besides commands, and what is made of a damaged one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aof {
+    /// `aof-load-truncated`
+    pub load_truncated: bool,
+    /// `aof-load-corrupt-tail-max-size`, in bytes
+    pub corrupt_tail_max: u64,
+    /// `aof-timestamp-enabled`
+    pub timestamps: bool,
+}
+
+/// How the log is rewritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// `aof-use-rdb-preamble`: whether the base is an RDB file, and not one of commands.
+    pub rdb: bool,
+    /// `aof-rewrite-incremental-fsync`
+    pub flush_each: bool,
+    /// `aof-disable-auto-gc`: files that were replaced stay.
+    pub keep_history: bool,
+}
+
 /// What the effective directives say. Sizes are bytes, times as named.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -198,10 +220,10 @@ pub struct Settings {
     pub shutdown_on_sigint: Shutdown,
     /// `shutdown-on-sigterm`
     pub shutdown_on_sigterm: Shutdown,
-    /// `aof-load-truncated`
-    pub aof_load_truncated: bool,
-    /// `aof-timestamp-enabled`
-    pub aof_timestamp_enabled: bool,
+    /// What is written into the log besides commands, and what is made of a damaged one.
+    pub aof: Aof,
+    /// How the log is rewritten.
+    pub rewrite: Rewrite,
     /// `auto-aof-rewrite-min-size`
     pub auto_aof_rewrite_min_size: u64,
     /// `auto-aof-rewrite-percentage`
@@ -264,16 +286,13 @@ impl Settings {
         let string = |name: &str| String::from_utf8_lossy(text(name)).into_owned();
         let word = |name: &str| std::str::from_utf8(text(name)).unwrap_or_default();
         let dir = os_path(text("dir"));
-        let path = |name: &str| match text(name) {
-            [] => None,
-            bytes => Some(dir.join(os_path(bytes))),
-        };
+        let file = |bytes: &[u8]| (!bytes.is_empty()).then(|| dir.join(os_path(bytes)));
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
         Settings {
             port: number(word("port")),
             bind: string("bind").split_ascii_whitespace().map(str::to_owned).collect(),
             bind_is_default: word("bind") == "* -::*",
-            unixsocket: path("unixsocket"),
+            unixsocket: file(text("unixsocket")),
             unixsocketperm: socket_mode(word("unixsocketperm")),
             tcp_backlog: number(word("tcp-backlog")),
             tcp_keepalive: number(word("tcp-keepalive")),
@@ -289,8 +308,8 @@ impl Settings {
             databases: number(word("databases")),
             hz: number(word("hz")),
             loglevel: log_level(word("loglevel")),
-            logfile: path("logfile"),
-            pidfile: path("pidfile"),
+            logfile: file(text("logfile")),
+            pidfile: file(text("pidfile")),
             shutdown_timeout: number(word("shutdown-timeout")),
             maxmemory: number(word("maxmemory")),
             noted: noted(&word),
@@ -306,8 +325,8 @@ impl Settings {
             stop_writes_on_bgsave_error: word("stop-writes-on-bgsave-error") == "yes",
             shutdown_on_sigint: shutdown(word("shutdown-on-sigint")),
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
-            aof_load_truncated: word("aof-load-truncated") == "yes",
-            aof_timestamp_enabled: word("aof-timestamp-enabled") == "yes",
+            aof: aof(&word),
+            rewrite: rewrite(&word),
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),
@@ -330,6 +349,14 @@ impl Settings {
             enable_protected_configs: permit(word("enable-protected-configs")),
             dir,
         }
+    }
+}
+
+fn aof<'a>(word: &dyn Fn(&str) -> &'a str) -> Aof {
+    Aof {
+        load_truncated: word("aof-load-truncated") == "yes",
+        corrupt_tail_max: number(word("aof-load-corrupt-tail-max-size")),
+        timestamps: word("aof-timestamp-enabled") == "yes",
     }
 }
 
@@ -378,6 +405,14 @@ fn noted<'a>(word: &dyn Fn(&str) -> &'a str) -> Noted {
             decay_minutes: number(word("lfu-decay-time")),
         },
         _ => Noted::Time,
+    }
+}
+
+fn rewrite<'a>(word: &dyn Fn(&str) -> &'a str) -> Rewrite {
+    Rewrite {
+        rdb: word("aof-use-rdb-preamble") == "yes",
+        flush_each: word("aof-rewrite-incremental-fsync") == "yes",
+        keep_history: word("aof-disable-auto-gc") == "yes",
     }
 }
 

@@ -5,6 +5,8 @@
 
 use crate::base::number::write_i64;
 
+/// How a line begins that tells the second in which what follows it was executed.
+pub const TIME_LINE: &[u8] = b"#TS:";
 /// A command at least this long, in bytes, makes room for itself at once.
 const LONG: usize = 64 << 10;
 /// Room that is made behind a long command, in bytes: its frame's head will go in front, in place.
@@ -20,6 +22,10 @@ pub struct Effects {
     selected: usize,
     /// Goes in front of the next effect, if one follows.
     preface: Vec<u8>,
+    /// The second that the next effect belongs to, when `#TS:` lines are wanted.
+    second: Option<i64>,
+    /// The second that the last `#TS:` line told.
+    told: i64,
     enabled: bool,
     /// Effects go into a file of their own and take no positions.
     diverted: bool,
@@ -35,6 +41,8 @@ impl Effects {
             buf: Vec::new(),
             selected: 0,
             preface: Vec::new(),
+            second: None,
+            told: 0,
             enabled,
             diverted: false,
             is_newer: false,
@@ -105,11 +113,13 @@ impl Effects {
         self.diverted = false;
     }
 
-    /// A new file begins, at `position`: replay starts again in database 0. Nothing is pending.
+    /// A new file begins, at `position`: replay starts again in database 0, and the second is told
+    /// anew. Nothing is pending.
     pub fn begin_file(&mut self, position: u64) {
         assert!(self.buf.is_empty() && position >= self.base);
         self.base = position;
         self.selected = 0;
+        self.told = 0;
     }
 
     /// The next effect names its database whatever was selected before.
@@ -132,6 +142,13 @@ impl Effects {
         self.preface.is_empty()
     }
 
+    /// What is logged from here on belongs to this second of Unix time, which a `#TS:` line tells
+    /// when it is later than the last one told; `None`: no lines. Not to be changed between the
+    /// effects of one part of an entry: a log may be cut in front of such a line.
+    pub fn set_second(&mut self, second: Option<i64>) {
+        self.second = second;
+    }
+
     /// Appends a mark; what it marks follows. Returns the position in front of it.
     pub fn mark(&mut self, lines: &[u8]) -> u64 {
         self.put_preface();
@@ -143,6 +160,14 @@ impl Effects {
     }
 
     fn put_preface(&mut self) {
+        if let Some(second) = self.second.filter(|&second| second > self.told)
+            && self.enabled
+        {
+            self.told = second;
+            self.buf.extend_from_slice(TIME_LINE);
+            write_i64(&mut self.buf, second);
+            self.buf.extend_from_slice(b"\r\n");
+        }
         if !self.preface.is_empty() {
             self.buf.append(&mut self.preface);
         }
@@ -212,6 +237,28 @@ impl Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_told_once_and_in_front() {
+        let mut effects = Effects::new(0, true);
+        effects.log(0, &[b"A"]);
+        effects.set_second(Some(5));
+        effects.set_preface(b"#D 1:2\r\n".to_vec());
+        let at = effects.mark(b"#M 1 3\r\n");
+        effects.log(0, &[b"B"]);
+        effects.set_second(Some(4));
+        effects.log(0, &[b"C"]);
+        effects.set_second(None);
+        effects.log(0, &[b"D"]);
+        let (b, rest) = ("*1\r\n$1\r\n", effects.pending());
+        let text = format!("{b}A\r\n#TS:5\r\n#D 1:2\r\n#M 1 3\r\n{b}B\r\n{b}C\r\n{b}D\r\n");
+        assert_eq!(rest, text.as_bytes());
+        assert!(rest[at as usize..].starts_with(b"#M"));
+        let mut none = Effects::new(0, false);
+        none.set_second(Some(5));
+        none.mark(b"#M 1 3\r\n");
+        assert!(none.is_empty());
+    }
 
     #[test]
     fn diverted_effects_take_one_position_however_long_they_get() {

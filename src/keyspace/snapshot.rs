@@ -21,7 +21,7 @@ pub struct Snapshots {
     cleared: Vec<Database>,
     /// From which size on values are large, in bytes; 0: as usual.
     #[cfg(test)]
-    pub(super) large_value: usize,
+    pub(crate) large_value: usize,
 }
 
 /// A large value, as far as it is at hand.
@@ -233,6 +233,14 @@ impl Keyspace {
             if self.visit_large(|_, _| true) == Err(Lost) {
                 self.snapshots.large.remove(0);
             }
+        }
+    }
+
+    /// Lets go of large values that have come here from a shard which had not heard yet that their
+    /// snapshot is given up.
+    pub fn drop_large(&mut self) {
+        if !self.snapshots.large.is_empty() {
+            self.cancel_snapshot();
         }
     }
 

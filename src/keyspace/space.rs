@@ -135,6 +135,11 @@ impl Keyspace {
         Some(spot)
     }
 
+    /// A key was looked at and nothing of it has changed: the reply tells of what stands there.
+    pub fn looked_at(&mut self, db: usize, key: &[u8]) {
+        self.read_tag = self.read_tag.max(self.dbs[db].find(key).stamp);
+    }
+
     /// [`Keyspace::lookup`] by a read command: counts a hit or a miss.
     pub fn read(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
         let (spot, stamp) = self.dbs[db].locate(key);

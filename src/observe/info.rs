@@ -250,7 +250,7 @@ fn save_progress(v: &View<'_>, out: &mut String) {
 
 fn persistence(v: &View<'_>, out: &mut String) {
     let registry = v.s.registry;
-    let loading = &registry.loading;
+    let (loading, rewrites) = (&registry.loading, &registry.rewrites);
     let started = loading.started.load(Relaxed);
     out.push_str("# Persistence\r\n");
     fields!(out,
@@ -270,15 +270,15 @@ fn persistence(v: &View<'_>, out: &mut String) {
         "rdb_last_load_keys_expired": loading.keys_expired.load(Relaxed),
         "rdb_last_load_keys_loaded": loading.keys_loaded.load(Relaxed),
         "aof_enabled": u8::from(v.s.config.appendonly),
-        "aof_rewrite_in_progress": 0,
-        "aof_rewrite_scheduled": 0,
-        "aof_last_rewrite_time_sec": -1,
-        "aof_current_rewrite_time_sec": -1,
-        "aof_last_bgrewrite_status": "ok",
-        "aof_rewrites": 0,
-        "aof_rewrites_consecutive_failures": 0,
+        "aof_rewrite_in_progress": u8::from(rewrites.in_progress()),
+        "aof_rewrite_scheduled": u8::from(rewrites.is_scheduled()),
+        "aof_last_rewrite_time_sec": rewrites.last_seconds(),
+        "aof_current_rewrite_time_sec": rewrites.current_seconds(v.s.now.unix_ms() / 1000),
+        "aof_last_bgrewrite_status": rewrites.status(),
+        "aof_rewrites": rewrites.count(),
+        "aof_rewrites_consecutive_failures": rewrites.failures(),
         "aof_last_write_status": if v.totals.log_failed == 0 { "ok" } else { "err" },
-        "aof_last_cow_size": 0,
+        "aof_last_cow_size": rewrites.kept_peak(),
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
         "aof_rewrite_buffer_length": 0,
@@ -287,8 +287,8 @@ fn persistence(v: &View<'_>, out: &mut String) {
         let base = registry.log_base_size.load(Relaxed);
         fields!(out,
             "aof_current_size": base + v.totals.log_size,
-            "aof_base_size": base,
-            "aof_pending_rewrite": 0,
+            "aof_base_size": rewrites.base_size(),
+            "aof_pending_rewrite": u8::from(rewrites.is_scheduled()),
             "aof_buffer_length": v.totals.log_buffer,
             "aof_pending_bio_fsync": v.totals.log_pending_syncs,
             "aof_delayed_fsync": v.totals.log_delayed_syncs,

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod process;
 pub mod progress;
 pub mod registry;
+pub mod rewrites;
 pub mod saves;
 pub mod slowlog;
 

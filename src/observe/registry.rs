@@ -8,6 +8,7 @@ use crate::base::random::Random;
 use crate::observe::events::Events;
 use crate::observe::latency::Merged;
 use crate::observe::metrics::{ShardStats, Totals};
+use crate::observe::rewrites::Rewrites;
 use crate::observe::saves::Saves;
 use crate::observe::slowlog::SlowLog;
 
@@ -131,7 +132,9 @@ pub struct Registry {
     pub loading: Loading,
     /// See [`Saves`].
     pub saves: Saves,
-    /// Bytes of the log's base file.
+    /// See [`Rewrites`].
+    pub rewrites: Rewrites,
+    /// Bytes of the log's files in front of those that are being written.
     pub log_base_size: AtomicU64,
     /// Bytes in use before anything was stored.
     pub startup_memory: AtomicU64,
@@ -158,6 +161,7 @@ impl Registry {
             facts,
             command_names,
             loading: Loading::default(),
+            rewrites: Rewrites::default(),
             log_base_size: AtomicU64::new(0),
             startup_memory: AtomicU64::new(0),
             slowlog: SlowLog::new(shards),

@@ -38,6 +38,10 @@ pub enum End {
 #[derive(Debug)]
 pub struct Saves {
     in_progress: AtomicBool,
+    /// The log is being rewritten: the same walk for another file.
+    rewriting: AtomicBool,
+    /// A client has asked for one behind the rewrite under way.
+    scheduled: AtomicBool,
     /// When the one in progress began, in Unix seconds.
     began: AtomicI64,
     /// When the last that succeeded ended, or the start, in Unix seconds.
@@ -59,6 +63,8 @@ impl Saves {
     pub fn new(started: i64) -> Saves {
         Saves {
             in_progress: AtomicBool::new(false),
+            rewriting: AtomicBool::new(false),
+            scheduled: AtomicBool::new(false),
             began: AtomicI64::new(0),
             last: AtomicI64::new(started),
             failed: AtomicBool::new(false),
@@ -70,15 +76,50 @@ impl Saves {
         }
     }
 
-    /// Claims the right to begin one at `now`, in Unix seconds; false while another goes on.
+    /// Claims the right to begin one at `now`, in Unix seconds; false while another goes on, or the
+    /// log is being rewritten.
     pub fn begin(&self, now: i64) -> bool {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = !self.in_progress.swap(true, SeqCst);
+        let free = !self.is_rewriting() && !self.in_progress.swap(true, SeqCst);
         if free {
             self.began.store(now, Relaxed);
             self.progress.begin();
         }
         free
+    }
+
+    /// Claims the right to rewrite the log, which is the same walk; false while either goes on.
+    pub fn begin_rewrite(&self) -> bool {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.in_progress() && !self.rewriting.swap(true, SeqCst)
+    }
+
+    /// Nothing of the rewrite is left; `told` puts it on record in front of that.
+    pub fn end_rewrite(&self, told: impl FnOnce()) {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.progress.end();
+        told();
+        self.rewriting.store(false, SeqCst);
+    }
+
+    /// Whether the log is being rewritten.
+    pub fn is_rewriting(&self) -> bool {
+        self.rewriting.load(SeqCst)
+    }
+
+    /// One is to begin as soon as it can.
+    pub fn schedule(&self) {
+        self.scheduled.store(true, Relaxed);
+    }
+
+    /// Whether one is to begin as soon as it can.
+    pub fn is_scheduled(&self) -> bool {
+        self.scheduled.load(Relaxed)
+    }
+
+    /// None is to begin any more; whether one was.
+    pub fn unschedule(&self) -> bool {
+        self.scheduled.swap(false, Relaxed)
     }
 
     /// How the one in progress will have ended, when nothing of it is left.
@@ -168,7 +209,8 @@ impl Saves {
     /// The save point that asks for a snapshot at `now`, in Unix seconds, when there were `dirty`
     /// changes since the start; none while one goes on or has just failed.
     pub fn due(&self, points: &[SavePoint], now: i64, dirty: u64) -> Option<SavePoint> {
-        if self.in_progress() || self.has_failed() && now - self.began.load(Relaxed) <= RETRY {
+        let walks = self.in_progress() || self.is_rewriting();
+        if walks || self.has_failed() && now - self.began.load(Relaxed) <= RETRY {
             return None;
         }
         let (changes, passed) = (self.changes(dirty), now - self.last());

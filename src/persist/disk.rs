@@ -152,7 +152,7 @@ pub trait Sheets: Volume {
 }
 
 /// A file that is being written.
-pub trait Sheet {
+pub trait Sheet: Send {
     /// Writes all of `data` at `offset`.
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Makes everything written so far durable (not the name).

@@ -1,20 +1,23 @@
 //! The first half of the state machine in [`super::recovery`]: looks at a directory, and says what
 //! of it is kept and what is refused. Changes nothing on disk.
 
+mod time;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
-use crate::persist::aof::format::{HEAD_MAX, Mark, parse_head};
+use crate::persist::aof::format::{At, HEAD_MAX, Mark, parse_head};
 use crate::persist::aof::manifest::{
     self, FileType, Line, Manifest, Ours, PartPairs, ShardPairs, manifest_name,
 };
 use crate::persist::aof::resp::{Fault, LogError, PlainReader};
-use crate::persist::aof::scan::{MARKS_KEPT, Scan, ScanOptions, scan};
+use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
-    Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, io_error,
+    Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail,
+    io_error,
 };
 
 /// Finds out what a directory holds and what of it is kept. Changes nothing.
@@ -28,6 +31,9 @@ pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v
             checked: Vec::new(),
             next_id: 1,
             next_pos: 0,
+            late: false,
+            since: None,
+            dropped: Vec::new(),
             options: *options,
             source: Source::Fresh,
             last: Vec::new(),
@@ -146,6 +152,9 @@ impl<'v> Inspection<'_, 'v> {
         let count = listed.len();
         for (i, item) in listed.into_iter().enumerate() {
             let last = i + 1 == count;
+            if self.is_late(&item)? {
+                continue;
+            }
             match item {
                 Listed::Plain(line) => {
                     let role = if line.kind == FileType::Base { "BASE" } else { "INCR" };
@@ -158,7 +167,7 @@ impl<'v> Inspection<'_, 'v> {
             }
         }
         self.plan.source = Source::Listed(manifest);
-        Ok(())
+        self.something_is_kept()
     }
 
     /// Groups the lines into what is loaded, and checks that each generation stands together.
@@ -264,7 +273,8 @@ impl<'v> Inspection<'_, 'v> {
         let file = file.to_owned();
         if magic[..got].starts_with(MAGIC) || &magic[..got] == MAGIC_VALKEY {
             self.check(&file, role, len, len);
-            self.plan.steps.push(Step::Rdb { file, place, may_break_off: last });
+            let tail = if last { self.tail() } else { Tail::default() };
+            self.plan.steps.push(Step::Rdb { file, place, tail });
             return Ok(());
         }
         let mut end = len;
@@ -279,6 +289,12 @@ impl<'v> Inspection<'_, 'v> {
         self.check(&file, role, len, end);
         self.plan.steps.push(Step::Foreign { file, place, from: 0, end });
         Ok(())
+    }
+
+    /// How the last file may end when it is another server's.
+    fn tail(&self) -> Tail {
+        let Options { load_truncated, corrupt_tail_max, .. } = self.plan.options;
+        Tail { may_break_off: load_truncated, corrupt_max: corrupt_tail_max }
     }
 
     /// Where the whole commands of a last foreign file end.
@@ -299,9 +315,7 @@ impl<'v> Inspection<'_, 'v> {
             return match ended {
                 // A `#` line without its newline would swallow what is appended next.
                 Ok(()) => Ok(reader.read()),
-                Err(LogError { fault: Fault::Truncated, .. })
-                    if self.plan.options.load_truncated =>
-                {
+                Err(error) if self.tail().forgives(&error.fault, reader.whole(), len) => {
                     Ok(reader.whole())
                 }
                 Err(error) => Err(self.log_error()(error)),
@@ -330,19 +344,67 @@ impl<'v> Inspection<'_, 'v> {
             self.plan.next_id = self.plan.next_id.max(pairs.next_id).max(scan.next_id);
             self.plan.next_pos = self.plan.next_pos.max(scan.highest);
         }
+        self.since(&scans);
+        if scans.iter().any(|scan| scan.late) {
+            return self.late(group, scans);
+        }
         if group.lines[0].1.end.is_some() {
             return self.sealed(group, &scans, last);
         }
         let appended = self.foreign_tail(group, &scans)?;
-        self.judge(group, &scans, appended.as_ref())?;
+        self.no_times_of_others(appended.as_ref())?;
+        let mut judged = self.judge(group, &scans, appended.as_ref());
+        if self.plan.options.corrupt_tail_max == 0 || appended.is_some() {
+            judged = Ok(judged?);
+        }
         let mut kept = greatest_cut(&scans);
         if kept == Err(CutError::ListTooShort) {
             scans = self.scan_all(group, usize::MAX)?;
-            self.judge(group, &scans, appended.as_ref())?;
+            judged = judged.and(self.judge(group, &scans, appended.as_ref()));
             kept = greatest_cut(&scans);
         }
         let kept = kept.map_err(|error| self.cut_error(group, &scans, error))?;
+        if let Err(damage) = judged {
+            self.forgive(damage, &scans, &kept)?;
+        } else if !self.plan.options.load_truncated && !self.plan.options.accept_damage {
+            self.whole_or_refused(group, &scans, &kept, appended.as_ref())?;
+        }
         self.keep(group, &scans, kept, appended)
+    }
+
+    /// Lets damage pass when no more bytes of any file are cut than may be.
+    fn forgive(
+        &mut self,
+        damage: RecoveryError,
+        scans: &[Scan],
+        kept: &[Kept],
+    ) -> Result<(), RecoveryError> {
+        let cut = scans.iter().zip(kept).map(|(scan, kept)| scan.len - kept.offset).max();
+        let max = self.plan.options.corrupt_tail_max;
+        if cut.is_some_and(|cut| cut > max) {
+            return Err(damage);
+        }
+        let allowed = "cut, since aof-load-corrupt-tail-max-size allows so many bytes";
+        self.plan.report.push(format!("{damage}: {allowed}"));
+        Ok(())
+    }
+
+    /// Refuses a generation of which something would have to be cut.
+    fn whole_or_refused(
+        &self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        kept: &[Kept],
+        appended: Option<&(String, u64, u64)>,
+    ) -> Result<(), RecoveryError> {
+        for ((scan, kept), (line, _)) in scans.iter().zip(kept).zip(&group.lines) {
+            let from = appended.filter(|(file, ..)| *file == line.file).map(|(_, from, _)| *from);
+            if kept.offset < from.unwrap_or(scan.len) {
+                let (file, offset, fault) = (line.file.clone(), kept.offset, Fault::Truncated);
+                return Err(self.log_error()(LogError { file, offset, fault }));
+            }
+        }
+        Ok(())
     }
 
     /// Scans a generation's files, as many at a time as there are cores.
@@ -350,6 +412,7 @@ impl<'v> Inspection<'_, 'v> {
         for (line, _) in &group.lines {
             self.len_of(&line.file)?;
         }
+        let until = self.plan.options.until;
         let one = |&(line, pairs): &(&Line, &ShardPairs)| {
             if pairs.end.is_none() {
                 self.volume.forget_cached(&line.file);
@@ -359,7 +422,8 @@ impl<'v> Inspection<'_, 'v> {
                 start: pairs.start,
                 end: pairs.end.map(|(pos, _)| pos),
                 same_boot: pairs.boot == self.plan.options.boot_id,
-                marks: if pairs.end.is_some() { 0 } else { marks },
+                marks: if pairs.end.is_some() && until.is_none() { 0 } else { marks },
+                until,
             };
             scan(self.volume, &line.file, options)
         };
@@ -427,6 +491,7 @@ impl<'v> Inspection<'_, 'v> {
             }
             appended = Some((line.file.clone(), end.offset, scan.len));
         }
+        self.no_times_of_others(appended.as_ref())?;
         if last {
             return self.keep(group, scans, kept, appended);
         }
@@ -550,7 +615,8 @@ impl<'v> Inspection<'_, 'v> {
         for (other, (witness, _)) in scans.iter().zip(&group.lines) {
             for mark in &other.marks {
                 let Mark::Seen(seen) = &mark.mark else { continue };
-                if seen.iter().any(|&(shard, pos)| shard == pairs.shard && pos > end) {
+                let more = |at: &At| at.0 == pairs.shard && at.1 > end && at.1 != NEVER;
+                if seen.iter().any(more) {
                     let what = format!(
                         "damaged: {} at offset {} has seen more of it",
                         witness.file, mark.offset

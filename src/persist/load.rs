@@ -46,7 +46,7 @@ use crate::command::table::{self, Control};
 use crate::command::{Args, Command, Ctx, Route, Run, Spaces};
 use crate::keyspace::space::Counters;
 use crate::keyspace::{Effects, Keyspace};
-use crate::persist::aof::resp::{Fault, LogError, PlainReader};
+use crate::persist::aof::resp::{LogError, PlainReader};
 use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
 use crate::persist::load::delay::Delay;
@@ -55,7 +55,7 @@ use crate::persist::payload::default_codec;
 use crate::persist::rdb::decode::shown;
 use crate::persist::rdb::index::Index;
 use crate::persist::rdb::{self, RdbError, format};
-use crate::persist::recovery::{GenerationFile, Place, Step};
+use crate::persist::recovery::{GenerationFile, Place, Step, Tail};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -360,9 +360,7 @@ impl<'a, 's> Replay<'a, 's> {
     fn steps(mut self, steps: &[Step]) -> Result<Report, LoadError> {
         for step in steps {
             match step {
-                Step::Rdb { file, place, may_break_off } => {
-                    self.rdb(file, *place, *may_break_off)?;
-                }
+                Step::Rdb { file, place, tail } => self.rdb(file, *place, *tail)?,
                 Step::Foreign { file, place, from, end } => {
                     assert!(self.alone.is_none(), "foreign commands need every keyspace");
                     self.plain(file, *place, *from, *end)?;
@@ -399,7 +397,7 @@ impl<'a, 's> Replay<'a, 's> {
         from < mine_to && mine_from < to
     }
 
-    fn rdb(&mut self, file: &str, place: Place, may_break_off: bool) -> Result<(), LoadError> {
+    fn rdb(&mut self, file: &str, place: Place, tail: Tail) -> Result<(), LoadError> {
         let volume = self.loading.volume(place);
         let mut hash_seed = [0; 2];
         self.spaces.each(|space| hash_seed = space.hash_seed);
@@ -435,7 +433,7 @@ impl<'a, 's> Replay<'a, 's> {
         if self.alone.is_some() {
             return Err(LoadError::Text { file: file.to_owned(), offset: loaded.end });
         }
-        self.text(file, place, loaded.end, len, may_break_off)
+        self.text(file, place, loaded.end, len, tail)
     }
 
     /// Commands behind an RDB.
@@ -445,11 +443,11 @@ impl<'a, 's> Replay<'a, 's> {
         place: Place,
         from: u64,
         len: u64,
-        may_break_off: bool,
+        tail: Tail,
     ) -> Result<(), LoadError> {
         let mut end = len;
-        if may_break_off {
-            end = self.whole_text(file, place, from, len)?;
+        if tail != Tail::default() {
+            end = self.whole_text(file, place, from, len, tail)?;
             if end < len {
                 self.report.broken_off = Some((file.to_owned(), end));
             }
@@ -457,15 +455,25 @@ impl<'a, 's> Replay<'a, 's> {
         self.plain(file, place, from, end)
     }
 
-    /// The offset up to which the commands of a text are whole, when it breaks off; else its end.
-    fn whole_text(&self, file: &str, place: Place, from: u64, len: u64) -> Result<u64, LoadError> {
+    /// The offset up to which the commands of a text are whole, when it may end there; else its
+    /// end.
+    fn whole_text(
+        &self,
+        file: &str,
+        place: Place,
+        from: u64,
+        len: u64,
+        tail: Tail,
+    ) -> Result<u64, LoadError> {
         let mut reader = PlainReader::open(self.loading.volume(place), file, from, len)?;
         loop {
             let next = reader.next_command().map(|command| command.is_some());
             match next {
                 Ok(true) => {}
                 Ok(false) => return Ok(len),
-                Err(LogError { fault: Fault::Truncated, .. }) => return Ok(reader.whole()),
+                Err(error) if tail.forgives(&error.fault, reader.whole(), len) => {
+                    return Ok(reader.whole());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -9,6 +9,7 @@ pub mod payload;
 pub mod rdb;
 pub mod recovery;
 pub mod reload;
+pub mod rewrite;
 pub mod sim;
 pub mod snapshot;
 pub mod volume;
@@ -17,3 +18,5 @@ pub mod volume;
 mod recovery_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod until_tests;

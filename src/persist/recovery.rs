@@ -53,7 +53,7 @@ use std::io;
 
 use crate::persist::aof::cut::Kept;
 use crate::persist::aof::manifest::{Line, Manifest, ManifestError};
-use crate::persist::aof::resp::LogError;
+use crate::persist::aof::resp::{Fault, LogError};
 use crate::persist::disk::Volume;
 
 pub use crate::persist::aof::repair::{Started, StartedFile, commit};
@@ -72,8 +72,12 @@ pub struct Options<'v> {
     pub boot_id: &'v str,
     /// `aof-load-truncated`.
     pub load_truncated: bool,
+    /// `aof-load-corrupt-tail-max-size`: bytes cut at most from where a file is damaged.
+    pub corrupt_tail_max: u64,
     /// The data directory (`dir`), where lone files may lie.
     pub data: &'v dyn Volume,
+    /// Keep nothing that is later than this second of Unix time, as far as `#TS:` lines tell.
+    pub until: Option<i64>,
     /// Cut the last generation at its gaps even when they prove damage (a human has said so).
     pub accept_damage: bool,
 }
@@ -85,6 +89,27 @@ pub enum Place {
     Log,
     /// In the data directory: not yet adopted.
     Data,
+}
+
+/// How the commands of a file may end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// They may break off: the last file, when `aof-load-truncated` says so.
+    pub may_break_off: bool,
+    /// They may end in so many bytes of anything, counted from the last whole command outside of
+    /// any open transaction: the last file, as `aof-load-corrupt-tail-max-size` says.
+    pub corrupt_max: u64,
+}
+
+impl Tail {
+    /// Whether a file of `len` bytes may be cut to `whole`, since this was found there.
+    pub fn forgives(self, fault: &Fault, whole: u64, len: u64) -> bool {
+        match fault {
+            Fault::Truncated => self.may_break_off,
+            Fault::Format(_) => self.corrupt_max > 0 && len - whole <= self.corrupt_max,
+            _ => false,
+        }
+    }
 }
 
 /// A shard's file of a generation, to be replayed with a `FrameReader`.
@@ -111,9 +136,8 @@ pub enum Step {
         file: String,
         /// Where it lies.
         place: Place,
-        /// The last file, whose commands may break off when `aof-load-truncated` says so; the
-        /// loader then tells [`Plan::set_end`] where.
-        may_break_off: bool,
+        /// How the commands behind it may end; where they do the loader tells [`Plan::set_end`].
+        tail: Tail,
     },
     /// Plain commands, read as Redis reads them: database 0 at the start.
     Foreign {
@@ -167,8 +191,14 @@ pub struct Plan<'v> {
     pub next_id: u64,
     /// The position at which the logs of the next generation begin.
     pub next_pos: u64,
+    /// The first second that the log tells of, when [`Options::until`] asks for one.
+    pub since: Option<i64>,
+    /// Something is later than [`Options::until`], and is cut.
+    pub late: bool,
     pub(super) options: Options<'v>,
     pub(super) source: Source,
+    /// Files all of which is later than that: they go from the manifest.
+    pub(super) dropped: Vec<String>,
     /// The last generation's files, if there is one.
     pub(super) last: Vec<LastFile>,
     /// Sealed files that are longer than their end: name and length to cut to.
@@ -254,16 +284,33 @@ impl fmt::Display for RecoveryError {
                 write!(f, "{file}: {error}")?;
                 file
             }
-            RecoveryError::Log { error, manifest } => {
-                write!(f, "{error}")?;
-                manifest
-            }
+            RecoveryError::Log { error, manifest } => return advise(f, error, manifest),
             RecoveryError::Damaged { file, offset, what, manifest } => {
                 write!(f, "{file} at offset {offset}: {what}")?;
                 manifest
             }
         };
         write!(f, " (see: ringstone check-aof {manifest})")
+    }
+}
+
+/// What is wrong with a file, and what can be done, in the words in which Redis says it.
+fn advise(f: &mut fmt::Formatter<'_>, error: &LogError, manifest: &str) -> fmt::Result {
+    let LogError { file, offset, fault } = error;
+    let backup = "make a backup of your AOF file, then use ringstone check-aof --fix";
+    match fault {
+        Fault::Truncated => write!(
+            f,
+            "Unexpected end of file reading the append only file {file} at offset {offset}. You \
+             can: 1) {backup} {manifest}. 2) Alternatively you can set the 'aof-load-truncated' \
+             configuration option to yes and restart the server."
+        ),
+        Fault::Format(what) => write!(
+            f,
+            "Bad file format reading the append only file {file} at offset {offset}: {what}: \
+             {backup} {manifest}"
+        ),
+        _ => write!(f, "{error} (see: ringstone check-aof {manifest})"),
     }
 }
 
@@ -274,6 +321,11 @@ pub(super) fn io_error(file: &str) -> impl FnOnce(io::Error) -> RecoveryError {
 }
 
 impl Plan<'_> {
+    /// `appendfilename` of the log.
+    pub fn appendfilename(&self) -> &str {
+        self.options.appendfilename
+    }
+
     /// Tells where the commands behind an RDB really end, when the last file broke off.
     pub fn set_end(&mut self, file: &str, end: u64) {
         self.broken_off = Some((file.to_owned(), end));
@@ -282,6 +334,9 @@ impl Plan<'_> {
     /// True when nothing has to be cut: another server reads the log as it stands.
     pub fn is_whole(&self) -> bool {
         let uncut = |l: &LastFile| l.kept.offset == l.len;
-        self.last.iter().all(uncut) && self.longer.is_empty() && self.broken_off.is_none()
+        !self.late
+            && self.last.iter().all(uncut)
+            && self.longer.is_empty()
+            && self.broken_off.is_none()
     }
 }

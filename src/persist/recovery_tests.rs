@@ -7,7 +7,7 @@ use crate::base::random::Random;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
 use crate::persist::aof::repair::is_cut_off;
 use crate::persist::disk::{Disk, DiskOp, Flush, Volume};
-use crate::persist::recovery::{Plan, RecoveryError, commit, inspect};
+use crate::persist::recovery::{Plan, commit, inspect};
 use crate::persist::sim::SimMedium;
 use crate::persist::testing::*;
 
@@ -353,12 +353,71 @@ fn a_directory_of_redis_is_read_as_redis_reads_it() {
     assert_eq!((pushed(&state, "k").len(), state[&(1, "k".to_owned())].len()), (1, 1));
     let bad = volume.copy();
     bad.put("a.incr.aof", b"*1\r\nnonsense\r\n");
-    assert!(refusal(&bad, "new").contains("a.incr.aof at offset 4: bad file format"));
+    let text = refusal(&bad, "new");
+    assert!(
+        text.starts_with("Bad file format reading the append only file a.incr.aof at offset 4")
+    );
     let mut strict = options(&data, 1, "new");
     strict.load_truncated = false;
-    assert!(matches!(inspect(&volume, &strict), Err(RecoveryError::Log { .. })));
+    let text = inspect(&volume, &strict).unwrap_err().to_string();
+    assert!(text.starts_with("Unexpected end of file reading the append only file a.incr.aof at"));
+    assert!(text.contains("ringstone check-aof --fix appendonly.aof.manifest. 2)"), "{text}");
     commit(plan, &volume, &mut Random::new(1)).unwrap();
     assert_eq!(load(&look(&volume, &data, "new"), &volume, &data), state);
+}
+
+/// What is damaged at the end of another server's last file is cut when it is short enough.
+#[test]
+fn a_corrupt_tail_of_another_server_is_cut_up_to_a_size() {
+    let (volume, data) = (MemVolume::default(), MemVolume::default());
+    let kept = resp(&["RPUSH", "k", "0"]);
+    let open = [resp(&["MULTI"]), resp(&["RPUSH", "k", "1"]), b"nonsense\r\n".to_vec()].concat();
+    volume.put("a.aof", &[&kept[..], &open].concat());
+    volume.put(&manifest_name(NAME), b"file a.aof seq 1 type i\n");
+    let mut options = options(&data, 1, "new");
+    options.load_truncated = false;
+    for short in [0, 1, open.len() as u64 - 1] {
+        options.corrupt_tail_max = short;
+        let text = inspect(&volume, &options).unwrap_err().to_string();
+        assert!(text.starts_with("Bad file format"), "{text}");
+    }
+    options.corrupt_tail_max = open.len() as u64;
+    let plan = inspect(&volume, &options).unwrap();
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+    commit(plan, &volume, &mut Random::new(1)).unwrap();
+    assert_eq!(volume.read_all("a.aof").unwrap(), kept);
+    assert_eq!(volume.read_all("a.aof.cut").unwrap(), open);
+}
+
+/// The same of our own files; and a torn end is refused when that is wanted.
+#[test]
+fn a_damaged_or_torn_tail_of_ours_is_cut_or_refused_as_told() {
+    let mut log = LogFile::new(9, 0);
+    for i in 0..4 {
+        let all = log.pos;
+        log.command(&["RPUSH", "k", &i.to_string()]).frame(all, all);
+    }
+    let second = log.borders[1].0 as usize;
+    let behind = (log.bytes.len() - second) as u64;
+    log.bytes[second + 50] ^= 4;
+    let (volume, _) = directory(&[log, LogFile::new(4, 0)]);
+    let data = MemVolume::default();
+    let mut options = options(&data, 2, "new");
+    options.corrupt_tail_max = behind - 1;
+    let text = inspect(&volume, &options).unwrap_err().to_string();
+    assert!(text.contains("damaged"), "{text}");
+    options.corrupt_tail_max = behind;
+    let plan = inspect(&volume, &options).unwrap();
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+    assert!(plan.report.iter().any(|line| line.contains("corrupt-tail-max-size")));
+
+    let (volume, _) = directory(&half_an_entry());
+    options.load_truncated = false;
+    let text = inspect(&volume, &options).unwrap_err().to_string();
+    assert!(text.starts_with("Unexpected end of file reading the append only file "), "{text}");
+    assert!(text.contains(".aof at offset ") && text.contains("'aof-load-truncated'"), "{text}");
+    options.accept_damage = true;
+    assert!(inspect(&volume, &options).is_ok());
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Mutex, PoisonError};
 
 use crc_fast::{CrcAlgorithm, Digest};
@@ -29,7 +29,7 @@ mod tests;
 
 /// The file is flushed each time so many bytes of it are new, so that its end is no long stall for
 /// a disk that others use too. (Few in unit tests, so that simulated disks see it.)
-const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
+pub const FLUSH_EACH: u64 = if cfg!(test) { 8 << 10 } else { 32 << 20 };
 /// Chunks on their way per shard, at most.
 pub const CHUNKS_MAX: usize = 4;
 
@@ -40,6 +40,8 @@ pub struct Target {
     pub dir: PathBuf,
     /// The file's name in there.
     pub name: String,
+    /// The name under which it is written. The same: it takes nobody's place.
+    pub temp: String,
     /// Whether it ends with a checksum, or with none.
     pub checksum: bool,
     /// Whether it is flushed on the way (`rdb-save-incremental-fsync`), or at the end alone.
@@ -130,10 +132,9 @@ impl Flow {
     }
 }
 
-struct Out<'a> {
+struct Out {
     file: Box<dyn Sheet>,
     digest: Digest,
-    flow: &'a Flow,
     len: u64,
     flushed: u64,
     flush_each: bool,
@@ -143,12 +144,26 @@ struct Out<'a> {
     within: Option<Part>,
 }
 
-impl Out<'_> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+impl Out {
+    fn create(means: &Means<'_>) -> io::Result<Out> {
+        let Means { disk, target, header, flow, .. } = *means;
+        let file = disk.create(&target.temp).map_err(|error| during("creating", error))?;
+        let digest = Digest::new(CrcAlgorithm::Crc64Redis);
+        let index = match flow.keys.len() {
+            shards @ 2.. if target.index => {
+                Some(Index { shards, header: Part::of(header), blocks: Vec::new() })
+            }
+            _ => None,
+        };
+        let flush_each = target.flush_each;
+        Ok(Out { file, digest, len: 0, flushed: 0, flush_each, index, within: None })
+    }
+
+    fn put(&mut self, flow: &Flow, bytes: &[u8]) -> io::Result<()> {
         self.digest.update(bytes);
         self.file.write_at(self.len, bytes).map_err(|error| during("writing", error))?;
         self.len += bytes.len() as u64;
-        self.flow.bytes.store(self.len, Ordering::Relaxed);
+        flow.bytes.store(self.len, Ordering::Relaxed);
         if self.flush_each && self.len - self.flushed >= FLUSH_EACH {
             self.file.flush_behind().map_err(|error| during("flushing", error))?;
             self.flushed = self.len;
@@ -160,18 +175,18 @@ impl Out<'_> {
         self.file.flush().map_err(|error| during("flushing", error))
     }
 
-    fn take(&mut self, chunk: Chunk) -> io::Result<()> {
+    fn take(&mut self, flow: &Flow, chunk: Chunk) -> io::Result<()> {
         match chunk {
             Chunk::Keys { shard, home, bytes } => {
-                self.put(&bytes)?;
+                self.put(flow, &bytes)?;
                 if let Some(index) = &mut self.index {
                     index.blocks.push(Block { part: Part::of(&bytes), shard: home });
                 }
-                self.flow.give_back(bytes);
-                self.flow.keys[shard].fetch_sub(1, Ordering::AcqRel);
+                flow.give_back(bytes);
+                flow.keys[shard].fetch_sub(1, Ordering::AcqRel);
             }
             Chunk::Piece { home, bytes, last } => {
-                self.put(&bytes)?;
+                self.put(flow, &bytes)?;
                 if let Some(index) = &mut self.index {
                     let part = self.within.take().unwrap_or_default().then(Part::of(&bytes));
                     match last {
@@ -179,7 +194,7 @@ impl Out<'_> {
                         false => self.within = Some(part),
                     }
                 }
-                self.flow.pieces.fetch_sub(1, Ordering::AcqRel);
+                flow.pieces.fetch_sub(1, Ordering::AcqRel);
             }
             Chunk::Finish => {}
         }
@@ -188,7 +203,7 @@ impl Out<'_> {
 }
 
 /// The name under which a file is written before it takes its place.
-fn temporary() -> String {
+pub fn temporary() -> String {
     format!("temp-{}.rdb", std::process::id())
 }
 
@@ -215,7 +230,11 @@ pub fn write(
     write_on(&disk, target, header, chunks, flow, may_end)
 }
 
-fn write_on(
+/// The same on this disk.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_on(
     disk: &dyn Sheets,
     target: &Target,
     header: &[u8],
@@ -223,75 +242,160 @@ fn write_on(
     flow: &Flow,
     may_end: &dyn Fn() -> bool,
 ) -> io::Result<u64> {
-    let temp = temporary();
-    let written = fill(disk, (target, &temp), header, chunks, flow, may_end);
-    if written.is_err() {
-        flow.failed.store(true, Ordering::Release);
-        // It may never have come to be.
-        drop(disk.remove(&temp));
-    }
-    written
-}
-
-fn fill(
-    disk: &dyn Sheets,
-    (target, temp): (&Target, &str),
-    header: &[u8],
-    chunks: &Receiver<Chunk>,
-    flow: &Flow,
-    may_end: &dyn Fn() -> bool,
-) -> io::Result<u64> {
-    let file = disk.create(temp).map_err(|error| during("creating", error))?;
-    let digest = Digest::new(CrcAlgorithm::Crc64Redis);
-    let index = match flow.keys.len() {
-        shards @ 2.. if target.index => {
-            Some(Index { shards, header: Part::of(header), blocks: Vec::new() })
-        }
-        _ => None,
-    };
-    let flush_each = target.flush_each;
-    let mut out = Out { file, digest, flow, len: 0, flushed: 0, flush_each, index, within: None };
-    out.put(header)?;
-    receive(&mut out, chunks)?;
-    if let Some(index) = out.index.take() {
-        out.put(&index.aux())?;
-    }
-    out.put(&[OP_EOF])?;
-    let sum = if target.checksum { out.digest.finalize() } else { 0 };
-    out.put(&sum.to_le_bytes())?;
-    out.flush()?;
-    if !may_end() {
-        return Err(io::Error::other("given up"));
-    }
-    disk.rename(temp, &target.name).map_err(|error| during("renaming", error))?;
-    disk.sync_dir().map_err(|error| during("flushing the directory of", error))?;
-    Ok(out.len)
-}
-
-fn receive(out: &mut Out<'_>, chunks: &Receiver<Chunk>) -> io::Result<()> {
-    let given_up = || io::Error::other("given up");
-    // Whole chunks that came while a long value does.
-    let mut waiting = VecDeque::new();
-    let mut within = false;
+    let means = Means { disk, target, header, chunks, flow, may_end, waits: true };
+    let mut making = Making::default();
     loop {
-        let chunk = chunks.recv().map_err(|_| given_up())?;
+        if let Some(written) = making.step(&means)? {
+            return Ok(written);
+        }
+    }
+}
+
+/// What a file is made with.
+pub struct Means<'a> {
+    /// Where it goes.
+    pub disk: &'a dyn Sheets,
+    /// What it is to be.
+    pub target: &'a Target,
+    /// What it begins with.
+    pub header: &'a [u8],
+    /// What comes behind that.
+    pub chunks: &'a Receiver<Chunk>,
+    /// What shards and writer know of each other.
+    pub flow: &'a Flow,
+    /// Has the last word before the file takes the old one's place.
+    pub may_end: &'a dyn Fn() -> bool,
+    /// Whether a step waits for a chunk, or does nothing when there is none.
+    pub waits: bool,
+}
+
+/// A file in the making.
+#[derive(Default)]
+pub struct Making {
+    out: Option<Out>,
+    stage: Stage,
+    chunks: Arriving,
+}
+
+/// Chunks in the order in which they may stand.
+#[derive(Default)]
+struct Arriving {
+    /// Whole ones that came while a long value does.
+    waiting: VecDeque<Chunk>,
+    within: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Header,
+    Chunks,
+    End,
+    Flush,
+    Rename,
+    Directory,
+}
+
+fn given_up() -> io::Error {
+    io::Error::other("given up")
+}
+
+impl Making {
+    /// The next thing that is to be done; gives the length of the file when that was the last.
+    ///
+    /// # Errors
+    /// As [`write`]; it is over then.
+    pub fn step(&mut self, means: &Means<'_>) -> io::Result<Option<u64>> {
+        let done = self.next(means);
+        if done.is_err() {
+            means.flow.failed.store(true, Ordering::Release);
+            // It may never have come to be.
+            drop(means.disk.remove(&means.target.temp));
+        }
+        done
+    }
+
+    fn next(&mut self, means: &Means<'_>) -> io::Result<Option<u64>> {
+        let Means { disk, target, flow, .. } = *means;
+        let Some(out) = &mut self.out else {
+            self.out = Some(Out::create(means)?);
+            return Ok(None);
+        };
+        self.stage = match self.stage {
+            Stage::Header => {
+                out.put(flow, means.header)?;
+                Stage::Chunks
+            }
+            Stage::Chunks => match self.chunks.receive(out, means)? {
+                true => Stage::End,
+                false => Stage::Chunks,
+            },
+            Stage::End => {
+                if let Some(index) = out.index.take() {
+                    out.put(flow, &index.aux())?;
+                }
+                out.put(flow, &[OP_EOF])?;
+                let sum = if target.checksum { out.digest.clone().finalize() } else { 0 };
+                out.put(flow, &sum.to_le_bytes())?;
+                Stage::Flush
+            }
+            Stage::Flush => {
+                out.flush()?;
+                if target.temp == target.name {
+                    return Ok(Some(out.len));
+                }
+                Stage::Rename
+            }
+            Stage::Rename => {
+                if !(means.may_end)() {
+                    return Err(given_up());
+                }
+                let renamed = disk.rename(&target.temp, &target.name);
+                renamed.map_err(|error| during("renaming", error))?;
+                Stage::Directory
+            }
+            Stage::Directory => {
+                disk.sync_dir().map_err(|error| during("flushing the directory of", error))?;
+                return Ok(Some(out.len));
+            }
+        };
+        Ok(None)
+    }
+}
+
+impl Arriving {
+    /// Takes a chunk; true when there is nothing more.
+    fn receive(&mut self, out: &mut Out, means: &Means<'_>) -> io::Result<bool> {
+        let flow = means.flow;
+        if !self.within
+            && let Some(chunk) = self.waiting.pop_front()
+        {
+            out.take(flow, chunk)?;
+            return Ok(false);
+        }
+        let chunk = match means.waits {
+            true => means.chunks.recv().map_err(|_| given_up())?,
+            false => match means.chunks.try_recv() {
+                Ok(chunk) => chunk,
+                Err(TryRecvError::Empty) => return Ok(false),
+                Err(TryRecvError::Disconnected) => return Err(given_up()),
+            },
+        };
         // Behind the receipt: who gives up says so first and then wakes us, with a `Finish` that
         // does not stand for the end of the data.
-        if out.flow.failed.load(Ordering::Acquire) {
+        if flow.failed.load(Ordering::Acquire) {
             return Err(given_up());
         }
         match chunk {
-            Chunk::Finish => return Ok(()),
-            Chunk::Keys { .. } if within => waiting.push_back(chunk),
-            Chunk::Keys { .. } => out.take(chunk)?,
+            Chunk::Finish => return Ok(true),
+            Chunk::Keys { .. } if self.within => self.waiting.push_back(chunk),
+            Chunk::Keys { .. } => out.take(flow, chunk)?,
             Chunk::Piece { last, .. } => {
-                out.take(chunk)?;
-                within = !last;
-                while !within && let Some(chunk) = waiting.pop_front() {
-                    out.take(chunk)?;
-                }
+                out.take(flow, chunk)?;
+                self.within = !last;
             }
         }
+        Ok(false)
     }
 }
 

@@ -244,6 +244,12 @@ impl LogFile {
         self
     }
 
+    /// Adds the line that tells a second.
+    pub fn time(&mut self, second: i64) -> &mut Self {
+        self.payload.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+        self
+    }
+
     /// Adds an entry's mark.
     pub fn entry(&mut self, id: u64, participants: u64, readers: &[At]) -> &mut Self {
         format::write_entry_mark(&mut self.payload, id, participants, readers);
@@ -382,6 +388,8 @@ pub fn options<'v>(data: &'v MemVolume, shards: usize, boot_id: &'v str) -> Opti
         shards,
         boot_id,
         load_truncated: true,
+        corrupt_tail_max: 0,
+        until: None,
         data,
         accept_damage: false,
     }

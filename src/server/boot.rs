@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 
-use crate::base::clock::SystemClock;
+use crate::base::clock::{SystemClock, Time};
 use crate::base::random::Random;
 use crate::base::version;
 use crate::command::introspect;
@@ -23,7 +23,7 @@ use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
-use crate::persist::recovery::{self, Options, Place, Plan, Step};
+use crate::persist::recovery::{self, Options, Place, Plan, Step, Tail};
 use crate::persist::reload::reload;
 use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
@@ -38,6 +38,7 @@ use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
+use crate::shard::snapshot::writer;
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -207,6 +208,8 @@ fn voice(journal: &Arc<Journal>, errands: Sender<Errand>, read_log: Box<ReadLog>
             let _ = errands.send(errand);
         }),
         read_log,
+        time: Time::system(),
+        writer: Box::new(writer::on_a_thread),
     }
 }
 
@@ -326,7 +329,9 @@ fn options<'a>(
         dbfilename: &config.dbfilename,
         shards,
         boot_id,
-        load_truncated: config.aof_load_truncated,
+        load_truncated: config.aof.load_truncated,
+        corrupt_tail_max: config.aof.corrupt_tail_max,
+        until: None,
         data: &disks.data,
         accept_damage: false,
     }
@@ -343,7 +348,7 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
         let Some(ends) = ends else {
             let data = DirVolume::open(&now.dir).map_err(|error| error.to_string())?;
             let file = now.dbfilename.clone();
-            let steps = [Step::Rdb { file, place: Place::Data, may_break_off: false }];
+            let steps = [Step::Rdb { file, place: Place::Data, tail: Tail::default() }];
             let loading = Loading { data: &data, ..loading };
             let loaded = load_together(&loading, &steps, spaces);
             return loaded.map(drop).map_err(|error| error.to_string());
@@ -472,7 +477,9 @@ fn write_pid_file(config: &Config, journal: &Journal) {
 fn note_sizes(global: &Global, disks: &Disks) {
     let files: Vec<String> = global.manifest().lines.iter().map(|l| l.file.clone()).collect();
     let sizes = files.iter().filter_map(|file| disks.log.len(file).ok());
-    global.registry.log_base_size.store(sizes.sum(), Ordering::Relaxed);
+    let size = sizes.sum();
+    global.registry.log_base_size.store(size, Ordering::Relaxed);
+    global.registry.rewrites.set_base_size(size);
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
     let keys = disks.keys_loaded.load(Ordering::Relaxed);
     global.registry.loading.keys_loaded.store(keys, Ordering::Relaxed);
@@ -482,7 +489,7 @@ fn note_sizes(global: &Global, disks: &Disks) {
 fn lone_rdb(config: &Config) -> Vec<Step> {
     let file = config.dbfilename.clone();
     match !file.is_empty() && config.dir.join(&file).exists() {
-        true => vec![Step::Rdb { file, place: Place::Data, may_break_off: false }],
+        true => vec![Step::Rdb { file, place: Place::Data, tail: Tail::default() }],
         false => Vec::new(),
     }
 }

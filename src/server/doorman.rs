@@ -472,7 +472,11 @@ impl Server for AtTheDoor<'_> {
 
     fn migrate(&mut self, _migration: Migration) {}
 
-    fn save(&mut self, _waits: bool) -> Result<(), String> {
+    fn save(&mut self, _waits: bool, _may_be_later: bool) -> Result<bool, String> {
+        not_yet()
+    }
+
+    fn rewrite_log(&mut self, _now: bool) -> Result<bool, String> {
         not_yet()
     }
 

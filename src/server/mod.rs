@@ -26,7 +26,7 @@ use crate::config::load::{Sources, load};
 const HELP: &str = "\
 Usage: ringstone [/path/to/redis.conf] [options] [-]
        ringstone - (read config from stdin)
-       ringstone check-aof [--fix] <manifest|directory|file>
+       ringstone check-aof [--fix] [--truncate-to-timestamp T] <manifest|directory|file>
        ringstone check-rdb [--json] [--top N] <file>
        ringstone convert [options] <file> <file|->
        ringstone -v or --version

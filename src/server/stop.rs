@@ -117,6 +117,7 @@ pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
         ends.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
     order.sort_unstable();
     let positions: Vec<(u64, u64)> = order.into_iter().map(|(_, end)| end).collect();
+    global.seal_manifest();
     let mut manifest = global.manifest().clone();
     manifest.seal(&positions, true);
     let name = global.append_filename();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::base::clock::Now;
+use crate::base::clock::{Now, Time};
 use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::command::Session;
@@ -62,6 +62,8 @@ impl Bench {
             die: Box::new(|text| panic!("{text}")),
             errand: Box::new(|errand| errand()),
             read_log: Box::new(|_, _, _| Err("ERR it is a test".to_owned())),
+            time: Time::system(),
+            writer: Box::new(|_| Err(std::io::Error::other("it is a test"))),
         };
         let order: Arc<Order<Message>> = Arc::new(Order::new(SHARDS, 1));
         let flush = policy(config.appendfsync);

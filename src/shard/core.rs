@@ -53,6 +53,7 @@ use crate::shard::meter::Meter;
 use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
 use crate::shard::reload::Reload;
+use crate::shard::rewrite::Rewriting;
 use crate::shard::snapshot::Snapshots;
 use crate::shard::wait::Blocked;
 
@@ -104,6 +105,8 @@ pub struct Shard {
     pub(super) reload: Reload,
     /// See [`super::snapshot`].
     pub(super) snapshot: Snapshots,
+    /// See [`super::rewrite`].
+    pub(super) rewriting: Rewriting,
     /// See [`super::migrate`].
     pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
@@ -142,8 +145,6 @@ pub struct Shard {
     pub(super) intake: Intake,
     /// When the next round of [`Shard::housekeep`] is due.
     pub(super) next_round_us: u64,
-    /// Size of the log when its length was last complained of, in bytes.
-    pub(super) long_log_said: u64,
     /// When the next commit starts.
     pub(super) gather: Gather,
     /// Until when it waits for more, in monotonic microseconds.
@@ -225,6 +226,7 @@ impl Shard {
             aside: None,
             reload: Reload::default(),
             snapshot: Snapshots::default(),
+            rewriting: Rewriting::default(),
             migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),
@@ -243,7 +245,6 @@ impl Shard {
             given_back: 0,
             intake: Intake::default(),
             next_round_us: 0,
-            long_log_said: 0,
             gather: Gather::default(),
             gathering: None,
             meter: Meter::bounded(Bounds::of(&config)),
@@ -422,6 +423,7 @@ impl Shard {
                 None => self.immediate(message),
             }
         }
+        self.note_second();
         self.note_seen();
     }
 
@@ -501,6 +503,8 @@ impl Shard {
         self.serve_here();
         self.run_crowded();
         self.start_reload();
+        self.try_rewrite();
+        self.start_queued_save();
         self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {
             for key in std::mem::take(&mut self.parked) {

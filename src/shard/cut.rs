@@ -25,6 +25,13 @@
 //!
 //! A cut takes one position: the new generation begins one behind the old one's end, and what tells
 //! of the cut waits for that position.
+//!
+//! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is
+//! no part and nobody waits, so it takes no position either; and where the disk refuses something
+//! in front of the manifest's rename, it is given up, and every log goes on in its old file: what is
+//! written there next has the position that it would have had in the new one, and names its
+//! database, whatever was selected before. (Another cut has been executed by then, so it is tried
+//! until it succeeds.)
 
 use std::sync::atomic::Ordering;
 
@@ -124,6 +131,20 @@ pub struct CutPart {
     sync_sent: bool,
     synced: bool,
     told: bool,
+    /// The log goes on in the old file.
+    goes_back: bool,
+}
+
+impl CutPart {
+    /// Whether it is one of a rewrite.
+    fn rewrites(&self) -> bool {
+        self.file.gap == 0
+    }
+
+    /// Whether an operation of it is in flight.
+    fn is_in_flight(&self) -> bool {
+        self.create_sent && self.created.is_none() || self.sync_sent && !self.synced
+    }
 }
 
 /// Where the coordinator of a cut stands.
@@ -142,6 +163,8 @@ enum LeadStep {
     Rename,
     SyncDir,
     Remove,
+    /// Waiting for the shards to go back to their old files.
+    GoBack,
 }
 
 /// A cut this shard coordinates.
@@ -151,6 +174,12 @@ pub struct CutLead {
     empty: bool,
     files: Vec<CutFile>,
     ends: Vec<Option<(u64, u64)>>,
+    /// Bytes of the files that end.
+    len: u64,
+    /// What begins is a rewrite: there is no part.
+    rewrites: bool,
+    /// So many shards are back in their old files.
+    went_back: usize,
     step: LeadStep,
     manifest: Option<Manifest>,
     part: Option<String>,
@@ -208,22 +237,44 @@ impl Shard {
             return None;
         }
         let empty = diverted.empty;
-        let name = self.global.append_filename();
+        if empty {
+            self.supersede_rewrite();
+        }
         let first = self.global.manifest().next_seq() + i64::from(!empty);
-        let coordinator = self.id;
+        let payload = if empty { Vec::new() } else { diverted.payload };
+        Some(self.lead_to(first, payload, empty, false))
+    }
+
+    /// A rewrite begins: names the new files, and gives the number of the first.
+    pub(super) fn lead_rewrite(&mut self) -> (Vec<CutFile>, i64) {
+        let first = self.global.manifest().next_seq();
+        (self.lead_to(first, Vec::new(), false, true), first)
+    }
+
+    fn lead_to(
+        &mut self,
+        first: i64,
+        payload: Vec<u8>,
+        empty: bool,
+        rewrites: bool,
+    ) -> Vec<CutFile> {
+        let (name, coordinator, shards) = (self.global.append_filename(), self.id, self.shards());
         let file = |shard: usize, random: &mut Random| CutFile {
             coordinator,
             name: shard_file_name(name, first + shard as i64, shard),
             seed: random.next_u64(),
-            anew: empty,
+            gap: u64::from(!rewrites),
         };
-        let files: Vec<_> = (0..spaces.len()).map(|s| file(s, &mut self.random)).collect();
+        let files: Vec<_> = (0..shards).map(|s| file(s, &mut self.random)).collect();
         assert!(self.cut_lead.is_none(), "one cut at a time");
         self.cut_lead = Some(CutLead {
-            payload: if empty { Vec::new() } else { diverted.payload },
+            payload,
             empty,
             files: files.clone(),
-            ends: vec![None; spaces.len()],
+            ends: vec![None; shards],
+            len: 0,
+            rewrites,
+            went_back: 0,
             step: LeadStep::Gather,
             manifest: None,
             part: None,
@@ -231,7 +282,7 @@ impl Shard {
             removals: Vec::new(),
             retry_us: None,
         });
-        Some(files)
+        files
     }
 
     /// The keyspace is home from a cut: its effects belong to the new file from here on. Gives the
@@ -243,9 +294,13 @@ impl Shard {
         file: CutFile,
     ) -> u64 {
         assert!(self.cut.is_none(), "one cut at a time");
-        let start = space.effects.end() + 1;
+        let start = space.effects.end() + file.gap;
         space.effects.begin_file(start);
-        space.floor = start;
+        if file.gap > 0 {
+            space.floor = start;
+        } else {
+            space.effects.forget_selected();
+        }
         self.log.as_mut().expect("a cut has a log").begin_cut();
         self.entry_executed(entry, start);
         self.cut = Some(CutPart {
@@ -257,6 +312,7 @@ impl Shard {
             sync_sent: false,
             synced: false,
             told: false,
+            goes_back: false,
         });
         start
     }
@@ -264,6 +320,12 @@ impl Shard {
     /// Drives this shard's part of a cut, and the cut it coordinates.
     pub(super) fn cut_progress(&mut self, disk: &mut impl Disk) {
         if let (Some(part), Some(log)) = (&mut self.cut, &mut self.log) {
+            if part.goes_back {
+                if !part.is_in_flight() {
+                    self.go_back();
+                }
+                return;
+            }
             if !part.create_sent && part.create_us <= self.now.mono_us {
                 part.create_sent = true;
                 let op = DiskOp::Create { path: part.file.name.clone() };
@@ -279,8 +341,8 @@ impl Shard {
             }
             if part.synced && part.created.is_some() && !part.told {
                 part.told = true;
-                let (end, sum) = (log.appended(), log.file().sum);
-                let ready = Message::Cut(CutStep::Ready { shard: self.id, end, sum });
+                let (end, LogFile { sum, offset: len, .. }) = (log.appended(), *log.file());
+                let ready = Message::Cut(CutStep::Ready { shard: self.id, end, sum, len });
                 self.order.push(part.file.coordinator, ready);
             }
         }
@@ -289,9 +351,43 @@ impl Shard {
             && lead.retry_us.is_some_and(|at| at <= now)
         {
             lead.retry_us = None;
-            lead.step =
-                if lead.part.is_some() { LeadStep::RemovePart } else { LeadStep::RemoveTemp };
+            lead.step = if lead.step == LeadStep::Remove {
+                LeadStep::Remove
+            } else if lead.part.is_some() {
+                LeadStep::RemovePart
+            } else {
+                LeadStep::RemoveTemp
+            };
             self.cut_lead_submit(disk);
+        }
+    }
+
+    /// Nothing of this shard's part is in flight any more: the log goes on in its old file.
+    fn go_back(&mut self) {
+        let Some(part) = self.cut.take() else { return };
+        self.old_files.extend(part.created);
+        if let Some(log) = &mut self.log {
+            log.go_back();
+        }
+        self.order.push(part.file.coordinator, Message::Cut(CutStep::WentBack));
+    }
+
+    /// Gives the cut of a rewrite up, and the rewrite with it.
+    fn give_up_cut(&mut self, error: &str) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        if lead.step == LeadStep::GoBack {
+            return;
+        }
+        lead.step = LeadStep::GoBack;
+        lead.went_back = 0;
+        lead.retry_us = None;
+        self.old_files.extend(lead.file.take());
+        // Names of files that are no more are used again.
+        lead.removals = lead.files.iter().map(|file| file.name.clone()).collect();
+        lead.removals.push(temp_manifest_name(self.global.append_filename()));
+        self.fail_rewrite(error);
+        for shard in 0..self.order.shards() {
+            self.order.push(shard, Message::Cut(CutStep::GoBack));
         }
     }
 
@@ -300,6 +396,12 @@ impl Shard {
         let part = self.cut.as_mut().expect("a cut is under way");
         match (done.token, done.result) {
             (token::CUT_CREATE, Ok(file)) => part.created = file,
+            (token::CUT_CREATE, Err(error)) if part.rewrites() => {
+                part.create_sent = false;
+                part.create_us = u64::MAX;
+                let failed = CutStep::Failed { error: format!("creating a log file: {error}") };
+                self.order.push(part.file.coordinator, Message::Cut(failed));
+            }
             (token::CUT_CREATE, Err(error)) => {
                 self.global.warn(&format!("creating a log file failed, trying again: {error}"));
                 part.create_sent = false;
@@ -318,13 +420,29 @@ impl Shard {
     /// A message of a cut.
     pub(super) fn cut_step(&mut self, step: CutStep) {
         match step {
-            CutStep::Ready { shard, end, sum } => {
+            CutStep::Ready { shard, end, sum, len } => {
                 let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
                 lead.ends[shard] = Some((end, sum));
+                lead.len += len;
                 if lead.ends.iter().all(Option::is_some) {
                     self.plan_manifest();
                     let lead = self.cut_lead.as_mut().expect("just looked");
                     // The disk is at hand at the end of the turn.
+                    lead.retry_us = Some(0);
+                }
+            }
+            CutStep::Failed { error } => self.give_up_cut(&error),
+            CutStep::GoBack => {
+                // The disk is at hand at the end of the turn.
+                let part = self.cut.as_mut().expect("a cut is under way");
+                part.goes_back = true;
+            }
+            CutStep::WentBack => {
+                let shards = self.shards();
+                let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+                lead.went_back += 1;
+                if lead.went_back == shards {
+                    lead.step = LeadStep::Remove;
                     lead.retry_us = Some(0);
                 }
             }
@@ -333,11 +451,9 @@ impl Shard {
                 let log = self.log.as_mut().expect("a cut has a log");
                 let id = part.created.expect("its file was created");
                 let seed = part.file.seed;
-                let LogFile { id: old, offset: len, .. } = *log.file();
-                if !part.file.anew {
-                    self.global.registry.log_base_size.fetch_add(len, Ordering::Relaxed);
-                }
+                let old = log.file().id;
                 log.resume(LogFile { id, seed, sum: seed, offset: 0 }, part.start);
+                self.stats().log_size.set(0);
                 self.old_files.push(old);
                 self.move_release();
             }
@@ -353,7 +469,7 @@ impl Shard {
         manifest.seal(&ends, false);
         if lead.empty {
             lead.removals = manifest.drop_lines(|_| true);
-        } else {
+        } else if !lead.rewrites {
             let part = manifest.add_part(name, PartKind::Cut, &lead.payload);
             debug_assert!(part.starts_with(name));
             lead.part = Some(part);
@@ -362,7 +478,7 @@ impl Shard {
             .files
             .iter()
             .zip(&ends)
-            .map(|(file, end)| NewFile { seed: file.seed, start: end.0 + 1 })
+            .map(|(file, end)| NewFile { seed: file.seed, start: end.0 + file.gap })
             .collect();
         let names = manifest.begin_generation(name, &new, next_id, self.global.boot_id());
         for (name, file) in names.iter().zip(&lead.files) {
@@ -383,7 +499,7 @@ impl Shard {
             flush: Flush::File,
         };
         let op = match lead.step {
-            LeadStep::Gather => return,
+            LeadStep::Gather | LeadStep::GoBack => return,
             LeadStep::RemovePart => DiskOp::Remove { path: part() },
             LeadStep::CreatePart => DiskOp::Create { path: part() },
             LeadStep::WritePart => write(lead.file, lead.payload.clone()),
@@ -416,6 +532,9 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
+            if lead.rewrites && step != LeadStep::SyncDir {
+                return self.give_up_cut(&format!("writing the manifest: {error}"));
+            }
             if matches!(step, LeadStep::SyncNames | LeadStep::SyncDir) || done.sync_failed {
                 self.global.fatal(&format!("making a cut durable failed: {error}"));
             }
@@ -436,6 +555,7 @@ impl Shard {
         }
         lead.step = match step {
             LeadStep::Gather => unreachable!("nothing is submitted while gathering"),
+            LeadStep::GoBack => unreachable!("nothing is submitted while shards go back"),
             LeadStep::RemovePart => LeadStep::CreatePart,
             LeadStep::CreatePart => LeadStep::WritePart,
             LeadStep::WritePart => LeadStep::RemoveTemp,
@@ -447,8 +567,12 @@ impl Shard {
             LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
         };
         if step == LeadStep::SyncDir {
+            let registry = &self.global.registry;
             if lead.empty {
-                self.global.registry.log_base_size.store(0, Ordering::Relaxed);
+                registry.log_base_size.store(0, Ordering::Relaxed);
+                registry.rewrites.set_base_size(0);
+            } else {
+                registry.log_base_size.fetch_add(lead.len, Ordering::Relaxed);
             }
             let manifest = lead.manifest.take().expect("planned");
             self.global.set_manifest(manifest);

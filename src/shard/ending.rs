@@ -126,7 +126,7 @@ impl Shard {
         }
         if !self.begin_saving() {
             // Its file would tell of an older moment.
-            return self.replace_snapshot();
+            return self.replace_by_last();
         }
         self.global.ending.wish_mut().begun = true;
         self.global.notice("Saving the final RDB snapshot before exiting.");
@@ -134,7 +134,7 @@ impl Shard {
     }
 
     /// Claims the right to begin a snapshot.
-    fn begin_saving(&self) -> bool {
+    pub(super) fn begin_saving(&self) -> bool {
         self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000))
     }
 

@@ -19,6 +19,10 @@ use crate::shard::log::FsyncPolicy;
 use crate::shard::refill::How;
 use crate::shard::reload::Source;
 
+/// What BGSAVE says while the log is rewritten.
+const REWRITES: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use \
+BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
+
 /// The code of a session command.
 pub type SessionFn = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -147,16 +151,42 @@ impl Server for Shard {
         self.migrations.wished = Some(migration);
     }
 
-    fn save(&mut self, waits: bool) -> Result<(), String> {
-        if !self.global.registry.saves.begin(self.now.unix_ms().div_euclid(1000)) {
-            return Err("ERR Background save already in progress".to_owned());
+    fn save(&mut self, waits: bool, may_be_later: bool) -> Result<bool, String> {
+        let saves = &self.global.registry.saves;
+        let began = saves.begin(self.now.unix_ms().div_euclid(1000));
+        match (began, saves.is_rewriting()) {
+            (true, _) => saves.count_it(),
+            (false, true) if waits => self.snapshot.queues = true,
+            (false, true) if may_be_later => {
+                saves.schedule();
+                return Ok(false);
+            }
+            (false, true) => return Err(REWRITES.to_owned()),
+            (false, false) => return Err("ERR Background save already in progress".to_owned()),
         }
-        self.global.registry.saves.count_it();
         match waits {
             true => self.snapshot.wished = true,
             false => self.start_snapshot(),
         }
-        Ok(())
+        Ok(true)
+    }
+
+    fn rewrite_log(&mut self, now: bool) -> Result<bool, String> {
+        if self.global.registry.rewrites.in_progress() {
+            let text = "ERR Background append only file rewriting already in progress";
+            return Err(text.to_owned());
+        }
+        if self.global.any_log_failing() {
+            self.global.warn("The log cannot be rewritten while it cannot be written");
+            let text = "ERR Can't execute an AOF background rewriting. Please check the server logs \
+                        for more information.";
+            return Err(text.to_owned());
+        }
+        let began = now && self.begin_rewrite();
+        if !began {
+            self.global.registry.rewrites.schedule(true);
+        }
+        Ok(began)
     }
 
     fn say(&self, level: LogLevel, text: &str) {

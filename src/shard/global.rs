@@ -1,8 +1,9 @@
 //! What all shards know of the process: configuration, limits, failures, the manifest in force.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::base::clock::Time;
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
 use crate::config::{Config, Enter, LogLevel, files};
@@ -13,7 +14,9 @@ use crate::persist::snapshot;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
+use crate::shard::pace::Grain;
 use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::snapshot::writer::Writer;
 
 /// Why DEBUG RESTART did nothing.
 pub const NO_RESTART: &str = "ERR failed to restart the server. Check server logs.";
@@ -25,6 +28,9 @@ instance is configured to report errors during writes if RDB snapshotting fails 
 
 /// Says a line of the given weight.
 pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// Begins to write a snapshot's file, and does not wait for it.
+pub type StartWriter = dyn Fn(Writer) -> std::io::Result<()> + Send + Sync;
 
 /// How the process speaks and dies; handed in, so that a simulation can listen.
 pub struct Voice {
@@ -43,6 +49,10 @@ pub struct Voice {
     pub errand: Box<dyn Fn(Errand) + Send + Sync>,
     /// Reads the log again.
     pub read_log: Box<ReadLog>,
+    /// Tells how long something takes.
+    pub time: Time,
+    /// Has a snapshot's file written.
+    pub writer: Box<StartWriter>,
 }
 
 /// Shared by every shard of the process.
@@ -69,6 +79,10 @@ pub struct Global {
     boot_id: String,
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
+    /// Whoever waits in a thread for the right to cut.
+    cut_waits: (Mutex<()>, Condvar),
+    /// Held while a rewrite changes the manifest; true: nothing may change it any more.
+    sealed: Mutex<bool>,
     stop: AtomicBool,
     /// See [`Ending`].
     pub ending: Ending,
@@ -96,6 +110,8 @@ pub struct Global {
     resets: AtomicU64,
     /// Keys that are on their way to another server.
     pub holds: Holds,
+    /// See [`Grain`].
+    pub grain: Grain,
     voice: Voice,
 }
 
@@ -132,6 +148,8 @@ impl Global {
             version: AtomicU64::new(1),
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
+            cut_waits: Default::default(),
+            sealed: Mutex::new(false),
             stop: AtomicBool::new(false),
             again_ms: AtomicU64::new(u64::MAX),
             log_sleep_us: AtomicU64::new(0),
@@ -145,6 +163,7 @@ impl Global {
             registry: Registry::new(facts, shards, databases, names),
             resets: AtomicU64::new(0),
             holds: Holds::default(),
+            grain: Grain::default(),
             voice,
         }
     }
@@ -204,6 +223,16 @@ impl Global {
     /// Runs what may wait for a disk, on a thread for that.
     pub fn run_errand(&self, errand: Errand) {
         (self.voice.errand)(errand);
+    }
+
+    /// The clock that tells how long something takes.
+    pub fn time(&self) -> &Time {
+        &self.voice.time
+    }
+
+    /// Has a snapshot's file written.
+    pub(super) fn start_writer(&self, writer: Writer) -> std::io::Result<()> {
+        (self.voice.writer)(writer)
     }
 
     /// Reads the log, which ends at these positions, or the file that SAVE writes, into empty
@@ -334,6 +363,7 @@ impl Global {
     pub fn reset_stats(&self) {
         self.registry.reset_peak();
         self.registry.saves.reset_count();
+        self.registry.rewrites.reset_count();
         self.resets.fetch_add(1, Ordering::Release);
     }
 
@@ -397,6 +427,29 @@ impl Global {
     /// Gives it back.
     pub fn end_cut(&self) {
         self.cut.store(false, Ordering::SeqCst);
+        // Whoever waits has looked before this, or sees it.
+        drop(lock(&self.cut_waits.0));
+        self.cut_waits.1.notify_all();
+    }
+
+    /// Claims the right to cut the log, for a thread that may wait for it. No shard may.
+    pub fn wait_for_cut(&self) {
+        let mut waits = lock(&self.cut_waits.0);
+        while !self.begin_cut() {
+            waits = self.cut_waits.1.wait(waits).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets `change` change the manifest, unless the log has come to its end (`None`). The caller
+    /// has the right to cut.
+    pub fn change_manifest<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        let sealed = lock(&self.sealed);
+        (!*sealed).then(change)
+    }
+
+    /// The log comes to its end: no thread changes the manifest from here on.
+    pub fn seal_manifest(&self) {
+        *lock(&self.sealed) = true;
     }
 
     /// Whether a cut is under way.

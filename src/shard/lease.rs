@@ -16,6 +16,7 @@ use crate::client::Conn;
 use crate::client::output::{Merged, Remote};
 use crate::command::{Args, DataRun, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
+use crate::keyspace::effects::TIME_LINE;
 use crate::observe::crash;
 use crate::persist::aof::format::{At, write_entry_mark};
 use crate::persist::payload::codec;
@@ -161,6 +162,8 @@ impl Shard {
         orphan.db = lease.work.calls.first().map_or(0, |call| call.db);
         let session = conn.as_mut().map_or(&mut orphan, |c| &mut c.session);
         let mut out = Reply::new(session.resp3);
+        let second = self.second();
+        lease.spaces.iter_mut().flatten().for_each(|s| s.effects.set_second(second));
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         self.meter.begin(true);
@@ -331,6 +334,9 @@ impl Shard {
         crate::shard::sim::probe::came_home(&space);
         space.events.set_wanted(self.config.events);
         space.expiry_paused = self.clients.pause.is_some();
+        if home.snapshot.is_none() && self.wants_no_large() {
+            space.drop_large();
+        }
         self.space = Some(space);
         self.note_time();
         if let Some((open, job)) = home.snapshot {
@@ -373,10 +379,11 @@ impl Surroundings<'_> {
     }
 }
 
-/// Length of the causality mark that `payload` starts with.
+/// Length of the second and the causality mark that `payload` starts with.
 fn leading_seen(payload: &[u8]) -> usize {
     let mut len = 0;
-    while payload[len..].starts_with(b"#D ") || payload[len..].starts_with(b"#d ") {
+    let before = [TIME_LINE, b"#D ", b"#d "];
+    while before.iter().any(|start| payload[len..].starts_with(start)) {
         let line = memchr::memchr(b'\n', &payload[len..]);
         len += line.expect("marks are written whole") + 1;
     }
@@ -391,7 +398,7 @@ mod tests {
     fn the_mark_of_a_lease_stands_behind_the_causality_mark() {
         assert_eq!(leading_seen(b""), 0);
         assert_eq!(leading_seen(b"*1\r\n$4\r\nPING\r\n"), 0);
-        let two = b"#D 1:2\r\n#d 3:4\r\n";
+        let two = b"#TS:7\r\n#D 1:2\r\n#d 3:4\r\n";
         assert_eq!(leading_seen(&[&two[..], b"*2\r\n$3\r\n#D \r\n"].concat()), two.len());
     }
 }

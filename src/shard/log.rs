@@ -542,10 +542,21 @@ impl LogWriter {
         self.exposed_next_us = None;
     }
 
+    /// Nothing comes of a cut that has taken no position: the log goes on in the old file, of which
+    /// the flush in front of the cut is not in flight.
+    pub fn go_back(&mut self) {
+        self.held = false;
+        self.cutting = false;
+        let behind = std::mem::take(&mut self.behind);
+        if !behind.is_empty() {
+            self.gather(behind);
+        }
+    }
+
     /// The cut is committed: the log goes on in `file`, at `position`.
     pub fn resume(&mut self, file: LogFile, position: u64) {
         assert!(self.in_flight.is_none() && self.syncing.is_none());
-        assert!(self.durable == self.appended && position > self.appended);
+        assert!(self.durable == self.appended && position >= self.appended);
         self.file = file;
         self.appended = position;
         self.written = position;

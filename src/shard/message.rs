@@ -295,8 +295,9 @@ pub struct CutFile {
     pub name: String,
     /// The seed of its checksums.
     pub seed: u64,
-    /// The manifest starts anew: no older file counts any more.
-    pub anew: bool,
+    /// Its first position, counted from where the shard's log ends: 1 where the cut itself tells
+    /// something, and is what that position stands for.
+    pub gap: u64,
 }
 
 /// Steps of a cut between its coordinator and the shards.
@@ -310,7 +311,18 @@ pub enum CutStep {
         end: u64,
         /// Checksum of its last frame, or its seed.
         sum: u64,
+        /// Its length in bytes.
+        len: u64,
     },
     /// The manifest that names the new files is durable: they may be written.
     Committed,
+    /// A shard cannot create its new file for a rewrite.
+    Failed {
+        /// What the disk says.
+        error: String,
+    },
+    /// Nothing comes of the cut of a rewrite: the log goes on in the old file.
+    GoBack,
+    /// It does, in this many shards more.
+    WentBack,
 }

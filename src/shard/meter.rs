@@ -70,7 +70,7 @@ impl Meter {
         self.alone
             || self.bounds.least() < BRIEF_NS
             || !is_small(args)
-            || !introspect::is_brief(command)
+            || !introspect::is_brief(command, args)
     }
 
     /// Counts an execution in the row.
@@ -206,6 +206,21 @@ mod tests {
         meter.begin(false);
         assert!(!alone(&meter, get) && alone(&meter, keys));
         assert!(alone(&meter, &[b"SET", b"k", &[b'x'; 513]]));
+        for (range, brief) in [
+            ("ZRANGE k 0 9", true),
+            ("LRANGE k 80 95", true),
+            ("ZREVRANGE k 5 0", true),
+            ("ZRANGE k 0 16", false),
+            ("ZRANGE k 0 -1", false),
+            ("LRANGE k 0 100", false),
+            ("ZRANGE k 0 x", false),
+            ("ZRANGE k 0 9 BYSCORE", false),
+            ("ZRANGE k 0 9 WITHSCORES", false),
+            ("ZRANGEBYSCORE k 0 9", false),
+        ] {
+            let words: Vec<&[u8]> = range.split(' ').map(str::as_bytes).collect();
+            assert_eq!(alone(&meter, &words), !brief, "{range}");
+        }
         meter.begin(true);
         assert!(alone(&meter, get));
         meter.begin(false);

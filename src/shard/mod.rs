@@ -45,6 +45,7 @@ pub mod refill;
 pub mod release;
 pub mod reload;
 pub mod requests;
+pub mod rewrite;
 pub mod serve;
 pub mod snapshot;
 pub mod tick;

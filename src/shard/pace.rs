@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::base::clock::Stopwatch;
+use crate::base::clock::{Time, Watch};
+use crate::shard::snapshot::contents::CHUNK;
 
 /// Seconds between two lines about a snapshot under way.
 const TELL_EACH: u64 = 5;
@@ -21,21 +22,48 @@ const TURN_MAX: Duration = Duration::from_micros(250);
 /// Time of a turn that keeps nobody waiting, so that whoever comes does not wait long either.
 const TURN_QUIET: Duration = Duration::from_micros(500);
 
+/// How much is done between two looks at the clock, or at whoever else wants something.
+#[derive(Clone, Copy, Debug)]
+pub struct Grain {
+    /// Bytes from which on a chunk is handed over.
+    pub chunk: usize,
+    /// Slots of the walk.
+    pub slice: usize,
+    /// The same when a client waits: whole segments, so that memory is asked for far ahead.
+    pub hurry_slice: usize,
+    /// Elements of a large value.
+    pub elements: usize,
+    /// Bytes of a long string.
+    pub text: usize,
+}
+
+impl Default for Grain {
+    fn default() -> Self {
+        Grain { chunk: CHUNK, slice: 128, hurry_slice: 1024, elements: 256, text: 64 * 1024 }
+    }
+}
+
 /// A shard's part of its time for a snapshot.
 ///
 /// That a turn has found nothing to do says little: where clients run on the shard's own core they
 /// need just that time to send the next command. So a shard that has had commands of late saves up
 /// time for the snapshot as time passes, and sleeps in between as it does without one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Share {
-    since: Stopwatch,
-    quiet: Stopwatch,
+    since: Watch,
+    quiet: Watch,
     commands: u64,
     saved_up: Duration,
     waits: bool,
 }
 
 impl Share {
+    /// Nothing saved up.
+    pub(super) fn new(time: &Time) -> Share {
+        let (since, quiet) = (time.watch(), time.watch());
+        Share { since, quiet, commands: 0, saved_up: Duration::ZERO, waits: false }
+    }
+
     /// How long this turn may take, if it may take any; `commands` have been processed so far.
     /// `pressed`: they are waiting for the snapshot.
     pub(super) fn turn(&mut self, commands: u64, pressed: bool) -> Option<Duration> {
@@ -69,13 +97,18 @@ impl Share {
 }
 
 /// A shard's rest between two keys. It never sleeps for it: it does not go on before its time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
-    since: Stopwatch,
+    since: Watch,
     rest: Duration,
 }
 
 impl Pace {
+    /// No rest.
+    pub(super) fn new(time: &Time) -> Pace {
+        Pace { since: time.watch(), rest: Duration::ZERO }
+    }
+
     /// So many keys have been handed out, each of which takes `delay` microseconds, as
     /// `rdb-key-save-delay` has it: what is negative stands for one in so many keys.
     pub(super) fn handed_out(&mut self, keys: u64, delay: i32, shards: usize) {
@@ -96,14 +129,19 @@ impl Pace {
 }
 
 /// When something was last told of a snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Told {
-    began: Stopwatch,
+    began: Watch,
     /// Spans of [`TELL_EACH`] seconds that have been told of.
     spans: AtomicU64,
 }
 
 impl Told {
+    /// Nothing told; it begins.
+    pub(super) fn new(time: &Time) -> Told {
+        Told { began: time.watch(), spans: AtomicU64::new(0) }
+    }
+
     /// How long it has taken so far, if that is to be told now: to one of all who ask in a span,
     /// and to nobody in the first.
     pub(super) fn due(&self) -> Option<Duration> {
@@ -130,7 +168,7 @@ mod tests {
 
     #[test]
     fn commands_leave_a_ninth_of_the_time() {
-        let mut share = Share::default();
+        let mut share = Share::new(&Time::system());
         let mut turn = |micros, spares| {
             let turn = share.turn_after(Duration::from_micros(micros), spares);
             (turn.map_or(0, |turn| turn.as_micros()), share.waits())
@@ -140,14 +178,14 @@ mod tests {
         assert_eq!(turn(900_000, true), (250, true));
         assert_eq!(turn(5, false), (500, false));
         // Without commands, and with some.
-        let mut share = Share::default();
+        let mut share = Share::new(&Time::system());
         assert!(share.turn(1, false).is_none() && share.waits());
         assert!(share.turn(2, true).is_some() && !share.waits());
     }
 
     #[test]
     fn a_key_takes_as_long_whatever_the_number_of_shards() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(&Time::system());
         assert!(!pace.rests(1_000_000));
         pace.handed_out(0, 1_000_000, 4);
         assert_eq!(pace.rest, Duration::ZERO);
@@ -163,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_span_is_told_of_once() {
-        let told = Told::default();
+        let told = Told::new(&Time::system());
         assert_eq!(told.due(), None);
         let due = |seconds| told.due_at(Duration::from_secs(seconds)).is_some();
         assert_eq!(

@@ -90,7 +90,7 @@ fn save(global: &Global, config: &Config, now: i64, spaces: &Keyspaces) -> Resul
     let spaces: Vec<&Keyspace> = spaces.iter().flatten().map(|space| &**space).collect();
     let contents = Contents::of(spaces.iter().copied(), config.rdb.version);
     let mut encoder = Encoder::new(contents.version, config.rdb.compress);
-    let header = contents.header(&mut encoder, global, now);
+    let header = contents.header(&mut encoder, global, now, false);
     let began = Stopwatch::default();
     let (sender, chunks) = sync_channel(CHUNKS_MAX);
     let flow = Flow::new(spaces.len());

@@ -226,6 +226,21 @@ impl Shard {
         true
     }
 
+    /// The second of Unix time that what is executed now belongs to, when the log is to tell it.
+    pub(super) fn second(&self) -> Option<i64> {
+        let second = self.now.unix_us.div_euclid(1_000_000);
+        self.config.aof.timestamps.then_some(second)
+    }
+
+    /// Lets this turn's effects tell their second. One turn, one second: no line comes to stand
+    /// within a part.
+    pub(super) fn note_second(&mut self) {
+        let second = self.second();
+        if let Some(space) = &mut self.space {
+            space.effects.set_second(second);
+        }
+    }
+
     /// Prepares the causality mark for this turn's effects, if other shards' release points have
     /// moved since the last one: what is written now may have seen anything up to there.
     ///

@@ -35,37 +35,36 @@
 
 pub(super) mod contents;
 mod large;
+pub mod writer;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::clock::Stopwatch;
+use crate::base::clock::Time;
 use crate::client::Conn;
 use crate::keyspace::cut::Open;
 use crate::keyspace::{Entry, Keyspace, Recency};
 use crate::observe::saves::End;
 use crate::persist::rdb::encode::{Encoder, TooNew};
-use crate::persist::snapshot::{Chunk, Flow, Target, write};
+use crate::persist::snapshot::{Chunk, Flow, Target};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
-use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
-use crate::shard::pace::{Pace, Share, Told, rates};
+use crate::shard::pace::{Grain, Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
-use contents::{CHUNK, Contents, target};
+use crate::shard::rewrite::{self, Aim};
+use contents::{Contents, target};
+use writer::Writer;
 
 #[cfg(test)]
 mod tests;
 
-/// Slots of the walk between two looks at the clock.
-const SLICE: usize = 128;
-/// The same when a client waits: whole segments, so that memory is asked for far ahead.
-const HURRY_SLICE: usize = 1024;
 /// The time of one turn when a client waits for it (SAVE).
 const HURRY: Duration = Duration::from_millis(5);
 
@@ -78,29 +77,32 @@ pub enum Purpose {
     Asked,
     /// The process ends behind it, see [`super::ending`].
     Last,
+    /// It becomes the base of the log, see [`super::rewrite`].
+    Rewrite,
 }
 
 /// A snapshot under way, as all that take part in it know it.
 #[derive(Debug)]
 pub struct Job {
-    flow: Flow,
+    pub(super) flow: Flow,
     open: Arc<AtomicUsize>,
     chunks: Mutex<Sender<Chunk>>,
     version: u32,
     compress: bool,
     purpose: Purpose,
     /// Another takes its place: that it comes to nothing is no failure.
-    given_up: AtomicBool,
+    pub(super) given_up: AtomicBool,
     /// The large value that is being written piece by piece; 0: none.
     giant: AtomicU64,
     /// Shards that have something to clear still.
     parts: AtomicUsize,
-    over: AtomicBool,
+    pub(super) over: AtomicBool,
     /// Who is told when nothing of it is left, and what.
     waits: Mutex<Option<(ReplyTo, Reply)>>,
     /// How it has ended, and how long it took; told when nothing of it is left.
     end: Mutex<Option<(End, Duration)>>,
     told: Told,
+    grain: Grain,
 }
 
 impl Job {
@@ -121,11 +123,11 @@ impl Job {
         self.send(Chunk::Finish);
     }
 
-    fn ended(&self, end: End, took: Duration) {
+    pub(super) fn ended(&self, end: End, took: Duration) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, took));
     }
 
-    fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.flow.failed.load(Ordering::Acquire)
     }
 
@@ -133,9 +135,13 @@ impl Job {
         self.purpose == Purpose::Background
     }
 
+    fn is_rewrite(&self) -> bool {
+        self.purpose == Purpose::Rewrite
+    }
+
     /// Somebody waits for it.
     fn hurries(&self) -> bool {
-        !self.is_background()
+        !self.is_background() && !self.is_rewrite()
     }
 
     /// Whether nothing executes behind its moment until it is over.
@@ -171,6 +177,7 @@ pub struct Part {
     cancelled: bool,
     share: Share,
     pace: Pace,
+    time: Time,
     /// `rdb-key-save-delay`
     delay: i32,
 }
@@ -189,18 +196,29 @@ pub struct Snapshots {
     pub holds_still: bool,
     /// All data has been removed: the file is to tell of that.
     pub emptied: bool,
+    /// The command that has just run asks for one behind the rewrite under way.
+    pub queues: bool,
+    /// Clients whose SAVE waits for the end of a rewrite, and whether they speak RESP3.
+    queue: VecDeque<(ReplyTo, bool)>,
     part: Option<Part>,
 }
 
+impl Snapshots {
+    /// Whether a SAVE waits for the end of a rewrite.
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+}
+
 /// A chunk is handed over behind the key that makes it full.
-fn chunk_buffer() -> Vec<u8> {
-    Vec::with_capacity(CHUNK + CHUNK / 8)
+fn chunk_buffer(grain: &Grain) -> Vec<u8> {
+    Vec::with_capacity(grain.chunk + grain.chunk / 8)
 }
 
 impl Part {
     fn hand_over(&mut self, shard: usize) {
         if !self.chunk.is_empty() {
-            let next = self.job.flow.buffer().unwrap_or_else(chunk_buffer);
+            let next = self.job.flow.buffer().unwrap_or_else(|| chunk_buffer(&self.job.grain));
             let chunk = std::mem::replace(&mut self.chunk, next);
             self.db = None;
             self.job.send(Chunk::Keys { shard, home: shard, bytes: chunk });
@@ -224,7 +242,7 @@ impl Part {
         space: &mut Keyspace,
         budget: Duration,
     ) -> Result<bool, String> {
-        let watch = Stopwatch::default();
+        let (watch, grain) = (self.time.watch(), self.job.grain);
         self.stuck = false;
         loop {
             // A value whose pieces the writer has begun to take comes before all else: until it is
@@ -244,8 +262,8 @@ impl Part {
             let mut outcome = Ok(());
             let (mut count, recency) = (0, space.recency());
             let slice = match (self.delay, self.job.hurries()) {
-                (0, true) => HURRY_SLICE,
-                (0, false) => SLICE,
+                (0, true) => grain.hurry_slice,
+                (0, false) => grain.slice,
                 _ => 1,
             };
             let done = space.snapshot_slice(slice, &mut |db, entry| {
@@ -257,7 +275,7 @@ impl Part {
             self.job.flow.count.fetch_add(count, Ordering::Relaxed);
             self.pace.handed_out(count, self.delay, self.job.flow.keys.len());
             outcome.map_err(|error| error.to_string())?;
-            if self.chunk.len() >= CHUNK {
+            if self.chunk.len() >= grain.chunk {
                 self.hand_over(shard);
             }
             // A key that takes its time does so before the end, too.
@@ -339,8 +357,29 @@ impl Shard {
     pub(super) fn tell_when_saved(&mut self, conn: &mut Conn) {
         self.snapshot.wished = false;
         let to = self.stand_in_for_one(conn);
+        if std::mem::take(&mut self.snapshot.queues) {
+            return self.snapshot.queue.push_back((to, conn.session.resp3));
+        }
         let nobody = self.nobody();
         self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
+    }
+
+    /// Begins the SAVE that has waited longest for the end of a rewrite, once it can.
+    pub(super) fn start_queued_save(&mut self) {
+        if self.snapshot.has_queue()
+            && self.begin_saving()
+            && let Some((to, resp3)) = self.snapshot.queue.pop_front()
+        {
+            self.global.registry.saves.count_it();
+            let nobody = self.nobody();
+            self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), resp3);
+        }
+    }
+
+    /// Begins a rewrite, which has the right to walk and to cut.
+    pub(super) fn ask_for_rewrite(&mut self) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Rewrite, None, false);
     }
 
     fn ask_for_snapshot(
@@ -351,7 +390,10 @@ impl Shard {
         resp3: bool,
     ) {
         let config = &self.config;
-        let target = target(config);
+        let target = match purpose {
+            Purpose::Rewrite => rewrite::target(config),
+            _ => target(config),
+        };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
         let plan = Plan { target, version, compress, purpose, waits, resp3 };
         let work = Work { snapshot: Some(plan), ..Work::default() };
@@ -378,16 +420,30 @@ impl Shard {
             over: AtomicBool::new(false),
             waits: Mutex::new(None),
             end: Mutex::new(None),
-            told: Told::default(),
+            told: Told::new(self.global.time()),
+            grain: self.global.grain,
         });
+        #[cfg(test)]
+        crate::shard::sim::probe::moment(&job, &lease.spaces);
         lease.job = Some(Arc::clone(&job));
         let open = Open::new(count);
         for space in lease.spaces.iter_mut().flatten() {
             space.begin_snapshot(&open);
         }
         self.global.registry.saves.progress.set_total(contents.keys());
-        self.write_snapshot(plan, &job, chunks, &contents);
-        self.send_home(entry, lease, false, None, &[]);
+        let cut = (job.is_rewrite() && self.log.is_some()).then(|| self.lead_rewrite());
+        if job.is_rewrite() && cut.is_none() {
+            self.global.end_cut();
+        }
+        let first = cut.as_ref().map(|(_, first)| *first);
+        let plain = !self.config.rewrite.rdb && !contents.has_functions();
+        if job.is_rewrite() && !self.config.rewrite.rdb && !plain {
+            // A log of commands with FUNCTION in it is none that we load.
+            self.global.warn("There are libraries of functions: the base is an RDB file");
+        }
+        let aim = job.is_rewrite().then_some(Aim { first, plain });
+        self.write_snapshot(plan, aim, &job, chunks, &contents);
+        self.send_home(entry, lease, false, cut.map(|(files, _)| files), &[]);
         // Not before every part has one that counts for it.
         drop(open);
     }
@@ -396,48 +452,26 @@ impl Shard {
     fn write_snapshot(
         &mut self,
         plan: Plan,
+        aim: Option<Aim>,
         job: &Arc<Job>,
         chunks: Receiver<Chunk>,
         contents: &Contents,
     ) {
         let mut encoder = Encoder::new(job.version, job.compress);
-        let (seconds, dirty) = (self.now.unix_ms().div_euclid(1000), contents.dirty);
-        let header = contents.header(&mut encoder, &self.global, seconds);
-        let (own, waits) = (job, plan.waits.map(|to| (to, plan.resp3)));
-        let (global, order, job) =
-            (Arc::clone(&self.global), Arc::clone(&self.order), Arc::clone(job));
-        let began = Stopwatch::default();
-        let list = String::from_utf8_lossy(self.config.text("bgsave-cpulist").unwrap_or_default());
-        let list = list.into_owned();
-        let work = move || {
-            if let Err(error) = cores::bind(&list) {
-                global.warn(&format!("bgsave-cpulist {list}: {error}"));
-            }
-            let progress = &global.registry.saves.progress;
-            let written = write(&plan.target, &header, &chunks, &job.flow, &|| progress.commit());
-            let took = began.elapsed();
-            let at = seconds + took.as_secs() as i64;
-            let outcome = conclude(&global, &job, written, End::Saved { at, dirty }, took);
-            if let Some(to) = plan.waits {
-                let mut reply = Reply::new(plan.resp3);
-                match outcome {
-                    Ok(()) => reply.ok(),
-                    Err(text) => reply.error(text.as_bytes()),
-                }
-                *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some((to, reply));
-            }
-            job.over.store(true, Ordering::Release);
-            order.wake_all();
-        };
-        if let Err(error) = std::thread::Builder::new().name("snapshot".to_owned()).spawn(work) {
-            drop(conclude(&self.global, own, Err(error), End::Failed, Duration::ZERO));
-            *own.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
+        let seconds = self.now.unix_ms().div_euclid(1000);
+        let header = contents.header(&mut encoder, &self.global, seconds, aim.is_some());
+        let waits = plan.waits.map(|to| (to, plan.resp3));
+        let made = (header, chunks);
+        let writer = Writer::new(plan, aim, made, Arc::clone(job), contents.dirty, self);
+        if let Err(error) = self.global.start_writer(writer) {
+            drop(conclude(&self.global, job, Err(error), End::Failed, Duration::ZERO));
+            *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
                 let mut reply = Reply::new(resp3);
                 reply.error(b"ERR");
                 (to, reply)
             });
-            own.flow.failed.store(true, Ordering::Release);
-            own.over.store(true, Ordering::Release);
+            job.flow.failed.store(true, Ordering::Release);
+            job.over.store(true, Ordering::Release);
         }
     }
 
@@ -445,15 +479,16 @@ impl Shard {
     pub(super) fn begin_part(&mut self, job: Arc<Job>, open: Open) {
         let encoder = Encoder::new(job.version, job.compress);
         let part = Part {
+            chunk: chunk_buffer(&job.grain),
             job,
             encoder,
-            chunk: chunk_buffer(),
             db: None,
             open: Some(open),
             stuck: false,
             cancelled: false,
-            share: Share::default(),
-            pace: Pace::default(),
+            share: Share::new(self.global.time()),
+            pace: Pace::new(self.global.time()),
+            time: self.global.time().clone(),
             delay: 0,
         };
         if self.stopping {
@@ -464,7 +499,29 @@ impl Shard {
 
     /// Gives the one in the background up, as another is to take its place.
     pub(super) fn replace_snapshot(&self) {
-        let part = self.snapshot.part.as_ref().filter(|part| part.job.is_background());
+        self.give_up_for_another(|job| job.is_background());
+    }
+
+    /// The same where the last is to come: a rewrite gives way, too.
+    pub(super) fn replace_by_last(&self) {
+        self.give_up_for_another(|job| !job.hurries());
+    }
+
+    /// The log begins anew: a rewrite under way is of no use any more.
+    pub(super) fn supersede_rewrite(&self) {
+        self.give_up_for_another(Job::is_rewrite);
+    }
+
+    /// The cut of the rewrite under way has come to nothing.
+    pub(super) fn fail_rewrite(&self, error: &str) {
+        self.global.warn(&format!("The log cannot go over to new files for a rewrite: {error}"));
+        if let Some(part) = self.snapshot.part.as_ref().filter(|part| part.job.is_rewrite()) {
+            part.job.fail();
+        }
+    }
+
+    fn give_up_for_another(&self, gives_way: impl Fn(&Job) -> bool) {
+        let part = self.snapshot.part.as_ref().filter(|part| gives_way(&part.job));
         if let Some(Part { job, .. }) = part
             && !job.over.load(Ordering::Acquire)
             && !job.given_up.swap(true, Ordering::AcqRel)
@@ -490,7 +547,7 @@ impl Shard {
                 space.cancel_snapshot();
                 self.snapshot.pressed = false;
             }
-            let cleared = space.snapshot_slice(8 * SLICE, &mut |_, _| {});
+            let cleared = space.snapshot_slice(8 * job.grain.slice, &mut |_, _| {});
             self.stats().snapshot_kept.set(0);
             part.open = None;
             // Nobody waits for what nobody wants, though the writer may still wait for a disk.
@@ -568,13 +625,15 @@ impl Shard {
             let total = registry.saves.progress.keys().1;
             let bytes = job.flow.bytes.load(Ordering::Relaxed);
             let rates = rates(keys, bytes, took.as_secs_f64());
-            self.global.notice(&format!("Saving: {keys} of {total} keys, {bytes} bytes, {rates}"));
+            let what = if job.is_rewrite() { "Rewriting" } else { "Saving" };
+            self.global.notice(&format!("{what}: {keys} of {total} keys, {bytes} bytes, {rates}"));
         }
     }
 
     /// The process stops: what is under way is given up, as Redis does.
     pub(super) fn give_up_snapshot(&self) {
         if let Some(part) = &self.snapshot.part {
+            part.job.given_up.fetch_or(part.job.is_rewrite(), Ordering::AcqRel);
             part.job.fail();
         }
     }
@@ -590,7 +649,16 @@ impl Shard {
         if last_part {
             let end = job.end.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (end, took) = end.unwrap_or((End::Failed, Duration::ZERO));
-            self.global.registry.saves.finish(end, job.is_background().then_some(took));
+            let registry = &self.global.registry;
+            if job.is_rewrite() {
+                let kept = registry.saves.progress.kept_peak();
+                let told = || registry.rewrites.end(rewrite::verdict(end), took, kept);
+                registry.saves.end_rewrite(told);
+            } else {
+                #[cfg(test)]
+                crate::shard::sim::probe::saved(end);
+                registry.saves.finish(end, job.is_background().then_some(took));
+            }
             self.global.weigh_trouble();
             // Not before the next one may begin.
             let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -609,6 +677,12 @@ impl Shard {
                     || part.open.is_some() && !part.stuck && !part.share.waits()
                     || part.job.over.load(Ordering::Acquire)
             })
+    }
+
+    /// Whether nothing will be handed out here any more of a snapshot that has begun: another shard
+    /// may not have heard of that yet, and send large values of it here.
+    pub(super) fn wants_no_large(&self) -> bool {
+        self.snapshot.part.as_ref().is_none_or(|part| part.cancelled)
     }
 
     /// Whether a snapshot is under way here.

@@ -187,6 +187,7 @@ impl Shard {
             self.warn_of_newer_log();
             if self.id == 0 {
                 self.save_by_itself();
+                self.rewrite_by_itself();
                 self.warn_of_long_log();
                 self.global.registry.sample(self.now);
             }
@@ -207,11 +208,13 @@ impl Shard {
     /// Says that the log has grown long, once for each doubling.
     fn warn_of_long_log(&mut self) {
         let size = self.global.registry.log_size();
-        if size > self.config.log_long() && size >= 2 * self.long_log_said {
-            self.long_log_said = size;
+        let rewrites = self.config.auto_aof_rewrite_percentage > 0;
+        if !rewrites && size > self.config.log_long() && size >= 2 * self.rewriting.long_log_said {
+            self.rewriting.long_log_said = size;
             self.warn(&format!(
-                "The log has grown to {} MiB. This version cannot rewrite it: what is deleted or \
-                 written over stays in it and is replayed at the next start.",
+                "The log has grown to {} MiB, and auto-aof-rewrite-percentage is 0: until \
+                 BGREWRITEAOF what is deleted or written over stays in it and is replayed at the \
+                 next start.",
                 size >> 20
             ));
         }
@@ -336,6 +339,7 @@ impl Shard {
         // The writer does not say that it takes more.
         let snapshot = match self.has_snapshot() {
             true => 500,
+            false if self.has_rewrite_to_begin() || self.snapshot.has_queue() => 1_000,
             false if self.snapshot.emptied || self.id == 0 && self.global.ending.is_wished() => 500,
             false => u64::MAX,
         };

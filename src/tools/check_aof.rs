@@ -1,16 +1,31 @@
-//! `ringstone check-aof [--fix] [--yes] <manifest|directory|file>`: says of each file of a log how
-//! far it is good, in the manner of `redis-check-aof`, and with `--fix` makes permanent what
-//! recovery would keep, so that stock redis-server loads the directory with the same data.
+//! `ringstone check-aof [--fix] [--yes] [--truncate-to-timestamp T] <manifest|directory|file>`:
+//! says of each file of a log how far it is good, in the manner of `redis-check-aof`; with `--fix`
+//! makes permanent what recovery would keep, so that stock redis-server loads the directory with
+//! the same data; or cuts a log back to a second of Unix time.
 //!
 //! * A manifest, or a directory with one, is looked at as the server's start does
-//!   ([`recovery::inspect`]); files of other servers are read to their end as well.
+//!   ([`recovery::inspect`]): the manifest's checksums, every frame's, every part's. Files of other
+//!   servers and bases are read to their end as well: RDB with its checksum, commands one by one.
 //! * `--fix` cuts as the server's start would ([`recovery::commit`]), keeps what it cuts off in
 //!   `*.cut` files, and leaves the log as a clean stop does. Where a start would refuse since bytes
 //!   that were known to be durable have gone, it says so and asks first; `--yes` answers for it.
+//! * `--truncate-to-timestamp` needs the `#TS:` lines of `aof-timestamp-enabled`. A log of ours is
+//!   cut over all shards at once, to what was executed up to that second and is consistent; what
+//!   goes is kept in `*.cut` files. A log of Redis' is cut as `redis-check-aof` does: in its last
+//!   file alone ([`foreign`]).
 //! * A single file is read frame by frame when a manifest beside it holds its seed, else as plain
 //!   commands. One shard's file is never cut alone: the others depend on it.
 //!
+//! # Where the tool is stricter than a start
+//!
+//! Redis' loader, and so ours, takes some commands that no server writes: numbers with text behind
+//! them, anything at all in the place of the line end behind an argument. The tool says that such a
+//! file is not valid, as `redis-check-aof` does, since it can only be damage; a start goes on so
+//! that whatever Redis loads is loaded here.
+//!
 //! Exit status: 0 when all is good (or was made so), 1 otherwise.
+
+mod foreign;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, Read, Write};
@@ -29,7 +44,8 @@ use crate::persist::recovery::{self, Options, Place, Plan, RecoveryError, Step};
 use crate::persist::volume::DirVolume;
 
 /// How the tool is called.
-pub const USAGE: &str = "Usage: ringstone check-aof [--fix] [--yes] <manifest|directory|file>";
+pub const USAGE: &str = "Usage: ringstone check-aof [--fix] [--yes] \
+                         [--truncate-to-timestamp $timestamp] <manifest|directory|file>";
 
 /// Runs the tool on the process' own streams; `args` are those behind `check-aof`.
 pub fn main(args: Vec<OsString>) -> ExitCode {
@@ -47,11 +63,20 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 
 /// Runs the tool; true when all is good in the end.
 pub fn run(args: &[OsString], out: &mut dyn Write, input: &mut dyn BufRead) -> io::Result<bool> {
-    let (mut fix, mut yes, mut target) = (false, false, None);
-    for arg in args {
+    let (mut fix, mut yes, mut until, mut target) = (false, false, None, None);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("--fix") => fix = true,
             Some("--yes") => yes = true,
+            Some("--truncate-to-timestamp") => {
+                let second = args.next().and_then(|second| second.to_str()?.parse::<i64>().ok());
+                until = second.filter(|&second| second > 0);
+                if until.is_none() {
+                    writeln!(out, "Invalid timestamp, aborting...")?;
+                    return Ok(false);
+                }
+            }
             Some(option) if option.starts_with("--") => {
                 writeln!(out, "{USAGE}")?;
                 return Ok(false);
@@ -63,11 +88,11 @@ pub fn run(args: &[OsString], out: &mut dyn Write, input: &mut dyn BufRead) -> i
             }
         }
     }
-    let Some(target) = target else {
+    let Some(target) = target.filter(|_| !(fix && until.is_some())) else {
         writeln!(out, "{USAGE}")?;
         return Ok(false);
     };
-    let mut tool = Tool { fix, yes, out, input };
+    let mut tool = Tool { fix, yes, until, out, input };
     match find(&target)? {
         Target::Log { dir, appendfilename } => tool.log(&dir, &appendfilename),
         Target::File { dir, file } => tool.file(&dir, &file),
@@ -112,6 +137,8 @@ fn manifests(dir: &Path) -> io::Result<Vec<String>> {
 struct Tool<'a> {
     fix: bool,
     yes: bool,
+    /// `--truncate-to-timestamp`
+    until: Option<i64>,
     out: &'a mut dyn Write,
     input: &'a mut dyn BufRead,
 }
@@ -122,7 +149,8 @@ impl Tool<'_> {
         let real = dir.canonicalize()?;
         let home = real.parent().unwrap_or(Path::new("/"));
         let (volume, data) = (DirVolume::open(dir)?, DirVolume::open(home)?);
-        let _lock = match self.fix.then(|| DirLock::take(home)) {
+        let changes = self.fix || self.until.is_some();
+        let _lock = match changes.then(|| DirLock::take(home)) {
             Some(Err(held)) => return self.say(false, &held.to_string()),
             Some(Ok(lock)) => Some(lock),
             None => None,
@@ -135,29 +163,31 @@ impl Tool<'_> {
             shards: shards_of(&bytes),
             boot_id: &boot_id,
             load_truncated: true,
+            corrupt_tail_max: 0,
+            until: self.until,
             data: &data,
             accept_damage: false,
         };
         writeln!(self.out, "Start checking Multi Part AOF")?;
-        let plan = match recovery::inspect(&volume, &options) {
-            Ok(plan) => plan,
-            Err(error @ RecoveryError::Damaged { .. }) if self.fix => {
-                writeln!(self.out, "{error}")?;
-                options.accept_damage = true;
-                match recovery::inspect(&volume, &options) {
-                    Ok(plan) => plan,
-                    Err(error) => {
-                        return self.say(false, &format!("This cannot be cut away: {error}"));
-                    }
-                }
-            }
-            Err(error) => return self.say(false, &error.to_string()),
+        if let (Some(until), Some(lines)) = (self.until, foreign::lines(&bytes)) {
+            return self.truncate_foreign(&volume, &lines, until);
+        }
+        let plan = match self.look(&volume, &mut options)? {
+            Some(plan) => plan,
+            None => return Ok(false),
         };
         if !self.describe(&plan, &volume)? {
             return Ok(false);
         }
+        if let Some(until) = self.until.filter(|_| !plan.late) {
+            writeln!(self.out, "Truncate nothing in the log to timestamp {until}")?;
+        }
         if plan.is_whole() {
             return self.say(true, "All AOF files and manifest are valid");
+        }
+        if let Some(until) = self.until.filter(|_| plan.late) {
+            let done = format!("Successfully truncated the log to timestamp {until}");
+            return self.cut(plan, &volume, &done);
         }
         if !self.fix {
             let text = "The log is not valid as it stands. Use the --fix option to cut it where \
@@ -168,8 +198,38 @@ impl Tool<'_> {
         if options.accept_damage && !self.agreed(question)? {
             return self.say(false, "Aborting...");
         }
-        match cut(plan, &volume, appendfilename) {
-            Ok(()) => self.say(true, "Successfully cut the log; what was cut off is in *.cut"),
+        self.cut(plan, &volume, "Successfully cut the log")
+    }
+
+    /// What recovery makes of a log; says why when that is nothing. For `--fix` damage is looked
+    /// past, and `options` says so afterwards.
+    fn look<'v>(
+        &mut self,
+        volume: &DirVolume,
+        options: &mut Options<'v>,
+    ) -> io::Result<Option<Plan<'v>>> {
+        let error = match recovery::inspect(volume, options) {
+            Ok(plan) => return Ok(Some(plan)),
+            Err(error) => error,
+        };
+        writeln!(self.out, "{error}")?;
+        if !self.fix || !matches!(error, RecoveryError::Damaged { .. }) {
+            return Ok(None);
+        }
+        options.accept_damage = true;
+        match recovery::inspect(volume, options) {
+            Ok(plan) => Ok(Some(plan)),
+            Err(error) => {
+                writeln!(self.out, "This cannot be cut away: {error}")?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a plan permanent.
+    fn cut(&mut self, plan: Plan<'_>, volume: &DirVolume, done: &str) -> io::Result<bool> {
+        match cut(plan, volume) {
+            Ok(()) => self.say(true, &format!("{done}; what was cut off is in *.cut")),
             Err(error) => self.say(false, &error.to_string()),
         }
     }
@@ -196,19 +256,41 @@ impl Tool<'_> {
         for step in &plan.steps {
             match step {
                 Step::Foreign { file, place: Place::Log, from, end } => {
-                    let mut reader = match PlainReader::open(volume, file, *from, *end) {
-                        Ok(reader) => reader,
-                        Err(error) => return self.say(false, &error.to_string()),
-                    };
-                    good &= self.read_through(&mut reader)?.is_some();
+                    good &= self.commands(volume, file, *from, *end)?;
                 }
-                Step::Rdb { file, .. } => {
-                    writeln!(self.out, "{file} is an RDB: see ringstone check-rdb {file}")?;
-                }
+                Step::Rdb { file, place: Place::Log, .. } => good &= self.rdb(volume, file)?,
                 _ => {}
             }
         }
         Ok(good)
+    }
+
+    /// Reads commands of another server to their end; true when they are what a server writes.
+    fn commands(
+        &mut self,
+        volume: &DirVolume,
+        file: &str,
+        from: u64,
+        end: u64,
+    ) -> io::Result<bool> {
+        match PlainReader::open(volume, file, from, end) {
+            Ok(reader) => Ok(self.read_through(&mut reader.strict())?.is_some()),
+            Err(error) => self.say(false, &error.to_string()),
+        }
+    }
+
+    /// Reads an RDB to its end, and the commands behind it.
+    fn rdb(&mut self, volume: &DirVolume, file: &str) -> io::Result<bool> {
+        match foreign::read_rdb(volume, file) {
+            Err(error) => self.say(false, &error.to_string()),
+            Ok(loaded) => {
+                let sum =
+                    if loaded.checksum.unwrap_or(0) == 0 { "no checksum" } else { "checksum OK" };
+                let keys = loaded.keys;
+                writeln!(self.out, "{file} is an RDB with {keys} keys, {sum}")?;
+                self.commands(volume, file, loaded.end, u64::MAX)
+            }
+        }
     }
 
     /// Reads plain commands to their end; the offset up to which they are whole, or `None` when
@@ -236,13 +318,14 @@ impl Tool<'_> {
         let volume = DirVolume::open(dir)?;
         let size = volume.len(file)?;
         if let Some(pairs) = listed_pairs(dir, &volume, file)? {
-            if self.fix {
+            if self.fix || self.until.is_some() {
                 let text = "One shard's file cannot be cut alone: give the manifest.";
                 return self.say(false, text);
             }
             let end = pairs.end.map(|(pos, _)| pos);
             let (seed, start) = (pairs.seed, pairs.start);
-            let options = ScanOptions { seed, start, end, same_boot: false, marks: 0 };
+            let same_boot = false;
+            let options = ScanOptions { seed, start, end, same_boot, marks: 0, until: None };
             let found = match scan(&volume, file, options) {
                 Ok(found) => found,
                 Err(error) => return self.say(false, &error.to_string()),
@@ -251,13 +334,19 @@ impl Tool<'_> {
             let good = found.gap.is_none() && pairs.end.is_none_or(|end| end == ends);
             return self.verdict(file, size, found.end.offset, good);
         }
-        let mut magic = [0; 5];
-        if volume.read_at(file, 0, &mut magic)? == 5 && &magic == b"REDIS" {
-            let text = format!("{file} is an RDB: see ringstone check-rdb {file}");
-            return self.say(false, &text);
+        let rdb = foreign::rdb_end(&volume, file);
+        let from = match rdb {
+            Ok(from) => from,
+            Err(error) => return self.say(false, &error.to_string()),
+        };
+        if let Some(until) = self.until {
+            return match foreign::truncate(&volume, file, from, until, true)? {
+                Ok(said) => self.say(true, &said),
+                Err(said) => self.say(false, &said),
+            };
         }
-        let mut reader = match PlainReader::open(&volume, file, 0, u64::MAX) {
-            Ok(reader) => reader,
+        let mut reader = match PlainReader::open(&volume, file, from, u64::MAX) {
+            Ok(reader) => reader.strict(),
             Err(error) => return self.say(false, &error.to_string()),
         };
         let Some(whole) = self.read_through(&mut reader)? else {
@@ -306,7 +395,9 @@ impl Tool<'_> {
 }
 
 /// Makes the cut permanent and leaves the log as a clean stop does.
-fn cut(plan: Plan<'_>, volume: &DirVolume, appendfilename: &str) -> Result<(), RecoveryError> {
+fn cut(plan: Plan<'_>, volume: &DirVolume) -> Result<(), RecoveryError> {
+    let appendfilename = plan.appendfilename().to_owned();
+    let appendfilename = &appendfilename[..];
     let mut started = recovery::commit(plan, volume, &mut Random::from_system())?;
     let ends: Vec<_> = started.files.iter().map(|file| (file.start, file.seed)).collect();
     started.manifest.seal(&ends, true);
@@ -337,154 +428,4 @@ fn listed_pairs(dir: &Path, volume: &DirVolume, file: &str) -> io::Result<Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::persist::testing::{LogFile, MemVolume, NAME, directory, half_an_entry, load};
-    use std::io::BufReader;
-    use std::process::{Child, Command, Stdio};
-
-    fn check(args: &[&OsStr], answer: &str) -> (bool, String) {
-        let args: Vec<OsString> = args.iter().map(|a| (*a).to_owned()).collect();
-        let mut out = Vec::new();
-        let good = run(&args, &mut out, &mut answer.as_bytes()).unwrap();
-        (good, String::from_utf8(out).unwrap())
-    }
-
-    fn on_disk(volume: &MemVolume, home: &Path) -> PathBuf {
-        let dir = home.join("appendonlydir");
-        std::fs::create_dir(&dir).unwrap();
-        for name in volume.list().unwrap() {
-            std::fs::write(dir.join(&name), volume.read_all(&name).unwrap()).unwrap();
-        }
-        dir
-    }
-
-    struct Redis {
-        child: Child,
-        socket: PathBuf,
-    }
-
-    impl Redis {
-        fn start(home: &Path) -> Redis {
-            let socket = home.join("redis.sock");
-            let mut child = Command::new("redis-server")
-                .args(["--port", "0", "--appendonly", "yes", "--save", "", "--dir"])
-                .arg(home)
-                .arg("--unixsocket")
-                .arg(&socket)
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let log = BufReader::new(child.stdout.take().unwrap());
-            let mut lines = log.lines().map_while(Result::ok);
-            let ready = lines.any(|line| line.contains("The server is now ready"));
-            assert!(ready, "redis-server refuses the directory");
-            // The log goes on being read, so that the server never waits for us.
-            std::thread::spawn(move || lines.for_each(drop));
-            Redis { child, socket }
-        }
-
-        fn call(&self, args: &[&str]) -> String {
-            let out =
-                Command::new("redis-cli").arg("-s").arg(&self.socket).args(args).output().unwrap();
-            String::from_utf8(out.stdout).unwrap()
-        }
-
-        fn stop(mut self) {
-            self.call(&["SHUTDOWN"]);
-            self.child.wait().unwrap();
-        }
-    }
-
-    impl Drop for Redis {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-
-    #[test]
-    fn stock_redis_loads_what_fix_leaves_and_we_load_what_it_adds() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = on_disk(&directory(&half_an_entry()).0, temp.path());
-        let (good, text) = check(&[temp.path().as_os_str()], "");
-        assert!(!good && text.contains("--fix"), "{text}");
-        let manifest = dir.join("appendonly.aof.manifest");
-        let (good, text) = check(&["--fix".as_ref(), manifest.as_os_str()], "");
-        assert!(good && text.contains("Successfully cut"), "{text}");
-        let (good, text) = check(&[dir.as_os_str()], "");
-        assert!(good && text.ends_with("All AOF files and manifest are valid\n"), "{text}");
-        let judge = Command::new("redis-check-aof").arg(&manifest).output().unwrap();
-        assert!(judge.status.success(), "{}", String::from_utf8_lossy(&judge.stdout));
-
-        let redis = Redis::start(temp.path());
-        assert_eq!(redis.call(&["-n", "3", "LRANGE", "a", "0", "-1"]), "1\n2\n");
-        assert_eq!(redis.call(&["LRANGE", "b", "0", "-1"]), "1\n");
-        redis.call(&["RPUSH", "b", "redis"]);
-        redis.stop();
-
-        let (volume, data) = (DirVolume::open(&dir).unwrap(), MemVolume::default());
-        let options = crate::persist::testing::options(&data, 3, "new");
-        let plan = recovery::inspect(&volume, &options).unwrap();
-        let state = load(&plan, &volume, &data);
-        assert_eq!(state[&(3, "a".to_owned())], ["1", "2"]);
-        assert_eq!(state[&(0, "b".to_owned())], ["1", "redis"]);
-        recovery::commit(plan, &volume, &mut Random::new(1)).unwrap();
-        let redis = Redis::start(temp.path());
-        assert_eq!(redis.call(&["LRANGE", "b", "0", "-1"]), "1\nredis\n");
-        redis.stop();
-    }
-
-    #[test]
-    fn damage_is_cut_only_when_a_human_says_so() {
-        let temp = tempfile::tempdir().unwrap();
-        let mut log = LogFile::new(9, 0);
-        log.command(&["RPUSH", "k", "0"]).frame(0, 0);
-        let middle = log.bytes.len();
-        log.command(&["RPUSH", "k", "1"]).frame(0, 0);
-        let all = log.pos;
-        log.command(&["RPUSH", "k", "2"]).frame(all, all);
-        log.bytes[middle + 50] ^= 4;
-        let dir = on_disk(&directory(&[log]).0, temp.path());
-        let (good, text) = check(&[dir.as_os_str()], "");
-        assert!(!good && text.contains("damaged"), "{text}");
-        let (good, text) = check(&["--fix".as_ref(), dir.as_os_str()], "n\n");
-        assert!(!good && text.ends_with("Aborting...\n"), "{text}");
-        let (good, text) = check(&["--fix".as_ref(), dir.as_os_str()], "y\n");
-        assert!(good, "{text}");
-        let (good, text) = check(&[dir.as_os_str()], "");
-        assert!(good, "{text}");
-        let kept = std::fs::metadata(dir.join("appendonly.aof.1.s00.incr.aof")).unwrap().len();
-        assert_eq!(kept, middle as u64);
-    }
-
-    #[test]
-    fn single_files() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = on_disk(&directory(&half_an_entry()).0, temp.path());
-        let (good, text) = check(&[dir.join("appendonly.aof.2.s01.incr.aof").as_os_str()], "");
-        assert!(!good && text.contains("is not valid"), "{text}");
-        let (good, _) = check(&[dir.join("appendonly.aof.1.s00.incr.aof").as_os_str()], "");
-        assert!(good, "its frames are whole");
-        let plain = temp.path().join("plain.aof");
-        std::fs::write(&plain, b"*1\r\n$4\r\nPING\r\n*1\r\n$4").unwrap();
-        let (good, text) = check(&["--fix".as_ref(), plain.as_os_str()], "y\n");
-        assert!(good && text.contains("Successfully truncated"), "{text}");
-        let (good, text) = check(&[plain.as_os_str()], "");
-        assert!(good && text.contains("AOF plain.aof is valid"), "{text}");
-        std::fs::write(&plain, b"*1\r\n$4\r\nPING\r\nnonsense").unwrap();
-        let (good, text) = check(&["--fix".as_ref(), plain.as_os_str()], "y\n");
-        assert!(!good && text.contains("ok_up_to=14, diff=8"), "{text}");
-        assert_eq!(check(&[], "").1.trim_end(), USAGE);
-    }
-
-    #[test]
-    fn a_running_server_keeps_the_fix_out() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = on_disk(&directory(&half_an_entry()).0, temp.path());
-        let _lock = DirLock::take(temp.path()).unwrap();
-        let (good, text) = check(&["--fix".as_ref(), dir.as_os_str()], "");
-        assert!(!good && text.contains("in use by the process"), "{text}");
-        assert_eq!(NAME, "appendonly.aof");
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@
 //! +   value bytes            INLINE only
 //! ```
 //! Aligned to 16; its size is the allocator's class of what is needed (`account::usable`). The
-//! recency is what `keyspace::recency` notes of the key's use, and stays when the value changes. The
+//! recency is what `keyspace::uses` notes of the key's use, and stays when the value changes. The
 //! kind's low 3 bits say where the value is, the next 3 what INLINE and SHARED bytes are: a string,
 //! or a collection that is packed into a listpack or an intset. Bit 6 is the mark: it belongs to a
 //! snapshot's cut (`keyspace::cut`) and is lost by any change of value or expiry.

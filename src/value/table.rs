@@ -37,6 +37,22 @@ pub(crate) const POSITION_SHIFT: u32 = 64 - CURSOR_BITS;
 /// Bits of a SCAN cursor.
 pub(crate) const CURSOR_BITS: u32 = DEPTH_MAX as u32 + GROUP_BITS;
 
+#[cfg(test)]
+thread_local! {
+    /// For simulations, which have little data and want to see it split.
+    pub(crate) static SPLIT_AT: std::cell::Cell<usize> =
+        const { std::cell::Cell::new(ENTRIES_MAX) };
+}
+
+/// Entries of a segment from which on it is split.
+#[inline]
+fn entries_max() -> usize {
+    #[cfg(test)]
+    return SPLIT_AT.get();
+    #[cfg(not(test))]
+    ENTRIES_MAX
+}
+
 /// Where an entry is; good until the next insert, remove or clear.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot {
@@ -192,7 +208,7 @@ impl Table {
         let mut index = self.index_of(hash);
         loop {
             let segment = self.segment(index);
-            if segment.len() < ENTRIES_MAX || segment.depth() == DEPTH_MAX {
+            if segment.len() < entries_max() || segment.depth() == DEPTH_MAX {
                 break;
             }
             self.split(index, hash);

@@ -172,6 +172,7 @@ static ROWS: &[Row] = &[
     row!("acl", 3, X, acl),
     row!("save", 1, X, |_| vec![]),
     row!("bgsave", 1, X, |g| g.form(&["NOW", "SCHEDULE x", "x y z"])),
+    row!("bgrewriteaof", 1, X, |g| g.form(&["NOW", "x y"])),
     row!("lastsave", 1, X, |_| vec![]),
     row!("lolwut", 1, X, |g| g.form(&["", "VERSION 5", "VERSION 6 x", "VERSION x", "FOO"])),
     row!("debug", 6, X, debug),

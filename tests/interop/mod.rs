@@ -1,6 +1,8 @@
 //! Directories handed over in both directions: stock redis-server loads what we wrote, and we load
 //! what it wrote. Always a copy is handed over, so that the original can be compared.
 
+pub mod rewrite;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -177,17 +177,30 @@ fn a_save_that_is_killed_leaves_the_old_file_or_the_new() {
 }
 
 /// A small file system of its own.
-struct Small(Home);
+pub struct Small(pub Home);
 
 impl Small {
-    fn mount(megabytes: u64, what: &str) -> Option<Small> {
+    /// One of so many megabytes.
+    pub fn mount(megabytes: u64, what: &str) -> Option<Small> {
+        Small::mount_with(&format!("size={megabytes}m"), what)
+    }
+
+    /// Changes its bounds.
+    pub fn change(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{options}")]).arg(self.0.path());
+        assert!(mount.status().expect("mount").success());
+    }
+
+    /// One with these bounds; `None` when `what` is skipped.
+    pub fn mount_with(options: &str, what: &str) -> Option<Small> {
         let home = fresh_home();
         if !rustix::process::geteuid().is_root() {
             peer::skip(what, "only root can mount a small file system");
             return None;
         }
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]);
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
         match mount.arg(home.path()).output() {
             Ok(done) if done.status.success() => Some(Small(home)),
             Ok(done) => {

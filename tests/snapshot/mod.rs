@@ -2,9 +2,10 @@
 //! shards while everything changes, and leave the old file alone when they fail.
 
 mod control;
-mod crash;
+pub mod crash;
 mod moments;
 mod points;
+mod rewrite;
 
 use std::path::Path;
 

@@ -139,6 +139,13 @@ impl Server {
         Some(started.unwrap_or_else(|end| panic!("redis-server did not come up: {end}")))
     }
 
+    /// Starts the server under test, or redis-server where `peer` is its path, on a directory that
+    /// it may refuse.
+    pub fn attempt(home: Home, peer: Option<&Path>, options: Options) -> Result<Server, Ended> {
+        let kind = peer.map_or(Kind::Subject, |path| Kind::Peer(path.to_owned()));
+        Server::launch(kind, home, free_port(), options)
+    }
+
     /// Tries to start the server under test where it should not come up: what it said, and how it
     /// ended. Panics when it comes up after all.
     pub fn refused(home: Home, port: Option<u16>, options: Options) -> Ended {

@@ -100,9 +100,6 @@ pub static ROWS: &[Directive] = &[
         .alias("server_cpulist")
         .immutable(),
     known("bio-cpulist", Text, "", "Cores of background threads.").alias("bio_cpulist").immutable(),
-    known("aof-rewrite-cpulist", Text, "", "Cores of a rewrite.")
-        .alias("aof_rewrite_cpulist")
-        .immutable(),
     known("dynamic-hz", Bool, "yes", "Raise `hz` with the number of clients."),
     known("locale-collate", Text, "", "Locale of string comparison."),
     // Memory.
@@ -149,11 +146,7 @@ pub static ROWS: &[Directive] = &[
     known("loading-process-events-interval-bytes", Int(1024, INT_MAX), "2097152", "While loading.")
         .hidden(),
     known("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no", "Check RDB values."),
-    known("aof-use-rdb-preamble", Bool, "yes", "Whether a log's base is an RDB file."),
-    known("auto-aof-rewrite-percentage", NAT, "100", "Growth at which the log is rewritten."),
-    known("aof-rewrite-incremental-fsync", Bool, "yes", "Flush a rewrite as it is written."),
     known("no-appendfsync-on-rewrite", Bool, "no", "Skip flushes during a rewrite."),
-    known("aof-disable-auto-gc", Bool, "no", "Keep superseded log files."),
     // Replication and cluster.
     known("replicaof", ReplicaOf, "", "Follow a leader.")
         .alias("slaveof")

@@ -172,14 +172,62 @@ pub static EFFECTIVE: &[Directive] = &[
          many keys.",
     )
     .hidden(),
-    row("aof-load-truncated", Bool, "yes", "Whether a torn end of the log is cut at the start."),
-    known("aof-timestamp-enabled", Bool, "no", "Whether `#TS:` lines are written into the log."),
+    row(
+        "aof-load-truncated",
+        Bool,
+        "yes",
+        "Whether a torn end of the log is cut at the start; if not, the start is refused.",
+    ),
+    row(
+        "aof-load-corrupt-tail-max-size",
+        Memory(0, LONG_MAX),
+        "0",
+        "Up to how many bytes a log is cut at the start from where it is damaged, so that it is \
+         loaded all the same: the last file of another server, or each file that was being \
+         written when the server ended, what depends on lost bytes included. 0: damage is refused. \
+         Never covers files that were finished before, nor the manifest.",
+    ),
+    row(
+        "aof-timestamp-enabled",
+        Bool,
+        "no",
+        "Whether each shard's log tells with `#TS:` lines in which second what follows was \
+         executed, for `ringstone check-aof --truncate-to-timestamp`.",
+    ),
+    row(
+        "auto-aof-rewrite-percentage",
+        Int(0, INT_MAX),
+        "100",
+        "Percent by which the log has to grow, beyond what it was behind the last rewrite, to be \
+         rewritten by itself; 0: never.",
+    ),
     row(
         "auto-aof-rewrite-min-size",
         Memory(0, LONG_MAX),
         "67108864",
-        "Size under which the log is never worth a rewrite; above 16 times this size a warning \
-         is given.",
+        "Size up to which the log is never rewritten by itself; without rewrites a warning is \
+         given above 16 times this size.",
+    ),
+    row("aof-use-rdb-preamble", Bool, "yes", "Whether a rewrite writes an RDB file, or commands."),
+    row(
+        "aof-rewrite-incremental-fsync",
+        Bool,
+        "yes",
+        "Whether the file of a rewrite is flushed on the way, each 32 MB, or at its end alone.",
+    ),
+    row(
+        "aof-rewrite-cpulist",
+        Text,
+        "",
+        "Cores on which the file of a rewrite is written, as in `bgsave-cpulist`.",
+    )
+    .alias("aof_rewrite_cpulist")
+    .immutable(),
+    row(
+        "aof-disable-auto-gc",
+        Bool,
+        "no",
+        "Whether files that a rewrite has replaced stay, listed as history.",
     ),
     // Observation.
     row(

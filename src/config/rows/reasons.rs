@@ -3,17 +3,9 @@
 /// Reasons, each with the directives it is the reason of.
 const REASONS: &[(&str, &[&str])] = &[
     (
-        "the log is not rewritten yet",
-        &[
-            "aof-use-rdb-preamble",
-            "auto-aof-rewrite-percentage",
-            "aof-rewrite-incremental-fsync",
-            "no-appendfsync-on-rewrite",
-            "aof-disable-auto-gc",
-            "aof-rewrite-cpulist",
-        ],
+        "nothing forks, and what `appendfsync` promises holds during a rewrite as well",
+        &["no-appendfsync-on-rewrite"],
     ),
-    ("the log's own lines tell positions, not times", &["aof-timestamp-enabled"]),
     (
         "values of RDB files are always checked as they are read",
         &["sanitize-dump-payload", "loading-process-events-interval-bytes"],

@@ -242,6 +242,12 @@ pub fn parse_mark(line: &[u8]) -> Result<Option<Mark>, BadMark> {
     }
 }
 
+/// The second of Unix time that a `#TS:` line tells; `None` for any other line.
+pub fn parse_time(line: &[u8]) -> Option<i64> {
+    let digits = line.strip_prefix(b"#TS:")?.strip_suffix(b"\r\n")?;
+    crate::base::number::parse_i64(digits).filter(|&second| second >= 0)
+}
+
 /// Adds a `#m` or `#d` line to the mark it goes on from; false when the line is neither.
 pub fn extend_mark(mark: Option<&mut Mark>, line: &[u8]) -> Result<bool, BadMark> {
     let ats = match (line.get(..3), mark) {

@@ -18,6 +18,7 @@ use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::inspect::is_log_file;
 use crate::persist::recovery::{LastFile, Place, Plan, RecoveryError, Source, Step, io_error};
+use crate::persist::rewrite::is_temp_base;
 
 /// Bytes copied, and flushed, at a time.
 const PIECE: usize = 16 << 20;
@@ -163,7 +164,8 @@ impl<'v> Work<'_, 'v> {
             Source::Listed(manifest) => manifest.clone(),
             Source::Fresh | Source::Lone { .. } => Manifest::default(),
         };
-        manifest.drop_lines(|line| line.kind == FileType::History);
+        let dropped = &self.plan.dropped;
+        manifest.drop_lines(|line| line.kind == FileType::History || dropped.contains(&line.file));
         manifest
     }
 
@@ -188,7 +190,8 @@ impl<'v> Work<'_, 'v> {
             let Some(Ours::Shard(pairs)) = &mut line.ours else { continue };
             if let Some(last) = self.plan.last.iter().find(|l| l.line.file == line.file) {
                 let border = last.kept.border;
-                assert!(pairs.end.is_none_or(|end| end == (border.pos, border.sum)));
+                let same = pairs.end.is_none_or(|end| end == (border.pos, border.sum));
+                assert!(same || self.plan.late, "an end once named is moved on demand alone");
                 pairs.end = Some((border.pos, border.sum));
                 pairs.clean = false;
             }
@@ -306,7 +309,12 @@ impl<'v> Work<'_, 'v> {
         let files = self.volume.list().map_err(io_error("the log directory"))?;
         let mut removed = false;
         for file in files.iter().filter(|f| !listed(f)) {
-            if is_log_file(file, name) || *file == temp_manifest_name(name) || served(file) {
+            let temporary = *file == temp_manifest_name(name) || is_temp_base(file);
+            if self.plan.dropped.contains(file) {
+                let aside = format!("{file}{CUT_OFF}");
+                self.volume.rename(file, &aside).map_err(io_error(file))?;
+                removed = true;
+            } else if is_log_file(file, name) || temporary || served(file) {
                 self.volume.remove(file).map_err(io_error(file))?;
                 removed = true;
             }

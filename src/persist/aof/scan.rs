@@ -21,6 +21,8 @@ use crate::persist::disk::Volume;
 
 /// Frames up to this length are checked and read in one piece, in bytes.
 const IN_ONE_PIECE: u64 = 8 << 20;
+/// A position that no log reaches: what demands it is cut.
+pub const NEVER: u64 = u64::MAX;
 /// Marks kept per file before the oldest are dropped.
 pub const MARKS_KEPT: usize = 100_000;
 
@@ -136,6 +138,10 @@ pub struct Scan {
     pub next_id: u64,
     /// No position of this log, lost ones included, can be above this one.
     pub highest: u64,
+    /// The first second that a `#TS:` line tells.
+    pub since: Option<i64>,
+    /// There is a later one than [`ScanOptions::until`]: a mark stands there that nothing meets.
+    pub late: bool,
 }
 
 /// What a scan is told.
@@ -151,6 +157,8 @@ pub struct ScanOptions {
     pub same_boot: bool,
     /// Marks to keep.
     pub marks: usize,
+    /// Nothing later than this second of Unix time is wanted.
+    pub until: Option<i64>,
 }
 
 /// Reads a shard's file from its start.
@@ -159,6 +167,7 @@ pub struct ScanOptions {
 /// and on errors of the disk. A gap is not an error: it is for the caller to judge.
 pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Scan, LogError> {
     let mut frames = Frames::open(volume, file, options.seed, options.start)?;
+    frames.until = options.until;
     let mut scan = Scan {
         len: frames.window.len(),
         end: frames.border,
@@ -167,6 +176,8 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         dropped: Needs::default(),
         next_id: 0,
         highest: options.start,
+        since: None,
+        late: false,
     };
     let mut last_id = None;
     while options.end.is_none_or(|end| frames.border.pos < end) {
@@ -197,6 +208,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         }
         scan.end = frames.border;
     }
+    (scan.since, scan.late) = (frames.since, frames.late);
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
 }
@@ -309,6 +321,10 @@ struct Frames<'v> {
     open: Option<Open>,
     args: Vec<Range<usize>>,
     pending: usize,
+    /// See [`ScanOptions::until`], [`Scan::since`] and [`Scan::late`].
+    until: Option<i64>,
+    since: Option<i64>,
+    late: bool,
 }
 
 /// The frame that is being read.
@@ -327,7 +343,9 @@ impl<'v> Frames<'v> {
     fn open(volume: &'v dyn Volume, file: &str, seed: u64, start: u64) -> Result<Self, LogError> {
         let window = Window::open(volume, file, 0)?;
         let border = Border { offset: 0, pos: start, sum: seed, db: 0 };
-        Ok(Frames { volume, window, seed, border, open: None, args: Vec::new(), pending: 0 })
+        let (open, args, pending) = (None, Vec::new(), 0);
+        let (until, since, late) = (None, None, false);
+        Ok(Frames { volume, window, seed, border, open, args, pending, until, since, late })
     }
 
     /// Opens the frame at the border when it is valid.
@@ -417,9 +435,18 @@ impl<'v> Frames<'v> {
         let bytes = self.window.peek(len)?;
         let line = bytes.get(..len).unwrap_or_default();
         let bad = |what| LogError { file: String::new(), offset, fault: Fault::Mark(what) };
+        let second = format::parse_time(line);
+        self.since = self.since.or(second);
+        let too_late = |until: &i64| second.is_some_and(|second| second > *until);
+        let late = !open.in_multi && self.until.take_if(|until| too_late(until)).is_some();
+        self.late |= late;
         let mut read = |line| -> Result<(bool, Option<Mark>), format::BadMark> {
             let goes_on = format::extend_mark(open.mark.as_mut().map(|m| &mut m.mark), line)?;
-            Ok((goes_on, if goes_on { None } else { format::parse_mark(line)? }))
+            match (goes_on, late) {
+                (true, _) => Ok((true, None)),
+                (false, true) => Ok((false, Some(Mark::Seen(vec![(0, NEVER)])))),
+                (false, false) => Ok((false, format::parse_mark(line)?)),
+            }
         };
         let result = match read(line) {
             Err(format::BadMark) => Err(bad("it cannot be read")),

@@ -14,6 +14,7 @@ use crate::persist::sim::SimMedium;
 use crate::value::shapes::Shapes;
 
 const DATABASES: usize = 6;
+const BREAKS_OFF: Tail = Tail { may_break_off: true, corrupt_max: 0 };
 
 /// Database, key → value, expiry.
 type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
@@ -123,7 +124,7 @@ fn a_key_that_stands_twice_is_told_with_its_place() {
 
 fn snapshot(medium: &SimMedium, file: &str, bytes: &[u8]) -> Step {
     medium.write_synced(file, bytes).unwrap();
-    Step::Rdb { file: file.into(), place: Place::Log, may_break_off: false }
+    Step::Rdb { file: file.into(), place: Place::Log, tail: Tail::default() }
 }
 
 fn contents(spaces: &[Option<Box<Keyspace>>]) -> Contents {
@@ -277,6 +278,8 @@ fn directories_that_redis_wrote() {
             shards: 2,
             boot_id: "boot",
             load_truncated: true,
+            corrupt_tail_max: 0,
+            until: None,
             data: &SimMedium::new(0),
             accept_damage: false,
         };
@@ -320,7 +323,7 @@ fn an_rdb_with_commands_behind_it() {
     let told = refused(&medium, std::slice::from_ref(&step));
     assert!(told.contains("ends inside"), "{told}");
     let file = "appendonly.aof".to_owned();
-    let step = Step::Rdb { file, place: Place::Data, may_break_off: true };
+    let step = Step::Rdb { file, place: Place::Data, tail: BREAKS_OFF };
     let progress = AtomicU64::new(0);
     let loading = Loading {
         log: &SimMedium::new(0),
@@ -663,8 +666,8 @@ proptest! {
         medium.write_synced("f", &bytes).unwrap();
         let file = || "f".to_owned();
         for step in [
-            Step::Rdb { file: file(), place: Place::Log, may_break_off: true },
-            Step::Rdb { file: file(), place: Place::Log, may_break_off: false },
+            Step::Rdb { file: file(), place: Place::Log, tail: BREAKS_OFF },
+            Step::Rdb { file: file(), place: Place::Log, tail: Tail::default() },
             Step::Foreign { file: file(), place: Place::Log, from: 0, end: bytes.len() as u64 },
             Step::Part { file: file(), len: bytes.len() as u64 },
         ] {

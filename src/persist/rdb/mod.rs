@@ -5,6 +5,7 @@ mod blocks;
 #[cfg(test)]
 mod blocks_tests;
 mod collections;
+pub mod commands;
 pub mod decode;
 pub mod encode;
 pub mod format;

@@ -18,6 +18,7 @@ fn target() -> Target {
     Target {
         dir: PathBuf::new(),
         name: NAME.to_owned(),
+        temp: temporary(),
         checksum: true,
         index: true,
         flush_each: true,

@@ -6,7 +6,14 @@ use super::*;
 
 fn target(dir: &Path) -> Target {
     let name = "dump.rdb".to_owned();
-    Target { dir: dir.to_owned(), name, checksum: false, index: false, flush_each: true }
+    Target {
+        dir: dir.to_owned(),
+        name,
+        temp: temporary(),
+        checksum: false,
+        index: false,
+        flush_each: true,
+    }
 }
 
 fn keys(shard: usize, bytes: &[u8]) -> Chunk {
@@ -45,12 +52,11 @@ fn a_long_file_is_flushed_on_the_way_where_that_is_wanted() {
         let file = DirVolume::open(dir.path()).unwrap().create("file").unwrap();
         let digest = Digest::new(CrcAlgorithm::Crc64Redis);
         let (index, within) = (None, None);
-        let mut out =
-            Out { file, digest, flow: &flow, len: 0, flushed: 0, flush_each, index, within };
-        out.put(&[0]).unwrap();
+        let mut out = Out { file, digest, len: 0, flushed: 0, flush_each, index, within };
+        out.put(&flow, &[0]).unwrap();
         assert_eq!(out.flushed, 0);
-        out.put(&vec![0; FLUSH_EACH as usize]).unwrap();
-        out.put(&[0]).unwrap();
+        out.put(&flow, &vec![0; FLUSH_EACH as usize]).unwrap();
+        out.put(&flow, &[0]).unwrap();
         assert_eq!(out.flushed, flushed, "{flush_each}");
     }
 }

@@ -10,9 +10,16 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::shard::requests::all_shards;
+use crate::shard::sim::values::{self, Taste};
 
 /// Databases used.
 pub const DATABASES: usize = 3;
+
+/// What makes files, or gives them up: requests that touch no data.
+const FILES: &[&str] =
+    &["BGSAVE", "BGSAVE", "BGSAVE", "BGSAVE", "SAVE", "SAVE", "LASTSAVE", "BGSAVE CANCEL"];
+/// What is changed of how the log is written while it is being written.
+const SETTINGS: &[&str] = &["appendfsync always", "appendfsync everysec", "appendfsync no"];
 
 /// Something a request looks at: a key of a database, or, without one, all keys that these shards
 /// hold of it.
@@ -52,6 +59,9 @@ pub struct Client {
     pub received: Vec<u8>,
     db: usize,
     shards: usize,
+    /// There is a log.
+    log: bool,
+    taste: Taste,
     /// What a WATCH looks at whose transaction comes with the next requests, and its shards.
     watching: Option<(Vec<Look>, u64)>,
 }
@@ -74,9 +84,9 @@ fn words(text: &str) -> Words {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(home: usize, key: ConnKey, shards: usize) -> Self {
+    pub fn new(home: usize, key: ConnKey, shards: usize, (log, taste): (bool, Taste)) -> Self {
         let (waiting, received, watching) = Default::default();
-        Client { home, key, waiting, received, db: 0, shards, watching }
+        Client { home, key, waiting, received, db: 0, shards, log, taste, watching }
     }
 
     /// Some requests, sent in one go.
@@ -102,16 +112,18 @@ impl Client {
                     self.db = db;
                 }
                 4 if random.one_in(20) => {
-                    let policy = ["always", "everysec", "no"][random.below(3) as usize];
-                    let set = format!("CONFIG SET appendfsync {policy}");
+                    let set = format!("CONFIG SET {}", one_of(SETTINGS, random));
                     self.push(&mut batch, &words(&set), next_id);
                     batch.reconfigures = true;
                 }
-                5 if random.one_in(8) => {
+                5 if self.log && random.one_in(8) => {
                     self.push(&mut batch, &words("DEBUG LOADAOF"), next_id);
                 }
+                6 if random.one_in(if self.taste.is_strong() { 2 } else { 4 }) => {
+                    self.push(&mut batch, &words(one_of(FILES, random)), next_id);
+                }
                 _ => {
-                    let command = command(random, *next_id, self.shards);
+                    let command = command(random, *next_id, self.shards, self.taste);
                     self.push(&mut batch, &command, next_id);
                 }
             }
@@ -152,10 +164,10 @@ impl Client {
         let mut looks = Vec::new();
         let (mut cut, mut ping) = (false, false);
         for _ in 0..1 + random.below(3) {
-            let command = command(random, *next_id, self.shards);
+            let command = command(random, *next_id, self.shards, self.taste);
             looks.extend(self.looks(&command));
             shards |= self.shards_of(&command);
-            cut |= is_cut(&command);
+            cut |= is_cut(&command) && self.cuts();
             ping |= command[0] == b"PING";
             self.push_silent(batch, &command, next_id);
         }
@@ -177,7 +189,7 @@ impl Client {
 
     fn push(&self, batch: &mut Batch, command: &[Vec<u8>], next_id: &mut u64) {
         let shards = self.shards_of(command);
-        let whole = is_cut(command) || command[0] == b"DEBUG";
+        let whole = is_cut(command) && self.cuts() || command[0] == b"DEBUG";
         let lease = whole || (shards.count_ones() > 1 && is_leased(command));
         let request = Request {
             id: take(next_id),
@@ -200,10 +212,16 @@ impl Client {
         batch.requests.push(Request { id: take(next_id), text, ..Request::default() });
     }
 
+    /// What concerns whole keyspaces takes a lease.
+    fn cuts(&self) -> bool {
+        self.log || self.shards > 1
+    }
+
     fn shards_of(&self, command: &[Vec<u8>]) -> u64 {
         let own = |key: &Vec<u8>| 1 << shard_of(key, self.shards);
         match &command[0][..] {
             b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => 0,
+            _ if is_of_files(command) => 0,
             b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"DEBUG" => all_shards(self.shards),
             b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
             _ if is_cut(command) => all_shards(self.shards),
@@ -234,6 +252,10 @@ impl Client {
     }
 }
 
+fn one_of<'a>(texts: &[&'a str], random: &mut Random) -> &'a str {
+    texts[random.below(texts.len() as u64) as usize]
+}
+
 fn take(next_id: &mut u64) -> u64 {
     *next_id += 1;
     *next_id - 1
@@ -241,6 +263,10 @@ fn take(next_id: &mut u64) -> u64 {
 
 fn is_cut(command: &[Vec<u8>]) -> bool {
     matches!(&command[0][..], b"FLUSHALL" | b"FLUSHDB" | b"SWAPDB")
+}
+
+fn is_of_files(command: &[Vec<u8>]) -> bool {
+    FILES.iter().any(|text| text.as_bytes() == command.join(&b' '))
 }
 
 fn is_leased(command: &[Vec<u8>]) -> bool {
@@ -253,6 +279,7 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
         b"MSET" | b"MSETNX" => command[1..].iter().step_by(2).cloned().collect(),
         b"RENAME" | b"RENAMENX" | b"COPY" => command[1..3].to_vec(),
         b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => Vec::new(),
+        _ if is_of_files(command) => Vec::new(),
         b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" | b"DEBUG" => Vec::new(),
         _ if is_cut(command) => Vec::new(),
         _ => command[1..2].to_vec(),
@@ -260,8 +287,8 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 /// A random command; what it writes says `id`.
-fn command(random: &mut Random, id: u64, shards: usize) -> Words {
-    let mut command = words(&command_text(random, id, shards));
+fn command(random: &mut Random, id: u64, shards: usize, taste: Taste) -> Words {
+    let mut command = words(&command_text(random, id, shards, taste));
     // Values that take several blocks, and some that imitate what stands around them.
     if matches!(&command[0][..], b"SET" | b"APPEND" | b"MSET") && random.one_in(12) {
         let piece: &[u8] = match random.below(4) {
@@ -275,7 +302,10 @@ fn command(random: &mut Random, id: u64, shards: usize) -> Words {
     command
 }
 
-fn command_text(random: &mut Random, id: u64, shards: usize) -> String {
+fn command_text(random: &mut Random, id: u64, shards: usize, taste: Taste) -> String {
+    if random.below(4) < taste.share() {
+        return values::command(random, id, taste);
+    }
     let key = |random: &mut Random| format!("k{}", random.below(8));
     let some = |random: &mut Random| {
         let first = random.below(8);

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::base::crc::shard_of;
+use crate::observe::saves::End;
 use crate::shard::sim::client::{Client, Look, Request};
 use crate::shard::sim::probe::{self, At, Data, Event, Place, Step, Tracker};
 use crate::shard::sim::tell;
@@ -38,6 +39,8 @@ pub struct Witness {
     moments: Vec<Moment>,
     /// Some client has changed the policy of flushing.
     pub reconfigured: bool,
+    /// Clients that were told by the reply that their SAVE has succeeded.
+    saves: usize,
     /// Number of steps by shard that anybody knows of.
     known: Vec<usize>,
     /// The same when a request was sent, by its id.
@@ -62,8 +65,8 @@ impl Witness {
     pub fn new(shards: usize) -> Self {
         let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
         let known = vec![0; shards];
-        let (told, known_by, causes) = Default::default();
-        Witness { told, moments, known, known_by, causes, reconfigured: false }
+        let (told, known_by, causes, saves) = Default::default();
+        Witness { told, saves, moments, known, known_by, causes, reconfigured: false }
     }
 
     /// A request is sent, by somebody who knows whatever anybody knows.
@@ -97,6 +100,12 @@ impl Witness {
             let text = format!("{} -> {:?}", request.text, String::from_utf8_lossy(&reply));
             tell(|| format!("client {} hears: {text}", client.key.index));
             let refused = reply.starts_with(b"-MISCONF") || reply.starts_with(b"-EXECABORT");
+            if request.text == "SAVE" && reply == b"+OK\r\n" {
+                self.saves += 1;
+                let saved = |m: &&probe::Moment| matches!(m.ended, Some(End::Saved { .. }));
+                let saved = probe::with(|t| t.moments.iter().filter(saved).count());
+                assert!(saved >= Some(self.saves), "a SAVE that nobody knows of");
+            }
             if request.shards == 0 || refused {
                 continue;
             }
@@ -331,6 +340,7 @@ impl Past {
 /// Ids of the requests that wrote a value.
 fn writers(value: &[u8]) -> Vec<u64> {
     let text = std::str::from_utf8(value).unwrap_or_default();
-    let marks = text.split('.').filter_map(|mark| mark.strip_prefix('r'));
-    marks.filter_map(|id| id.parse().ok()).collect()
+    // Such a mark stands anywhere: in an element, behind a filling.
+    let marks = text.split('.').filter_map(|mark| mark.rsplit_once('r'));
+    marks.filter_map(|(_, id)| id.parse().ok()).collect()
 }

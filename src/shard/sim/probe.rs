@@ -1,7 +1,8 @@
 //! Where the simulator looks on: what every shard executed, in order, and what was looked at.
 //!
-//! The shards' code calls in at four places (tests only): a request executed on the spot, an item
-//! of a job, a lease that has run, a keyspace that came home. Each call compares the keyspace with
+//! The shards' code calls in at a few places (tests only): a request executed on the spot, an item
+//! of a job, a lease that has run, a keyspace that came home, the moment of a snapshot and its end.
+//! Each call compares the keyspace with
 //! what it held before, so nothing here believes what the code says of its own effects: not the
 //! payload it logs, not the tags of its replies.
 //!
@@ -10,11 +11,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::client::ConnKey;
 use crate::keyspace::{Keyspace, spelled};
+use crate::observe::saves::End;
 use crate::shard::message::{Job, ReplyTo};
 use crate::shard::sim::tell;
+use crate::shard::snapshot;
 
 /// A database and a key.
 pub type Place = (usize, Vec<u8>);
@@ -62,6 +66,18 @@ pub struct Event {
 /// A client's connection: its shard and its key there.
 pub type Origin = (usize, ConnKey);
 
+/// The moment of a snapshot.
+#[derive(Debug)]
+pub struct Moment {
+    /// All that was held, over all shards.
+    pub data: Data,
+    /// Nothing is to be executed behind it, unless its file fails.
+    pub last: bool,
+    /// How it has ended, once that has been told.
+    pub ended: Option<End>,
+    job: Arc<snapshot::Job>,
+}
+
 /// All that has been executed since the start of a process.
 #[derive(Debug, Default)]
 pub struct Tracker {
@@ -71,6 +87,8 @@ pub struct Tracker {
     pub steps: Vec<Vec<Step>>,
     /// By client, in order per executing shard.
     pub events: HashMap<Origin, VecDeque<Event>>,
+    /// Snapshots that have begun, in order.
+    pub moments: Vec<Moment>,
 }
 
 thread_local! {
@@ -94,6 +112,7 @@ pub fn begin(spaces: &[Box<Keyspace>]) {
         ends: spaces.iter().map(|s| s.effects.end()).collect(),
         steps: spaces.iter().map(|_| Vec::new()).collect(),
         events: HashMap::new(),
+        moments: Vec::new(),
     };
     TRACKER.with_borrow_mut(|t| *t = Some(tracker));
 }
@@ -125,6 +144,18 @@ impl Tracker {
 
     fn add(&mut self, shard: usize, end: u64, entry: u64, changes: Vec<(Place, Option<Held>)>) {
         self.steps[shard].push(Step { end, entry, own: true, changes });
+    }
+
+    /// Something is executed, which must not be while shards hold still.
+    fn executes(&self, what: &str) {
+        if let Some(moment) = self.moments.last().filter(|m| m.last) {
+            assert!(moment.job.has_failed(), "{what} is executed behind the last moment");
+        }
+    }
+
+    /// All that is held, over all shards.
+    pub fn data(&self) -> Data {
+        self.live.iter().flatten().map(|(place, held)| (place.clone(), held.clone())).collect()
     }
 
     /// A step that ends here, if something happened.
@@ -159,6 +190,7 @@ impl Tracker {
 /// A request was executed on the shard of its connection.
 pub fn ran_here(conn: ConnKey, space: &Keyspace) {
     with(|t| {
+        t.executes("a request");
         let at = t.plain(space);
         t.event((space.shard, conn), false, vec![at]);
     });
@@ -167,6 +199,7 @@ pub fn ran_here(conn: ConnKey, space: &Keyspace) {
 /// An item of a job was executed; `marked` when the job's effects stand under a mark.
 pub fn ran_item(job: &Job, marked: bool, space: &Keyspace) {
     with(|t| {
+        t.executes("an item");
         let at = if marked {
             let shard = space.shard;
             let mut changes = t.changes(space);
@@ -196,6 +229,7 @@ pub fn ran_job(space: &Keyspace) {
 /// A lease has run on these keyspaces.
 pub fn ran_lease(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
     with(|t| {
+        t.executes("a lease");
         let mut at = Vec::new();
         for space in spaces.iter().flatten() {
             let changes = t.changes(space);
@@ -221,11 +255,53 @@ pub fn ran_reload(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
 /// A keyspace came home from a lease, and what it left for the log has its place.
 pub fn came_home(space: &Keyspace) {
     assert!(space.events.is_empty(), "a keyspace does not travel with events");
-    with(|t| t.close(space));
+    with(|t| {
+        if t.is_open(space.shard) {
+            return t.close(space);
+        }
+        let at = t.plain(space);
+        assert!(!at.own, "it was away for a snapshot, and something happened to it: {at:?}");
+    });
+}
+
+/// A snapshot begins with these keyspaces.
+pub fn moment(job: &Arc<snapshot::Job>, spaces: &[Option<Box<Keyspace>>]) {
+    with(|t| {
+        for space in spaces.iter().flatten() {
+            let changes = t.changes(space);
+            assert!(changes.is_empty(), "executed, and not seen: {changes:?}");
+        }
+        let (data, job) = (t.data(), Arc::clone(job));
+        tell(|| format!("the moment of snapshot {}, last {}", t.moments.len(), job.is_last()));
+        t.moments.push(Moment { data, last: job.is_last(), ended: None, job });
+    });
+}
+
+/// Everybody may know now how the snapshot has ended.
+pub fn saved(end: End) {
+    with(|t| {
+        let number = t.moments.len() - 1;
+        tell(|| format!("snapshot {number} has ended: {end:?}"));
+        let moment = t.moments.last_mut().expect("it has begun");
+        assert!(moment.ended.replace(end).is_none(), "it ends once");
+        // From here on nobody holds still, or the process ends.
+        moment.last &= matches!(end, End::Saved { .. });
+    });
 }
 
 /// A turn's upkeep has run.
 pub fn kept_up(space: &Keyspace) {
     assert!(space.events.is_empty(), "events are handed on within the turn");
-    with(|t| t.plain(space));
+    with(|t| {
+        let before = t.live[space.shard].clone();
+        let at = t.plain(space);
+        if at.own && t.moments.last().is_some_and(|m| m.last && !m.job.has_failed()) {
+            // What is past its time is gone for whoever loads the file, too.
+            let step = t.steps[space.shard].last().expect("it has just been added");
+            for (place, now) in &step.changes {
+                let timed = before.get(place).is_some_and(|held| held.1.is_some());
+                assert!(now.is_none() && timed, "changed behind the last moment: {place:?}");
+            }
+        }
+    });
 }

@@ -2,24 +2,23 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 
 use rustix::io::Errno;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::config::{Config, args, files, load};
-use crate::keyspace::{Effects, Keyspace, Recency};
-use crate::persist::aof::manifest::{manifest_name, temp_manifest_name};
+use crate::persist::aof::manifest::{Manifest, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
-use crate::persist::load::{Loading, load_shard, load_together, together_until};
-use crate::persist::recovery::{self, Options, Plan, RecoveryError, Step};
+use crate::persist::recovery::{self, Options, Plan, RecoveryError, Started, Step};
 use crate::persist::sim::{Fault, Names, On, SimMedium};
 use crate::shard::sim::oracle::{Crash, Past};
 use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::saves::{Figures, Saves, compare, load};
 use crate::shard::sim::tell;
 use crate::shard::sim::world::World;
+use crate::value::table::SPLIT_AT;
 
 /// Figures of schedules that ran.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,11 +34,18 @@ pub struct Totals {
     pub died_recovering: u64,
     /// Directories refused after a flush had failed.
     pub refused: u64,
+    /// Looks at a directory that could not be read.
+    pub unreadable: u64,
     /// Steps executed, and replies delivered.
     pub steps: u64,
     pub replies: u64,
     /// Steps that a power cut took.
     pub lost: u64,
+    /// Lives that ended with a last snapshot, and those in which it failed.
+    pub saved_stops: u64,
+    pub kept_on: u64,
+    /// Snapshots.
+    pub saves: Figures,
 }
 
 impl Totals {
@@ -53,9 +59,13 @@ impl Totals {
         self.failed_flushes += failed_flushes;
         self.died_recovering += other.died_recovering;
         self.refused += other.refused;
+        self.unreadable += other.unreadable;
         self.steps += other.steps;
         self.replies += other.replies;
         self.lost += other.lost;
+        self.saved_stops += other.saved_stops;
+        self.kept_on += other.kept_on;
+        self.saves.add(&other.saves);
     }
 }
 
@@ -82,8 +92,8 @@ impl End {
 struct Schedule {
     random: Random,
     medium: SimMedium,
-    /// The data directory, in which nothing lies.
-    data: SimMedium,
+    /// The data directory; with the process while one runs.
+    saves: Option<Saves>,
     config: Config,
     shards: usize,
     boots: u64,
@@ -109,10 +119,17 @@ pub fn run(seed: u64) -> Totals {
     medium.set_names([Names::Prefix, Names::Subset][random.below(2) as usize]);
     let policy = ["always", "always", "everysec", "everysec", "no"][random.below(5) as usize];
     let shards = 1 + random.below(4) as usize;
+    let log = random.below(5) > 0;
+    let points = if random.one_in(4) { "1 4" } else { "" };
+    let kept = ["1500", "8000", "64mb"][random.below(3) as usize];
+    let config = config(policy, log, points, kept);
+    let usual = SPLIT_AT.get();
+    let splits_at = [6, 6, 20, usual][random.below(4) as usize];
+    let saves = Saves::new(&config, &mut random);
     let mut schedule = Schedule {
         medium,
-        data: SimMedium::new(0),
-        config: config(policy),
+        saves: Some(saves),
+        config,
         shards,
         boots: 0,
         now: Now { unix_us: 1_700_000_000_000_000, mono_us: 1_000_000 },
@@ -122,17 +139,28 @@ pub fn run(seed: u64) -> Totals {
         totals: Totals::default(),
         random,
     };
-    tell(|| format!("{policy}, {shards} shards"));
+    tell(|| format!("{policy}, {shards} shards, log {log}, save points {points:?}"));
+    SPLIT_AT.set(splits_at);
     schedule.all();
+    SPLIT_AT.set(usual);
+    schedule.totals.saves = schedule.saves.as_ref().map_or_else(Figures::default, |s| s.figures);
     schedule.totals
 }
 
-fn config(policy: &str) -> Config {
-    let given = ["--databases", "3", "--save", "", "--appendfsync", policy];
+fn config(policy: &str, log: bool, points: &str, kept: &str) -> Config {
+    let log = if log { "yes" } else { "no" };
+    let given =
+        ["--databases", "3", "--save", points, "--appendfsync", policy, "--appendonly", log];
+    // Values become structures early.
+    let packed =
+        ["hash", "set", "zset"].map(|kind| [format!("--{kind}-max-listpack-entries"), "6".into()]);
+    let nodes = ["--list-max-listpack-size", "4", "--set-max-intset-entries", "6"];
     // What is slow is told by the machine's clock, which no seed repeats.
     let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
-    let events = ["--notify-keyspace-events", "KEAnm"];
-    let given = given.iter().chain(&more).chain(&events);
+    let events = ["--notify-keyspace-events", "KEAnm", "--snapshot-buffer-limit", kept];
+    let given =
+        given.iter().chain(&more).chain(&events).chain(&nodes).map(|text| (*text).to_owned());
+    let given = given.chain(packed.into_iter().flatten());
     let given: Vec<OsString> = given.map(OsString::from).collect();
     let invocation = args::parse(&given).expect("options");
     let loaded = load::load(&invocation, Path::new("/"), &mut files::Files, &|_| false);
@@ -152,7 +180,8 @@ impl Schedule {
             let unknown = end == End::FailedFlush && self.names_may_be_lost;
             self.crash(end == End::Power || unknown);
         }
-        drop(self.recover(past));
+        let world = self.recover(past);
+        self.saves = Some(world.saves);
         probe::finish();
     }
 
@@ -175,28 +204,59 @@ impl Schedule {
         if self.random.one_in(2) {
             self.medium.set_short_writes(2 + self.random.below(6));
         }
-        for _ in 0..20 + self.random.below(600) {
-            match self.random.below(100) {
+        let steps = 20 + self.random.below(600);
+        // How often the writer comes to its turn, and when a last snapshot is asked for.
+        let diligence = [1, 5, 20, 60][self.random.below(4) as usize];
+        let flaky = self.random.one_in(3);
+        let ends_at = self.random.one_in(5).then(|| self.random.below(steps));
+        for step in 0..steps {
+            if ends_at == Some(step) {
+                world.wish_end();
+            }
+            match self.random.below(100 + diligence) {
                 0..=17 => world.client_acts(&mut self.random),
                 18..=69 if !world.some_phases(&mut self.random) => return End::FailedFlush,
                 18..=69 => {}
                 70..=93 => drop(self.medium.step()),
                 94 => drop(self.medium.complete_some(&mut self.random)),
                 95..=98 => self.pass(world),
-                _ if faulty => self.fault(),
-                _ => {}
+                99 if flaky && self.random.one_in(2) => self.fault_of_saves(&world.saves.medium),
+                99 if faulty => self.fault(),
+                99 => {}
+                _ => drop(world.saves.step(world.now)),
+            }
+            // A file that has its name, of which nobody has been told: a moment to die in.
+            if world.saves.is_untold() && self.random.one_in(30) {
+                return match self.random.below(3) {
+                    0 if self.flush_may_fail => End::FailedFlush,
+                    0 => End::Kill,
+                    _ => End::Power,
+                };
+            }
+            if world.has_stopped() {
+                return self.stop(world);
             }
         }
         match self.random.below(8) {
-            0 => self.stop(world),
+            0 => {
+                if self.random.one_in(2) {
+                    world.wish_end();
+                }
+                self.stop(world)
+            }
             1..=3 if self.flush_may_fail => End::FailedFlush,
             1..=3 => End::Kill,
             _ => End::Power,
         }
     }
 
-    /// Time passes.
+    /// Time passes; now and then the disk of the log hangs for some of it.
     fn pass(&mut self, world: &mut World) {
+        match self.random.below(60) {
+            0 => self.medium.freeze(),
+            1..=12 => self.medium.thaw(),
+            _ => {}
+        }
         let us = match self.random.below(40) {
             0 => self.random.below(31_000_000),
             1..=8 => self.random.below(1_200_000),
@@ -205,6 +265,21 @@ impl Schedule {
         };
         world.now.mono_us += us;
         world.now.unix_us += us as i64;
+    }
+
+    /// The same where snapshots are written.
+    fn fault_of_saves(&mut self, data: &SimMedium) {
+        if self.random.one_in(6) {
+            let room = self.random.one_in(2).then(|| self.random.below(9000) as usize);
+            tell(|| format!("room for {room:?} where snapshots are"));
+            return data.set_capacity(room);
+        }
+        let error = [Errno::IO, Errno::NOSPC][self.random.below(2) as usize];
+        let kinds =
+            [On::Create, On::Write, On::Write, On::Sync, On::Rename, On::SyncDir, On::Remove];
+        let on = kinds[self.random.below(kinds.len() as u64) as usize];
+        data.fail(on, 1 + self.random.below(3), Fault::Error(error));
+        tell(|| format!("armed where snapshots are: {on:?} fails with {error}"));
     }
 
     fn fault(&mut self) {
@@ -230,10 +305,18 @@ impl Schedule {
 
     fn stop(&mut self, world: &mut World) -> End {
         self.medium.disarm();
+        self.medium.thaw();
         self.medium.set_capacity(None);
+        if self.random.one_in(2) {
+            world.saves.medium.disarm();
+            world.saves.medium.set_capacity(None);
+        }
         let Some(ends) = world.stop(&self.medium, &mut self.random) else {
             return End::FailedFlush;
         };
+        if !self.config.appendonly {
+            return End::Stop;
+        }
         let mut manifest = world.global().manifest().clone();
         manifest.seal(&ends, true);
         let name = world.global().append_filename();
@@ -243,14 +326,19 @@ impl Schedule {
         End::Stop
     }
 
-    fn bury(&mut self, world: World) -> Past {
+    fn bury(&mut self, mut world: World) -> Past {
         self.medium.set_short_writes(0);
+        self.totals.kept_on += world.kept_on;
+        self.totals.saved_stops += u64::from(world.ended_saved());
+        world.saves.leave();
         self.medium.set_capacity(None);
         self.now = world.now;
         self.next_id = world.next_id();
         let durable = world.durable();
         let shards = world.shards();
         let (base, witness) = (world.base, world.witness);
+        world.saves.medium.set_capacity(None);
+        self.saves = Some(world.saves);
         let always = self.config.appendfsync == crate::config::Flush::Always;
         let always = always && !witness.reconfigured;
         let tracker = probe::finish();
@@ -270,6 +358,21 @@ impl Schedule {
         }
         self.now.unix_us += self.random.below(2_000_000) as i64;
         self.now.mono_us += self.random.below(2_000_000);
+        let saves = self.saves.as_mut().expect("no process runs");
+        saves.crash(power, &mut self.random, self.now);
+    }
+
+    /// The next process where there is no log: it has what the file has.
+    fn load_dump(&mut self) -> World {
+        let saves = self.saves.take().expect("no process runs");
+        let seed = [self.random.next_u64(), self.random.next_u64()];
+        let (steps, shards) = (saves.steps(), (self.shards, seed));
+        let spaces = load(&self.medium, &saves.medium, &self.config, shards, self.now, &steps);
+        let found: Data = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
+        compare(&found, saves.standing(), "loaded", "the file had");
+        let started = Started { files: Vec::new(), next_id: 1, manifest: Manifest::default() };
+        let (config, medium, now) = (&self.config, &self.medium, self.now);
+        World::start((medium, saves), config, "", spaces, started, now, &mut self.random)
     }
 
     /// The next process: recovers, dying on the way now and then, and checks what it finds.
@@ -277,16 +380,22 @@ impl Schedule {
         if self.random.one_in(3) {
             self.shards = 1 + self.random.below(4) as usize;
         }
+        if !self.config.appendonly {
+            return self.load_dump();
+        }
         let mut crash = past.as_ref().map_or(Crash::Clean, |(_, end)| end.crash());
         let flush_failed = past.as_ref().is_some_and(|(_, end)| *end == End::FailedFlush);
         let past = past.map(|(past, _)| past);
         let mut attempts: Vec<Attempt> = Vec::new();
         loop {
             let boot = format!("boot-{}", self.boots);
-            let (data, medium) = (self.data.clone(), self.medium.clone());
+            let data = self.saves.as_ref().expect("no process runs").medium.clone();
+            let medium = self.medium.clone();
             let plan = self.inspect(&data, &boot, flush_failed);
             tell(|| format!("{plan:?}"));
-            let spaces = self.load(&plan);
+            let seed = [self.random.next_u64(), self.random.next_u64()];
+            let shards = (self.shards, seed);
+            let spaces = load(&medium, &data, &self.config, shards, self.now, &plan.steps);
             let found: Data = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
             let (seeds, ends) = last_generation(&plan);
             let committed = attempts.iter().find(|a| a.seeds == seeds).map(|a| &a.data);
@@ -299,7 +408,7 @@ impl Schedule {
                 }
                 (None, None) => Data::new(),
             };
-            compare(&found, &wanted);
+            compare(&found, &wanted, "recovered", "executed");
             if self.random.one_in(4) {
                 self.medium.die_after(self.random.below(40));
             }
@@ -310,7 +419,9 @@ impl Schedule {
                     self.medium.disarm();
                     let (config, now) = (&self.config, self.now);
                     let random = &mut self.random;
-                    return World::start(&medium, config, &boot, spaces, started, now, random);
+                    let saves = self.saves.take().expect("no process runs");
+                    let disks = (&medium, saves);
+                    return World::start(disks, config, &boot, spaces, started, now, random);
                 }
                 Err(error) => assert!(self.medium.is_dead(), "recovery fails: {error}"),
             }
@@ -326,16 +437,30 @@ impl Schedule {
 
     fn inspect<'v>(&mut self, data: &'v SimMedium, boot: &'v str, failed: bool) -> Plan<'v> {
         self.medium.set_reads_past_cache(true);
+        // A disk that cannot be read is no reason to change anything on it.
+        let armed = self.random.one_in(12);
+        if armed {
+            self.medium.fail(On::Read, 1 + self.random.below(8), Fault::Error(Errno::IO));
+        }
         let mut options = Options {
             appendfilename: "appendonly.aof",
             dbfilename: "dump.rdb",
             shards: self.shards,
             boot_id: boot,
             load_truncated: true,
+            corrupt_tail_max: 0,
+            until: None,
             data,
             accept_damage: false,
         };
-        match recovery::inspect(&self.medium, &options) {
+        let mut found = recovery::inspect(&self.medium, &options);
+        if let (Err(error), 0, true) = (&found, self.medium.faults_left(), armed) {
+            self.totals.unreadable += 1;
+            assert!(error.to_string().contains("os error"), "an error of the disk is {error}");
+            found = recovery::inspect(&self.medium, &options);
+        }
+        self.medium.disarm();
+        match found {
             Ok(plan) => plan,
             // Written, flushed in vain, and not there: what a human must look at.
             Err(error @ RecoveryError::Damaged { .. }) if failed => {
@@ -353,33 +478,6 @@ impl Schedule {
             }
         }
     }
-
-    #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
-    fn load(&mut self, plan: &Plan<'_>) -> Vec<Box<Keyspace>> {
-        let seed = [self.random.next_u64(), self.random.next_u64()];
-        let databases = self.config.databases;
-        let space = |s| Some(Box::new(Keyspace::new(s, databases, seed, Effects::new(0, false))));
-        let mut spaces: Vec<Option<Box<Keyspace>>> = (0..self.shards).map(space).collect();
-        let loading = Loading {
-            log: &self.medium,
-            data: &self.data,
-            shards: self.shards,
-            now: self.now,
-            string_max: self.config.proto_max_bulk_len,
-            modules: Default::default(),
-            shapes: self.config.shapes,
-            progress: &AtomicU64::new(0),
-            key_delay: 0,
-        };
-        let recency = Recency::new(self.config.noted, self.now.unix_s());
-        spaces.iter_mut().flatten().for_each(|space| space.set_recency(recency));
-        let first = together_until(&loading, &plan.steps).expect("it can be read");
-        load_together(&loading, &plan.steps[..first], &mut spaces).expect("it can be loaded");
-        for space in spaces.iter_mut().flatten() {
-            load_shard(&loading, &plan.steps[first..], space).expect("it can be loaded");
-        }
-        spaces.into_iter().flatten().collect()
-    }
 }
 
 /// Seeds and ends of the last generation's files, by shard.
@@ -391,20 +489,4 @@ fn last_generation(plan: &Plan<'_>) -> (Vec<u64>, Vec<u64>) {
     let files = files.unwrap_or_default();
     assert!(files.is_sorted_by_key(|f| f.shard));
     files.iter().map(|f| (f.seed, f.end)).unzip()
-}
-
-fn compare(found: &Data, wanted: &Data) {
-    let shown = |held: Option<&(Vec<u8>, Option<i64>)>| {
-        held.map(|(value, at)| (String::from_utf8_lossy(value).into_owned(), *at))
-    };
-    for place in found.keys().chain(wanted.keys()) {
-        let (have, want) = (found.get(place), wanted.get(place));
-        let (db, key) = (place.0, String::from_utf8_lossy(&place.1));
-        assert!(
-            have == want,
-            "db {db}, {key}: recovered {:?}, executed {:?}",
-            shown(have),
-            shown(want)
-        );
-    }
 }

@@ -4,10 +4,11 @@
 //! end. Between the phases of one shard come those of others, completions of the disk, and clients.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::base::clock::Now;
+use crate::base::clock::{Now, Time};
 use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::command::Session;
@@ -24,11 +25,14 @@ use crate::shard::global::{Global, Voice};
 use crate::shard::log::{LogFile, LogWriter};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
+use crate::shard::pace::Grain;
 use crate::shard::reload::ReadLog;
 use crate::shard::sim::client::Client;
 use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::saves::Saves;
 use crate::shard::sim::tell;
+use crate::shard::sim::values::Taste;
 
 /// Requests a client has outstanding at most.
 const OUTSTANDING: usize = 24;
@@ -47,6 +51,8 @@ struct Lane {
     arriving: Vec<Arrival>,
     reaped: Vec<Arrival>,
     sent: Vec<ConnKey>,
+    /// Its thread has ended.
+    stopped: bool,
 }
 
 /// A running process.
@@ -64,6 +70,14 @@ pub struct World {
     pub base: Data,
     /// What clients were told.
     pub witness: Witness,
+    /// The data directory, and the writer of snapshots.
+    pub saves: Saves,
+    /// A last snapshot has been asked for, and has not failed.
+    ending: bool,
+    /// How often a last snapshot has failed.
+    pub kept_on: u64,
+    /// What clients like.
+    taste: Taste,
 }
 
 /// What [`Global::fatal`] unwinds with.
@@ -81,6 +95,8 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             shards: spaces.len(),
             boot_id: &boot_id,
             load_truncated: true,
+            corrupt_tail_max: 0,
+            until: None,
             data: &data,
             accept_damage: false,
         };
@@ -102,6 +118,43 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
     })
 }
 
+/// A clock that goes on by some microseconds whenever it is read.
+fn time(random: &mut Random) -> Time {
+    // Where it goes fast a walk does little in a turn.
+    let most = [200, 1_500, 6_000][random.below(3) as usize];
+    let (at, random) = (AtomicU64::new(0), Mutex::new(Random::new(random.next_u64())));
+    Time::new(move || {
+        let some = random.lock().unwrap_or_else(PoisonError::into_inner).below(most);
+        Duration::from_micros(at.fetch_add(some, Ordering::Relaxed) + some)
+    })
+}
+
+/// Little, so that there is much to see where there is little data.
+fn grain(random: &mut Random) -> Grain {
+    let mut some = |most| 1 + random.below(most) as usize;
+    Grain {
+        chunk: [60, 300, 2_000][some(3) - 1],
+        slice: some(4),
+        hurry_slice: some(8),
+        elements: some(6),
+        text: 100 + some(3_000),
+    }
+}
+
+fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Random) -> Voice {
+    Voice {
+        read_log: read_log(medium, boot_id),
+        again: Box::new(|_| "it is a test".to_owned()),
+        can_start_again: false,
+        say: Box::new(|_, _| {}),
+        level: Box::new(|_| {}),
+        die: Box::new(|_| die()),
+        errand: Box::new(|errand| errand()),
+        time: time(random),
+        writer: saves.start(),
+    }
+}
+
 fn die() -> ! {
     resume_unwind(Box::new(ProcessEnded))
 }
@@ -110,7 +163,7 @@ impl World {
     /// A process that has recovered: as [`crate::server`] starts one.
     #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
     pub fn start(
-        medium: &SimMedium,
+        (medium, mut saves): (&SimMedium, Saves),
         config: &Config,
         boot_id: &str,
         spaces: Vec<Box<Keyspace>>,
@@ -119,18 +172,11 @@ impl World {
         random: &mut Random,
     ) -> World {
         let shards = spaces.len();
-        let voice = Voice {
-            read_log: read_log(medium, boot_id),
-            again: Box::new(|_| "it is a test".to_owned()),
-            can_start_again: false,
-            say: Box::new(|_, _| {}),
-            level: Box::new(|_| {}),
-            die: Box::new(|_| die()),
-            errand: Box::new(|errand| errand()),
-        };
+        let voice = voice(medium, boot_id, &mut saves, random);
         let manifest = started.manifest.clone();
         let facts = Facts::default();
-        let global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
+        let mut global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
+        global.grain = grain(random);
         let global = Arc::new(global);
         let order: Arc<Order<Message>> = Arc::new(Order::new(shards, started.next_id.max(1)));
         let mut lanes = Vec::new();
@@ -139,23 +185,42 @@ impl World {
         for (space, file) in spaces.iter_mut().zip(&started.files) {
             space.effects = Effects::new(file.start, true);
         }
+        let large = 100 + random.below(600) as usize;
+        spaces.iter_mut().for_each(|space| space.snapshots.large_value = large);
         probe::begin(&spaces);
         let base = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
-        for (space, file) in spaces.into_iter().zip(&started.files) {
-            let id = medium.open(&file.file).expect("it has just been made");
-            let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
-            let log = LogWriter::new(flush, log, file.start, now.mono_us);
+        for space in spaces {
+            let log = started.files.get(space.shard).map(|file| {
+                let id = medium.open(&file.file).expect("it has just been made");
+                let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
+                LogWriter::new(flush, log, file.start, now.mono_us)
+            });
             let random = Random::new(random.next_u64());
             let (order, global) = (Arc::clone(&order), Arc::clone(&global));
-            let shard = Shard::new(order, global, space, Some(log), random);
+            let shard = Shard::new(order, global, space, log, random);
             let (arriving, reaped, sent) = Default::default();
-            lanes.push(Lane { shard, disk: medium.disk(), phase: 0, arriving, reaped, sent });
+            let (disk, phase, stopped) = (medium.disk(), 0, false);
+            lanes.push(Lane { shard, disk, phase, arriving, reaped, sent, stopped });
         }
         let witness = Witness::new(shards);
         let clients = Vec::new();
         let (heard, next_conn, next_id) = (None, 0, 1);
-        let mut world =
-            World { lanes, global, clients, heard, next_conn, next_id, now, base, witness };
+        let (ending, kept_on, taste) = (false, 0, Taste::some(random));
+        let mut world = World {
+            lanes,
+            global,
+            clients,
+            heard,
+            next_conn,
+            next_id,
+            now,
+            base,
+            witness,
+            saves,
+            ending,
+            kept_on,
+            taste,
+        };
         for _ in 0..2 + random.below(6) {
             world.connect(random);
         }
@@ -177,10 +242,11 @@ impl World {
         let key = ConnKey { index: self.next_conn, generation: 1 };
         self.next_conn += 1;
         let shard = &mut self.lanes[home].shard;
+        let log = shard.log.is_some();
         assert!(shard.admit("").is_ok());
         shard.least_loaded();
         shard.connect(key, Session::new(u64::from(key.index), true));
-        self.clients.push(Client::new(home, key, self.lanes.len()));
+        self.clients.push(Client::new(home, key, self.lanes.len(), (log, self.taste)));
     }
 
     /// Some client acts; mostly one that has just heard something, so that causes and what follows
@@ -228,6 +294,11 @@ impl World {
             Ok(()) => {
                 let logs = self.lanes.iter().filter_map(|l| l.shard.log.as_ref());
                 self.witness.moment(logs.map(|log| (log.raw(), log.release())));
+                self.saves.look();
+                if self.ending && !self.global.ending.is_wished() {
+                    self.ending = false;
+                    self.kept_on += 1;
+                }
                 true
             }
             Err(payload) if payload.is::<ProcessEnded>() => false,
@@ -243,7 +314,7 @@ impl World {
             if !self.phase(shard, random) {
                 return false;
             }
-            if !whole || self.lanes[shard].phase == 0 {
+            if !whole || self.lanes[shard].phase == 0 || self.lanes[shard].stopped {
                 return true;
             }
         }
@@ -251,11 +322,17 @@ impl World {
 
     fn step(&mut self, shard: usize, random: &mut Random) {
         let lane = &mut self.lanes[shard];
+        if lane.stopped {
+            return;
+        }
         let phase = lane.phase;
         lane.phase = (phase + 1) % 4;
         match phase {
             0 => lane.reap(self.now, random),
-            1 => lane.shard.take_inbox(),
+            1 => {
+                lane.shard.may_have_work();
+                lane.shard.take_inbox();
+            }
             2 => lane.execute(),
             _ => self.end_turn(shard),
         }
@@ -278,6 +355,8 @@ impl World {
                 self.witness.hears(client);
             }
         }
+        let lane = &mut self.lanes[shard];
+        lane.stopped = lane.shard.stopping && lane.shard.has_stopped();
     }
 
     /// Lets everything come to rest and stops; gives where the logs ended. No fault is armed; when
@@ -288,28 +367,66 @@ impl World {
             self.now.mono_us += 50_000;
             self.now.unix_us += 50_000;
             for shard in 0..self.lanes.len() {
+                while random.below(3) > 0 {
+                    self.saves.step(self.now);
+                }
                 loop {
                     if !self.phase(shard, random) {
                         return None;
                     }
-                    if self.lanes[shard].phase == 0 {
+                    if self.lanes[shard].phase == 0 || self.lanes[shard].stopped {
                         break;
                     }
                 }
             }
+            // Behind a last snapshot nobody is answered.
             let answered = self.clients.iter().all(|c| c.waiting.is_empty());
-            if answered && !self.global.is_stopping() {
+            if answered && !self.ending && !self.global.is_stopping() {
                 self.global.stop();
             }
-            let stopped = self.lanes.iter_mut().map(|l| usize::from(l.shard.has_stopped()));
-            let stopped: usize = stopped.sum();
-            if answered && stopped == self.lanes.len() {
+            if self.has_stopped() {
+                assert!(answered || self.ending, "{}", self.stuck());
                 break;
             }
-            assert!(round < 2000, "{}", self.stuck());
+            assert!(round < 4000, "{}", self.stuck());
+        }
+        if self.ending {
+            self.is_all_saved();
         }
         let end = |lane: &Lane| lane.shard.log.as_ref().map(|l| (l.appended(), l.file().sum));
         Some(self.lanes.iter().filter_map(end).collect())
+    }
+
+    /// Every shard's thread has ended.
+    pub fn has_stopped(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.stopped)
+    }
+
+    /// As a signal asks for the end, behind a last snapshot.
+    pub fn wish_end(&mut self) {
+        if !self.global.is_stopping() && !self.ending {
+            tell(|| "the end is asked for".to_owned());
+            self.lanes[0].shard.end_behind_snapshot(false, None);
+            self.ending = true;
+        }
+    }
+
+    /// It has ended behind a last snapshot.
+    pub fn ended_saved(&self) -> bool {
+        self.ending && self.has_stopped()
+    }
+
+    /// What was executed, but for what has come to its time since, is in the file.
+    fn is_all_saved(&self) {
+        let data = probe::with(|t| t.data()).expect("the process is looked at");
+        let file = self.saves.standing();
+        for (place, held) in &data {
+            assert_eq!(file.get(place), Some(held), "{place:?} is not as it was at the end");
+        }
+        for (place, held) in file {
+            let gone = held.1.is_some_and(|at| at <= self.now.unix_ms());
+            assert!(gone || data.contains_key(place), "{place:?} was not there at the end");
+        }
     }
 
     fn stuck(&self) -> String {
@@ -338,6 +455,9 @@ impl World {
 impl Lane {
     fn reap(&mut self, now: Now, random: &mut Random) {
         self.shard.begin_turn(now);
+        if self.shard.should_stop() && !self.shard.stopping {
+            self.shard.stop_serving();
+        }
         for done in self.disk.take_done() {
             self.shard.disk_done(done, &mut self.disk);
         }
@@ -360,6 +480,7 @@ impl Lane {
             }
         }
         self.shard.run_again();
+        self.shard.snapshot_turn();
         self.shard.housekeep();
         if let Some(space) = &self.shard.space {
             probe::kept_up(space);

@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::rdb::encode::{Encoder, VERSION_AUX};
-use crate::persist::snapshot::Target;
+use crate::persist::snapshot::{Target, temporary};
 use crate::shard::global::Global;
 
 /// Bytes from which on a chunk is handed over to the writer.
@@ -18,6 +18,7 @@ pub(in crate::shard) fn target(config: &Config) -> Target {
     Target {
         dir: config.dir.clone(),
         name: config.dbfilename.clone(),
+        temp: temporary(),
         checksum: config.rdb.checksum,
         flush_each: config.rdb.flush_each,
         index: config.rdb.version >= VERSION_AUX,
@@ -55,16 +56,27 @@ impl Contents {
         contents
     }
 
+    /// Whether there are libraries of functions, which commands of ours do not tell of.
+    pub fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// Keys of all databases.
     pub fn keys(&self) -> u64 {
         self.sizes.iter().map(|(keys, _)| keys).sum()
     }
 
-    /// What the file begins with, made at `seconds` of Unix time.
-    pub fn header(&self, encoder: &mut Encoder, global: &Global, seconds: i64) -> Vec<u8> {
+    /// What the file begins with, made at `seconds` of Unix time; `is_base`: of a log.
+    pub fn header(
+        &self,
+        encoder: &mut Encoder,
+        global: &Global,
+        seconds: i64,
+        is_base: bool,
+    ) -> Vec<u8> {
         let mut header = Vec::new();
         encoder.header(&mut header);
-        encoder.about(&mut header, seconds, global.memory() as u64, false);
+        encoder.about(&mut header, seconds, global.memory() as u64, is_base);
         for source in &self.functions {
             if let Err(error) = encoder.function(&mut header, source) {
                 global.warn(&format!("A library of functions is left out: {error}"));

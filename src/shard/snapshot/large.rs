@@ -11,12 +11,7 @@ use crate::keyspace::snapshot::LargeValue;
 use crate::persist::rdb::encode::{Encoder, LongText, TooNew, Walk};
 use crate::persist::rdb::format::TYPE_STRING;
 use crate::persist::snapshot::Chunk;
-use crate::shard::snapshot::{CHUNK, Job, Part};
-
-/// Elements of a large value between two such looks.
-const LARGE_SLICE: usize = 256;
-/// Bytes of a long string between two such looks.
-const TEXT_SLICE: usize = 64 * 1024;
+use crate::shard::snapshot::{Job, Part};
 
 /// A large value in the making.
 struct Making {
@@ -102,7 +97,7 @@ impl Part {
 impl Making {
     /// Hands a full chunk over as a piece; whether another long value comes first.
     fn must_wait(&mut self, job: &Job) -> bool {
-        self.bytes.len() >= CHUNK && !self.hand_over_piece(job)
+        self.bytes.len() >= job.grain.chunk && !self.hand_over_piece(job)
     }
 
     /// Goes on; true when the value is with the writer.
@@ -115,13 +110,13 @@ impl Making {
     ) -> bool {
         let done = match (&mut self.how, value) {
             (How::Structure(walk), LargeValue::Object(object)) => {
-                walk.slice(encoder, &mut self.bytes, object, LARGE_SLICE)
+                walk.slice(encoder, &mut self.bytes, object, job.grain.elements)
             }
             (How::Text(long), LargeValue::Text(mut text)) => {
                 let long = long.get_or_insert_with(|| LongText::new(encoder, text.len()));
                 let out = &mut self.bytes;
-                let window = long.window(TEXT_SLICE);
-                let done = text.look(window, |text| long.slice(encoder, out, text, TEXT_SLICE));
+                let window = long.window(job.grain.text);
+                let done = text.look(window, |text| long.slice(encoder, out, text, job.grain.text));
                 text.release(long.looked());
                 done
             }

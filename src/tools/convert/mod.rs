@@ -16,7 +16,6 @@
 
 mod json_lines;
 mod rdb;
-mod resp;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -25,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::base::glob;
+use crate::persist::rdb::commands::Commands;
 use crate::persist::rdb::encode::{VERSION_DEFAULT, VERSION_MIN};
 use crate::persist::rdb::format::VERSION_MAX;
 use crate::persist::rdb::{Head, Loaded, Modules, Piece, Problem, Visitor, format};
@@ -95,6 +95,12 @@ struct Call {
 trait Converter: Visitor {
     /// Everything was read.
     fn finish(&mut self) -> io::Result<()>;
+}
+
+impl<W: Write> Converter for Commands<W> {
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush_out()
+    }
 }
 
 /// Passes on what is wanted.
@@ -258,7 +264,7 @@ fn run(call: &Call) -> Result<(Loaded, u64), String> {
 fn convert(call: &Call, file: &RdbFile, out: &mut dyn Write) -> Result<(Loaded, u64), String> {
     let out = BufWriter::with_capacity(BUFFER, out);
     let mut converter: Box<dyn Converter + '_> = match call.target {
-        Target::Resp => Box::new(resp::Resp::new(out)),
+        Target::Resp => Box::new(Commands::new(out)),
         Target::Json => Box::new(json_lines::Lines::new(out)),
         Target::Rdb => Box::new(rdb::Rdb::new(out, call.rdb.0, call.rdb.1)),
     };

@@ -81,6 +81,7 @@ const lines = {
   'latency|latest': [[]], 'latency|reset': [[], ['command']],
   lcs: [['lcs1', 'lcs2'], ['lcs1', 'lcs2', 'LEN'], ['lcs1', 'lcs2', 'IDX', 'WITHMATCHLEN']],
   lastsave: [[]], save: [[]], bgsave: [['NOW'], ['SCHEDULE', 'x']],
+  bgrewriteaof: [['NOW'], ['x', 'y']],
   lolwut: [[], ['VERSION', 5]],
   'memory|doctor': [[]], 'memory|help': [[]], 'memory|malloc-stats': [[]], 'memory|purge': [[]],
   'memory|stats': [[]], 'memory|usage': [['k'], ['none']],

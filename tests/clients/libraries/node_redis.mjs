@@ -163,6 +163,14 @@ async function saved(r) {
   }
 }
 
+// Waits for the end of a rewrite; how it ended.
+async function rewritten(r) {
+  for (;;) {
+    const info = await r.INFO('persistence');
+    if (info.includes('aof_rewrite_in_progress:0')) return info.match(/aof_last_bgrewrite_status:\w+/)[0];
+  }
+}
+
 async function configured(r) {
   const given = [];
   for (const [name, value] of [['maxclients', '9000'], ['timeout', '100'], ['hz', '20'],
@@ -298,6 +306,7 @@ const methods = {
   LCS_LEN: [(r) => r.LCS_LEN('lcs1', 'lcs2')],
   LCS: [(r) => r.LCS('lcs1', 'lcs2'), (r) => r.LCS('none', 'lcs2')],
   LASTSAVE: [(r) => r.LASTSAVE()],
+  BGREWRITEAOF: [async (r) => [await r.BGREWRITEAOF(), await rewritten(r)]],
   BGSAVE: [async (r) => [await r.BGSAVE({ SCHEDULE: true }), await saved(r)]],
   LOLWUT: [(r) => r.LOLWUT(), (r) => r.LOLWUT(5, 20, 2, 2)],
   MEMORY_DOCTOR: [(r) => r.MEMORY_DOCTOR()],

@@ -336,6 +336,15 @@ async def saved(r):
             return told, info["rdb_last_bgsave_status"]
 
 
+async def rewritten(r):
+    """A rewrite of the log, and how it ended."""
+    told = await done(r.bgrewriteaof())
+    while True:
+        info = await done(r.info("persistence"))
+        if info["aof_rewrite_in_progress"] == 0:
+            return told, info["aof_last_bgrewrite_status"]
+
+
 async def slow_calls(s):
     """Every call is slow: what the log says of one, without when and how long."""
     await done(s.r.config_set("slowlog-log-slower-than", 0))

@@ -134,6 +134,7 @@ METHODS = {
     "lastsave": [lambda r: r.lastsave()],
     "save": [lambda r: r.save()],
     "bgsave": [lambda r: flows.saved(r)],
+    "bgrewriteaof": [lambda r: flows.rewritten(r)],
     "lolwut": [lambda r: r.lolwut(), lambda r: r.lolwut(5, 20, 2, 2), lambda r: r.lolwut(6, 4, 4),
                lambda r: r.lolwut(99)],
     "memory_doctor": [lambda r: r.memory_doctor()],

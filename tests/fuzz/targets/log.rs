@@ -50,8 +50,14 @@ fuzz_target!(|data: &[u8]| {
     let length = file.len() as u64;
     let volume = Memory::new("f", file);
 
-    let options =
-        ScanOptions { seed: SEED, start: START, end: None, same_boot: false, marks: MARKS_KEPT };
+    let options = ScanOptions {
+        seed: SEED,
+        start: START,
+        end: None,
+        same_boot: false,
+        marks: MARKS_KEPT,
+        until: None,
+    };
     if let Ok(found) = scan(&volume, "f", options) {
         assert!(found.end.offset <= length);
         assert!(damaged || found.end.offset >= frames as u64, "a whole frame was not counted");

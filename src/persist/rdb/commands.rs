@@ -1,10 +1,12 @@
-//! An RDB file as commands.
+//! An RDB file as the commands that make the same data: what `ringstone convert` and the base of a
+//! log without `aof-use-rdb-preamble` consist of. Elements go 64 to a command, fewer if they are
+//! long. As in Redis some things cannot be said: how lately a key or a stream's consumer was used,
+//! and what is pending in a group though its entry has been removed.
 
 use std::io::{self, Write};
 
 use crate::base::double;
 use crate::persist::rdb::{Head, Piece, Problem, Visitor};
-use crate::tools::convert::Converter;
 use crate::value::stream::Id;
 
 /// Elements of one command.
@@ -13,7 +15,7 @@ const ITEMS: u64 = 64;
 const GATHERED: usize = 1 << 16;
 
 /// See the file's opening.
-pub struct Resp<W: Write> {
+pub struct Commands<W: Write> {
     out: W,
     db: Option<usize>,
     /// The command that is being gathered.
@@ -36,10 +38,10 @@ fn bulk(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-impl<W: Write> Resp<W> {
+impl<W: Write> Commands<W> {
     /// Commands go to `out`.
-    pub fn new(out: W) -> Resp<W> {
-        Resp {
+    pub fn new(out: W) -> Commands<W> {
+        Commands {
             out,
             db: None,
             verb: "",
@@ -49,6 +51,17 @@ impl<W: Write> Resp<W> {
             group: Vec::new(),
             consumer: Vec::new(),
         }
+    }
+
+    /// Everything was read: gives back where the commands went.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Hands on what is held back.
+    pub fn flush_out(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     fn command(&mut self, args: &[&[u8]]) -> io::Result<()> {
@@ -182,7 +195,7 @@ impl<W: Write> Resp<W> {
     }
 }
 
-impl<W: Write> Visitor for Resp<W> {
+impl<W: Write> Visitor for Commands<W> {
     fn wants(&mut self, _: &Head) -> bool {
         true
     }
@@ -206,11 +219,5 @@ impl<W: Write> Visitor for Resp<W> {
 
     fn function(&mut self, source: &[u8]) -> Result<(), Problem> {
         self.command(&[b"FUNCTION", b"LOAD", source]).map_err(Problem::Output)
-    }
-}
-
-impl<W: Write> Converter for Resp<W> {
-    fn finish(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
