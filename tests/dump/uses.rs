@@ -99,6 +99,7 @@ const COMMANDS: &str = "
     PERSIST s
     DEL s
     UNLINK s
+    RENAME s dest
     RENAMENX s n
     COPY s dest
     COPY s n
