@@ -28,10 +28,10 @@
 //!
 //! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is
 //! no part and nobody waits, so it takes no position either; and where the disk refuses something
-//! in front of the manifest's rename, it is given up, and every log goes on in its old file: what is
-//! written there next has the position that it would have had in the new one, and names its
-//! database, whatever was selected before. (Another cut has been executed by then, so it is tried
-//! until it succeeds.)
+//! in front of the manifest's rename, it is given up, and every log goes on in its old file: what
+//! is written there next has the position that it would have had in the new one, and names its
+//! database, whatever was selected before. (Any other cut has been executed by then, so it is
+//! tried until it succeeds.)
 
 use std::sync::atomic::Ordering;
 

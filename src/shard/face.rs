@@ -23,6 +23,10 @@ use crate::shard::reload::Source;
 const REWRITES: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use \
 BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
 
+/// What BGREWRITEAOF says where it cannot be begun.
+const NO_REWRITE: &str = "ERR Can't execute an AOF background rewriting. Please check the server \
+logs for more information.";
+
 /// The code of a session command.
 pub type SessionFn = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -178,9 +182,7 @@ impl Server for Shard {
         }
         if self.global.any_log_failing() {
             self.global.warn("The log cannot be rewritten while it cannot be written");
-            let text = "ERR Can't execute an AOF background rewriting. Please check the server logs \
-                        for more information.";
-            return Err(text.to_owned());
+            return Err(NO_REWRITE.to_owned());
         }
         let began = now && self.begin_rewrite();
         if !began {

@@ -103,10 +103,11 @@ fn observe(port: u16, programs: &[Program], seed: u64) -> BTreeMap<(usize, usize
 
 /// One round: load, kill, restart with `next` options, judge.
 fn round(server: Server, name: &str, seed: u64, next: Options) -> Server {
-    round_beside(server, name, seed, next, true, || {})
+    round_beside(server, name, seed, next, true, (|| {}, || {}))
 }
 
-/// The same; once enough was written, and in front of the kill, `moment` passes. `encodings`: those
+/// The same; `begin` is called when the load begins, and once enough was written, in front of the
+/// kill, `moment` passes. `encodings`: those
 /// of older data stay; a base has a short string in the shortest, as in Redis.
 fn round_beside(
     server: Server,
@@ -114,12 +115,13 @@ fn round_beside(
     seed: u64,
     next: Options,
     encodings: bool,
-    moment: impl FnOnce(),
+    (begin, moment): (impl FnOnce(), impl FnOnce()),
 ) -> Server {
     let shards = if server::judged_by_peer() { 1 } else { server.options().shards };
     let programs: Vec<Program> =
         (0..WRITERS).map(|w| Program::new(&format!("{name}:{w}"), seed * 100 + w as u64)).collect();
     let before = data::read(&mut server.client());
+    begin();
     let (tell, progress) = channel();
     let (port, mut writers) = (server.port(), Vec::new());
     for (i, program) in programs.iter().cloned().enumerate() {
