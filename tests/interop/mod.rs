@@ -2,6 +2,7 @@
 //! what it wrote. Always a copy is handed over, so that the original can be compared.
 
 pub mod rewrite;
+mod times;
 
 use std::io::Write;
 use std::path::Path;
