@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::value::{OutputLimit, read_limits};
 use crate::keyspace::events::Wanted;
 use crate::value::list::Limits;
+use crate::value::recency::Noted;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 use crate::value::stream::NodeMax;
 
@@ -214,6 +215,8 @@ pub struct Settings {
     pub shutdown_timeout: u32,
     /// `maxmemory`; 0 means no bound.
     pub maxmemory: u64,
+    /// What is noted of keys' use: `maxmemory-policy`, `lfu-log-factor`, `lfu-decay-time`.
+    pub noted: Noted,
     /// `active-expire-effort`, 1 to 10.
     pub active_expire_effort: u32,
     /// `appendonly`
@@ -306,13 +309,13 @@ impl Settings {
         let string = |name: &str| String::from_utf8_lossy(text(name)).into_owned();
         let word = |name: &str| std::str::from_utf8(text(name)).unwrap_or_default();
         let dir = os_path(text("dir"));
-        let path = |name| Some(text(name)).filter(|b| !b.is_empty()).map(|b| dir.join(os_path(b)));
+        let file = |bytes: &[u8]| (!bytes.is_empty()).then(|| dir.join(os_path(bytes)));
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
         Settings {
             port: number(word("port")),
             bind: string("bind").split_ascii_whitespace().map(str::to_owned).collect(),
             bind_is_default: word("bind") == "* -::*",
-            unixsocket: path("unixsocket"),
+            unixsocket: file(text("unixsocket")),
             unixsocketperm: socket_mode(word("unixsocketperm")),
             tcp_backlog: number(word("tcp-backlog")),
             tcp_keepalive: number(word("tcp-keepalive")),
@@ -328,10 +331,11 @@ impl Settings {
             databases: number(word("databases")),
             hz: number(word("hz")),
             loglevel: log_level(word("loglevel")),
-            logfile: path("logfile"),
-            pidfile: path("pidfile"),
+            logfile: file(text("logfile")),
+            pidfile: file(text("pidfile")),
             shutdown_timeout: number(word("shutdown-timeout")),
             maxmemory: number(word("maxmemory")),
+            noted: noted(&word),
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
@@ -414,6 +418,17 @@ fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
         flush_each: word("rdb-save-incremental-fsync") == "yes",
         key_save_delay: number(word("rdb-key-save-delay")),
         key_load_delay: number(word("key-load-delay")),
+    }
+}
+
+fn noted<'a>(word: &dyn Fn(&str) -> &'a str) -> Noted {
+    match word("maxmemory-policy") {
+        "allkeys-lru" | "volatile-lru" => Noted::SavedTime,
+        "allkeys-lfu" | "volatile-lfu" => Noted::Count {
+            log_factor: number(word("lfu-log-factor")),
+            decay_minutes: number(word("lfu-decay-time")),
+        },
+        _ => Noted::Time,
     }
 }
 

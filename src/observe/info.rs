@@ -118,7 +118,7 @@ fn server(v: &View<'_>, out: &mut String) {
         "uptime_in_days": uptime / 86_400,
         "hz": config.hz,
         "configured_hz": config.hz,
-        "lru_clock": now.unix_us.div_euclid(1_000_000) & 0xFF_FFFF,
+        "lru_clock": now.unix_s() & 0xFF_FFFF,
         "executable": facts.executable,
         "config_file": facts.config_file,
         "io_threads_active": 0,

@@ -381,8 +381,13 @@ impl<'v> Inspection<'_, 'v> {
         scans: &[Scan],
         kept: &[Kept],
     ) -> Result<(), RecoveryError> {
-        let cut =
-            scans.iter().zip(kept).map(|(scan, kept)| scan.solid.saturating_sub(kept.offset)).max();
+        // What is less than a line of filler is none: the end of a command, say.
+        let end = |scan: &Scan| match scan.len - scan.solid < filler::LINE {
+            true => scan.len,
+            false => scan.solid,
+        };
+        let cut = scans.iter().zip(kept).map(|(scan, kept)| end(scan).saturating_sub(kept.offset));
+        let cut = cut.max();
         let max = self.plan.options.corrupt_tail_max;
         if cut.is_some_and(|cut| cut > max) {
             return Err(damage);

@@ -91,7 +91,7 @@ fn state(done: &Done, second: i64) -> State {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn a_log_up_to_a_second_is_what_was_done_up_to_it(seed: u64, shards in 1..5usize) {

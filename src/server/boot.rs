@@ -15,7 +15,7 @@ use crate::command::introspect;
 use crate::config::load::Loaded;
 use crate::config::settings::OomScore;
 use crate::config::{CommitMethod, Config, LogLevel};
-use crate::keyspace::{Effects, Keyspace};
+use crate::keyspace::{Effects, Keyspace, Recency};
 use crate::observe::log::{self, Log, Zone};
 use crate::observe::registry::{Facts, Listener, hex_id};
 use crate::observe::{Registry, crash, process};
@@ -548,6 +548,8 @@ fn load_first(
         |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
     let mut spaces: Vec<Option<Box<Keyspace>>> = (0..shards).map(space).collect();
     let loading = loading(config, disks, shards);
+    let recency = Recency::new(config.noted, loading.now.unix_s());
+    spaces.iter_mut().flatten().for_each(|space| space.set_recency(recency));
     let first = together_until(&loading, steps).map_err(line)?;
     let mut broken_off = None;
     if first > 0 {

@@ -34,7 +34,7 @@ use crate::client::{Conn, ConnKey};
 use crate::command::Session;
 use crate::command::session::Wait;
 use crate::config::Config;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Recency};
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::batch::Abroad;
@@ -388,6 +388,14 @@ impl Shard {
     /// Begins a turn at this time.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.note_time();
+    }
+
+    /// Tells the keyspace, if it is at home, what is to be noted of keys' use now.
+    pub(super) fn note_time(&mut self) {
+        if let Some(space) = &mut self.space {
+            space.set_recency(Recency::new(self.config.noted, self.now.unix_s()));
+        }
     }
 
     /// Step 2: takes the inbox.

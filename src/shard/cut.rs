@@ -208,7 +208,7 @@ impl Shard {
         }
         self.note_if_emptied(command);
         let request = OwnedRequest::from_args(args);
-        let call = Call { command, db: conn.session.db, request };
+        let call = Call { command, db: conn.session.db, quiet: false, request };
         let work = Work { calls: vec![call], cut, ..Work::default() };
         self.start_lease(conn, all_shards(shards), work);
         Taken::Yes

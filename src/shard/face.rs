@@ -91,6 +91,7 @@ impl Shard {
             if let Some(space) = &mut self.space {
                 space.events.set_wanted(self.config.events);
             }
+            self.note_time();
         }
     }
 }
