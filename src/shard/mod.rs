@@ -47,6 +47,7 @@ pub mod release;
 pub mod reload;
 pub mod requests;
 pub mod rewrite;
+pub mod segment;
 pub mod serve;
 pub mod snapshot;
 pub mod tick;

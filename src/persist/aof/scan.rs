@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use crate::base::crc::FrameSum;
 use crate::base::limits::SHARDS_MAX;
+use crate::persist::aof::filler;
 use crate::persist::aof::format::{
     self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
 };
@@ -128,8 +129,12 @@ pub struct Scan {
     pub len: u64,
     /// The border behind the last valid frame.
     pub end: Border,
+    /// Offset behind the last valid frame's own bytes; filler may stand between here and `end`.
+    pub tight: u64,
     /// What stands there when it is not the end of the file.
     pub gap: Option<Gap>,
+    /// Offset behind the last byte of the file that is neither filler nor zero; at least `tight`.
+    pub solid: u64,
     /// The marks, in order; the last [`MARKS_KEPT`] or all.
     pub marks: VecDeque<MarkAt>,
     /// What the marks that are not in the list need.
@@ -171,7 +176,9 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
     let mut scan = Scan {
         len: frames.window.len(),
         end: frames.border,
+        tight: 0,
         gap: None,
+        solid: 0,
         marks: VecDeque::new(),
         dropped: Needs::default(),
         next_id: 0,
@@ -206,11 +213,36 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
                 scan.dropped.add(&old.mark);
             }
         }
-        scan.end = frames.border;
+        scan.tight = frames.border.offset;
     }
+    frames.pass_filler()?;
+    scan.end = frames.border;
+    scan.solid = match scan.end.offset < scan.len {
+        true => solid_end(volume, file, scan.end.offset, scan.len)?,
+        false => scan.tight,
+    };
     (scan.since, scan.late) = (frames.since, frames.late);
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
+}
+
+/// Offset behind the last byte of `from..len` that is neither filler nor zero.
+fn solid_end(volume: &dyn Volume, file: &str, from: u64, len: u64) -> Result<u64, LogError> {
+    let mut window = Window::open(volume, file, from)?;
+    let mut solid = from;
+    while window.offset() < len {
+        let at = window.offset();
+        let held = window.peek(CHUNK)?;
+        if held.is_empty() {
+            break;
+        }
+        if let Some(last) = held.iter().rposition(|b| !filler::is_blank(*b)) {
+            solid = at + last as u64 + 1;
+        }
+        let held = held.len() as u64;
+        window.skip(held);
+    }
+    Ok(solid.min(len))
 }
 
 /// Looks behind a gap for a frame that proves the missing bytes were kept once.
@@ -244,10 +276,14 @@ fn judge_gap(
         window.skip(hit as u64);
         let offset = window.offset();
         if let Ok(parsed) = format::parse_head(window.peek(HEAD_MAX)?) {
-            let FrameHead { durable, written, len, .. } = parsed.head;
+            let FrameHead { pos, durable, written, len, prev } = parsed.head;
             let claims = durable > gap.pos || (options.same_boot && written > gap.pos);
+            // Only filler is missing, which was there when this frame was made.
+            let follows = pos == gap.pos
+                && prev == gap.sum
+                && (durable == pos || (options.same_boot && written == pos));
             let room = window.len().saturating_sub(offset + parsed.line as u64);
-            if claims && offset > gap.offset && len <= room {
+            if (claims || follows) && offset > gap.offset && len <= room {
                 if budget < len {
                     let what = "too many lines behind a gap imitate frames to tell what it is";
                     return Err(window.error(gap.offset, Fault::Format(what)));
@@ -348,9 +384,19 @@ impl<'v> Frames<'v> {
         Ok(Frames { volume, window, seed, border, open, args, pending, until, since, late })
     }
 
+    /// Moves the border over the filler behind it.
+    fn pass_filler(&mut self) -> Result<(), LogError> {
+        if self.window.offset() == self.border.offset {
+            filler::pass(&mut self.window)?;
+            self.border.offset = self.window.offset();
+        }
+        Ok(())
+    }
+
     /// Opens the frame at the border when it is valid.
     fn enter(&mut self) -> Result<Entered, LogError> {
         assert!(self.open.is_none() && self.pending == 0);
+        self.pass_filler()?;
         if self.window.is_empty() {
             return Ok(Entered::End);
         }
