@@ -29,6 +29,7 @@ const FILE_USERS: &[&str] = &[
     "src/persist/volume.rs",
     "src/persist/durable.rs",
     "src/persist/snapshot.rs",
+    "src/persist/backup.rs",
     "src/config/",
     "src/ring/setup.rs",
     "src/server/",

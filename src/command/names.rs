@@ -30,8 +30,8 @@ zunion zunionstore";
 /// What is here of later versions of Redis, and of Valkey.
 #[cfg(test)]
 const LATER: &str = "\
-backup delex delifeq digest hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire hpexpireat \
-hpexpiretime hpttl hsetex httl msetex";
+backup delex delifeq digest hexpire hexpireat hexpiretime hgetdel hgetex hpersist hpexpire \
+hpexpireat hpexpiretime hpttl hsetex httl msetex";
 
 /// Whether a command of Redis has this name, be it here or not; ASCII case folded.
 pub fn is_known(name: &[u8]) -> bool {

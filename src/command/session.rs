@@ -217,8 +217,8 @@ pub trait Server {
     /// Begins to rewrite the log; false: it will begin when a snapshot has ended, or shortly if it
     /// is not to begin `now`.
     fn rewrite_log(&mut self, now: bool) -> Result<bool, String>;
-    /// A step of BACKUP. It is only begun: its outcome is the reply then, in place of what is written
-    /// behind an `Ok`.
+    /// A step of BACKUP. It is only begun: its outcome is the reply then, in place of what is
+    /// written behind an `Ok`.
     fn backup(&mut self, step: BackupStep) -> Result<(), String>;
     /// Says a line in the server's log.
     fn say(&self, level: LogLevel, text: &str);

@@ -362,10 +362,7 @@ impl Settings {
             shutdown_on_sigterm: shutdown(word("shutdown-on-sigterm")),
             aof: aof(&word),
             rewrite: rewrite(&word),
-            backup: Backup {
-                dir_name: string("backupdirname"),
-                sealed_ttl: number(word("backup-sealed-ttl")),
-            },
+            backup: backup(&string),
             auto_aof_rewrite_min_size: number(word("auto-aof-rewrite-min-size")),
             auto_aof_rewrite_percentage: number(word("auto-aof-rewrite-percentage")),
             shapes: shapes(&word),
@@ -453,6 +450,10 @@ fn rewrite<'a>(word: &dyn Fn(&str) -> &'a str) -> Rewrite {
         flush_each: word("aof-rewrite-incremental-fsync") == "yes",
         keep_history: word("aof-disable-auto-gc") == "yes",
     }
+}
+
+fn backup(text: &dyn Fn(&str) -> String) -> Backup {
+    Backup { dir_name: text("backupdirname"), sealed_ttl: number(&text("backup-sealed-ttl")) }
 }
 
 fn shapes<'a>(word: &dyn Fn(&str) -> &'a str) -> Shapes {

@@ -269,9 +269,6 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
-    if let Err(error) = adopt_backup(&global) {
-        journal.warn(&format!("What a backup left behind cannot be looked at: {error}"));
-    }
     global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
@@ -510,6 +507,9 @@ fn note_sizes(global: &Global, disks: &Disks) {
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
     let keys = disks.keys_loaded.load(Ordering::Relaxed);
     global.registry.loading.keys_loaded.store(keys, Ordering::Relaxed);
+    if let Err(error) = adopt_backup(global) {
+        global.warn(&format!("What a backup left behind cannot be looked at: {error}"));
+    }
 }
 
 /// What is loaded when nothing is logged: a lone dump, if there is one.

@@ -100,7 +100,7 @@ impl Shard {
                     return Err(NO_WRITES.to_owned());
                 }
                 backup.sealing = true;
-                self.sealing.wished = true;
+                self.rewriting.sealing.wished = true;
             }
             BackupStep::Abort => self.aside = Some(Box::new(move || abort(&global))),
             BackupStep::Cleanup => self.aside = Some(Box::new(move || clean_up(&global))),
@@ -110,15 +110,15 @@ impl Shard {
 
     /// Seals the backup; that is the reply of the command that has just run on `conn`.
     pub(super) fn tell_when_sealed(&mut self, conn: &mut Conn) {
-        self.sealing.wished = false;
+        self.rewriting.sealing.wished = false;
         let to = self.stand_in_for_one(conn);
-        self.sealing.waits.push_back(Sealer { to, resp3: conn.session.resp3 });
+        self.rewriting.sealing.waits.push_back(Sealer { to, resp3: conn.session.resp3 });
         self.try_seal();
     }
 
     /// Whether a backup waits for its turn to be sealed here.
     pub(super) fn has_backup_to_seal(&self) -> bool {
-        !self.sealing.waits.is_empty()
+        !self.rewriting.sealing.waits.is_empty()
     }
 
     /// Asks for the keyspaces once no other cut is under way.
@@ -127,11 +127,11 @@ impl Shard {
             return;
         }
         if self.stopping {
-            while let Some(sealer) = self.sealing.waits.pop_front() {
+            while let Some(sealer) = self.rewriting.sealing.waits.pop_front() {
                 self.sealed(sealer, Err("ERR The server stops".to_owned()));
             }
         } else if self.global.begin_cut() {
-            match self.sealing.waits.pop_front() {
+            match self.rewriting.sealing.waits.pop_front() {
                 Some(sealer) => {
                     let nobody = self.nobody();
                     let work = Work { seals: Some(sealer), ..Work::default() };

@@ -37,7 +37,6 @@ use crate::config::Config;
 use crate::keyspace::{Keyspace, Recency};
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
-use crate::shard::backup::Sealing;
 use crate::shard::batch::Abroad;
 use crate::shard::blocking::KeyWaits;
 use crate::shard::clients::Clients;
@@ -108,8 +107,6 @@ pub struct Shard {
     pub(super) snapshot: Snapshots,
     /// See [`super::rewrite`].
     pub(super) rewriting: Rewriting,
-    /// See [`super::backup`].
-    pub(super) sealing: Sealing,
     /// See [`super::migrate`].
     pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
@@ -230,7 +227,6 @@ impl Shard {
             reload: Reload::default(),
             snapshot: Snapshots::default(),
             rewriting: Rewriting::default(),
-            sealing: Sealing::default(),
             migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),

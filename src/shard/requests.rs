@@ -374,7 +374,7 @@ impl Shard {
                     self.tell_when_done(conn, work);
                 } else if let Some((failure, force)) = self.snapshot.ends.take() {
                     self.tell_if_it_goes_on(conn, failure, force);
-                } else if self.sealing.wished {
+                } else if self.rewriting.sealing.wished {
                     self.tell_when_sealed(conn);
                 } else if self.snapshot.wished {
                     self.tell_when_saved(conn);

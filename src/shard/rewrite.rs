@@ -46,6 +46,7 @@ use crate::persist::rewrite::{
 };
 use crate::persist::snapshot::{Chunk, Flow, Target, write_on};
 use crate::persist::volume::DirVolume;
+use crate::shard::backup::Sealing;
 use crate::shard::core::Shard;
 use crate::shard::global::Global;
 use crate::shard::pace::rates;
@@ -56,6 +57,8 @@ use crate::shard::snapshot::{Job, contents};
 pub struct Rewriting {
     /// It has the right to walk, and waits for the right to cut.
     wanted: bool,
+    /// Backups that this shard is to seal.
+    pub(super) sealing: Sealing,
     /// Size of the log when its length was last complained of, in bytes.
     pub(super) long_log_said: u64,
 }
