@@ -332,6 +332,8 @@ fn options<'a>(
         load_truncated: config.aof.load_truncated,
         corrupt_tail_max: config.aof.corrupt_tail_max,
         until: None,
+        bounds: None,
+        keep_history: false,
         data: &disks.data,
         accept_damage: false,
     }

@@ -140,8 +140,25 @@ pub struct Scan {
     pub highest: u64,
     /// The first second that a `#TS:` line tells.
     pub since: Option<i64>,
-    /// There is a later one than [`ScanOptions::until`]: a mark stands there that nothing meets.
+    /// There is a later one than [`ScanOptions::until`], or more than [`ScanOptions::bound`]: a mark stands there that nothing meets.
     pub late: bool,
+}
+
+impl Scan {
+    /// Puts a mark that nothing meets where the log is to be cut so that nothing behind `bound` is
+    /// kept: in front of the last mark at or before it in the frame that has just been read, whose
+    /// border in front is still [`Scan::end`]; or at that border.
+    fn stop_in_front_of(&mut self, bound: u64) {
+        let first = self.marks.partition_point(|mark| mark.pos < self.end.pos);
+        let behind = self.marks.partition_point(|mark| mark.pos <= bound).max(first);
+        let (pos, offset) = match self.marks.range(first..behind).next_back() {
+            Some(last) => (last.pos, last.offset),
+            None => (self.end.pos, self.end.offset),
+        };
+        let at = self.marks.partition_point(|mark| mark.pos < pos);
+        let mark = Mark::Seen(vec![(0, NEVER)]);
+        self.marks.insert(at, MarkAt { pos, offset, frame: self.end, mark });
+    }
 }
 
 /// What a scan is told.
@@ -159,6 +176,8 @@ pub struct ScanOptions {
     pub marks: usize,
     /// Nothing later than this second of Unix time is wanted.
     pub until: Option<i64>,
+    /// Nothing behind this position is wanted.
+    pub bound: Option<u64>,
 }
 
 /// Reads a shard's file from its start.
@@ -179,7 +198,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         since: None,
         late: false,
     };
-    let mut last_id = None;
+    let (mut last_id, mut bound) = (None, options.bound);
     while options.end.is_none_or(|end| frames.border.pos < end) {
         match frames.enter()? {
             Entered::Frame => {}
@@ -206,9 +225,15 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
                 scan.dropped.add(&old.mark);
             }
         }
+        let beyond = |bound: &u64| frames.border.pos > *bound;
+        if let Some(bound) = bound.take_if(|bound| beyond(bound)) {
+            scan.late = true;
+            scan.stop_in_front_of(bound);
+        }
         scan.end = frames.border;
     }
-    (scan.since, scan.late) = (frames.since, frames.late);
+    scan.since = frames.since;
+    scan.late |= frames.late;
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
 }
