@@ -114,6 +114,20 @@ pub fn chain(
     Ok(found)
 }
 
+/// The files of history that nobody needs who goes back to a moment behind the making of a base
+/// that `is_old`: all those in front of the last such base.
+pub fn due(
+    manifest: &Manifest,
+    appendfilename: &str,
+    is_old: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let of = |kind| manifest.lines.iter().filter(move |line| line.kind == kind);
+    let lines: Vec<&Line> = of(FileType::History).chain(of(FileType::Base)).collect();
+    let old = |line: &&Line| is_base(line, appendfilename) && is_old(&line.file);
+    let end = lines.iter().rposition(old).unwrap_or(0);
+    lines.iter().take(end).map(|line| line.file.clone()).collect()
+}
+
 /// A log directory with another manifest than it has, that cannot be changed.
 pub struct View<'v> {
     /// The directory.
@@ -244,3 +258,6 @@ pub fn read_manifest(volume: &dyn Volume, appendfilename: &str) -> Result<Manife
     let bytes = volume.read_all(&file).map_err(io_error(&file))?;
     Manifest::parse(&bytes).map_err(|error| RecoveryError::Manifest { file, error })
 }
+
+#[cfg(test)]
+mod tests;

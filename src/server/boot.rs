@@ -333,7 +333,7 @@ fn options<'a>(
         corrupt_tail_max: config.aof.corrupt_tail_max,
         until: None,
         bounds: None,
-        keep_history: false,
+        keep_history: config.rewrite.retention > 0,
         data: &disks.data,
         accept_damage: false,
     }
