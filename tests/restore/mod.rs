@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{fresh_home, subject};
+use crate::support::server::{fresh_home, subject};
 use crate::support::{Client, Options, Server, Value, number};
 
 /// Keys of the record.
