@@ -19,6 +19,11 @@ impl Now {
     pub fn unix_ms(&self) -> i64 {
         self.unix_us.div_euclid(1000)
     }
+
+    /// Seconds since the Unix epoch.
+    pub fn unix_s(&self) -> i64 {
+        self.unix_us.div_euclid(1_000_000)
+    }
 }
 
 /// Measures one span after another with a single reading between two.

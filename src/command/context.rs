@@ -11,7 +11,7 @@ use crate::command::dump::Codec;
 use crate::keyspace::events::{Class, Event, put_in_order};
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{
-    Database, Entry, Form, Keyspace, NewValue, Object, Type, log_times, rebuild,
+    Database, Entry, Form, Keyspace, NewValue, Object, Recency, Type, log_times, rebuild,
 };
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
@@ -159,28 +159,40 @@ impl Ctx<'_> {
         key: &[u8],
         answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
     ) -> R {
-        self.read_telling(key, true, answer)
+        self.read_telling(key, (true, true), answer)
     }
 
-    /// [`Ctx::read_to`] by a command that asks about a key, not for it: nobody is told of a miss.
+    /// [`Ctx::read_to`] that is no use of the key (TTL, TYPE, EXISTS…).
+    pub fn look_to<R>(
+        &mut self,
+        key: &[u8],
+        answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
+    ) -> R {
+        self.read_telling(key, (true, false), answer)
+    }
+
+    /// [`Ctx::look_to`] by a command that asks about a key, not for it: nobody is told of a miss.
     pub fn inspect_to<R>(
         &mut self,
         key: &[u8],
         answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
     ) -> R {
-        self.read_telling(key, false, answer)
+        self.read_telling(key, (false, false), answer)
     }
 
     #[inline]
     fn read_telling<R>(
         &mut self,
         key: &[u8],
-        told: bool,
+        (told, used): (bool, bool),
         answer: impl FnOnce(&mut Reply, Option<&Entry>) -> R,
     ) -> R {
         let (db, now) = (self.db, self.now_ms());
         let space = self.spaces.of(key);
-        let found = space.dbs[db].find(key);
+        let found = match used {
+            true => space.dbs[db].find_used(key),
+            false => space.dbs[db].find(key),
+        };
         space.read_tag = space.read_tag.max(found.stamp);
         match found.entry {
             Some(entry) if !entry.is_expired(now) => {
@@ -213,15 +225,21 @@ impl Ctx<'_> {
         self.spaces.of(key).read(db, key, now)
     }
 
-    /// Looks a key up without counting (write commands, TYPE, TTL…).
+    /// Looks a key up in order to use it, without counting a hit or a miss (write commands).
     pub fn peek(&mut self, key: &[u8]) -> Option<&Entry> {
         self.peek_in(self.db, key)
+    }
+
+    /// [`Ctx::peek`] that is no use of the key.
+    pub fn glance(&mut self, key: &[u8]) -> Option<&Entry> {
+        let (db, now) = (self.db, self.now_ms());
+        self.spaces.of(key).lookup(db, key, now)
     }
 
     /// [`Ctx::peek`] in database `db`.
     pub fn peek_in(&mut self, db: usize, key: &[u8]) -> Option<&Entry> {
         let now = self.now_ms();
-        self.spaces.of(key).lookup(db, key, now)
+        self.spaces.of(key).lookup_used(db, key, now)
     }
 
     /// Stores a value. The caller logs the effect.
@@ -362,6 +380,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -380,6 +400,8 @@ impl Ctx<'_> {
         if changed {
             space.touched(db, key);
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -400,6 +422,8 @@ impl Ctx<'_> {
                 false => space.waiting.touch(db, key),
             }
             space.counters.dirty += 1;
+        } else {
+            space.looked_at(db, key);
         }
         Some((result, changed))
     }
@@ -439,8 +463,19 @@ impl Ctx<'_> {
         entry
     }
 
-    /// Puts an entry into database `db` under its own key, over what was there. The caller logs
-    /// the effect and counts `dirty`.
+    /// What reads and makes the recency of `key`.
+    pub fn recency(&mut self, key: &[u8]) -> Recency {
+        self.spaces.of(key).recency()
+    }
+
+    /// Notes something else of the use of `key`, just stored in the selected database.
+    pub fn set_recency(&mut self, key: &[u8], recency: u32) {
+        let db = self.db;
+        self.spaces.of(key).dbs[db].put_recency(key, recency);
+    }
+
+    /// Puts an entry into database `db` under its own key, over what was there; as in Redis 7.2 it
+    /// is new there, however long it was elsewhere. The caller logs the effect and counts `dirty`.
     pub fn place(&mut self, db: usize, entry: Entry) {
         let key = entry.key().to_vec();
         if let Some(id) = entry.cut_id() {
@@ -448,7 +483,7 @@ impl Ctx<'_> {
         }
         let space = self.spaces.of(&key);
         let stamp = space.effects.stamp();
-        if let Some(old) = space.dbs[db].insert(entry, stamp) {
+        if let Some(old) = space.dbs[db].insert_born(entry, stamp) {
             space.discard(old);
         }
         // As in Redis even over another one, which is gone by then.

@@ -210,7 +210,7 @@ fn digest_value(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     ctx.out.array(args.len() - 2);
     for key in &args.items()[2..] {
         let mut digest = Digest::default();
-        if let Some(entry) = ctx.peek(key) {
+        if let Some(entry) = ctx.glance(key) {
             digest.value(entry);
         }
         ctx.out.simple(&hex(&digest.0));
@@ -244,14 +244,16 @@ fn serialized_len(entry: &Entry) -> usize {
     }
 }
 
-/// Where a value stands is nobody's business, and how long nobody has asked for it is not kept.
+/// Where a value stands is nobody's business.
 fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let clock = ctx.now.unix_us.div_euclid(1_000_000) & 0xFF_FFFF;
-    let entry = ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?;
+    let recency = ctx.recency(&args[2]);
+    let entry = ctx.glance(&args[2]).ok_or(NO_SUCH_KEY)?;
     let line = format!(
-        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{clock} lru_seconds_idle:0",
+        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         encoding_of(entry),
-        serialized_len(entry)
+        serialized_len(entry),
+        entry.recency(),
+        recency.idle_s(entry.recency())
     );
     ctx.out.simple(&line);
     Ok(())
@@ -259,7 +261,7 @@ fn object(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 /// How a string and its key are kept; nothing is kept in reserve.
 fn sdslen(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let entry = ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?;
+    let entry = ctx.glance(&args[2]).ok_or(NO_SUCH_KEY)?;
     if !matches!(encoding_of(entry), "raw" | "embstr") {
         return Err(Fault::new("ERR Not an sds encoded string."));
     }
@@ -281,7 +283,7 @@ fn structsize(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
 }
 
 fn htstats_key(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let value = ctx.peek(&args[2]).ok_or(NO_SUCH_KEY)?.value();
+    let value = ctx.glance(&args[2]).ok_or(NO_SUCH_KEY)?.value();
     let dict = match value {
         ValueRef::Object(object) if !matches!(object.encoding(), "listpackex") => object.dict(),
         _ => None,
@@ -333,7 +335,7 @@ fn populate(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     for n in 0..count {
         let key = [prefix, format!(":{n}").as_bytes()].concat();
-        if ctx.peek(&key).is_some() {
+        if ctx.glance(&key).is_some() {
             continue;
         }
         let mut value = format!("value:{n}").into_bytes();

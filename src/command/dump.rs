@@ -4,13 +4,15 @@
 //! over as a [`Codec`]. RESTORE is logged with a payload made anew, so that a log says nothing in a
 //! form that its readers might not know, and what is read again is what was stored.
 
+use smallvec::SmallVec;
+
 use crate::base::number::parse_i64;
 use crate::command::args::Args;
 use crate::command::context::Ctx;
 use crate::command::fault::{Fault, NOT_AN_INTEGER, SYNTAX};
 use crate::command::keys::{OVERWRITES, READS_FIRST};
 use crate::command::table::{Acl, Command, FIRST, Flags, KeySpec, ROW, Route, Run};
-use crate::keyspace::{Class, Effects, Entry};
+use crate::keyspace::{Class, Effects, Entry, Usage};
 use crate::value::shapes::Shapes;
 
 /// How values become bytes and bytes values.
@@ -120,12 +122,12 @@ fn dump(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 struct Options {
     replace: bool,
     absolute: bool,
+    usage: Usage,
 }
 
 impl Options {
     fn read(args: &Args<'_>) -> Result<Options, Fault> {
         let mut options = Options::default();
-        let (mut idle, mut frequency) = (false, false);
         let mut at = 4;
         while at < args.len() {
             let number = args.get(at + 1);
@@ -135,20 +137,18 @@ impl Options {
                 options.absolute = true;
             } else if let Some(number) = number
                 && args.is(at, "IDLETIME")
-                && !frequency
+                && options.usage.freq.is_none()
             {
-                if parse_i64(number).ok_or(NOT_AN_INTEGER)? < 0 {
-                    return Err(BAD_IDLE);
-                }
-                (idle, at) = (true, at + 1);
+                let idle = u64::try_from(parse_i64(number).ok_or(NOT_AN_INTEGER)?);
+                options.usage.idle_s = Some(idle.map_err(|_| BAD_IDLE)?);
+                at += 1;
             } else if let Some(number) = number
                 && args.is(at, "FREQ")
-                && !idle
+                && options.usage.idle_s.is_none()
             {
-                if !(0..=255).contains(&parse_i64(number).ok_or(NOT_AN_INTEGER)?) {
-                    return Err(BAD_FREQUENCY);
-                }
-                (frequency, at) = (true, at + 1);
+                let freq = u8::try_from(parse_i64(number).ok_or(NOT_AN_INTEGER)?);
+                options.usage.freq = Some(freq.map_err(|_| BAD_FREQUENCY)?);
+                at += 1;
             } else {
                 return Err(SYNTAX);
             }
@@ -190,30 +190,46 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     let db = ctx.db;
     ctx.place(db, entry.with_expire(at));
-    log(ctx, key);
+    if options.usage != Usage::default() {
+        let recency = ctx.recency(key).of(options.usage);
+        ctx.set_recency(key, recency);
+    }
+    log(ctx, key, options.usage);
     ctx.dirty(key);
     ctx.event(Class::Generic, "restore", key);
     Ok(())
 }
 
-/// Logs what was just stored under `key`.
-fn log(ctx: &mut Ctx<'_>, key: &[u8]) {
+/// Logs what was just stored under `key`, and what was said of its use.
+fn log(ctx: &mut Ctx<'_>, key: &[u8], usage: Usage) {
     let (db, codec) = (ctx.db, ctx.codec);
     let space = ctx.spaces.of(key);
     if !space.effects.enabled() {
         return;
     }
     let Some(entry) = space.dbs[db].find(key).entry else { return };
-    log_whole(&mut space.effects, codec, db, entry);
+    log_whole(&mut space.effects, codec, (db, usage), entry);
 }
 
-/// Logs an entry of database `db`, over what was there.
-pub fn log_whole(effects: &mut Effects, codec: Codec, db: usize, entry: &Entry) {
+/// Logs an entry of database `db`, over what was there. Of its use the log says as much as has been
+/// said, as in Redis: when it is read again, an idle time is that of then.
+pub fn log_whole(effects: &mut Effects, codec: Codec, (db, usage): (usize, Usage), entry: &Entry) {
     let mut payload = Vec::new();
     let version = (codec.write)(entry, LOG_VERSION, codec.compress, &mut payload);
     let mut digits = itoa::Buffer::new();
     let at = digits.format(entry.expire_ms().unwrap_or(0)).as_bytes();
+    let mut number = itoa::Buffer::new();
     let parts: [&[u8]; 6] = [b"RESTORE", entry.key(), at, &payload, b"REPLACE", b"ABSTTL"];
+    let mut parts: SmallVec<[&[u8]; 8]> = SmallVec::from_slice(&parts);
+    match usage {
+        Usage { idle_s: Some(idle), .. } => {
+            parts.extend_from_slice(&[b"IDLETIME", number.format(idle).as_bytes()]);
+        }
+        Usage { freq: Some(freq), .. } => {
+            parts.extend_from_slice(&[b"FREQ", number.format(freq).as_bytes()]);
+        }
+        _ => {}
+    }
     if version > LOG_VERSION {
         effects.log_newer(db, &parts);
     } else {

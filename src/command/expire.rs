@@ -204,7 +204,7 @@ fn persist(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 /// Answers -2 without key, -1 without expiry, else `time` of the expiry.
 fn tell(ctx: &mut Ctx<'_>, args: &Args<'_>, time: impl FnOnce(i64) -> i64) -> Result<(), Fault> {
-    ctx.read_to(&args[1], |out, entry| {
+    ctx.look_to(&args[1], |out, entry| {
         out.int(match entry.map(Entry::expire_ms) {
             None => -2,
             Some(None) => -1,

@@ -413,7 +413,7 @@ impl<'a> Search<'a> {
         let shape = Shape { middle, reach, unit };
         let limit = self.count.unwrap_or(usize::MAX);
         let enough = if self.any { limit } else { usize::MAX };
-        let Some(zset) = ctx.peek(self.source).and_then(Zset::of) else { return Vec::new() };
+        let Some(zset) = ctx.glance(self.source).and_then(Zset::of) else { return Vec::new() };
         let mut found = Vec::new();
         for (min, max) in shape.ranges() {
             let range = Scores { min: (min, false), max: (max, true) };

@@ -8,7 +8,7 @@ use crate::command::context::{Ctx, Spaces};
 use crate::command::fault::Fault;
 use crate::command::table::{self, Route, Run};
 use crate::keyspace::events::{Event, Wanted};
-use crate::keyspace::{Counters, Effects, Keyspace, spelled};
+use crate::keyspace::{Counters, Effects, Keyspace, Noted, Recency, spelled};
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
 
@@ -29,6 +29,9 @@ pub struct World {
     pub resp3: bool,
     pub string_max: u64,
     pub shapes: Shapes,
+    pub noted: Noted,
+    /// Commands leave no trace of their uses of keys.
+    pub quiet: bool,
     random: Random,
 }
 
@@ -47,6 +50,8 @@ impl World {
             resp3: false,
             string_max: 512 << 20,
             shapes: Shapes::default(),
+            noted: Noted::Time,
+            quiet: false,
             random: Random::new(7),
         }
     }
@@ -102,6 +107,11 @@ impl World {
     /// Runs a handler on one shard, or with all keyspaces at hand.
     fn run_on(&mut self, shard: Option<usize>, run: Handler, args: &Args<'_>) -> Vec<u8> {
         let shards = self.spaces.len();
+        let now = Now { unix_us: self.now_ms * 1000, mono_us: 0 };
+        for space in self.spaces.iter_mut().flatten() {
+            space.set_recency(Recency::new(self.noted, now.unix_s()));
+            space.begin_uses(self.quiet);
+        }
         let spaces = match shard.or((shards == 1).then_some(0)) {
             Some(shard) => Spaces::One(self.spaces[shard].as_deref_mut().unwrap()),
             None => Spaces::Many(&mut self.spaces),
@@ -110,7 +120,7 @@ impl World {
             let mut ctx = Ctx {
                 spaces,
                 db: self.db,
-                now: Now { unix_us: self.now_ms * 1000, mono_us: 0 },
+                now,
                 out,
                 random: &mut self.random,
                 shards,

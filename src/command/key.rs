@@ -51,7 +51,7 @@ pub static ROWS: &[Command] = &[
     Command { specs: REMOVES_ALL, ..split("del", Flags::WRITE, "1.0.0", del) },
     Command { specs: REMOVES_ALL, ..split("unlink", Flags::WRITE | FAST, "4.0.0", del) },
     split("exists", Flags::READONLY | FAST, "1.0.0", exists),
-    split("touch", Flags::READONLY | FAST, "3.2.1", exists),
+    split("touch", Flags::READONLY | FAST, "3.2.1", touch),
     Command {
         specs: &[KeySpec::one(1, LOOKS)],
         ..row("type", 2, Flags::READONLY | FAST, FIRST, type_of)
@@ -96,13 +96,21 @@ fn del(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 
 fn exists(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let keys = &args.items()[1..];
+    let count = keys.iter().filter(|key| ctx.look_to(key, |_, found| found.is_some())).count();
+    ctx.out.int(count as i64);
+    Ok(())
+}
+
+/// [`exists`] that is a use of the keys.
+fn touch(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let keys = &args.items()[1..];
     let count = keys.iter().filter(|key| ctx.read_to(key, |_, found| found.is_some())).count();
     ctx.out.int(count as i64);
     Ok(())
 }
 
 fn type_of(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.read_to(&args[1], |out, entry| {
+    ctx.look_to(&args[1], |out, entry| {
         out.simple(entry.map_or("none", |entry| entry.kind().name()))
     });
     Ok(())

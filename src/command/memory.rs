@@ -81,7 +81,7 @@ fn usage(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         }
         at += 2;
     }
-    let bytes = ctx.peek(&args[2]).map(|entry| entry.memory() + PLACE);
+    let bytes = ctx.glance(&args[2]).map(|entry| entry.memory() + PLACE);
     match bytes {
         None => ctx.out.null(),
         Some(bytes) => ctx.out.int(bytes as i64),

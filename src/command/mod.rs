@@ -72,6 +72,8 @@ pub mod zset_range;
 mod harness;
 #[cfg(test)]
 mod replay_tests;
+#[cfg(test)]
+mod uses_tests;
 
 pub use args::{Args, OwnedRequest};
 pub use ask::{Answer, Ask, Asked};

@@ -1,4 +1,4 @@
-//! OBJECT: how a value is kept.
+//! OBJECT: how a value is kept, and how long ago or how often it was used.
 
 use crate::base::limits::EMBSTR_MAX;
 use crate::command::args::Args;
@@ -83,30 +83,37 @@ fn refcount(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Entries keep no time of access while nothing is evicted by it: every key counts as just used.
+const NO_TIMES: Fault = Fault::new(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+     switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+const NO_COUNTS: Fault = Fault::new(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
+     when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
 fn idletime(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    ctx.inspect_to(&args[2], |out, entry| match entry {
-        None => out.null(),
-        Some(_) => out.int(0),
-    });
-    Ok(())
+    let recency = ctx.recency(&args[2]);
+    ctx.inspect_to(&args[2], |out, entry| {
+        match entry {
+            None => out.null(),
+            Some(_) if recency.counts() => return Err(NO_TIMES),
+            Some(entry) => out.int(i64::from(recency.idle_s(entry.recency()))),
+        }
+        Ok(())
+    })
 }
 
 fn freq(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
-    let found = ctx.inspect_to(&args[2], |out, entry| {
-        if entry.is_none() {
-            out.null();
+    let recency = ctx.recency(&args[2]);
+    ctx.inspect_to(&args[2], |out, entry| {
+        match entry {
+            None => out.null(),
+            Some(_) if !recency.counts() => return Err(NO_COUNTS),
+            Some(entry) => out.int(i64::from(recency.frequency(entry.recency()))),
         }
-        entry.is_some()
-    });
-    if found {
-        return Err(Fault::new(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
-             note that when switching between policies at runtime LRU and LFU data will take some \
-             time to adjust.",
-        ));
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 const HELP: &[&str] = &[

@@ -387,6 +387,25 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_changes_nothing_tells_of_the_one_before() {
+        let many: String = (0..600).map(|i| format!(" m{i}")).collect();
+        let pairs: String = (0..600).map(|i| format!(" m{i} v")).collect();
+        for (make, request) in [
+            (format!("SADD k{many}"), "SADD k m1 m2"),
+            ("SADD k a b".to_owned(), "SADD k a"),
+            (format!("HSET k{pairs}"), "HSETNX k m1 v"),
+            ("HSET k f v".to_owned(), "HSETNX k f v"),
+        ] {
+            let mut w = World::new();
+            w.run(&make);
+            let stamp = w.spaces[0].as_ref().unwrap().dbs[0].last_stamp();
+            w.spaces[0].as_deref_mut().unwrap().read_tag = 0;
+            w.run(request);
+            assert_eq!(w.spaces[0].as_ref().unwrap().read_tag, stamp, "{request}");
+        }
+    }
+
+    #[test]
     fn a_cursor_names_its_shard() {
         let shard = |cursor: &[u8], shards| cursor_shard(&Args::new(&[b"SCAN", cursor]), shards);
         assert_eq!(shard(b"0", 4), 0);

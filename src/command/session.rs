@@ -146,6 +146,12 @@ impl Session {
         self.place.as_ref().map_or("", |place| &place.addr)
     }
 
+    /// Whether `command` is to leave no trace of its uses of keys.
+    #[inline]
+    pub fn is_quiet(&self, command: &Command) -> bool {
+        self.no_touch && command.name != "touch"
+    }
+
     /// Whether the reply of the command at hand is kept from it.
     pub fn is_muted(&self) -> bool {
         self.replies != Replies::On

@@ -14,7 +14,7 @@ use crate::command::table::{
     ALL, Command, DataRun, Flags, KeySpec, Keys, OVERWRITES, READS, Route, UPDATES,
 };
 use crate::command::zset_algebra;
-use crate::keyspace::{Class, Form};
+use crate::keyspace::{Class, Entry, Form};
 use crate::value::set::Set;
 
 const fn row(
@@ -77,12 +77,12 @@ fn sizes(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Result<Vec<usize>, Fault> {
 
 /// The members of one set.
 fn members(ctx: &mut Ctx<'_>, key: &[u8]) -> Members {
-    ctx.peek(key).and_then(Set::of).map_or_else(Vec::new, Set::to_vec)
+    ctx.glance(key).and_then(Set::of).map_or_else(Vec::new, Set::to_vec)
 }
 
 /// Keeps those of `members` that are, or are not, in the set at `key`.
 fn retain(ctx: &mut Ctx<'_>, members: &mut Members, key: &[u8], wanted: bool) {
-    let set = ctx.peek(key).and_then(Set::of);
+    let set = ctx.glance(key).and_then(Set::of);
     members.retain(|member| set.is_some_and(|set| set.contains(member)) == wanted);
 }
 
@@ -134,6 +134,8 @@ fn store(
     outcome: &Outcome,
     event: &'static str,
 ) -> Result<(), Fault> {
+    // As in Redis it counts as used, not as new, though nothing is left of it.
+    let recency = ctx.peek(key).map(Entry::recency);
     let was_there = ctx.delete(key);
     if outcome.members.is_empty() {
         if was_there {
@@ -145,6 +147,9 @@ fn store(
     }
     let words: Vec<&[u8]> = outcome.members.iter().map(Vec::as_slice).collect();
     set::fill(ctx, key, &words, outcome.form)?;
+    if let Some(recency) = recency {
+        ctx.set_recency(key, recency);
+    }
     let db = ctx.db;
     ctx.log_entry(db, key);
     if was_there {

@@ -233,7 +233,7 @@ impl<'a> Request<'a> {
     /// The members of one input with their weighted scores.
     fn members(ctx: &mut Ctx<'_>, input: &Input<'_>) -> Members {
         let mut all = Members::with_capacity(input.len);
-        if let Ok(Some(source)) = source(ctx.peek(input.key)) {
+        if let Ok(Some(source)) = source(ctx.glance(input.key)) {
             source.each(|member, score| {
                 let name = member.text(&mut itoa::Buffer::new()).to_vec();
                 all.push((name, or_zero(input.weight * score)));
@@ -258,7 +258,7 @@ impl<'a> Request<'a> {
         let Some((first, others)) = self.inputs.split_first() else { return Members::new() };
         let mut all = Request::members(ctx, first);
         for input in others {
-            let Ok(Some(source)) = source(ctx.peek(input.key)) else { return Members::new() };
+            let Ok(Some(source)) = source(ctx.glance(input.key)) else { return Members::new() };
             all.retain_mut(|(member, own)| {
                 let score = source.score(member);
                 if let Some(score) = score {
@@ -274,7 +274,7 @@ impl<'a> Request<'a> {
         let Some((first, others)) = self.inputs.split_first() else { return Members::new() };
         let mut all = Request::members(ctx, first);
         for input in others {
-            if let Ok(Some(source)) = source(ctx.peek(input.key)) {
+            if let Ok(Some(source)) = source(ctx.glance(input.key)) {
                 all.retain(|(member, _)| source.score(member).is_none());
             }
         }
@@ -302,7 +302,7 @@ pub(super) fn limit(text: &[u8]) -> Result<usize, Fault> {
 pub(super) fn count_common(ctx: &mut Ctx<'_>, keys: &[&[u8]], limit: usize) -> usize {
     let Some((first, others)) = keys.split_first() else { return 0 };
     let mut left: Vec<Vec<u8>> = Vec::new();
-    if let Ok(Some(source)) = source(ctx.peek(first)) {
+    if let Ok(Some(source)) = source(ctx.glance(first)) {
         source.each(|member, _| {
             // What nothing else can refuse is not needed beyond the limit.
             if !others.is_empty() || left.len() < limit {
@@ -311,7 +311,7 @@ pub(super) fn count_common(ctx: &mut Ctx<'_>, keys: &[&[u8]], limit: usize) -> u
         });
     }
     for key in others {
-        let Ok(Some(source)) = source(ctx.peek(key)) else { return 0 };
+        let Ok(Some(source)) = source(ctx.glance(key)) else { return 0 };
         left.retain(|member| source.score(member).is_some());
     }
     left.len().min(limit)

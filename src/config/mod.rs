@@ -31,7 +31,7 @@ use crate::base::glob;
 pub use crate::config::load::{LoadError, Loaded};
 use crate::config::renames::Renames;
 pub use crate::config::settings::Permit;
-pub use crate::config::settings::{Flush, LogLevel, SavePoint, Settings, Shutdown};
+pub use crate::config::settings::{CommitMethod, Flush, LogLevel, SavePoint, Settings, Shutdown};
 use crate::config::table::{Directive, Kind, Status};
 
 /// A snapshot of the configuration. Its typed fields are reached by dereferencing it:

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::value::{OutputLimit, read_limits};
 use crate::keyspace::events::Wanted;
 use crate::value::list::Limits;
+use crate::value::recency::Noted;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 use crate::value::stream::NodeMax;
 
@@ -19,6 +20,27 @@ pub enum Flush {
     EverySecond,
     /// When the kernel sees fit.
     No,
+}
+
+/// How commits of the log reach the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitMethod {
+    /// As has been measured.
+    #[default]
+    Auto,
+    /// A growing file.
+    Append,
+    /// A file written ahead.
+    Segment,
+}
+
+/// The commits of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// `aof-commit-method`
+    pub method: CommitMethod,
+    /// `aof-commit-delay-usec`
+    pub delay_usec: u64,
 }
 
 /// Weight of a line in the server's log.
@@ -195,12 +217,16 @@ pub struct Settings {
     pub shutdown_timeout: u32,
     /// `maxmemory`; 0 means no bound.
     pub maxmemory: u64,
+    /// What is noted of keys' use: `maxmemory-policy`, `lfu-log-factor`, `lfu-decay-time`.
+    pub noted: Noted,
     /// `active-expire-effort`, 1 to 10.
     pub active_expire_effort: u32,
     /// `appendonly`
     pub appendonly: bool,
     /// `appendfsync`
     pub appendfsync: Flush,
+    /// How and when the log's commits are made.
+    pub commits: Commits,
     /// `appendfilename`
     pub appendfilename: String,
     /// `appenddirname`
@@ -285,16 +311,13 @@ impl Settings {
         let string = |name: &str| String::from_utf8_lossy(text(name)).into_owned();
         let word = |name: &str| std::str::from_utf8(text(name)).unwrap_or_default();
         let dir = os_path(text("dir"));
-        let path = |name: &str| match text(name) {
-            [] => None,
-            bytes => Some(dir.join(os_path(bytes))),
-        };
+        let file = |bytes: &[u8]| (!bytes.is_empty()).then(|| dir.join(os_path(bytes)));
         let [normal, replica, pubsub] = read_limits(text("client-output-buffer-limit"));
         Settings {
             port: number(word("port")),
             bind: string("bind").split_ascii_whitespace().map(str::to_owned).collect(),
             bind_is_default: word("bind") == "* -::*",
-            unixsocket: path("unixsocket"),
+            unixsocket: file(text("unixsocket")),
             unixsocketperm: socket_mode(word("unixsocketperm")),
             tcp_backlog: number(word("tcp-backlog")),
             tcp_keepalive: number(word("tcp-keepalive")),
@@ -310,13 +333,15 @@ impl Settings {
             databases: number(word("databases")),
             hz: number(word("hz")),
             loglevel: log_level(word("loglevel")),
-            logfile: path("logfile"),
-            pidfile: path("pidfile"),
+            logfile: file(text("logfile")),
+            pidfile: file(text("pidfile")),
             shutdown_timeout: number(word("shutdown-timeout")),
             maxmemory: number(word("maxmemory")),
+            noted: noted(&word),
             active_expire_effort: number(word("active-expire-effort")),
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
+            commits: commits(&word),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),
@@ -398,6 +423,17 @@ fn rdb<'a>(word: &dyn Fn(&str) -> &'a str) -> Rdb {
     }
 }
 
+fn noted<'a>(word: &dyn Fn(&str) -> &'a str) -> Noted {
+    match word("maxmemory-policy") {
+        "allkeys-lru" | "volatile-lru" => Noted::SavedTime,
+        "allkeys-lfu" | "volatile-lfu" => Noted::Count {
+            log_factor: number(word("lfu-log-factor")),
+            decay_minutes: number(word("lfu-decay-time")),
+        },
+        _ => Noted::Time,
+    }
+}
+
 fn rewrite<'a>(word: &dyn Fn(&str) -> &'a str) -> Rewrite {
     Rewrite {
         rdb: word("aof-use-rdb-preamble") == "yes",
@@ -434,6 +470,15 @@ fn flush_policy(word: &str) -> Flush {
         "no" => Flush::No,
         _ => Flush::EverySecond,
     }
+}
+
+fn commits<'a>(word: &dyn Fn(&str) -> &'a str) -> Commits {
+    let method = match word("aof-commit-method") {
+        "append" => CommitMethod::Append,
+        "segment" => CommitMethod::Segment,
+        _ => CommitMethod::Auto,
+    };
+    Commits { method, delay_usec: number(word("aof-commit-delay-usec")) }
 }
 
 fn log_level(word: &str) -> LogLevel {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::load::{Sources, load};
 use super::table::{self, Status};
 use super::{Config, LoadError, Loaded, args};
+use crate::value::recency::Noted;
 
 /// Files by path; directories are what their paths imply.
 #[derive(Default)]
@@ -166,9 +167,20 @@ fn config_set_is_all_or_nothing() {
     ] {
         assert_eq!(set(&pairs), answer.map(|()| config.clone()));
     }
-    let refused = set(&[("maxmemory-policy", "allkeys-lru")]).unwrap_err();
-    assert!(refused.contains("not implemented: nothing is evicted"), "{refused}");
-    assert!(set(&[("maxmemory-policy", "NOEVICTION")]).is_ok());
+    let refused = set(&[("maxmemory-clients", "5%")]).unwrap_err();
+    assert!(refused.contains("not implemented: clients' buffers are bounded"), "{refused}");
+    assert!(set(&[("maxmemory-clients", "0")]).is_ok());
+    for (policy, noted) in [
+        ("NOEVICTION", Noted::Time),
+        ("volatile-ttl", Noted::Time),
+        ("allkeys-lru", Noted::SavedTime),
+        ("volatile-lfu", Noted::Count { log_factor: 10, decay_minutes: 1 }),
+    ] {
+        assert_eq!(set(&[("maxmemory-policy", policy)]).unwrap().noted, noted);
+    }
+    let counts = [("maxmemory-policy", "allkeys-lfu"), ("lfu-log-factor", "0")];
+    let noted = set(&counts).unwrap().noted;
+    assert_eq!(noted, Noted::Count { log_factor: 0, decay_minutes: 1 });
 }
 
 #[test]
@@ -285,7 +297,6 @@ fn guarded_directives_stop_the_start() {
         "slaveof h 1",
         "cluster-enabled yes",
         "loadmodule /x.so",
-        "maxmemory-policy allkeys-lru",
         "maxmemory-clients 5%",
         "min-replicas-to-write 1",
         "some.module yes",

@@ -42,6 +42,8 @@ pub struct Large {
     pub key: Box<[u8]>,
     /// When that was to end, in Unix milliseconds.
     pub expire_ms: Option<i64>,
+    /// What was noted of its use.
+    pub recency: u32,
     /// What it was; `None`: a string.
     pub facts: Option<Facts>,
     /// Whatever whoever writes it knows of it; goes where the value goes.
@@ -194,6 +196,7 @@ impl DatabaseCut {
 
     fn begin_large(&mut self, entry: &mut Entry) {
         let (db, key, expire_ms) = (self.index, Box::from(entry.key()), entry.expire_ms());
+        let recency = entry.recency();
         let (id, facts) = match entry.object_mut() {
             Some(object) => {
                 let facts = object.begin_cut();
@@ -207,7 +210,8 @@ impl DatabaseCut {
             }
         };
         let (place, _open) = (Place::Under(Box::clone(&key)), self.open.clone());
-        let large = Large { id, db, key, expire_ms, facts, state: None, place, text: None, _open };
+        let (state, text) = (None, None);
+        let large = Large { id, db, key, expire_ms, recency, facts, state, place, text, _open };
         self.large.push(large);
     }
 

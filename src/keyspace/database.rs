@@ -18,9 +18,11 @@ use crate::base::limits::INLINE_VALUE_MAX;
 use crate::base::random::Random;
 use crate::keyspace::cut::DatabaseCut;
 use crate::keyspace::texts::TextCut;
+use crate::keyspace::uses::Uses;
 use crate::value::account::usable;
 use crate::value::entry::{Entry, Form, Look, NewValue, Stored, ValueRef};
 use crate::value::object::Object;
+use crate::value::recency::Recency;
 use crate::value::table::{CURSOR_BITS, Spot, Table};
 
 /// What a look-up found.
@@ -60,6 +62,7 @@ pub struct Database {
     /// Where the collection is that was changed last: queues and the like are changed again and
     /// again. Nothing stands elsewhere until something comes or goes.
     last: Option<Spot>,
+    uses: Uses,
 }
 
 /// Largest buffer kept for editing small strings, in bytes.
@@ -68,10 +71,10 @@ const SCRATCH_MAX: usize = 16 * 1024;
 impl Database {
     /// An empty database; `seed` keys its hash function.
     pub fn new(seed: [u64; 2]) -> Self {
-        Database::of(Table::new(seed, 0), 0)
+        Database::of(Table::new(seed, 0), 0, Uses::new(seed[0]))
     }
 
-    fn of(table: Table, last_stamp: u64) -> Self {
+    fn of(table: Table, last_stamp: u64, uses: Uses) -> Self {
         Database {
             table,
             len: 0,
@@ -87,6 +90,7 @@ impl Database {
             texts: Vec::new(),
             gone: Vec::new(),
             last: None,
+            uses,
         }
     }
 
@@ -156,6 +160,36 @@ impl Database {
     pub fn find(&self, key: &[u8]) -> Found<'_> {
         let (spot, stamp) = self.locate(key);
         Found { entry: spot.and_then(|s| self.table.at(s)), stamp }
+    }
+
+    /// [`Database::find`] in order to use what is there.
+    #[inline]
+    pub(crate) fn find_used(&mut self, key: &[u8]) -> Found<'_> {
+        let (spot, stamp) = self.locate(key);
+        Found { entry: spot.and_then(|spot| self.used(spot)), stamp }
+    }
+
+    /// The entry of a spot that [`Database::locate`] gave, to be used.
+    #[inline]
+    pub(super) fn used(&mut self, spot: Spot) -> Option<&Entry> {
+        let entry = self.table.at_mut(spot)?;
+        self.uses.note(entry);
+        Some(entry)
+    }
+
+    /// What reads and makes recencies now.
+    pub fn recency(&self) -> Recency {
+        self.uses.recency()
+    }
+
+    /// What is noted of uses from now on.
+    pub(super) fn set_recency(&mut self, recency: Recency) {
+        self.uses.set_recency(recency);
+    }
+
+    /// A command begins; a quiet one leaves no trace of its uses.
+    pub(super) fn begin_uses(&mut self, quiet: bool) {
+        self.uses.begin(quiet);
     }
 
     /// Where a key is, with the stamp of its segment: what [`Database::find`] finds, without
@@ -229,6 +263,20 @@ impl Database {
         self.table.insert(hash, entry, stamp);
     }
 
+    /// [`Database::insert`] of what is new here, whatever it was elsewhere.
+    pub fn insert_born(&mut self, mut entry: Entry, stamp: u64) -> Option<Entry> {
+        self.uses.born(&mut entry);
+        self.insert(entry, stamp)
+    }
+
+    /// Notes something else of a key's use.
+    pub(crate) fn put_recency(&mut self, key: &[u8], recency: u32) {
+        let spot = self.table.locate(self.table.hash(key), key).ok();
+        if let Some(entry) = spot.and_then(|spot| self.table.at_mut(spot)) {
+            entry.set_recency(recency);
+        }
+    }
+
     /// Inserts or replaces; gives the replaced entry back, for its owner to drop.
     pub fn insert(&mut self, mut entry: Entry, stamp: u64) -> Option<Entry> {
         // That of where it was before.
@@ -287,13 +335,24 @@ impl Database {
     ) -> Option<Entry> {
         let hash = self.table.hash(key);
         let Ok(spot) = self.table.locate(hash, key) else {
-            self.insert_new(hash, Entry::store(key, value, expire_ms), stamp);
+            self.insert_stored(hash, (key, value, expire_ms), stamp);
             return None;
         };
         self.store_at(spot, key, value, expire_ms, stamp)
     }
 
-    /// Stores a value where `key` already is.
+    fn insert_stored(
+        &mut self,
+        hash: u64,
+        (key, value, expire_ms): (&[u8], Stored<'_>, Option<i64>),
+        stamp: u64,
+    ) {
+        let mut entry = Entry::store(key, value, expire_ms);
+        self.uses.born(&mut entry);
+        self.insert_new(hash, entry, stamp);
+    }
+
+    /// Stores a value where `key` already is, which is a use.
     fn store_at(
         &mut self,
         spot: Spot,
@@ -302,13 +361,16 @@ impl Database {
         expire_ms: Option<i64>,
         stamp: u64,
     ) -> Option<Entry> {
+        self.used(spot);
         self.change(spot, stamp, |entry| {
             // What a snapshot still wants goes to the caller, as what takes long to free does.
             let value = match entry.is_large() || entry.cut_id().is_some() {
                 true => value,
                 false => entry.overwrite(value, expire_ms).err()?,
             };
-            Some(std::mem::replace(entry, Entry::store(key, value, expire_ms)))
+            let mut fresh = Entry::store(key, value, expire_ms);
+            fresh.set_recency(entry.recency());
+            Some(std::mem::replace(entry, fresh))
         })
     }
 
@@ -398,22 +460,34 @@ impl Database {
         self.edit_as(key, Look::packed(form), stamp, edit)
     }
 
-    /// Changes the structure of a collection; `None` when the key has none. `change` also says
-    /// whether it has changed anything.
+    /// Changes the structure of a collection, which is no use of it; `None` when the key has none.
+    /// `change` also says whether it has changed anything.
     pub fn change_object<R>(
         &mut self,
         key: &[u8],
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        self.change_living(key, i64::MIN, stamp, change)
+        self.change_at(key, (i64::MIN, false), stamp, change)
     }
 
-    /// [`Database::change_object`]; `None` as well when the key is past its expiry at `now_ms`.
+    /// [`Database::change_object`] as a use; `None` as well when the key is past its expiry at
+    /// `now_ms`.
     pub fn change_living<R>(
         &mut self,
         key: &[u8],
         now_ms: i64,
+        stamp: u64,
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        self.change_at(key, (now_ms, true), stamp, change)
+    }
+
+    #[inline]
+    fn change_at<R>(
+        &mut self,
+        key: &[u8],
+        (now_ms, used): (i64, bool),
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
@@ -425,6 +499,9 @@ impl Database {
         // Also where nothing will change in the end: a copy too many does no harm.
         self.before_change(spot);
         let entry = self.table.at_mut(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        if used {
+            self.uses.note(entry);
+        }
         let object = entry.object_mut()?;
         self.last = Some(spot);
         let before = (object.memory(), object.next_look());
@@ -453,7 +530,8 @@ impl Database {
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> Option<(R, bool)> {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
-        let entry = self.table.at(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        let entry = self.table.at_mut(spot).filter(|entry| !entry.is_expired(now_ms))?;
+        self.uses.note(entry);
         let ValueRef::Packed(own, packed) = entry.value() else { return None };
         if own != form || packed.len() > INLINE_VALUE_MAX {
             return None;
@@ -525,7 +603,7 @@ impl Database {
     ) {
         let mut put = |value: Stored<'_>| match spot {
             Some(spot) => drop(self.store_at(spot, key, value, expire_ms, stamp)),
-            None => self.insert_new(hash, Entry::store(key, value, expire_ms), stamp),
+            None => self.insert_stored(hash, (key, value, expire_ms), stamp),
         };
         if bytes.len() <= INLINE_VALUE_MAX {
             put(Stored::Inline { bytes: &bytes, look });
@@ -544,13 +622,13 @@ impl Database {
 
     /// An empty database that hashes its keys as this one does.
     pub fn fresh(&self) -> Database {
-        Database::of(self.table.fresh(0), 0)
+        Database::of(self.table.fresh(0), 0, self.uses.clone())
     }
 
     /// Removes everything at once; the returned database holds it, to be dropped elsewhere.
     pub fn clear(&mut self, stamp: u64) -> Database {
         let stamp = self.last_stamp.max(stamp);
-        let fresh = Database::of(self.table.fresh(stamp), stamp);
+        let fresh = Database::of(self.table.fresh(stamp), stamp, self.uses.clone());
         std::mem::replace(self, fresh)
     }
 

@@ -17,12 +17,14 @@ pub mod snapshot;
 mod snapshot_tests;
 pub mod space;
 pub mod texts;
+mod uses;
 pub mod waiting;
 pub mod watch;
 
 pub use crate::value::account::usable;
 pub use crate::value::entry::{Entry, Form, NewValue, ValueRef};
 pub use crate::value::object::{Object, Type};
+pub use crate::value::recency::{Noted, Recency, Usage};
 pub use database::{Database, Found};
 pub use effects::Effects;
 pub use events::Class;

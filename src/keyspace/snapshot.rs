@@ -236,6 +236,14 @@ impl Keyspace {
         }
     }
 
+    /// Lets go of large values that have come here from a shard which had not heard yet that their
+    /// snapshot is given up.
+    pub fn drop_large(&mut self) {
+        if !self.snapshots.large.is_empty() {
+            self.cancel_snapshot();
+        }
+    }
+
     /// Bytes of memory of databases that are kept aside.
     pub(super) fn cleared_memory(&self) -> usize {
         self.snapshots.cleared.iter().map(Database::memory).sum()

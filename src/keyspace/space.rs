@@ -8,6 +8,8 @@ use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
 use crate::value::dict::Dict;
 use crate::value::entry::{Entry, ValueRef};
+use crate::value::recency::Recency;
+use crate::value::table::Spot;
 
 /// What happened in a keyspace since the start, for INFO.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +62,9 @@ pub struct Keyspace {
     pub expiry_paused: bool,
     /// The same for the command at hand, unless it writes.
     pub(super) expired_held: bool,
+    recency: Recency,
+    /// The command at hand leaves no trace of its uses of keys.
+    quiet: bool,
     /// Libraries of functions that an RDB file held, as they stood there; shard 0 keeps them all.
     /// Nothing runs them yet: they are kept so that the next RDB file has them too.
     pub functions: Vec<Vec<u8>>,
@@ -97,6 +102,8 @@ impl Keyspace {
             snapshots: Snapshots::default(),
             expiry_paused: false,
             expired_held: false,
+            recency: Recency::default(),
+            quiet: false,
             functions: Vec::new(),
             expires_actively: true,
             expiry_db: 0,
@@ -104,8 +111,20 @@ impl Keyspace {
     }
 
     /// The entry of a key that is not past its expiry. A key found past it is removed, with the
-    /// removal logged, so that no later clock can bring it back.
+    /// removal logged, so that no later clock can bring it back. No use of the key.
     pub fn lookup(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
+        let spot = self.living(db, key, now_ms)?;
+        self.dbs[db].at(spot)
+    }
+
+    /// [`Keyspace::lookup`] in order to use the key.
+    pub fn lookup_used(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
+        let spot = self.living(db, key, now_ms)?;
+        self.dbs[db].used(spot)
+    }
+
+    #[inline]
+    fn living(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<Spot> {
         let (spot, stamp) = self.dbs[db].locate(key);
         self.read_tag = self.read_tag.max(stamp);
         let spot = spot?;
@@ -113,7 +132,12 @@ impl Keyspace {
             self.expire_now(db, key);
             return None;
         }
-        self.dbs[db].at(spot)
+        Some(spot)
+    }
+
+    /// A key was looked at and nothing of it has changed: the reply tells of what stands there.
+    pub fn looked_at(&mut self, db: usize, key: &[u8]) {
+        self.read_tag = self.read_tag.max(self.dbs[db].find(key).stamp);
     }
 
     /// [`Keyspace::lookup`] by a read command: counts a hit or a miss.
@@ -130,7 +154,7 @@ impl Keyspace {
             return None;
         }
         self.counters.hits += 1;
-        self.dbs[db].at(spot)
+        self.dbs[db].used(spot)
     }
 
     /// A read command has looked for a key that is not there.
@@ -164,6 +188,28 @@ impl Keyspace {
         let entry = self.dbs.get(db)?.find(key).entry?;
         let ValueRef::Object(object) = entry.value() else { return None };
         object.dict().filter(|dict| dict.len() >= PREFETCH_MIN)
+    }
+
+    /// What reads and makes the recencies of entries here.
+    pub fn recency(&self) -> Recency {
+        self.recency
+    }
+
+    /// What is noted of keys' use from now on. To be called whenever the time may be another.
+    pub fn set_recency(&mut self, recency: Recency) {
+        if self.recency != recency {
+            self.recency = recency;
+            self.dbs.iter_mut().for_each(|db| db.set_recency(recency));
+        }
+    }
+
+    /// To be called in front of each command: a quiet one leaves no trace of its uses of keys.
+    #[inline]
+    pub fn begin_uses(&mut self, quiet: bool) {
+        if quiet || self.quiet || self.recency.counts() {
+            self.quiet = quiet;
+            self.dbs.iter_mut().for_each(|db| db.begin_uses(quiet));
+        }
     }
 
     /// To be called in front of each command: one that `writes` removes what is past its expiry

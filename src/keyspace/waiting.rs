@@ -88,6 +88,8 @@ pub struct Waiter {
     pub together: bool,
     /// The protocol of its replies.
     pub resp3: bool,
+    /// It leaves no trace of its uses of keys.
+    pub quiet: bool,
 }
 
 impl Waiter {
@@ -273,6 +275,7 @@ mod tests {
             hears_of_absence: false,
             together: false,
             resp3: false,
+            quiet: false,
         })
     }
 

@@ -118,7 +118,7 @@ fn server(v: &View<'_>, out: &mut String) {
         "uptime_in_days": uptime / 86_400,
         "hz": config.hz,
         "configured_hz": config.hz,
-        "lru_clock": now.unix_us.div_euclid(1_000_000) & 0xFF_FFFF,
+        "lru_clock": now.unix_s() & 0xFF_FFFF,
         "executable": facts.executable,
         "config_file": facts.config_file,
         "io_threads_active": 0,
@@ -248,6 +248,21 @@ fn save_progress(v: &View<'_>, out: &mut String) {
     );
 }
 
+/// How the log's commits reach the disk, and what that was measured to take.
+fn commits(v: &View<'_>, out: &mut String) {
+    let registry = v.s.registry;
+    let (append, segment) = registry.facts.commit_usec.unwrap_or_default();
+    fields!(out,
+        "aof_commit_method": match v.totals.log_ahead {
+            0 => "append",
+            n if n as usize == registry.shards.len() => "segment",
+            _ => "mixed",
+        },
+        "aof_commit_probe_append_usec": append,
+        "aof_commit_probe_segment_usec": segment,
+    );
+}
+
 fn persistence(v: &View<'_>, out: &mut String) {
     let registry = v.s.registry;
     let (loading, rewrites) = (&registry.loading, &registry.rewrites);
@@ -294,6 +309,7 @@ fn persistence(v: &View<'_>, out: &mut String) {
             "aof_delayed_fsync": v.totals.log_delayed_syncs,
             "aof_positions": positions(v.s.registry),
         );
+        commits(v, out);
     }
     if started != 0 {
         let (total, loaded) =
@@ -495,7 +511,11 @@ fn ringstone(v: &View<'_>, out: &mut String) {
     out.push_str("# Ringstone\r\n");
     fields!(out,
         "shards": v.s.registry.shards.len(),
-        "log_sync_method": v.s.registry.facts.log_sync_method,
+        "log_sync_method": match t.log_ahead {
+            0 => "growing",
+            n if n as usize == v.s.registry.shards.len() => "segment",
+            _ => "mixed",
+        },
         "log_sync_policy": match config.appendfsync {
             Flush::Always => "always",
             Flush::EverySecond => "everysec",
@@ -504,6 +524,7 @@ fn ringstone(v: &View<'_>, out: &mut String) {
         "log_is_long": u8::from(v.s.registry.log_size() > config.log_long()),
         "log_frames": t.log_frames,
         "log_bytes": t.log_bytes,
+        "log_filler_bytes": t.log_filler,
         "log_syncs": t.log_syncs,
         "log_sync_usec_avg": t.log_sync_usec / t.log_syncs.max(1),
         "held_replies": t.held_replies,

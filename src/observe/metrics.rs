@@ -196,6 +196,10 @@ shard_counters! {
     log_sync_usec: counter,
     /// Flushes that came later than the policy wants.
     log_delayed_syncs: counter,
+    /// 1 while the log is written ahead.
+    log_ahead: gauge,
+    /// Bytes of filler written ahead of the log.
+    log_filler: counter,
     /// 1 while the last write of the log failed.
     log_failed: gauge,
     /// Bytes of copies that the snapshot under way holds of what has changed since it began.

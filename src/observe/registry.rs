@@ -31,8 +31,9 @@ pub struct Facts {
     pub os: String,
     /// Bytes of memory the machine has.
     pub system_memory: u64,
-    /// How the log reaches the medium.
-    pub log_sync_method: String,
+    /// Microseconds that a commit was measured to take at the start, in a growing file and in one
+    /// written ahead; `None` when that was not measured.
+    pub commit_usec: Option<(u64, u64)>,
 }
 
 /// A socket that is listened on.

@@ -3,7 +3,7 @@
 //! A rewrite and a snapshot are one walk through the data at different times: who begins either
 //! passes the gate of [`Saves`](crate::observe::saves::Saves).
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,9 +58,10 @@ impl Default for Rewrites {
 impl Rewrites {
     /// One begins at `now`, in Unix seconds.
     pub fn begin(&self, now: i64) {
-        self.scheduled.store(false, Relaxed);
-        self.count.fetch_add(1, Relaxed);
-        self.began.store(now, Relaxed);
+        self.count.fetch_add(1, SeqCst);
+        self.began.store(now, SeqCst);
+        // Last, so that whoever sees neither that it is scheduled nor that it goes on sees its end.
+        self.scheduled.store(false, SeqCst);
     }
 
     /// It has ended; `took`: that long. `ok` is `None` where nobody is to be blamed for it.

@@ -37,6 +37,21 @@ pub enum DiskOp {
         /// The file.
         file: FileId,
     },
+    /// Opens a file that is open once more, for writes that go past the page cache: whole blocks
+    /// of [`crate::persist::aof::filler::BLOCK`] bytes, offset and length. An error where the
+    /// file system has no such writes.
+    Direct {
+        /// The file.
+        file: FileId,
+    },
+    /// Cuts a file to a length. An error where the kernel cannot do it without waiting; nothing may
+    /// depend on it.
+    Truncate {
+        /// The file.
+        file: FileId,
+        /// Its new length in bytes.
+        len: u64,
+    },
     /// Renames over whatever has the new name.
     Rename {
         /// Old name.
@@ -75,7 +90,7 @@ pub enum Flush {
 pub struct DiskDone {
     /// What the submitter called it.
     pub token: u64,
-    /// `Ok` carries the new file for `Create`, else nothing of interest.
+    /// `Ok` carries the new file for `Create` and `Direct`, else nothing of interest.
     pub result: io::Result<Option<FileId>>,
     /// The buffer of a `Write`, for reuse or another try.
     pub data: Vec<u8>,
@@ -87,6 +102,25 @@ pub struct DiskDone {
 pub trait Disk {
     /// Starts an operation; its completion carries `token`.
     fn submit(&mut self, token: u64, op: DiskOp);
+
+    /// How far ahead a file is written on this disk, when it is.
+    fn ahead(&self) -> AheadSizes {
+        AheadSizes { kept: 8 << 20, piece: 256 << 10, first: 256 << 10, waits: 1 << 20 }
+    }
+}
+
+/// How a file is written ahead; all in bytes, the pieces in whole blocks of
+/// [`crate::persist::aof::filler::BLOCK`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AheadSizes {
+    /// What is kept in front of the writer.
+    pub kept: u64,
+    /// What is written at a time.
+    pub piece: u64,
+    /// The same where there is nothing yet, and writes may be waiting for it.
+    pub first: u64,
+    /// The longest write that waits for it; below `kept` by two blocks at least.
+    pub waits: u64,
 }
 
 /// The blocking disk of start-up, recovery and tools: same medium, same names.

@@ -7,11 +7,12 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
+use crate::persist::aof::filler;
 use crate::persist::aof::format::{At, HEAD_MAX, Mark, parse_head};
 use crate::persist::aof::manifest::{
     self, FileType, Line, Manifest, Ours, PartPairs, ShardPairs, manifest_name,
 };
-use crate::persist::aof::resp::{Fault, LogError, PlainReader};
+use crate::persist::aof::resp::{Fault, LogError, PlainReader, Window};
 use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
@@ -38,6 +39,7 @@ pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v
             source: Source::Fresh,
             last: Vec::new(),
             longer: Vec::new(),
+            blank: Vec::new(),
             appended: None,
             broken_off: None,
         },
@@ -379,7 +381,13 @@ impl<'v> Inspection<'_, 'v> {
         scans: &[Scan],
         kept: &[Kept],
     ) -> Result<(), RecoveryError> {
-        let cut = scans.iter().zip(kept).map(|(scan, kept)| scan.len - kept.offset).max();
+        // What is less than a line of filler is none: the end of a command, say.
+        let end = |scan: &Scan| match scan.len - scan.solid < filler::LINE {
+            true => scan.len,
+            false => scan.solid,
+        };
+        let cut = scans.iter().zip(kept).map(|(scan, kept)| end(scan).saturating_sub(kept.offset));
+        let cut = cut.max();
         let max = self.plan.options.corrupt_tail_max;
         if cut.is_some_and(|cut| cut > max) {
             return Err(damage);
@@ -399,7 +407,7 @@ impl<'v> Inspection<'_, 'v> {
     ) -> Result<(), RecoveryError> {
         for ((scan, kept), (line, _)) in scans.iter().zip(kept).zip(&group.lines) {
             let from = appended.filter(|(file, ..)| *file == line.file).map(|(_, from, _)| *from);
-            if kept.offset < from.unwrap_or(scan.len) {
+            if kept.offset < from.unwrap_or(scan.solid) {
                 let (file, offset, fault) = (line.file.clone(), kept.offset, Fault::Truncated);
                 return Err(self.log_error()(LogError { file, offset, fault }));
             }
@@ -483,7 +491,8 @@ impl<'v> Inspection<'_, 'v> {
             if !last {
                 self.check(&line.file, "INCR", end.offset, end.offset);
             }
-            if end.offset == scan.len {
+            if scan.solid <= end.offset {
+                self.note_blank(&line.file, scan);
                 continue;
             }
             if !last {
@@ -502,6 +511,13 @@ impl<'v> Inspection<'_, 'v> {
         }
         self.push_generation(group, &kept);
         Ok(())
+    }
+
+    /// Filler behind the last frame is no loss, but takes room.
+    fn note_blank(&mut self, file: &str, scan: &Scan) {
+        if scan.gap.is_none() && scan.tight < scan.len {
+            self.plan.blank.push((file.to_owned(), scan.tight));
+        }
     }
 
     /// True when a whole command stands at an offset.
@@ -551,6 +567,14 @@ impl<'v> Inspection<'_, 'v> {
                 return Err(self.damaged(&line.file, end.offset, what));
             }
             if let Some(claim) = scan.gap.and_then(|gap| gap.claim) {
+                if claim.written <= end.pos {
+                    let what = format!(
+                        "damaged: the frame at offset {} follows from here, but what stands \
+                         between is not what was written",
+                        claim.offset
+                    );
+                    return Err(self.damaged(&line.file, end.offset, what));
+                }
                 let (kind, pos) = if claim.durable > end.pos {
                     ("durable", claim.durable)
                 } else {
@@ -585,8 +609,9 @@ impl<'v> Inspection<'_, 'v> {
         if !fits || should_end >= scan.len {
             return Ok(false);
         }
-        let got = self.volume.read_at(file, should_end, &mut bytes).map_err(io_error(file))?;
-        if bytes[..got].starts_with(b"#R") {
+        let mut behind = Window::open(self.volume, file, should_end).map_err(self.log_error())?;
+        filler::pass(&mut behind).map_err(self.log_error())?;
+        if behind.peek(2).map_err(self.log_error())?.starts_with(b"#R") {
             return Ok(false);
         }
         let reader = PlainReader::open(self.volume, file, payload, scan.len);
@@ -670,7 +695,8 @@ impl<'v> Inspection<'_, 'v> {
                 len = *from;
             }
             self.check(&line.file, "INCR", len, kept.offset);
-            let torn = len - scan.end.offset;
+            // Blocks that were never written are no loss.
+            let torn = scan.solid.min(len).saturating_sub(scan.end.offset);
             let depended = scan.end.offset - kept.offset;
             if appended.is_some() && depended > 0 {
                 let what = "another server has written behind a log of which this must be cut";
@@ -682,7 +708,11 @@ impl<'v> Inspection<'_, 'v> {
                     line.file, kept.offset
                 ));
             }
-            self.plan.last.push(LastFile { line: (*line).clone(), len, kept: *kept });
+            if kept.offset == len {
+                self.note_blank(&line.file, scan);
+            }
+            let solid = scan.solid.min(len).max(scan.end.offset);
+            self.plan.last.push(LastFile { line: (*line).clone(), len, solid, kept: *kept });
         }
         let Some((file, from, len)) = appended else { return Ok(()) };
         let end = self.whole_end(self.volume, &file, from, len)?;

@@ -218,6 +218,8 @@ pub struct Plan<'v> {
     pub(super) last: Vec<LastFile>,
     /// Sealed files that are longer than their end: name and length to cut to.
     pub(super) longer: Vec<(String, u64)>,
+    /// Files that end with filler: name and length without it.
+    pub(super) blank: Vec<(String, u64)>,
     /// What another server wrote behind our last frame: file, from, to.
     pub(super) appended: Option<(String, u64, u64)>,
     /// A last foreign file that breaks off: name and length to cut to.
@@ -251,6 +253,8 @@ pub(super) enum Source {
 pub(super) struct LastFile {
     pub line: Line,
     pub len: u64,
+    /// What stands behind this offset, filler or zeros, tells nothing.
+    pub solid: u64,
     pub kept: Kept,
 }
 
@@ -344,6 +348,12 @@ impl Plan<'_> {
     /// Tells where the commands behind an RDB really end, when the last file broke off.
     pub fn set_end(&mut self, file: &str, end: u64) {
         self.broken_off = Some((file.to_owned(), end));
+    }
+
+    /// True when nothing is lost by what has to be cut: filler that is being written may break off.
+    pub fn loses_nothing(&self) -> bool {
+        let whole = |l: &LastFile| l.kept.offset >= l.solid;
+        self.last.iter().all(whole) && self.longer.is_empty() && self.broken_off.is_none()
     }
 
     /// True when nothing has to be cut: another server reads the log as it stands.

@@ -42,6 +42,7 @@ use crate::base::random::Random;
 use crate::persist::aof::manifest::{
     FileType, Line, Manifest, Ours, manifest_name, temp_manifest_name,
 };
+use crate::persist::aof::whole::WholePairs;
 use crate::persist::disk::{Sheet, Sheets, Volume};
 use crate::persist::durable;
 use crate::persist::rdb::commands::Commands;
@@ -219,7 +220,10 @@ pub fn install(
         volume.remove(temp)?;
         return Ok(Installed::Superseded);
     };
-    let listed = list(volume, appendfilename, (temp, &base), &manifest);
+    let listed = WholePairs::of(volume, temp).and_then(|pairs| {
+        manifest.lines.iter_mut().filter(|l| l.file == base).for_each(|l| l.vouch(pairs));
+        list(volume, appendfilename, (temp, &base), &manifest)
+    });
     if let Err(error) = listed {
         for left in [temp, &base, &temp_manifest_name(appendfilename)] {
             // It may not be there, and at the next start it would go as well.

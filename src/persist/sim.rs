@@ -33,7 +33,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 use crate::base::random::Random;
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::persist::aof::filler;
+use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush};
 
 mod blocking;
 mod file;
@@ -137,6 +138,9 @@ struct State {
     name_ops: Vec<NameOp>,
     keeps: Names,
     open: BTreeMap<u32, InodeId>,
+    /// Those of `open` whose writes go past the page cache.
+    direct: BTreeSet<u32>,
+    no_direct: bool,
     next_file: u32,
     disks: usize,
     /// Raised by a crash; handles of an older one are dead.
@@ -186,6 +190,10 @@ impl Disk for SimDisk {
             state.flights.push(Flight { disk: self.disk, token, op, stage });
         }
     }
+
+    fn ahead(&self) -> AheadSizes {
+        AheadSizes { kept: 40 << 10, piece: 12 << 10, first: 8 << 10, waits: 16 << 10 }
+    }
 }
 
 impl SimDisk {
@@ -218,6 +226,8 @@ impl SimMedium {
             name_ops: Vec::new(),
             keeps: Names::Prefix,
             open: BTreeMap::new(),
+            direct: BTreeSet::new(),
+            no_direct: false,
             next_file: 0,
             disks: 0,
             life: 0,
@@ -321,6 +331,11 @@ impl SimMedium {
     /// Cuts one write in `one_in` short (the disk goes on with the rest later); 0: none.
     pub fn set_short_writes(&self, one_in: u64) {
         self.lock().short_writes = one_in;
+    }
+
+    /// Whether [`DiskOp::Direct`] and [`DiskOp::Truncate`] are refused, as some systems do.
+    pub fn set_plain(&self, plain: bool) {
+        self.lock().no_direct = plain;
     }
 
     /// Which un-synced names a loss of power leaves.
@@ -459,7 +474,9 @@ impl State {
         let result = match op {
             DiskOp::Create { path } => self.create(path).map(Some),
             DiskOp::Write { file, offset, data, flush } => {
-                return match self.write_some(*file, *offset, data, written) {
+                let checked = self.check_direct(*file, *offset, data, written);
+                let written = checked.and_then(|()| self.write_some(*file, *offset, data, written));
+                return match written {
                     Ok(n) if n < data.len() => Stage::Carrying { written: n },
                     Ok(_) if *flush == Flush::No => {
                         Stage::Over { result: Ok(None), sync_failed: false }
@@ -474,12 +491,52 @@ impl State {
             DiskOp::Rename { from, to } => self.rename(from, to).map(|()| None),
             DiskOp::SyncDir => self.sync_dir().map(|()| None),
             DiskOp::Remove { path } => self.remove(path).map(|()| None),
+            DiskOp::Direct { .. } | DiskOp::Truncate { .. } if self.no_direct => Err(Errno::INVAL),
+            DiskOp::Direct { file } => self.inode_of(*file).map(|inode| {
+                let id = self.hold(inode);
+                self.direct.insert(id.0);
+                Some(id)
+            }),
+            DiskOp::Truncate { file, len } => self.inode_of(*file).map(|inode| {
+                self.writes += 1;
+                let write = self.writes;
+                if let Some(file) = self.inodes.get_mut(&inode) {
+                    file.set_len(*len as usize, write);
+                }
+                None
+            }),
             DiskOp::Close { file } => match self.open.remove(&file.0) {
                 Some(_) => Ok(None),
                 None => Err(Errno::BADF),
             },
         };
         Stage::Over { result, sync_failed: false }
+    }
+
+    /// What a write past the page cache must be: whole blocks, and no block that holds more than
+    /// filler, unless the same bytes are tried again.
+    fn check_direct(
+        &self,
+        file: FileId,
+        offset: u64,
+        data: &[u8],
+        written: usize,
+    ) -> Result<(), Errno> {
+        if !self.direct.contains(&file.0) || written > 0 {
+            return Ok(());
+        }
+        if !offset.is_multiple_of(filler::BLOCK)
+            || !(data.len() as u64).is_multiple_of(filler::BLOCK)
+        {
+            return Err(Errno::INVAL);
+        }
+        let file = &self.inodes[&self.inode_of(file)?];
+        let mut there = vec![0; data.len()];
+        let held = file.read(offset as usize, &mut there);
+        let same = |(old, new): (&u8, &u8)| filler::is_blank(*old) || old == new;
+        let fresh = there[..held].iter().zip(data).all(same);
+        assert!(fresh, "a block that holds data is written again at offset {offset}");
+        Ok(())
     }
 
     fn linked_flush(&mut self, op: &DiskOp) -> Stage {
@@ -696,6 +753,7 @@ impl State {
         self.flights.clear();
         self.done.clear();
         self.open.clear();
+        self.direct.clear();
         self.faults.clear();
         self.frozen = false;
         self.dies_at = None;

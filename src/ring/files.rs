@@ -10,6 +10,9 @@
 //! is written once more, whole, as a linked pair: that puts every byte which a failed flush may
 //! have marked as clean into the page cache again, and its two results tell.
 //!
+//! Writes past the page cache come from memory that begins with a page: the bytes are copied there,
+//! into one buffer that is kept for the next such write.
+//!
 //! Invariants:
 //!
 //! 1. A file is closed only when no operation on it is under way (a close waits for them): the
@@ -20,7 +23,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -32,8 +35,15 @@ use super::kernel::{Completion, Kernel, Kind, Memory, Tag, WriteFlush};
 /// Bits of a [`FileId`] that are the slot; the rest tell the files of one slot apart.
 const SLOT_BITS: u32 = 20;
 
+/// Where memory for writes past the page cache begins.
+const ALIGN: usize = 4096;
+/// Largest buffer kept for further writes, in bytes.
+const KEPT_MAX: usize = 1 << 20;
+
 struct FileSlot {
     fd: Option<OwnedFd>,
+    /// Writes go past the page cache.
+    direct: bool,
     generation: u32,
     /// Operations under way.
     users: u32,
@@ -51,6 +61,7 @@ struct Job {
 enum Work {
     Write(WriteWork),
     Create,
+    Direct,
     Close,
     /// Rename, remove, flush: one submission, nothing to carry.
     Plain,
@@ -60,6 +71,10 @@ struct WriteWork {
     offset: u64,
     /// Empty while the kernel has it.
     data: Vec<u8>,
+    /// Bytes of `data` in front of what is written.
+    lead: usize,
+    /// `data` is a buffer of [`Files::align`].
+    direct: bool,
     len: usize,
     written: usize,
     flush: Flush,
@@ -80,6 +95,8 @@ pub(super) struct Files {
     free_slots: Vec<u32>,
     jobs: Vec<Option<Job>>,
     free_jobs: Vec<u32>,
+    /// Buffers for writes past the page cache.
+    aligned: Vec<Vec<u8>>,
 }
 
 /// An operation refused before it began.
@@ -103,13 +120,20 @@ impl Files {
 
     pub fn adopt(&mut self, fd: OwnedFd) -> FileId {
         let index = self.free_slots.pop().unwrap_or_else(|| {
-            self.slots.push(FileSlot { fd: None, generation: 0, users: 0, closing: None });
+            self.slots.push(FileSlot {
+                fd: None,
+                direct: false,
+                generation: 0,
+                users: 0,
+                closing: None,
+            });
             (self.slots.len() - 1) as u32
         });
         assert!(index < 1 << SLOT_BITS, "more files than a process may open");
         let slot = &mut self.slots[index as usize];
         assert!(slot.fd.is_none() && slot.users == 0);
         slot.fd = Some(fd);
+        slot.direct = false;
         FileId(slot.generation << SLOT_BITS | index)
     }
 
@@ -181,6 +205,17 @@ impl Files {
                 let job = self.add_job(token, Some(slot), Work::Plain);
                 kernel.sync(Tag::new(Kind::Job, job, 0), self.fd(slot), true);
             }
+            DiskOp::Direct { file } => {
+                let slot = self.slot(file)?;
+                let path = name(format!("/proc/self/fd/{}", self.fd(slot).as_raw_fd()))?;
+                let job = self.add_job(token, Some(slot), Work::Direct);
+                kernel.open_direct(Tag::new(Kind::Open, job, 0), path);
+            }
+            DiskOp::Truncate { file, len } => {
+                let slot = self.slot(file)?;
+                let job = self.add_job(token, Some(slot), Work::Plain);
+                kernel.truncate(Tag::new(Kind::Job, job, 0), self.fd(slot), len);
+            }
             DiskOp::Rename { from, to } => {
                 self.dir()?;
                 let (from, to) = (name(from)?, name(to)?);
@@ -217,10 +252,17 @@ impl Files {
         data: Vec<u8>,
         flush: Flush,
     ) {
+        let len = data.len();
+        let (data, lead) = match self.slots[slot as usize].direct {
+            true => self.align(&data),
+            false => (data, 0),
+        };
         let work = WriteWork {
             offset,
-            len: data.len(),
+            len,
             data,
+            lead,
+            direct: self.slots[slot as usize].direct,
             written: 0,
             flush,
             awaited: 0,
@@ -230,6 +272,17 @@ impl Files {
         };
         let job = self.add_job(token, Some(slot), Work::Write(work));
         self.go_on_writing(kernel, job);
+    }
+
+    /// The bytes in memory that begins with a page, and how many stand in front of them.
+    fn align(&mut self, bytes: &[u8]) -> (Vec<u8>, usize) {
+        let mut data = self.aligned.pop().unwrap_or_default();
+        data.clear();
+        data.reserve(bytes.len() + ALIGN);
+        let lead = data.as_ptr().align_offset(ALIGN);
+        data.resize(lead, 0);
+        data.extend_from_slice(bytes);
+        (data, lead)
     }
 
     /// Queues what is left of a write, with its flush.
@@ -249,7 +302,8 @@ impl Files {
         };
         work.awaited = awaited;
         let offset = work.offset + work.written as u64;
-        kernel.write(Tag::new(Kind::Write, index, 0), fd, data, work.written, offset, flush);
+        let from = work.lead + work.written;
+        kernel.write(Tag::new(Kind::Write, index, 0), fd, data, from, offset, flush);
     }
 
     /// Handles a completion of a disk operation.
@@ -259,7 +313,7 @@ impl Files {
             Kind::Write | Kind::Sync => self.write_step(kernel, done),
             Kind::Open => {
                 let result = match (done.descriptor, done.result) {
-                    (Some(fd), _) => Ok(Some(self.adopt(fd))),
+                    (Some(fd), _) => Ok(Some(self.adopt_opened(index, fd))),
                     (None, Err(error)) => Err(error),
                     (None, Ok(_)) => unreachable!("an open returns a descriptor"),
                 };
@@ -267,6 +321,15 @@ impl Files {
             }
             _ => Some(self.finish(kernel, index, done.result.map(|_| None))),
         }
+    }
+
+    fn adopt_opened(&mut self, job: u32, fd: OwnedFd) -> FileId {
+        let work = self.jobs[job as usize].as_ref().map(|job| &job.work);
+        let direct = matches!(work, Some(Work::Direct));
+        let id = self.adopt(fd);
+        let slot = id.0 & ((1 << SLOT_BITS) - 1);
+        self.slots[slot as usize].direct = direct;
+        id
     }
 
     /// One of the completions of a write has come.
@@ -344,8 +407,15 @@ impl Files {
             self.close_if_quiet(kernel, slot);
         }
         let data = match job.work {
-            Work::Write(work) => work.data,
-            Work::Create | Work::Close | Work::Plain => Vec::new(),
+            Work::Write(work) if !work.direct => work.data,
+            Work::Write(mut work) if result.is_err() => work.data.split_off(work.lead),
+            Work::Write(work) => {
+                if work.data.capacity() <= KEPT_MAX {
+                    self.aligned.push(work.data);
+                }
+                Vec::new()
+            }
+            Work::Create | Work::Direct | Work::Close | Work::Plain => Vec::new(),
         };
         DiskDone { token: job.token, result, data, sync_failed: false }
     }

@@ -305,6 +305,19 @@ impl Kernel {
         self.queue_held(op.build(), tag, Memory::Paths { _from: path, _to: None });
     }
 
+    /// Opens the file behind a path for writes past the page cache.
+    pub fn open_direct(&mut self, tag: Tag, path: CString) {
+        assert_eq!(tag.kind, Kind::Open);
+        let op = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr())
+            .flags(libc::O_WRONLY | libc::O_DIRECT | libc::O_CLOEXEC);
+        self.queue_held(op.build(), tag, Memory::Paths { _from: path, _to: None });
+    }
+
+    /// Cuts a file to a length; kernels before 6.9 refuse it.
+    pub fn truncate(&mut self, tag: Tag, fd: BorrowedFd<'_>, len: u64) {
+        self.queue(opcode::Ftruncate::new(target(fd), len).build().user_data(tag.pack()));
+    }
+
     /// Renames within a directory.
     pub fn rename(&mut self, tag: Tag, dir: BorrowedFd<'_>, from: CString, to: CString) {
         let op = opcode::RenameAt::new(target(dir), from.as_ptr(), target(dir), to.as_ptr());

@@ -14,8 +14,8 @@ use crate::base::version;
 use crate::command::introspect;
 use crate::config::load::Loaded;
 use crate::config::settings::OomScore;
-use crate::config::{Config, LogLevel};
-use crate::keyspace::{Effects, Keyspace};
+use crate::config::{CommitMethod, Config, LogLevel};
+use crate::keyspace::{Effects, Keyspace, Recency};
 use crate::observe::log::{self, Log, Zone};
 use crate::observe::registry::{Facts, Listener, hex_id};
 use crate::observe::{Registry, crash, process};
@@ -31,13 +31,14 @@ use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
 use crate::server::shards::{self, Disks, Start, modules};
 use crate::server::supervise::Supervisor;
-use crate::server::{again, fatal, listen, report, stop, supervise, termination};
+use crate::server::{again, fatal, listen, probe, report, stop, supervise, termination};
 use crate::shard::errand::Errand;
 use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
+use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer;
 
 /// Runs the server until it is stopped.
@@ -230,14 +231,14 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     write_pid_file(config, journal);
     let supervisor = Supervisor::find(config, journal);
     supervisor.tell("STATUS=Loading the data...\n");
-    let shards = shard_count(config);
-    let disks = Arc::new(open_disks(config, journal)?);
+    let (shards, disks) = (shard_count(config), Arc::new(open_disks(config, journal)?));
     let mut random = Random::from_system();
     let boot_id = boot_identity(disks.log.path()).map_err(line)?;
     let mut plan = find_log(config, &disks, shards, &boot_id)?;
     plan.iter().flat_map(|p| &p.report).for_each(|text| journal.notice(text));
     let steps = plan.as_ref().map_or_else(|| lone_rdb(config), |p| p.steps.clone());
-    let facts = facts(loaded, &sockets, &mut random);
+    let commit_usec = probe_commits(config, &disks, journal);
+    let facts = Facts { commit_usec, ..facts(loaded, &sockets, &mut random) };
     let desk = Desk {
         config: Arc::new(config.clone()),
         registry: loading_registry(config, &facts, &disks, &steps, shards)?,
@@ -289,6 +290,28 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
         stop::seal(&disks.log, &global, &ends).map_err(line)?;
     }
     Ok(global.starts_again())
+}
+
+/// Measures what a commit costs, when what it takes decides how the log is written.
+fn probe_commits(config: &Config, disks: &Disks, journal: &Journal) -> Option<(u64, u64)> {
+    if !config.appendonly || config.commits.method != CommitMethod::Auto {
+        return None;
+    }
+    match probe::measure(disks.log.path()) {
+        Ok(costs) => {
+            let Costs { append_us, segment_us } = costs;
+            let chosen = if costs.prefers_segment() { "written ahead" } else { "growing" };
+            journal.notice(&format!(
+                "A commit takes {append_us} us in a growing file and {segment_us} us in one \
+                 written ahead: under `appendfsync always` log files are {chosen}"
+            ));
+            Some((append_us, segment_us))
+        }
+        Err(error) => {
+            journal.notice(&format!("Log files grow as they are written: {error}"));
+            None
+        }
+    }
 }
 
 fn open_disks(config: &Config, journal: &Journal) -> Result<Disks, Lines> {
@@ -396,7 +419,7 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
         listeners,
         os: process::os(),
         system_memory: process::system_memory(),
-        log_sync_method: "growing".to_owned(),
+        commit_usec: None,
     }
 }
 
@@ -527,6 +550,8 @@ fn load_first(
         |s| Some(Box::new(Keyspace::new(s, config.databases, seed, Effects::new(0, false))));
     let mut spaces: Vec<Option<Box<Keyspace>>> = (0..shards).map(space).collect();
     let loading = loading(config, disks, shards);
+    let recency = Recency::new(config.noted, loading.now.unix_s());
+    spaces.iter_mut().flatten().for_each(|space| space.set_recency(recency));
     let first = together_until(&loading, steps).map_err(line)?;
     let mut broken_off = None;
     if first > 0 {

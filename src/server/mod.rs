@@ -6,6 +6,7 @@ mod check;
 mod doorman;
 mod fatal;
 mod listen;
+mod probe;
 mod report;
 mod shards;
 mod stop;

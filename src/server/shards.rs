@@ -72,8 +72,19 @@ pub struct Start {
     pub seed: u64,
 }
 
-/// Where a shard's log ended: position, checksum of the last frame or seed.
-pub type End = (usize, Option<(u64, u64)>);
+/// Where a shard's log ended.
+#[derive(Clone, Copy, Debug)]
+pub struct LogEnd {
+    /// Its position.
+    pub pos: u64,
+    /// Checksum of the last frame, or the seed.
+    pub sum: u64,
+    /// Length of its file without filler, in bytes.
+    pub len: u64,
+}
+
+/// A shard and where its log ended.
+pub type End = (usize, Option<LogEnd>);
 
 /// Shard threads that have loaded.
 pub struct Threads {
@@ -226,7 +237,8 @@ impl Body {
         let tick = Tick::new(shard_state, ring, start.clock, sockets);
         let _ = self.ready.send(Ok(()));
         let (_, log) = tick.run().into_parts();
-        let end = log.map(|log| (log.appended(), log.file().sum));
+        let end =
+            log.map(|log| LogEnd { pos: log.appended(), sum: log.file().sum, len: log.tight() });
         let _ = self.ends.send((shard, end));
     }
 

@@ -4,11 +4,11 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::persist::aof::manifest::{manifest_name, temp_manifest_name};
+use crate::persist::aof::manifest::{Ours, ShardPairs, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::server::boot::Journal;
-use crate::server::shards::{End, Running};
+use crate::server::shards::{End, LogEnd, Running};
 use crate::server::supervise::Supervisor;
 use crate::server::termination;
 use crate::shard::global::Global;
@@ -113,15 +113,34 @@ fn insist(global: &Global, journal: &Journal) {
 
 /// Records where each log ended, so that the next start can tell a clean stop from a crash.
 pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
-    let mut order: Vec<(usize, (u64, u64))> =
+    let mut order: Vec<(usize, LogEnd)> =
         ends.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
-    order.sort_unstable();
-    let positions: Vec<(u64, u64)> = order.into_iter().map(|(_, end)| end).collect();
+    order.sort_unstable_by_key(|(shard, _)| *shard);
+    let positions: Vec<(u64, u64)> = order.iter().map(|(_, end)| (end.pos, end.sum)).collect();
     global.seal_manifest();
     let mut manifest = global.manifest().clone();
     manifest.seal(&positions, true);
+    let last = |pairs: &ShardPairs| pairs.generation == manifest.generation();
+    let files: Vec<(String, u64)> = manifest
+        .lines
+        .iter()
+        .filter_map(|line| match &line.ours {
+            Some(Ours::Shard(pairs)) if last(pairs) => {
+                let end = order.iter().find(|(shard, _)| *shard == usize::from(pairs.shard))?;
+                Some((line.file.clone(), end.1.len))
+            }
+            _ => None,
+        })
+        .collect();
     let name = global.append_filename();
     durable::replace(log, &temp_manifest_name(name), &manifest_name(name), &manifest.encode())?;
+    // Filler is no part of the log, with this manifest or the one before: a crash in between costs
+    // nothing but room.
+    for (file, len) in files {
+        if log.len(&file)? > len {
+            log.truncate(&file, len)?;
+        }
+    }
     for file in log.list()?.iter().filter(|f| f.ends_with(".cut")) {
         log.remove(file)?;
     }

@@ -130,7 +130,7 @@ impl Batch {
         &mut self,
         command: &'static Command,
         merge: Merge,
-        db: usize,
+        (db, quiet): (usize, bool),
         args: &Args<'_>,
         shards: usize,
     ) {
@@ -156,7 +156,7 @@ impl Batch {
             .into_iter()
             .map(|(shard, words, places)| {
                 let request = OwnedRequest::from_slices(&words);
-                (shard, Item::Run(Call { command, db, request }), places)
+                (shard, Item::Run(Call { command, db, quiet, request }), places)
             })
             .collect();
         self.many(merge, keys.len(), 0, items);
@@ -167,14 +167,14 @@ impl Batch {
         &mut self,
         command: &'static Command,
         merge: Merge,
-        db: usize,
+        (db, quiet): (usize, bool),
         args: &Args<'_>,
         shards: usize,
         draw: u64,
     ) {
         let item = |shard| {
             let request = OwnedRequest::from_args(args);
-            (shard, Item::Run(Call { command, db, request }), Vec::new())
+            (shard, Item::Run(Call { command, db, quiet, request }), Vec::new())
         };
         self.many(merge, 0, draw, (0..shards).map(item).collect());
     }

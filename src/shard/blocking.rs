@@ -152,6 +152,7 @@ fn waiter(
         hears_of_absence: patience.hears_of_absence,
         together: spread && is_together(call.command),
         resp3,
+        quiet: call.quiet,
         words,
     })
 }
@@ -170,7 +171,8 @@ impl Shard {
             return Taken::NotYet;
         }
         let targets = self.targets(command, command.route_of(args.len()), args);
-        let call = Call { command, db: conn.session.db, request: OwnedRequest::from_args(args) };
+        let (db, quiet) = (conn.session.db, conn.session.is_quiet(command));
+        let call = Call { command, db, quiet, request: OwnedRequest::from_args(args) };
         let claim = Arc::new(Claim::default());
         if targets == 1 << self.id {
             self.block_here(conn, call, code, &claim);
@@ -218,6 +220,7 @@ impl Shard {
         call.request.with(|args| {
             self.run_here(conn, |around, space, db, out| {
                 around.claim = Some(Arc::clone(claim));
+                around.quiet = call.quiet;
                 seen = around.run_one(space, db, call.command, code, args, out);
                 around.claim = None;
                 fate = std::mem::take(&mut around.fate);
@@ -251,6 +254,7 @@ impl Shard {
         let mut around = self.around();
         around.meter.begin(true);
         around.claim = Some(Arc::clone(&claim));
+        around.quiet = call.quiet;
         let tag = call
             .request
             .with(|args| around.run_one(&mut space, call.db, call.command, code, args, &mut reply));
@@ -420,7 +424,7 @@ impl Shard {
         let words: Vec<&[u8]> = waiter.words.iter().map(Vec::as_slice).collect();
         let Ok(command) = table::meant(&Args::new(&words)) else { return };
         let request = OwnedRequest::from_slices(&words);
-        let call = Call { command, db: waiter.db, request };
+        let call = Call { command, db: waiter.db, quiet: waiter.quiet, request };
         let Some(conn) = self.conn_mut(to.conn) else { return };
         let more = targets.count_ones() as usize;
         conn.output.change_remote(to.batch, |remote| remote.missing += more);

@@ -374,3 +374,36 @@ fn bursts_beyond_the_bound_end_the_oldest() {
     assert!(!closed.is_empty() && !closed.contains(&key(CLIENTS - 1)));
     assert!(shard.conn(key(0)).unwrap().input.len() == 60_000, "it was within the bound");
 }
+
+/// The clock of keys' use is that of the turns, and nothing else.
+#[test]
+fn keys_age_by_the_turns() {
+    let mut bench = Bench::new(1, &[("appendfsync", "no")]);
+    let ask = |bench: &mut Bench, words: &[&str]| {
+        let mut request = format!("*{}\r\n", words.len());
+        words.iter().for_each(|w| request.push_str(&format!("${}\r\n{w}\r\n", w.len())));
+        bench.told[0].clear();
+        bench.turn(0, &[(0, request.as_bytes())], true);
+        bench.settle();
+        String::from_utf8(bench.told[0].clone()).unwrap()
+    };
+    // Of either shard.
+    for key in ["k1", "k2", "k3", "k4"] {
+        assert_eq!(ask(&mut bench, &["SET", key, "v"]), "+OK\r\n");
+        bench.now.unix_us += 5_000_000_000;
+        assert_eq!(ask(&mut bench, &["OBJECT", "IDLETIME", key]), ":5000\r\n");
+        assert_eq!(ask(&mut bench, &["GET", key]), "$1\r\nv\r\n");
+        assert_eq!(ask(&mut bench, &["OBJECT", "IDLETIME", key]), ":0\r\n");
+    }
+    let set =
+        |bench: &mut Bench, policy| ask(bench, &["CONFIG", "SET", "maxmemory-policy", policy]);
+    assert_eq!(set(&mut bench, "allkeys-lfu"), "+OK\r\n");
+    for key in ["k5", "k6", "k7", "k8"] {
+        assert_eq!(ask(&mut bench, &["SET", key, "v"]), "+OK\r\n");
+        bench.now.unix_us += 2 * 60_000_000;
+        assert_eq!(ask(&mut bench, &["OBJECT", "FREQ", key]), ":3\r\n");
+    }
+    assert_eq!(set(&mut bench, "noeviction"), "+OK\r\n");
+    let told = ask(&mut bench, &["OBJECT", "FREQ", "k5"]);
+    assert!(told.starts_with("-ERR An LFU maxmemory policy is not selected"), "{told}");
+}

@@ -34,7 +34,7 @@ use crate::client::{Conn, ConnKey};
 use crate::command::Session;
 use crate::command::session::Wait;
 use crate::config::Config;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Recency};
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::batch::Abroad;
@@ -203,7 +203,7 @@ impl Shard {
             seen: (0..order.shards()).map(|s| order.released(s)).collect(),
             order,
             resets: global.resets(),
-            config_version: global.config_version(),
+            config_version: 0,
             global,
             space: Some(space),
             log,
@@ -388,6 +388,14 @@ impl Shard {
     /// Begins a turn at this time.
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.note_time();
+    }
+
+    /// Tells the keyspace, if it is at home, what is to be noted of keys' use now.
+    pub(super) fn note_time(&mut self) {
+        if let Some(space) = &mut self.space {
+            space.set_recency(Recency::new(self.config.noted, self.now.unix_s()));
+        }
     }
 
     /// Step 2: takes the inbox.
@@ -630,8 +638,10 @@ impl Shard {
 
     /// A disk operation of this shard has completed.
     pub fn disk_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
-        match done.token {
-            token::WRITE | token::SYNC => self.log_done(done),
+        match token::kind(done.token) {
+            token::WRITE | token::SYNC | token::FILL | token::DIRECT | token::SHORTEN => {
+                self.log_done(done);
+            }
             token::CLOSE => {}
             token::CUT_SYNC | token::CUT_CREATE => self.cut_disk_done(done, disk),
             _ => self.cut_lead_done(done, disk),

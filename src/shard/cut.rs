@@ -28,10 +28,10 @@
 //!
 //! A rewrite of the log begins with a cut as well ([`super::rewrite`]). It says nothing: there is
 //! no part and nobody waits, so it takes no position either; and where the disk refuses something
-//! in front of the manifest's rename, it is given up, and every log goes on in its old file: what is
-//! written there next has the position that it would have had in the new one, and names its
-//! database, whatever was selected before. (Another cut has been executed by then, so it is tried
-//! until it succeeds.)
+//! in front of the manifest's rename, it is given up, and every log goes on in its old file: what
+//! is written there next has the position that it would have had in the new one, and names its
+//! database, whatever was selected before. (Any other cut has been executed by then, so it is
+//! tried until it succeeds.)
 
 use std::sync::atomic::Ordering;
 
@@ -208,7 +208,7 @@ impl Shard {
         }
         self.note_if_emptied(command);
         let request = OwnedRequest::from_args(args);
-        let call = Call { command, db: conn.session.db, request };
+        let call = Call { command, db: conn.session.db, quiet: false, request };
         let work = Work { calls: vec![call], cut, ..Work::default() };
         self.start_lease(conn, all_shards(shards), work);
         Taken::Yes
@@ -332,7 +332,7 @@ impl Shard {
                 let op = DiskOp::Create { path: part.file.name.clone() };
                 disk.submit(token::CUT_CREATE, op);
             }
-            if !part.sync_sent && log.hold(disk) && log.is_drained() {
+            if !part.sync_sent && log.hold(disk, self.now.mono_us) && log.is_drained() {
                 part.sync_sent = true;
                 if log.durable() == log.appended() {
                     part.synced = true;

@@ -38,6 +38,8 @@ pub struct Surroundings<'a> {
     pub shapes: &'a Shapes,
     /// How values become bytes and bytes values.
     pub codec: Codec,
+    /// The next command leaves no trace of its uses of keys.
+    pub quiet: bool,
     /// The claim of the client, if it may wait.
     pub claim: Option<Arc<Claim>>,
     /// What became of it in the command that ran last.
@@ -132,6 +134,7 @@ impl Surroundings<'_> {
         crash::note(command.name);
         space.read_tag = space.floor;
         space.hold_expired(command.writes());
+        space.begin_uses(self.quiet);
         let before = space.effects.end();
         let ok = self.run(Spaces::One(space), db, code, args, out);
         self.count(command, args, ok, alone);
@@ -147,6 +150,7 @@ impl Surroundings<'_> {
         if call.command.route == Route::Every(Merge::Random) {
             code = scan::random_part;
         }
+        self.quiet = call.quiet;
         call.request.with(|args| self.run_one(space, call.db, call.command, code, args, out))
     }
 

@@ -23,6 +23,10 @@ use crate::shard::reload::Source;
 const REWRITES: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use \
 BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.";
 
+/// What BGREWRITEAOF says where it cannot be begun.
+const NO_REWRITE: &str = "ERR Can't execute an AOF background rewriting. Please check the server \
+logs for more information.";
+
 /// The code of a session command.
 pub type SessionFn = fn(&mut SessionCtx<'_>, &Args<'_>) -> Result<(), Fault>;
 
@@ -81,11 +85,13 @@ impl Shard {
             self.config = self.global.config();
             if let Some(log) = &mut self.log {
                 log.set_policy(policy(self.config.appendfsync));
+                log.set_segment(self.global.writes_ahead(&self.config));
             }
             self.meter.set_bounds(Bounds::of(&self.config));
             if let Some(space) = &mut self.space {
                 space.events.set_wanted(self.config.events);
             }
+            self.note_time();
         }
     }
 }
@@ -177,9 +183,7 @@ impl Server for Shard {
         }
         if self.global.any_log_failing() {
             self.global.warn("The log cannot be rewritten while it cannot be written");
-            let text = "ERR Can't execute an AOF background rewriting. Please check the server logs \
-                        for more information.";
-            return Err(text.to_owned());
+            return Err(NO_REWRITE.to_owned());
         }
         let began = now && self.begin_rewrite();
         if !began {

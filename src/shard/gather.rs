@@ -57,13 +57,13 @@ pub struct Gather {
     in_play: usize,
     /// When they were, in monotonic microseconds.
     since_us: u64,
-    /// When the commit in flight started.
-    started_us: u64,
     /// How long the last commit took.
     took_us: u64,
     /// Replies seen waiting, and when their number last grew.
     waiting: usize,
     grew_us: u64,
+    /// When the first of them came.
+    arrived_us: Option<u64>,
     /// Replies there were when waiting began for the commit that comes next.
     began_with: Option<usize>,
     /// Waiting for more.
@@ -76,8 +76,8 @@ pub struct Gather {
 
 impl Gather {
     /// A commit starts, with `waiting` replies waiting for it.
-    pub fn started(&mut self, waiting: usize, now_us: u64) {
-        self.started_us = now_us;
+    pub fn started(&mut self, waiting: usize) {
+        self.arrived_us = None;
         match self.began_with.take() {
             None => self.waits.left_out(),
             Some(before) => {
@@ -87,9 +87,9 @@ impl Gather {
         }
     }
 
-    /// The commit in flight has completed.
-    pub fn completed(&mut self, now_us: u64) {
-        self.took_us = now_us.saturating_sub(self.started_us);
+    /// A commit has completed that took this long.
+    pub fn completed(&mut self, took_us: u64) {
+        self.took_us = took_us;
     }
 
     /// Replies have been set free; `in_play` were waiting until then, those included. `flushed`
@@ -107,7 +107,8 @@ impl Gather {
     }
 
     /// Something waits for a commit.
-    pub fn arrived(&mut self) {
+    pub fn arrived(&mut self, now_us: u64) {
+        self.arrived_us.get_or_insert(now_us);
         if self.awake_until_us.take().is_some() {
             self.wakes.paid(true);
         }
@@ -130,8 +131,23 @@ impl Gather {
     /// replies there are. A commit that `flushes` is worth sleeping for. One that does not is over
     /// sooner than a sleep: it waits only while every turn of the loop brings more, and the time
     /// given is now.
-    pub fn until(&mut self, waiting: usize, now_us: u64, flushes: bool) -> Option<u64> {
-        if self.is_enough(waiting) || !self.waits.is_kept() {
+    ///
+    /// With a `delay` (`aof-commit-delay-usec`) it waits that long for those that are missing, from
+    /// when the first of them came, whatever has proved worth it.
+    pub fn until(
+        &mut self,
+        waiting: usize,
+        now_us: u64,
+        flushes: bool,
+        delay_us: u64,
+    ) -> Option<u64> {
+        if self.is_enough(waiting) {
+            return None;
+        }
+        if delay_us > 0 {
+            return Some(self.arrived_us? + delay_us).filter(|until| *until > now_us);
+        }
+        if !self.waits.is_kept() {
             return None;
         }
         if !flushes && self.began_with.is_some() && waiting <= self.waiting {
@@ -169,8 +185,8 @@ mod tests {
     /// A rule whose last commit took 400 µs and ended at 1400 with `in_play` replies.
     fn after(in_play: usize) -> Gather {
         let mut gather = Gather::default();
-        gather.started(0, 1000);
-        gather.completed(1400);
+        gather.started(0);
+        gather.completed(400);
         gather.freed(in_play, 1400, true);
         gather
     }
@@ -178,27 +194,39 @@ mod tests {
     #[test]
     fn waits_for_as_many_as_before() {
         let mut gather = after(50);
-        assert_eq!(gather.until(10, 1401, true), Some(1601));
-        assert_eq!(gather.until(40, 1500, true), Some(1700));
-        assert_eq!(gather.until(49, 1510, true), None);
-        gather.started(49, 1510);
-        gather.completed(1910);
+        assert_eq!(gather.until(10, 1401, true, 0), Some(1601));
+        assert_eq!(gather.until(40, 1500, true, 0), Some(1700));
+        assert_eq!(gather.until(49, 1510, true, 0), None);
+        gather.started(49);
+        gather.completed(400);
         gather.freed(50, 1910, true);
-        assert!(gather.until(10, 1911, true).is_some(), "it helped, so it is done again");
+        assert!(gather.until(10, 1911, true, 0).is_some(), "it helped, so it is done again");
     }
 
     #[test]
     fn a_lone_client_never_waits() {
-        assert_eq!(after(1).until(1, 1410, true), None);
-        assert_eq!(Gather::default().until(1, 0, true), None);
+        assert_eq!(after(1).until(1, 1410, true, 0), None);
+        assert_eq!(Gather::default().until(1, 0, true, 0), None);
+    }
+
+    #[test]
+    fn a_delay_is_what_it_waits_at_most() {
+        let mut gather = after(50);
+        gather.arrived(1420);
+        gather.arrived(1430);
+        assert_eq!(gather.until(10, 1430, true, 900), Some(2320));
+        assert_eq!(gather.until(10, 1430, false, 900), Some(2320));
+        assert_eq!(gather.until(49, 1430, true, 900), None, "all that were in play");
+        assert_eq!(gather.until(10, 2320, true, 900), None);
+        assert_eq!(after(1).until(1, 1410, true, 900), None, "alone");
     }
 
     #[test]
     fn a_commit_without_flush_waits_while_every_turn_brings_more() {
         let mut gather = after(50);
-        assert_eq!(gather.until(10, 1401, false), Some(1401));
-        assert_eq!(gather.until(14, 1410, false), Some(1410));
-        assert_eq!(gather.until(14, 1411, false), None);
+        assert_eq!(gather.until(10, 1401, false, 0), Some(1401));
+        assert_eq!(gather.until(14, 1410, false, 0), Some(1410));
+        assert_eq!(gather.until(14, 1411, false, 0), None);
     }
 
     #[test]
@@ -206,12 +234,12 @@ mod tests {
         let mut gather = after(50);
         for step in 0..10 {
             let now = 1401 + step * 40;
-            assert!(gather.until(10 + step as usize, now, true).is_some_and(|t| t <= 1800));
+            assert!(gather.until(10 + step as usize, now, true, 0).is_some_and(|t| t <= 1800));
         }
-        assert_eq!(gather.until(30, 1800, true), None, "the window is over");
+        assert_eq!(gather.until(30, 1800, true, 0), None, "the window is over");
         let mut gather = after(50);
-        assert!(gather.until(10, 1401, true).is_some());
-        assert_eq!(gather.until(10, 1601, true), None, "nothing more came");
+        assert!(gather.until(10, 1401, true, 0).is_some());
+        assert_eq!(gather.until(10, 1601, true, 0), None, "nothing more came");
     }
 
     #[test]
@@ -227,11 +255,11 @@ mod tests {
         assert!((8..30).contains(&spent), "{spent} of 1000 times");
         for _ in 0..100 {
             gather.freed(1, 2000, true);
-            gather.arrived();
+            gather.arrived(2000);
         }
         gather.freed(1, 2000, true);
         assert!(gather.stays_awake(2001), "it has begun to pay again");
-        gather.arrived();
+        gather.arrived(2000);
         gather.freed(1, 2000, false);
         assert!(!gather.stays_awake(2001), "a write into the page cache is no commit");
     }
@@ -242,14 +270,14 @@ mod tests {
         let (mut now, mut waits) = (1400, 0);
         for _ in 0..1000 {
             let mut waited = false;
-            while let Some(until) = gather.until(10, now, true) {
+            while let Some(until) = gather.until(10, now, true, 0) {
                 waited = true;
                 now = until;
             }
             waits += u32::from(waited);
-            gather.started(10, now);
+            gather.started(10);
             now += 400;
-            gather.completed(now);
+            gather.completed(400);
             gather.freed(50, now, true);
         }
         assert!((8..30).contains(&waits), "{waits} of 1000 commits waited");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::base::clock::Time;
 use crate::command::introspect;
 use crate::config::rewrite::rewrite;
-use crate::config::{Config, Enter, LogLevel, files};
+use crate::config::{CommitMethod, Config, Enter, Flush, LogLevel, files};
 use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
@@ -16,6 +16,7 @@ use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
 use crate::shard::pace::Grain;
 use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer::Writer;
 
 /// Why DEBUG RESTART did nothing.
@@ -171,6 +172,19 @@ impl Global {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a log is to be written ahead of its frames under `config`.
+    pub fn writes_ahead(&self, config: &Config) -> bool {
+        match config.commits.method {
+            CommitMethod::Append => false,
+            CommitMethod::Segment => true,
+            CommitMethod::Auto => {
+                let measured = self.registry.facts.commit_usec;
+                let costs = measured.map(|(append_us, segment_us)| Costs { append_us, segment_us });
+                config.appendfsync == Flush::Always && costs.is_some_and(|c| c.prefers_segment())
+            }
+        }
     }
 
     /// Grows with every change of the configuration.

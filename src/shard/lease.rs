@@ -76,6 +76,7 @@ impl Shard {
             string_max: self.config.proto_max_bulk_len,
             shapes: &self.config.shapes,
             codec: codec(self.config.rdb.version, self.config.rdb.compress),
+            quiet: false,
             claim: None,
             fate: Fate::Answered,
         }
@@ -333,7 +334,11 @@ impl Shard {
         crate::shard::sim::probe::came_home(&space);
         space.events.set_wanted(self.config.events);
         space.expiry_paused = self.clients.pause.is_some();
+        if home.snapshot.is_none() && self.wants_no_large() {
+            space.drop_large();
+        }
         self.space = Some(space);
+        self.note_time();
         if let Some((open, job)) = home.snapshot {
             if job.is_last() {
                 self.hold_still(home.entry);
@@ -359,7 +364,10 @@ impl Surroundings<'_> {
         out: &mut Reply,
     ) -> bool {
         crash::note(call.command.name);
-        spaces.iter_mut().flatten().for_each(|space| space.hold_expired(call.command.writes()));
+        for space in spaces.iter_mut().flatten() {
+            space.hold_expired(call.command.writes());
+            space.begin_uses(call.quiet);
+        }
         if call.command.route != Route::Cursor {
             return self.run(Spaces::Many(spaces), db, code, args, out);
         }

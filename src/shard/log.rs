@@ -14,19 +14,22 @@
 //! * `release`: `raw`, stopped in front of the first mark whose entry has not settled. Replies
 //!   leave up to here.
 //!
-//! One write is in flight at a time: a hole in a growing file would read as zeros, which is fatal
-//! to stock Redis. The next commit starts when the previous one completes; meanwhile commands
-//! execute and gather, so the group grows by itself with the disk's latency and a lone client never
-//! waits for a timer.
+//! One write is in flight at a time in a growing file: a hole would read as zeros, which is fatal
+//! to stock Redis. Over [filler](super::segment) there may be [`DEPTH`], and each counts when all
+//! in front of it have been completed. The next commit starts when the previous one completes;
+//! meanwhile commands execute and gather, so the group grows by itself with the disk's latency and
+//! a lone client never waits for a timer.
 //!
-//! A failed write is tried again with the same bytes at the same place: nothing behind it can have
-//! been written. A failed flush is final, since the kernel may have dropped the pages and called
+//! A failed write is tried again with the same bytes at the same place: nothing behind it counts
+//! before. A failed flush is final, since the kernel may have dropped the pages and called
 //! them clean: the process stops, loudly, and recovery tells what the medium kept.
 
 use std::collections::VecDeque;
 
+use crate::persist::aof::filler;
 use crate::persist::aof::format::{FrameHead, HEAD_MAX};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::shard::segment::{Ahead, DEPTH, Place};
 
 /// When writes are flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,8 @@ const RETRY_US: u64 = 100_000;
 
 /// Completion tokens of the log's operations.
 pub mod token {
-    /// The write in flight.
+    /// A write in flight; of further ones at a time the number stands in the bits from
+    /// [`NUMBER`] on.
     pub const WRITE: u64 = 1;
     /// The flush in flight.
     pub const SYNC: u64 = 2;
@@ -61,8 +65,21 @@ pub mod token {
     pub const CUT_CREATE: u64 = 4;
     /// Closing an old file.
     pub const CLOSE: u64 = 5;
+    /// A piece of filler.
+    pub const FILL: u64 = 6;
+    /// Opening the file past the page cache.
+    pub const DIRECT: u64 = 7;
+    /// Cutting filler off a file that has ended.
+    pub const SHORTEN: u64 = 8;
+    /// Bits of a token that say what it is.
+    pub const NUMBER: u32 = 8;
     /// First token of the cut coordinator's operations.
     pub const COORDINATOR: u64 = 16;
+
+    /// What a token is, without its number.
+    pub fn kind(token: u64) -> u64 {
+        token & ((1 << NUMBER) - 1)
+    }
 }
 
 /// The file that is written.
@@ -87,6 +104,8 @@ pub enum Outcome {
     Failing(String),
     /// Writes work again.
     Mended,
+    /// Something to be said to the operator.
+    Said(String),
     /// A flush failed: the process must stop.
     Fatal(String),
 }
@@ -95,7 +114,11 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct LogWriter {
     policy: FsyncPolicy,
+    /// `offset` and `sum` are those behind the last frame started.
     file: LogFile,
+    /// Offset behind the bytes of the last frame started, without what pads its block.
+    tight: u64,
+    ahead: Ahead,
     /// Payload not yet framed, besides what the keyspace's effects hold.
     backlog: Vec<u8>,
     /// Payload of the generation behind a cut that is under way.
@@ -112,13 +135,11 @@ pub struct LogWriter {
     exposed_us: Option<u64>,
     /// The same for those that the flush in flight leaves out.
     exposed_next_us: Option<u64>,
-    /// Frame in flight or waiting for another try, with its end position.
-    in_flight: Option<InFlight>,
+    /// Frames in flight, waiting for another try, or completed before one in front of them.
+    in_flight: VecDeque<InFlight>,
     /// Position a flush in flight will make durable.
     syncing: Option<u64>,
     last_sync_us: u64,
-    /// When the write in flight was submitted, as far as [`LogWriter::pump`] was told the time.
-    began_us: u64,
     /// Marks in the log that have not been released: (id, position in front).
     marks: VecDeque<(u64, u64)>,
     /// Entries executed and not yet passed: (id, position to pass).
@@ -133,13 +154,21 @@ pub struct LogWriter {
 
 #[derive(Debug)]
 struct InFlight {
+    /// Its token.
+    token: u64,
+    /// Its end position.
     end: u64,
+    /// Where it goes.
+    file: FileId,
+    offset: u64,
+    /// When it was submitted, as far as [`LogWriter::pump`] was told the time.
+    began_us: u64,
+    completed: bool,
     /// The frame's bytes, when it waits for another try.
     retry: Option<(Vec<u8>, u64)>,
     len: usize,
-    sum: u64,
-    /// Whether the write was submitted with a flush: when it completes, everything is durable.
-    sync: bool,
+    /// What it flushes.
+    flush: Flush,
 }
 
 /// Figures for INFO.
@@ -153,6 +182,8 @@ pub struct LogStats {
     pub syncs: u64,
     /// Times a flush was due while one was in flight.
     pub delayed: u64,
+    /// Bytes of filler written.
+    pub filler: u64,
 }
 
 impl LogWriter {
@@ -161,6 +192,8 @@ impl LogWriter {
         LogWriter {
             policy,
             file,
+            tight: file.offset,
+            ahead: Ahead::default(),
             backlog: Vec::new(),
             behind: Vec::new(),
             cutting: false,
@@ -170,10 +203,9 @@ impl LogWriter {
             counted: position,
             exposed_us: None,
             exposed_next_us: None,
-            in_flight: None,
+            in_flight: VecDeque::new(),
             syncing: None,
             last_sync_us: now_us,
-            began_us: now_us,
             marks: VecDeque::new(),
             entries: VecDeque::new(),
             release: position,
@@ -191,12 +223,28 @@ impl LogWriter {
 
     /// Figures for INFO.
     pub fn stats(&self) -> LogStats {
-        self.stats
+        LogStats { filler: self.ahead.bytes(), ..self.stats }
     }
 
     /// The file being written.
     pub fn file(&self) -> &LogFile {
         &self.file
+    }
+
+    /// Where the file being written ends, without filler, in bytes.
+    pub fn tight(&self) -> u64 {
+        self.tight
+    }
+
+    /// Whether the file is to be written ahead of its frames from here on. What has been written
+    /// ahead is used up first where it is not.
+    pub fn set_segment(&mut self, wanted: bool) {
+        self.ahead.set_wanted(wanted);
+    }
+
+    /// Whether it is written ahead.
+    pub fn is_segment(&self) -> bool {
+        self.ahead.is_in_force()
     }
 
     /// Position known durable.
@@ -221,12 +269,12 @@ impl LogWriter {
 
     /// Bytes that wait to be written.
     pub fn buffered(&self) -> usize {
-        self.backlog.len() + self.behind.len() + self.in_flight.as_ref().map_or(0, |f| f.len)
+        self.backlog.len() + self.behind.len() + self.in_flight.iter().map(|f| f.len).sum::<usize>()
     }
 
-    /// When the write in flight, or the last one, was submitted, in monotonic microseconds.
-    pub fn began_us(&self) -> u64 {
-        self.began_us
+    /// When the write with this token was submitted, in monotonic microseconds.
+    pub fn began_us(&self, token: u64) -> Option<u64> {
+        self.in_flight.iter().find(|f| f.token == token).map(|f| f.began_us)
     }
 
     /// Whether a flush is in flight.
@@ -293,34 +341,58 @@ impl LogWriter {
 
     /// Whether a frame could be started now.
     pub fn is_free(&self) -> bool {
-        self.in_flight.is_none() && !self.held
+        let depth = if self.goes_deep() { DEPTH } else { 1 };
+        self.in_flight.len() < depth && !self.held
+    }
+
+    /// Whether a frame may be started behind others that are in flight: when each makes its own
+    /// bytes durable, and all that is in front of them is.
+    fn goes_deep(&self) -> bool {
+        self.flushes()
+            && self.durable == self.written
+            && self.in_flight.iter().all(|f| f.flush == Flush::Own && f.retry.is_none())
+            && self.ahead.is_ready(self.file.offset)
     }
 
     /// Whether everything gathered has been written and, except under `no`, flushed.
     pub fn is_clean(&self) -> bool {
-        self.in_flight.is_none() && self.backlog.is_empty() && self.syncing.is_none()
+        self.is_drained()
     }
 
     /// Whether a frame can be started.
     pub fn has_frame_to_write(&self) -> bool {
-        self.is_free() && !self.backlog.is_empty()
+        self.is_free() && !self.backlog.is_empty() && self.place() != Place::Wait
     }
 
-    /// Starts what can be started: a frame of everything gathered, a flush that is due.
+    fn place(&self) -> Place {
+        let most = (HEAD_MAX + self.backlog.len()) as u64;
+        match self.ahead.place(self.file.offset, most) {
+            Place::Append | Place::Over if !self.in_flight.is_empty() => Place::Wait,
+            place => place,
+        }
+    }
+
+    /// Starts what can be started: a frame of everything gathered, a flush that is due, filler.
     pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
-        if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight
-            && *at <= now_us
-        {
-            self.retry(disk);
+        self.retry(disk, now_us);
+        if self.in_flight.is_empty() {
+            self.ahead.tidy(disk);
         }
         if self.has_frame_to_write() {
-            self.began_us = now_us;
-            self.start_frame(disk);
+            self.start_frame(disk, now_us);
         }
+        self.ahead.set_paused(self.cutting || self.held);
+        self.ahead.pump(disk, self.file.id, self.file.offset);
         self.start_sync(disk, now_us, false);
     }
 
-    fn start_frame(&mut self, disk: &mut impl Disk) {
+    /// The process is stopping: nothing more is written ahead.
+    pub fn rest(&mut self) {
+        self.ahead.set_wanted(false);
+    }
+
+    fn start_frame(&mut self, disk: &mut impl Disk, now_us: u64) {
+        let place = self.place();
         let payload = std::mem::take(&mut self.backlog);
         let head = FrameHead {
             pos: self.appended,
@@ -330,10 +402,34 @@ impl LogWriter {
             prev: self.file.sum,
         };
         self.appended += payload.len() as u64;
-        let (data, sum) = self.frame(&head, payload);
-        let len = data.len();
-        self.in_flight = Some(InFlight { end: self.appended, retry: None, len, sum, sync: false });
-        self.submit(disk, data);
+        let (mut data, sum) = self.frame(&head, payload);
+        let offset = self.file.offset;
+        self.tight = offset + data.len() as u64;
+        let file = match place {
+            Place::Block(direct) => direct,
+            Place::Append | Place::Over | Place::Wait => self.file.id,
+        };
+        if place != Place::Append {
+            filler::fill(&mut data, self.tight, self.tight + filler::padding(self.tight));
+        }
+        self.file.sum = sum;
+        self.file.offset += data.len() as u64;
+        let used = |n: u64| self.in_flight.iter().any(|f| f.token >> token::NUMBER == n);
+        let number = (0..).find(|n| !used(*n)).unwrap_or_default();
+        let (flush, len) = (self.flush(), data.len());
+        let token = token::WRITE | number << token::NUMBER;
+        self.in_flight.push_back(InFlight {
+            token,
+            end: self.appended,
+            file,
+            offset,
+            began_us: now_us,
+            completed: false,
+            retry: None,
+            len,
+            flush,
+        });
+        disk.submit(token, DiskOp::Write { file, offset, data, flush });
     }
 
     /// A frame's bytes and its checksum. A small payload's buffer is kept to be filled again; a
@@ -353,25 +449,33 @@ impl LogWriter {
         (data, sum)
     }
 
-    fn submit(&mut self, disk: &mut impl Disk, data: Vec<u8>) {
-        let flush = match self.policy {
+    /// What a write of now has to flush.
+    fn flush(&self) -> Flush {
+        match self.policy {
             FsyncPolicy::EverySec | FsyncPolicy::No => Flush::No,
             FsyncPolicy::Always if self.durable == self.written => Flush::Own,
             // What an earlier policy has left in the page cache has to go with it.
             FsyncPolicy::Always => Flush::File,
-        };
-        if let Some(flight) = &mut self.in_flight {
-            flight.sync = flush != Flush::No;
         }
-        let op = DiskOp::Write { file: self.file.id, offset: self.file.offset, data, flush };
-        disk.submit(token::WRITE, op);
     }
 
-    fn retry(&mut self, disk: &mut impl Disk) {
-        let taken = self.in_flight.as_mut().and_then(|f| f.retry.take());
-        if let Some((data, _)) = taken {
-            self.submit(disk, data);
+    /// Tries failed writes again whose time has come, through the page cache.
+    fn retry(&mut self, disk: &mut impl Disk, now_us: u64) {
+        let flush = self.flush();
+        for flight in &mut self.in_flight {
+            let due = flight.retry.as_ref().is_some_and(|(_, at)| *at <= now_us);
+            if let Some((data, _)) = flight.retry.take_if(|_| due) {
+                flight.file = self.file.id;
+                flight.flush = flush;
+                let (file, offset) = (flight.file, flight.offset);
+                disk.submit(flight.token, DiskOp::Write { file, offset, data, flush });
+            }
         }
+    }
+
+    /// When the first failed write is tried again.
+    fn retry_us(&self) -> Option<u64> {
+        self.in_flight.iter().filter_map(|f| f.retry.as_ref()).map(|(_, at)| *at).min()
     }
 
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
@@ -383,7 +487,7 @@ impl LogWriter {
         }
         let interval = match self.policy {
             // A write carries its own flush, but for one begun under another policy.
-            FsyncPolicy::Always if self.in_flight.is_none() => 0,
+            FsyncPolicy::Always if self.in_flight.is_empty() => 0,
             FsyncPolicy::Always if !now => return self.syncing.is_some(),
             FsyncPolicy::Always | FsyncPolicy::EverySec => SECOND_US,
             FsyncPolicy::No => LAZY_FLUSH_US,
@@ -405,8 +509,8 @@ impl LogWriter {
 
     /// When the next flush is due, in monotonic microseconds, if anything waits for one.
     pub fn next_due_us(&self) -> Option<u64> {
-        if let Some(InFlight { retry: Some((_, at)), .. }) = &self.in_flight {
-            return Some(*at);
+        if let Some(at) = self.retry_us() {
+            return Some(at);
         }
         if self.durable == self.written || self.syncing.is_some() || self.held {
             return None;
@@ -418,11 +522,24 @@ impl LogWriter {
         }
     }
 
-    /// Takes a completion of [`token::WRITE`] or [`token::SYNC`].
+    /// Takes a completion of [`token::WRITE`], [`token::SYNC`] or of what writes ahead.
     pub fn done(&mut self, done: DiskDone, now_us: u64) -> Outcome {
-        match done.token {
+        let said = |said: Option<String>| said.map_or(Outcome::Quiet, Outcome::Said);
+        match token::kind(done.token) {
             token::WRITE => self.write_done(done, now_us),
             token::SYNC => self.sync_done(&done, now_us),
+            token::SHORTEN => Outcome::Quiet,
+            token::DIRECT => said(self.ahead.opened(done.result)),
+            token::FILL if done.sync_failed => {
+                Outcome::Fatal(format!("flushing the log failed: {:?}", done.result.err()))
+            }
+            token::FILL => match self.ahead.piece_done(done.result, self.file.offset) {
+                Ok(offset) => {
+                    self.file.offset = offset;
+                    Outcome::Quiet
+                }
+                Err(text) => Outcome::Said(text),
+            },
             other => unreachable!("token {other} is not the writer's"),
         }
     }
@@ -431,29 +548,45 @@ impl LogWriter {
         if done.sync_failed {
             return Outcome::Fatal(format!("flushing the log failed: {:?}", done.result.err()));
         }
-        let flight = self.in_flight.as_mut().expect("a write was in flight");
+        let found = self.in_flight.iter_mut().find(|f| f.token == done.token && !f.completed);
+        let flight = found.expect("a write was in flight");
         if let Err(error) = done.result {
-            flight.retry = Some((done.data, now_us + RETRY_US));
+            let direct = flight.file != self.file.id;
+            let wait = if direct { 0 } else { RETRY_US };
+            flight.retry = Some((done.data, now_us + wait));
+            if direct {
+                let said = self.ahead.refused(&error);
+                return said.map_or(Outcome::Quiet, Outcome::Said);
+            }
             let first = !std::mem::replace(&mut self.failing, true);
             return if first { Outcome::Failing(error.to_string()) } else { Outcome::Quiet };
         }
-        let flight = self.in_flight.take().expect("a write was in flight");
-        self.file.offset += flight.len as u64;
-        self.file.sum = flight.sum;
-        self.written = flight.end;
-        self.stats.frames += 1;
-        self.stats.bytes += flight.len as u64;
-        if flight.sync {
-            self.durable = self.written;
-            self.stats.syncs += 1;
-            self.exposed_us = None;
-            self.exposed_next_us = None;
-        } else {
-            self.exposed_us.get_or_insert(now_us);
-            self.exposed_next_us.get_or_insert(now_us);
+        flight.completed = true;
+        while self.in_flight.front().is_some_and(|f| f.completed) {
+            let flight = self.in_flight.pop_front().expect("just looked");
+            // A flush of its own bytes says nothing of what is in front of them.
+            let all = match flight.flush {
+                Flush::No => false,
+                Flush::Own => self.durable == self.written,
+                Flush::File => true,
+            };
+            self.written = flight.end;
+            self.stats.frames += 1;
+            self.stats.bytes += flight.len as u64;
+            if all {
+                self.durable = self.written;
+                self.stats.syncs += 1;
+                self.exposed_us = None;
+                self.exposed_next_us = None;
+            } else {
+                self.exposed_us.get_or_insert(now_us);
+                self.exposed_next_us.get_or_insert(now_us);
+            }
         }
         self.count(now_us);
-        if std::mem::replace(&mut self.failing, false) { Outcome::Mended } else { Outcome::Quiet }
+        let mended = self.failing && self.retry_us().is_none();
+        self.failing &= !mended;
+        if mended { Outcome::Mended } else { Outcome::Quiet }
     }
 
     /// Moves the raw point of `everysec`, unless too long has passed without a flush.
@@ -520,9 +653,10 @@ impl LogWriter {
 
     /// A cut begins: frames what is gathered and then frames no more until [`LogWriter::resume`].
     /// True when everything up to the end is in flight or written.
-    pub fn hold(&mut self, disk: &mut impl Disk) -> bool {
-        if self.in_flight.is_none() && !self.backlog.is_empty() && !self.held {
-            self.start_frame(disk);
+    pub fn hold(&mut self, disk: &mut impl Disk, now_us: u64) -> bool {
+        self.ahead.set_paused(true);
+        if self.in_flight.is_empty() && self.has_frame_to_write() {
+            self.start_frame(disk, now_us);
         }
         let all_framed = self.backlog.is_empty();
         self.held = all_framed;
@@ -531,7 +665,10 @@ impl LogWriter {
 
     /// Whether, during a cut, everything framed has been written.
     pub fn is_drained(&self) -> bool {
-        self.in_flight.is_none() && self.backlog.is_empty() && self.syncing.is_none()
+        self.in_flight.is_empty()
+            && self.backlog.is_empty()
+            && self.syncing.is_none()
+            && !self.ahead.is_busy()
     }
 
     /// The flush in front of a cut has made everything durable.
@@ -555,9 +692,11 @@ impl LogWriter {
 
     /// The cut is committed: the log goes on in `file`, at `position`.
     pub fn resume(&mut self, file: LogFile, position: u64) {
-        assert!(self.in_flight.is_none() && self.syncing.is_none());
+        assert!(self.in_flight.is_empty() && self.syncing.is_none());
         assert!(self.durable == self.appended && position >= self.appended);
+        self.ahead.next_file(self.file.id, self.tight);
         self.file = file;
+        self.tight = file.offset;
         self.appended = position;
         self.written = position;
         self.durable = position;

@@ -228,6 +228,8 @@ pub struct Call {
     pub command: &'static Command,
     /// The client's database.
     pub db: usize,
+    /// It leaves no trace of its uses of keys.
+    pub quiet: bool,
     /// The arguments.
     pub request: OwnedRequest,
 }

@@ -365,6 +365,7 @@ impl Shard {
         for space in lease.spaces.iter_mut().flatten() {
             space.read_tag = space.floor;
             space.hold_expired(true);
+            space.begin_uses(false);
         }
         self.meter.begin(true);
         let now = self.now.unix_ms();

@@ -46,6 +46,7 @@ pub mod release;
 pub mod reload;
 pub mod requests;
 pub mod rewrite;
+pub mod segment;
 pub mod serve;
 pub mod snapshot;
 pub mod tick;

@@ -123,7 +123,7 @@ fn hand_out(mut encoder: Encoder, spaces: &[&Keyspace], flow: &Flow, chunks: Syn
         chunks.send(chunk).is_ok()
     };
     for space in spaces {
-        let shard = space.shard;
+        let (shard, recency) = (space.shard, space.recency());
         for (db, data) in space.dbs.iter().enumerate() {
             // Every chunk selects its database, since it may come to stand behind any other.
             let mut bytes = Vec::new();
@@ -131,6 +131,7 @@ fn hand_out(mut encoder: Encoder, spaces: &[&Keyspace], flow: &Flow, chunks: Syn
                 if bytes.is_empty() {
                     encoder.select(&mut bytes, db);
                 }
+                encoder.set_usage(recency.saved(entry.recency()));
                 if encoder.entry(&mut bytes, entry).is_err() {
                     flow.failed.store(true, Ordering::Release);
                     send(Chunk::Finish);
@@ -169,7 +170,11 @@ fn log(old: &mut Keyspace, new: &Keyspace, config: &Config, flush: bool) {
                 old.effects.log(db, &[b"DEL", entry.key()]);
             }
         }
-        after.iter().for_each(|entry| dump::log_whole(&mut old.effects, codec, db, entry));
+        let recency = new.recency();
+        for entry in after.iter() {
+            let usage = recency.saved(entry.recency());
+            dump::log_whole(&mut old.effects, codec, (db, usage), entry);
+        }
     }
 }
 

@@ -23,14 +23,16 @@ impl Shard {
     /// A write or flush of the log has completed.
     pub(super) fn log_done(&mut self, done: DiskDone) {
         let now = self.now.mono_us;
-        if done.token == token::WRITE {
-            self.gather.completed(now);
-            self.note_write(now);
+        let began = self.log.as_ref().and_then(|log| log.began_us(done.token));
+        if let (token::WRITE, Some(began)) = (token::kind(done.token), began) {
+            self.gather.completed(now.saturating_sub(began));
+            self.note_write(now.saturating_sub(began));
         }
         let log = self.log.as_mut().expect("only a log writes");
         match log.done(done, now) {
             Outcome::Quiet => {}
             Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
+            Outcome::Said(text) => self.global.warn(&text),
             Outcome::Mended => self.global.log_failing(self.id, None),
             Outcome::Fatal(error) => self.global.fatal(&error),
         }
@@ -38,9 +40,8 @@ impl Shard {
     }
 
     /// Tells the latency monitor of a write that has just ended.
-    fn note_write(&self, now: u64) {
+    fn note_write(&self, usec: u64) {
         let Some(log) = &self.log else { return };
-        let usec = now.saturating_sub(log.began_us());
         if log.flushes() {
             return self.note_event("aof-fsync-always", usec);
         }
@@ -163,13 +164,13 @@ impl Shard {
             && let Some(space) = &mut self.space
             && !space.effects.is_empty()
         {
-            let now = self.now.mono_us;
-            self.gather.arrived();
+            let (now, delay) = (self.now.mono_us, self.config.commits.delay_usec);
+            self.gather.arrived(now);
             let waiting = self.waiters.len() + self.held.len();
-            let until = self.gather.until(waiting, now, log.flushes());
+            let until = self.gather.until(waiting, now, log.flushes(), delay);
             self.gathering = until.filter(|_| !self.stopping);
             if self.gathering.is_none() {
-                self.gather.started(waiting, now);
+                self.gather.started(waiting);
                 let payload = space.effects.take(log.spare());
                 log.gather(payload);
             }
@@ -177,6 +178,9 @@ impl Shard {
         let sleep = self.global.log_sleep_us.load(Ordering::Relaxed);
         if sleep > 0 && log.has_frame_to_write() {
             clock::pause(Duration::from_micros(sleep));
+        }
+        if self.stopping {
+            log.rest();
         }
         log.pump(disk, self.now.mono_us);
         if self.stopping || !self.following.is_empty() {

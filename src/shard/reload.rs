@@ -239,6 +239,7 @@ impl Shard {
 pub(super) fn like(space: &Keyspace) -> Keyspace {
     let mut fresh = Keyspace::new(space.shard, 0, [0; 2], Effects::new(0, false));
     fresh.dbs = space.dbs.iter().map(Database::fresh).collect();
+    fresh.set_recency(space.recency());
     fresh
 }
 

@@ -516,6 +516,7 @@ impl Shard {
         }
         let targets = self.targets(command, route, args);
         let direct = targets == 1 << self.id && !self.is_out(conn, batch);
+        let quiet = conn.session.is_quiet(command);
         if !direct && self.is_crowded(conn, batch) {
             return Taken::NotYet;
         }
@@ -523,11 +524,12 @@ impl Shard {
             let shard = targets.trailing_zeros() as usize;
             if direct {
                 self.run_here(conn, |around, space, db, out| {
+                    around.quiet = quiet;
                     around.run_one(space, db, command, code, args, out)
                 });
             } else {
                 let request = OwnedRequest::from_args(args);
-                let call = Call { command, db: conn.session.db, request };
+                let call = Call { command, db: conn.session.db, quiet, request };
                 batch.get_or_insert_default().one(shard, Item::Run(call));
             }
             return Taken::Yes;
@@ -535,18 +537,25 @@ impl Shard {
         let db = conn.session.db;
         match route {
             Route::Split(merge) => {
-                batch.get_or_insert_default().split(command, merge, db, args, shards);
+                batch.get_or_insert_default().split(command, merge, (db, quiet), args, shards);
             }
             Route::Every(merge) => {
                 let draw = self.random.next_u64();
-                batch.get_or_insert_default().every(command, merge, db, args, shards, draw);
+                batch.get_or_insert_default().every(
+                    command,
+                    merge,
+                    (db, quiet),
+                    args,
+                    shards,
+                    draw,
+                );
             }
             _ => {
                 if self.is_out(conn, batch) {
                     return Taken::NotYet;
                 }
                 let request = OwnedRequest::from_args(args);
-                self.lease_call(conn, targets, Call { command, db, request });
+                self.lease_call(conn, targets, Call { command, db, quiet, request });
             }
         }
         Taken::Yes
@@ -592,6 +601,7 @@ impl Shard {
         let shards = self.order.shards();
         let space = self.space.as_deref_mut().expect("requests run only while the data is home");
         let mut around = Surroundings {
+            quiet: false,
             stats: &self.global.registry.shards[self.id],
             meter: &mut self.meter,
             track: self.config.latency_tracking,

@@ -11,10 +11,10 @@
 //! the names of new files         ->    the new one: create; walks       -> writes the base
 //! manifest: the new generation         the log goes on in the new file
 //!  (`super::cut`), the right to
-//!  cut goes back                                                           waits for that right;
-//!                                                                          names the base; manifest:
-//!                                                                          base and what began
-//!                                                                          with it; removes history
+//!  cut goes back                                                        waits for that right;
+//!                                                                       names the base; manifest:
+//!                                                                       base and what began with
+//!                                                                       it; removes history
 //! ```
 //!
 //! *One moment.* The snapshot's cut and the log's are begun while the coordinator holds all

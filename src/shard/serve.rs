@@ -164,6 +164,7 @@ impl Surroundings<'_> {
         let leased = matches!(spaces, Spaces::Many(_));
         spaces.each(|space| {
             space.hold_expired(true);
+            space.begin_uses(waiter.quiet);
             before = space.effects.end();
             if !leased {
                 space.read_tag = space.floor;

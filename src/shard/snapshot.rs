@@ -47,7 +47,7 @@ use std::time::Duration;
 use crate::base::clock::Time;
 use crate::client::Conn;
 use crate::keyspace::cut::Open;
-use crate::keyspace::{Entry, Keyspace};
+use crate::keyspace::{Entry, Keyspace, Recency};
 use crate::observe::saves::End;
 use crate::persist::rdb::encode::{Encoder, TooNew};
 use crate::persist::snapshot::{Chunk, Flow, Target};
@@ -225,11 +225,12 @@ impl Part {
         }
     }
 
-    fn add(&mut self, db: usize, entry: &Entry) -> Result<(), TooNew> {
+    fn add(&mut self, db: usize, entry: &Entry, recency: Recency) -> Result<(), TooNew> {
         if self.db != Some(db) {
             self.encoder.select(&mut self.chunk, db);
             self.db = Some(db);
         }
+        self.encoder.set_usage(recency.saved(entry.recency()));
         self.encoder.entry(&mut self.chunk, entry)
     }
 
@@ -259,7 +260,7 @@ impl Part {
                 return Ok(true);
             }
             let mut outcome = Ok(());
-            let mut count = 0;
+            let (mut count, recency) = (0, space.recency());
             let slice = match (self.delay, self.job.hurries()) {
                 (0, true) => grain.hurry_slice,
                 (0, false) => grain.slice,
@@ -268,7 +269,7 @@ impl Part {
             let done = space.snapshot_slice(slice, &mut |db, entry| {
                 count += 1;
                 if outcome.is_ok() {
-                    outcome = self.add(db, entry);
+                    outcome = self.add(db, entry, recency);
                 }
             });
             self.job.flow.count.fetch_add(count, Ordering::Relaxed);
@@ -676,6 +677,12 @@ impl Shard {
                     || part.open.is_some() && !part.stuck && !part.share.waits()
                     || part.job.over.load(Ordering::Acquire)
             })
+    }
+
+    /// Whether nothing will be handed out here any more of a snapshot that has begun: another shard
+    /// may not have heard of that yet, and send large values of it here.
+    pub(super) fn wants_no_large(&self) -> bool {
+        self.snapshot.part.as_ref().is_none_or(|part| part.cancelled)
     }
 
     /// Whether a snapshot is under way here.

@@ -251,13 +251,20 @@ impl Shard {
     fn end_transaction(&mut self, conn: &mut Conn) -> (Vec<Call>, Option<Watched>) {
         let db = conn.session.db;
         let multi = conn.session.multi.take().unwrap_or_default();
-        let calls = multi.queue.into_iter().map(|(command, request)| Call { command, db, request });
+        let session = &conn.session;
+        let call = |(command, request): (&'static Command, _)| Call {
+            command,
+            db,
+            quiet: session.is_quiet(command),
+            request,
+        };
+        let calls: Vec<Call> = multi.queue.into_iter().map(call).collect();
         let watched = conn
             .session
             .watch
             .take()
             .map(|w| Watched { keys: w.keys.into_iter().collect(), flag: w.flag });
-        (calls.collect(), watched)
+        (calls, watched)
     }
 
     /// Runs a transaction on this shard's data.
@@ -305,7 +312,9 @@ impl Shard {
                 }
                 Run::Data(code) => {
                     let db = conn.session.db;
-                    self.around().run_one(space, db, call.command, code, args, out)
+                    let mut around = self.around();
+                    around.quiet = conn.session.is_quiet(call.command);
+                    around.run_one(space, db, call.command, code, args, out)
                 }
                 Run::Control(control) => {
                     queued_control(control, out);

@@ -281,11 +281,13 @@ impl Shard {
             stats.log_released.set(log.release());
             stats.log_frames.set(figures.frames);
             stats.log_bytes.set(figures.bytes);
-            stats.log_size.set(log.file().offset);
+            stats.log_size.set(log.tight());
             stats.log_buffer.set(log.buffered() as u64);
             stats.log_pending_syncs.set(u64::from(log.is_syncing()));
             stats.log_syncs.set(figures.syncs);
             stats.log_delayed_syncs.set(figures.delayed);
+            stats.log_ahead.set(u64::from(log.is_segment()));
+            stats.log_filler.set(figures.filler);
             stats.log_failed.set(u64::from(log.is_failing()));
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! # The allocation
 //! ```text
-//! 0   kind u8 | mark u8 | reserved 2 bytes | value length u16 | key length u16
+//! 0   kind u8 | recency 24 bits | value length u16 | key length u16
 //! 8   expiry i64             only with the EXPIRES bit; Unix milliseconds
 //! +   key length u64         only when the short key length says LONG_KEY
 //! +   fixed part             INT: i64; SHARED: a `Long`; BOXED: a `Box<Object>`; INLINE: nothing
@@ -12,10 +12,10 @@
 //! +   value bytes            INLINE only
 //! ```
 //! Aligned to 16; its size is the allocator's class of what is needed (`account::usable`). The
-//! reserved bytes are for recency or frequency of use. The mark belongs to a snapshot's cut
-//! (`keyspace::cut`) and is lost by any change of value or expiry. The kind's low 3 bits say where
-//! the value is, the next 3 what INLINE and SHARED bytes are: a string, or a collection that is
-//! packed into a listpack or an intset.
+//! recency is what `keyspace::uses` notes of the key's use, and stays when the value changes. The
+//! kind's low 3 bits say where the value is, the next 3 what INLINE and SHARED bytes are: a string,
+//! or a collection that is packed into a listpack or an intset. Bit 6 is the mark: it belongs to a
+//! snapshot's cut (`keyspace::cut`) and is lost by any change of value or expiry.
 //!
 //! # The pointer
 //! Bits 4 to 47 are the address (16-aligned, and user space ends below 2^48). Bits 48 to 63 and
@@ -59,6 +59,13 @@ const LINE: usize = 64;
 const PREFETCH_MAX: usize = 512;
 const HEADER: usize = size_of::<Header>();
 const LONG_KEY: u16 = u16::MAX;
+
+/// The mark, in the kind's byte.
+const MARK: u32 = 1 << 6;
+/// The recency stands above the kind's byte.
+const RECENCY_SHIFT: u32 = 8;
+/// The highest recency.
+pub(crate) const RECENCY_MAX: u32 = u32::MAX >> RECENCY_SHIFT;
 
 const INLINE: u8 = 0;
 const INT: u8 = 1;
@@ -184,9 +191,8 @@ impl<'a> Stored<'a> {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Header {
-    kind: u8,
-    mark: u8,
-    _reserved: [u8; 2],
+    /// Kind, mark and recency.
+    facts: u32,
     value_len: u16,
     key_len: u16,
 }
@@ -235,15 +241,10 @@ impl Shape {
         Layout::from_size_align(usable(self.size()), ALIGN).expect("a key is far below isize::MAX")
     }
 
-    fn header(self) -> Header {
+    fn header(self, recency: u32) -> Header {
         let key_len = u16::try_from(self.key_len).unwrap_or(LONG_KEY);
-        Header {
-            kind: self.kind,
-            mark: 0,
-            _reserved: [0; 2],
-            value_len: self.value_len as u16,
-            key_len,
-        }
+        let facts = u32::from(self.kind) | recency << RECENCY_SHIFT;
+        Header { facts, value_len: self.value_len as u16, key_len }
     }
 }
 
@@ -304,7 +305,7 @@ impl Entry {
         unsafe {
             ptr::copy_nonoverlapping(key.as_ptr(), base.add(shape.key_at()), key.len());
         }
-        entry.write(shape, value, expire_ms);
+        entry.write(shape, value, expire_ms, 0);
         entry
     }
 
@@ -321,13 +322,13 @@ impl Entry {
     }
 
     /// Writes everything but the key's bytes. What was there before has been dropped.
-    fn write(&mut self, shape: Shape, value: Stored<'_>, expire_ms: Option<i64>) {
+    fn write(&mut self, shape: Shape, value: Stored<'_>, expire_ms: Option<i64>, recency: u32) {
         let base = self.base();
         debug_assert!(shape.expires == expire_ms.is_some() && shape.kind == value.kind());
         // SAFETY: (1, 2) all offsets lie inside the allocation of `shape` at their alignment, and
         // the inline bytes, borrowed from elsewhere, cannot overlap what `&mut self` owns.
         unsafe {
-            base.cast::<Header>().write(shape.header());
+            base.cast::<Header>().write(shape.header(recency));
             if let Some(at) = expire_ms {
                 base.add(HEADER).cast::<i64>().write(at);
             }
@@ -378,13 +379,14 @@ impl Entry {
         let expires = self.expires();
         // SAFETY: (1, 2) every allocation begins with a header.
         let header = unsafe { base.cast::<Header>().read() };
+        let kind = (header.facts & !MARK) as u8;
         let mut key_len = usize::from(header.key_len);
         if header.key_len == LONG_KEY {
             let at = HEADER + if expires { 8 } else { 0 };
             // SAFETY: (2) the long length stands here when the short one says so.
             key_len = unsafe { base.add(at).cast::<u64>().read() } as usize;
         }
-        Shape { kind: header.kind, expires, key_len, value_len: usize::from(header.value_len) }
+        Shape { kind, expires, key_len, value_len: usize::from(header.value_len) }
     }
 
     /// The key's bytes.
@@ -436,20 +438,44 @@ impl Entry {
         }
     }
 
+    #[inline]
+    fn facts(&self) -> u32 {
+        // SAFETY: (1, 2) every allocation begins with a header.
+        unsafe { (*self.base().cast::<Header>()).facts }
+    }
+
+    #[inline]
+    fn set_facts(&mut self, facts: u32) {
+        // SAFETY: (1, 2, 3) every allocation begins with a header, and `&mut self` owns it.
+        unsafe { (*self.base().cast::<Header>()).facts = facts };
+    }
+
     /// Whether it is marked; see the head of this file.
     #[inline]
     pub(crate) fn is_marked(&self) -> bool {
-        // SAFETY: (1, 2) every allocation begins with a header.
-        unsafe { (*self.base().cast::<Header>()).mark != 0 }
+        self.facts() & MARK != 0
     }
 
     /// Marks it, or takes the mark away.
     #[inline]
     pub(crate) fn set_mark(&mut self, mark: bool) {
         if self.is_marked() != mark {
-            // SAFETY: (1, 2, 3) every allocation begins with a header, and `&mut self` owns it.
-            unsafe { (*self.base().cast::<Header>()).mark = u8::from(mark) };
+            self.set_facts(self.facts() ^ MARK);
         }
+    }
+
+    /// What is noted of the key's use, up to [`RECENCY_MAX`]; 0 of a new entry.
+    #[inline]
+    pub(crate) fn recency(&self) -> u32 {
+        self.facts() >> RECENCY_SHIFT
+    }
+
+    /// Notes something else of the key's use.
+    #[inline]
+    pub(crate) fn set_recency(&mut self, recency: u32) {
+        debug_assert!(recency <= RECENCY_MAX);
+        let kind = self.facts() & ((1 << RECENCY_SHIFT) - 1);
+        self.set_facts(kind | recency << RECENCY_SHIFT);
     }
 
     /// The cut that its structure is under and that has not ended.
@@ -598,12 +624,13 @@ impl Entry {
         if usable(new.size()) != usable(old.size()) {
             return Err(value);
         }
+        let recency = self.recency();
         // `write` below overwrites the kind, so nobody sees the dropped value.
         self.drop_fixed();
         let base = self.base();
         // SAFETY: (1) both places of the key lie inside the allocation, whose class is unchanged.
         unsafe { ptr::copy(base.add(old.key_at()), base.add(new.key_at()), new.key_len) };
-        self.write(new, value, expire_ms);
+        self.write(new, value, expire_ms, recency);
         Ok(())
     }
 
@@ -727,7 +754,9 @@ impl Drop for Entry {
 
 impl Clone for Entry {
     fn clone(&self) -> Self {
-        Entry::store(self.key(), self.stored(), self.expire_ms())
+        let mut copy = Entry::store(self.key(), self.stored(), self.expire_ms());
+        copy.set_recency(self.recency());
+        copy
     }
 }
 

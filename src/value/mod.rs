@@ -14,6 +14,7 @@ pub mod lcs;
 pub mod list;
 pub mod listpack;
 pub mod object;
+pub mod recency;
 mod segment;
 pub mod set;
 pub mod shapes;

@@ -113,12 +113,19 @@ impl Subject {
         unreachable!("the sizes add up")
     }
 
-    /// A flipped bit: one in four in the manifest, which is small, the others anywhere.
+    /// A flipped bit: one in four in the manifest, one in four in any file, since the small ones
+    /// would hardly ever be hit, the others anywhere.
     fn flip(&self, rng: &mut Random) -> (Files, String) {
         let manifest = format!("{NAME}.manifest");
-        let (name, at) = match rng.one_in(4) {
-            true => (&manifest[..], rng.below(self.files.0[&manifest].len() as u64) as usize),
-            false => self.any_byte(rng),
+        let within = |name| (name, self.files.0[name].len() as u64);
+        let (name, len) = match rng.below(4) {
+            0 => within(&manifest[..]),
+            1 => within(self.any_listed(rng)),
+            _ => ("", 0),
+        };
+        let (name, at) = match len {
+            0 => self.any_byte(rng),
+            _ => (name, rng.below(len) as usize),
         };
         let bit = rng.below(8);
         let what = format!("{} shards, bit {bit} of byte {at} of {name}", self.shards);

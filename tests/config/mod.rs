@@ -341,7 +341,6 @@ const APART: &[(&str, &str)] = &[
     ("protected-mode", "set by neither"),
     ("maxclients", "Redis checks descriptors"),
     ("databases", "immutable"),
-    ("maxmemory-policy", "guarded: nothing is evicted"),
     ("maxmemory-clients", "guarded: no common bound of clients' buffers"),
     ("maxmemory", "writes of the test would be refused"),
     ("min-replicas-to-write", "guarded: no replication"),

@@ -103,10 +103,11 @@ fn observe(port: u16, programs: &[Program], seed: u64) -> BTreeMap<(usize, usize
 
 /// One round: load, kill, restart with `next` options, judge.
 fn round(server: Server, name: &str, seed: u64, next: Options) -> Server {
-    round_beside(server, name, seed, next, true, || {})
+    round_beside(server, name, seed, next, true, (|| {}, || {}))
 }
 
-/// The same; once enough was written, and in front of the kill, `moment` passes. `encodings`: those
+/// The same; `begin` is called when the load begins, and once enough was written, in front of the
+/// kill, `moment` passes. `encodings`: those
 /// of older data stay; a base has a short string in the shortest, as in Redis.
 fn round_beside(
     server: Server,
@@ -114,12 +115,13 @@ fn round_beside(
     seed: u64,
     next: Options,
     encodings: bool,
-    moment: impl FnOnce(),
+    (begin, moment): (impl FnOnce(), impl FnOnce()),
 ) -> Server {
     let shards = if server::judged_by_peer() { 1 } else { server.options().shards };
     let programs: Vec<Program> =
         (0..WRITERS).map(|w| Program::new(&format!("{name}:{w}"), seed * 100 + w as u64)).collect();
     let before = data::read(&mut server.client());
+    begin();
     let (tell, progress) = channel();
     let (port, mut writers) = (server.port(), Vec::new());
     for (i, program) in programs.iter().cloned().enumerate() {
@@ -181,11 +183,22 @@ fn assert_untouched(before: &Data, client: &mut Client, encodings: bool, name: &
     }
 }
 
+/// How commits reach the disk; the peer knows one way.
+fn method(method: &str) -> Vec<String> {
+    match server::judged_by_peer() {
+        true => Vec::new(),
+        false => vec!["--aof-commit-method".to_owned(), method.to_owned()],
+    }
+}
+
 fn kill_rounds(fsync: &'static str) {
     let rounds = number("RINGSTONE_CRASH_ROUNDS", 3);
     let base = number("RINGSTONE_CRASH_SEED", 1);
-    let options =
-        |round: u64| Options { fsync, ..Options::shards([2, 4, 1, 3][(round % 4) as usize]) };
+    let options = |round: u64| Options {
+        fsync,
+        more: method(["segment", "append", "auto"][(round % 3) as usize]),
+        ..Options::shards([2, 4, 1, 3][(round % 4) as usize])
+    };
     let mut server = Server::start(options(0));
     for i in 0..rounds {
         if i % 8 == 7 {

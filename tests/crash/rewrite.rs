@@ -1,6 +1,6 @@
 //! kill -9 while the log is rewritten, one rewrite behind the other, with whole-keyspace commands
-//! in between. Beside what every round of kills checks, nothing may be left in the directory that the
-//! manifest does not name.
+//! in between. Beside what every round of kills checks, nothing may be left in the directory that
+//! the manifest does not name.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,8 +106,10 @@ fn kills(fsync: &'static str) {
         let (port, name) = (server.port(), format!("rewrite:{fsync}{i}"));
         let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
         server = std::thread::scope(|scope| {
-            scope.spawn(|| rewrite(port, &begun));
-            scope.spawn(|| beside(port, &done));
+            let begin = || {
+                scope.spawn(|| rewrite(port, &begun));
+                scope.spawn(|| beside(port, &done));
+            };
             // Somewhere within a rewrite: they come one behind the other.
             let wanted = 2 + (base * 31 + i * 7) % 3;
             let moment = || {
@@ -115,7 +117,7 @@ fn kills(fsync: &'static str) {
                     std::thread::yield_now();
                 }
             };
-            round_beside(server, &name, base * 20_000 + i, options(i + 1), false, moment)
+            round_beside(server, &name, base * 20_000 + i, options(i + 1), false, (begin, moment))
         });
         let steps = done.load(Ordering::SeqCst);
         let held = found(&mut server.client());

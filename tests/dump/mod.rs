@@ -3,6 +3,7 @@
 
 mod migrate;
 mod reload;
+mod uses;
 
 use std::process::Command;
 

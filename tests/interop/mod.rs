@@ -2,6 +2,7 @@
 //! what it wrote. Always a copy is handed over, so that the original can be compared.
 
 pub mod rewrite;
+mod times;
 
 use std::io::Write;
 use std::path::Path;
@@ -86,11 +87,30 @@ fn check_aof(dir: &Path, fix: bool) -> Output {
     child.wait_with_output().expect("the check tool")
 }
 
-fn loads_in_redis_after_a_clean_stop(shards: usize) {
+/// Options of a server that writes its log in this way; the peer knows one.
+fn written(shards: usize, fsync: &'static str, method: &str) -> Options {
+    let more = match judged_by_peer() {
+        true => Vec::new(),
+        false => vec!["--aof-commit-method".to_owned(), method.to_owned()],
+    };
+    Options { fsync, more, ..Options::shards(shards) }
+}
+
+/// Every log file ends where its log does, with no filler behind it.
+fn assert_no_filler(dir: &Path) {
+    for entry in std::fs::read_dir(dir.join("appendonlydir")).expect("the log directory") {
+        let path = entry.expect("an entry").path();
+        let bytes = std::fs::read(&path).expect("a log file");
+        assert!(!bytes.ends_with(b" \n"), "{} ends with filler", path.display());
+    }
+}
+
+fn loads_in_redis_after_a_clean_stop(shards: usize, options: Options) {
     let what = format!("a directory of {shards} shards in redis-server");
-    let server = Server::start(Options { fsync: "everysec", ..Options::shards(shards) });
+    let server = Server::start(options);
     let ours = fill(&server, 100 + shards as u64);
     let stopped = server.stop();
+    assert_no_filler(stopped.path());
     let copy = copy_home(stopped.path());
     let Some(peer) = Server::peer_in(copy.clone(), Options::default(), &what) else { return };
     data::assert_same(&ours, &data::read(&mut peer.client()), 0, false, &what);
@@ -107,25 +127,63 @@ fn loads_in_redis_after_a_clean_stop(shards: usize) {
 
 #[test]
 fn redis_loads_what_1_shard_wrote() {
-    loads_in_redis_after_a_clean_stop(1);
+    loads_in_redis_after_a_clean_stop(1, written(1, "everysec", "append"));
 }
 
 #[test]
 fn redis_loads_what_2_shards_wrote() {
-    loads_in_redis_after_a_clean_stop(2);
+    loads_in_redis_after_a_clean_stop(2, written(2, "everysec", "append"));
 }
 
 #[test]
 fn redis_loads_what_4_shards_wrote() {
-    loads_in_redis_after_a_clean_stop(4);
+    loads_in_redis_after_a_clean_stop(4, written(4, "everysec", "append"));
+}
+
+#[test]
+fn redis_loads_what_was_written_ahead() {
+    loads_in_redis_after_a_clean_stop(2, written(2, "always", "segment"));
+}
+
+/// A kill leaves filler behind the log, which is nothing to anybody: no tool has to be run.
+#[test]
+fn redis_loads_what_was_written_ahead_before_a_kill() {
+    let what = "a killed directory with filler in redis-server";
+    let server = Server::start(written(2, "always", "segment"));
+    let ours = fill(&server, 700);
+    let stopped = server.kill();
+    let filler = std::fs::read_dir(stopped.path().join("appendonlydir")).expect("the log");
+    let sizes = filler.map(|e| e.expect("an entry").metadata().expect("its length").len());
+    assert!(judged_by_peer() || sizes.sum::<u64>() > 512 << 10, "nothing was written ahead");
+    let copy = copy_home(stopped.path());
+    let Some(peer) = Server::peer_in(copy.clone(), Options::default(), what) else { return };
+    data::assert_same(&ours, &data::read(&mut peer.client()), 0, false, what);
+    // The peer goes on behind the filler, and we behind the peer.
+    let theirs = fill(&peer, 701);
+    drop(peer.stop());
+    let back = Server::start_in(copy, Options::shards(2));
+    let what = "a killed directory of ours in which redis-server has written";
+    data::assert_same(&theirs, &data::read(&mut back.client()), 0, false, what);
+    let recovered = stopped.restart();
+    data::assert_same(&ours, &data::read(&mut recovered.client()), 0, false, "after a kill");
 }
 
 /// What recovery keeps after kill -9, and what `check-aof --fix` leaves for the peer, is the same.
 #[test]
 fn redis_loads_what_a_crash_and_check_aof_left() {
-    for (i, shards) in [1, 2, 4].into_iter().enumerate() {
-        let what = format!("a crashed directory of {shards} shards in redis-server");
-        let server = Server::start(Options { fsync: "everysec", ..Options::shards(shards) });
+    for (i, (shards, fsync, method)) in [
+        (1, "everysec", "append"),
+        (2, "everysec", "append"),
+        (4, "everysec", "append"),
+        (1, "always", "segment"),
+        (2, "always", "segment"),
+        (2, "everysec", "segment"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let what = format!("a crashed directory of {shards} shards ({method}) in redis-server");
+        let server = Server::start(written(shards, fsync, method));
         fill(&server, 300 + i as u64);
         // Sent, and not waited for: some of it is on its way to the log when the server dies.
         let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| server.client()).collect();

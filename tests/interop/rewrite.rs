@@ -28,8 +28,9 @@ pub fn rewrite(client: &mut Client) {
 }
 
 pub fn until_rewritten(client: &mut Client) {
+    // In this order: what was scheduled goes on before it is no longer scheduled.
     let busy = |client: &mut Client| {
-        ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].iter().any(|f| told(client, f) == "1")
+        ["aof_rewrite_scheduled", "aof_rewrite_in_progress"].iter().any(|f| told(client, f) == "1")
     };
     while busy(client) {
         std::thread::yield_now();

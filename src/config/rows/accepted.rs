@@ -103,7 +103,7 @@ pub static ROWS: &[Directive] = &[
     known("dynamic-hz", Bool, "yes", "Raise `hz` with the number of clients."),
     known("locale-collate", Text, "", "Locale of string comparison."),
     // Memory.
-    known(
+    row(
         "maxmemory-policy",
         Enum(&[
             "volatile-lru",
@@ -116,15 +116,16 @@ pub static ROWS: &[Directive] = &[
             "noeviction",
         ]),
         "noeviction",
-        "What gives way above `maxmemory`; only `noeviction` works.",
-    )
-    .guarded("nothing is evicted: above maxmemory writes are refused"),
+        "What is noted of the use of keys: how often they are used (`lfu`) or when (all others; \
+         with `lru` files keep it). Nothing is evicted whatever it says: above `maxmemory` writes \
+         are refused.",
+    ),
     known("maxmemory-samples", Int(1, INT_MAX), "5", "Keys looked at before one is evicted."),
     known("maxmemory-eviction-tenacity", Int(0, 100), "10", "Effort of eviction."),
     known("maxmemory-clients", MemoryOrPercent, "0", "Bytes all clients' buffers may take.")
         .guarded("clients' buffers are bounded one by one, not together"),
-    known("lfu-log-factor", NAT, "10", "Steepness of LFU counters."),
-    known("lfu-decay-time", NAT, "1", "Minutes until an LFU counter decays."),
+    row("lfu-log-factor", NAT, "10", "How much harder the counter of a key's use rises."),
+    row("lfu-decay-time", NAT, "1", "Minutes until such a counter falls by one; 0: it stays."),
     known("activerehashing", Bool, "yes", "Rehash when idle; tables here need none."),
     known("activedefrag", Bool, "no", "Defragment while running."),
     known("active-defrag-ignore-bytes", Memory(1, LONG_MAX), "104857600", "Waste left alone."),

@@ -108,6 +108,21 @@ pub static EFFECTIVE: &[Directive] = &[
         "When the log is flushed to the medium: once a second, before each answer, or when the \
          kernel sees fit.",
     ),
+    row(
+        "aof-commit-method",
+        Enum(&["auto", "append", "segment"]),
+        "auto",
+        "How the log is written: to the end of a growing file, or over blocks that were written \
+         ahead. `auto`: ahead under `appendfsync always` where a measurement at the start finds it \
+         faster.",
+    ),
+    row(
+        "aof-commit-delay-usec",
+        Int(0, 1_000_000),
+        "0",
+        "Microseconds a commit waits at most for clients that were answered by the one before; 0: \
+         as long as has proved worth it.",
+    ),
     row("appendfilename", FileName { empty: false }, "appendonly.aof", "First part of log names.")
         .immutable(),
     row("appenddirname", FileName { empty: false }, "appendonlydir", "Directory of the log.")

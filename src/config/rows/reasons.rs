@@ -63,10 +63,7 @@ const REASONS: &[(&str, &[&str])] = &[
             "cluster-require-full-coverage",
         ],
     ),
-    (
-        "nothing is evicted",
-        &["maxmemory-samples", "maxmemory-eviction-tenacity", "lfu-log-factor", "lfu-decay-time"],
-    ),
+    ("nothing is evicted", &["maxmemory-samples", "maxmemory-eviction-tenacity"]),
     (
         "large things are always freed aside, in slices",
         &[

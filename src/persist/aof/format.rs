@@ -2,10 +2,11 @@
 //!
 //! # Layout
 //!
-//! A log file is a run of frames and nothing else:
+//! A log file is a run of frames, with [filler](super::filler) between or behind them where the
+//! file was written ahead:
 //!
 //! ```text
-//! file    = *frame
+//! file    = *( frame / filler )
 //! frame   = head payload
 //! head    = "#R1 " pos " " len " " durable " " written " " prev " " sum CRLF
 //! payload = *( mark / note / command )         ; exactly `len` bytes
@@ -35,11 +36,12 @@
 //!
 //! # When a frame is valid
 //!
-//! At a frame border in file `f`: the head parses, `pos` is where the frame before ended (the
-//! file's start for the first), `prev` is that frame's `sum` (the seed for the first), the payload
-//! is there whole, `sum` is right, `durable <= written <= pos`. The first border where that fails,
-//! short of the end of the file, is a *gap* at position `g`. The seed is drawn per file, so bytes
-//! of an older file that come to lie here (recycled blocks, a restored backup) are never valid.
+//! At a frame border in file `f`, behind any filler there: the head parses, `pos` is where the
+//! frame before ended (the file's start for the first), `prev` is that frame's `sum` (the seed for
+//! the first), the payload is there whole, `sum` is right, `durable <= written <= pos`. The first
+//! border where that fails, short of the end of the file, is a *gap* at position `g`. The seed is
+//! drawn per file, so bytes of an older file that come to lie here (recycled blocks, a restored
+//! backup) are never valid.
 //!
 //! # Torn or corrupt
 //!
@@ -48,7 +50,9 @@
 //! when the gap's bytes were already *durable* (`durable > g`): they had been on the medium, and a
 //! power cut cannot take them back. While the machine has not been rebooted, the page cache still
 //! holds what was *written*, so `written > g` proves it as well. The same words about this shard
-//! in the logs of others count alike (see [`super::cut`]). With no such proof the gap is a torn
+//! in the logs of others count alike (see [`super::cut`]). So does a valid frame that follows from
+//! the border itself (`pos` and `prev`) and knew all in front of it durable, or written: then
+//! filler has changed that was there. With no such proof the gap is a torn
 //! tail: nothing of it was ever acknowledged as kept, and it is cut.
 //!
 //! The search for such frames looks for `#R1 ` at any byte behind the gap, since lengths cannot be

@@ -101,7 +101,7 @@ struct Work<'a, 'v> {
 impl<'v> Work<'_, 'v> {
     /// Copies what will be cut off into files of their own, for a human to look at.
     fn set_aside(&self) -> Result<(), RecoveryError> {
-        let torn = self.plan.last.iter().map(|l| (&l.line.file, l.kept.offset, l.len));
+        let torn = self.plan.last.iter().map(|l| (&l.line.file, l.kept.offset, l.solid));
         for (file, from, to) in torn.filter(|(_, from, to)| from < to) {
             self.copy(self.volume, file, from, to, &format!("{file}{CUT_OFF}"))?;
         }
@@ -291,7 +291,8 @@ impl<'v> Work<'_, 'v> {
             l.kept.border.offset < l.len || appended.is_some_and(|file| *file == l.line.file)
         });
         let last = last.map(|l| (&l.line.file, l.kept.border.offset));
-        let longer = self.plan.longer.iter().map(|(file, len)| (file, *len));
+        let longer = self.plan.longer.iter().chain(&self.plan.blank);
+        let longer = longer.map(|(file, len)| (file, *len));
         for (file, len) in longer.chain(last).filter(|(file, _)| !emptied.contains(file)) {
             self.volume.truncate(file, len).map_err(io_error(file))?;
         }

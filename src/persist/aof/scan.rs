@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use crate::base::crc::FrameSum;
 use crate::base::limits::SHARDS_MAX;
+use crate::persist::aof::filler;
 use crate::persist::aof::format::{
     self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
 };
@@ -128,8 +129,12 @@ pub struct Scan {
     pub len: u64,
     /// The border behind the last valid frame.
     pub end: Border,
+    /// Offset behind the last valid frame's own bytes; filler may stand between here and `end`.
+    pub tight: u64,
     /// What stands there when it is not the end of the file.
     pub gap: Option<Gap>,
+    /// Offset behind the last byte of the file that is neither filler nor zero; at least `tight`.
+    pub solid: u64,
     /// The marks, in order; the last [`MARKS_KEPT`] or all.
     pub marks: VecDeque<MarkAt>,
     /// What the marks that are not in the list need.
@@ -146,18 +151,18 @@ pub struct Scan {
 
 impl Scan {
     /// Puts a mark that nothing meets where the log is to be cut so that nothing behind `bound` is
-    /// kept: in front of the last mark at or before it in the frame that has just been read, whose
-    /// border in front is still [`Scan::end`]; or at that border.
-    fn stop_in_front_of(&mut self, bound: u64) {
-        let first = self.marks.partition_point(|mark| mark.pos < self.end.pos);
+    /// kept: in front of the last mark at or before it in the frame that has just been read, behind
+    /// the border `front`; or at that border.
+    fn stop_in_front_of(&mut self, bound: u64, front: Border) {
+        let first = self.marks.partition_point(|mark| mark.pos < front.pos);
         let behind = self.marks.partition_point(|mark| mark.pos <= bound).max(first);
         let (pos, offset) = match self.marks.range(first..behind).next_back() {
             Some(last) => (last.pos, last.offset),
-            None => (self.end.pos, self.end.offset),
+            None => (front.pos, front.offset),
         };
         let at = self.marks.partition_point(|mark| mark.pos < pos);
         let mark = Mark::Seen(vec![(0, NEVER)]);
-        self.marks.insert(at, MarkAt { pos, offset, frame: self.end, mark });
+        self.marks.insert(at, MarkAt { pos, offset, frame: front, mark });
     }
 }
 
@@ -190,7 +195,9 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
     let mut scan = Scan {
         len: frames.window.len(),
         end: frames.border,
+        tight: 0,
         gap: None,
+        solid: 0,
         marks: VecDeque::new(),
         dropped: Needs::default(),
         next_id: 0,
@@ -208,6 +215,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
                 break;
             }
         }
+        let front = frames.border;
         while let Some(event) = frames.next()? {
             let Event::Mark(mark) = event else { continue };
             if let Mark::Entry { id, .. } = mark.mark {
@@ -225,17 +233,42 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
                 scan.dropped.add(&old.mark);
             }
         }
+        scan.tight = frames.border.offset;
         let beyond = |bound: &u64| frames.border.pos > *bound;
         if let Some(bound) = bound.take_if(|bound| beyond(bound)) {
             scan.late = true;
-            scan.stop_in_front_of(bound);
+            scan.stop_in_front_of(bound, front);
         }
-        scan.end = frames.border;
     }
+    frames.pass_filler()?;
+    scan.end = frames.border;
+    scan.solid = match scan.end.offset < scan.len {
+        true => solid_end(volume, file, scan.end.offset, scan.len)?,
+        false => scan.tight,
+    };
     scan.since = frames.since;
     scan.late |= frames.late;
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
+}
+
+/// Offset behind the last byte of `from..len` that is neither filler nor zero.
+fn solid_end(volume: &dyn Volume, file: &str, from: u64, len: u64) -> Result<u64, LogError> {
+    let mut window = Window::open(volume, file, from)?;
+    let mut solid = from;
+    while window.offset() < len {
+        let at = window.offset();
+        let held = window.peek(CHUNK)?;
+        if held.is_empty() {
+            break;
+        }
+        if let Some(last) = held.iter().rposition(|b| !filler::is_blank(*b)) {
+            solid = at + last as u64 + 1;
+        }
+        let held = held.len() as u64;
+        window.skip(held);
+    }
+    Ok(solid.min(len))
 }
 
 /// Looks behind a gap for a frame that proves the missing bytes were kept once.
@@ -269,10 +302,14 @@ fn judge_gap(
         window.skip(hit as u64);
         let offset = window.offset();
         if let Ok(parsed) = format::parse_head(window.peek(HEAD_MAX)?) {
-            let FrameHead { durable, written, len, .. } = parsed.head;
+            let FrameHead { pos, durable, written, len, prev } = parsed.head;
             let claims = durable > gap.pos || (options.same_boot && written > gap.pos);
+            // Only filler is missing, which was there when this frame was made.
+            let follows = pos == gap.pos
+                && prev == gap.sum
+                && (durable == pos || (options.same_boot && written == pos));
             let room = window.len().saturating_sub(offset + parsed.line as u64);
-            if claims && offset > gap.offset && len <= room {
+            if (claims || follows) && offset > gap.offset && len <= room {
                 if budget < len {
                     let what = "too many lines behind a gap imitate frames to tell what it is";
                     return Err(window.error(gap.offset, Fault::Format(what)));
@@ -373,9 +410,19 @@ impl<'v> Frames<'v> {
         Ok(Frames { volume, window, seed, border, open, args, pending, until, since, late })
     }
 
+    /// Moves the border over the filler behind it.
+    fn pass_filler(&mut self) -> Result<(), LogError> {
+        if self.window.offset() == self.border.offset {
+            filler::pass(&mut self.window)?;
+            self.border.offset = self.window.offset();
+        }
+        Ok(())
+    }
+
     /// Opens the frame at the border when it is valid.
     fn enter(&mut self) -> Result<Entered, LogError> {
         assert!(self.open.is_none() && self.pending == 0);
+        self.pass_filler()?;
         if self.window.is_empty() {
             return Ok(Entered::End);
         }

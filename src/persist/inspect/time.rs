@@ -16,7 +16,7 @@ use crate::persist::aof::resp::{Item, Manner, Window, next_item};
 use crate::persist::aof::scan::Scan;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::OP_AUX;
-use crate::persist::recovery::{Options, RecoveryError, Step, io_error};
+use crate::persist::recovery::{Options, RecoveryError, io_error};
 
 /// Bytes of an RDB in which the moment of its making stands, if anywhere.
 const AUX_ROOM: usize = 512;
@@ -102,6 +102,7 @@ impl Inspection<'_, '_> {
                 let what = format!("made at {made}, later than the second {until}");
                 return Err(self.damaged(&line.file, 0, what));
             }
+            self.plan.since = self.plan.since.or(Some(made));
             return Ok(());
         }
         match self.first_later(&line.file, until)? {
@@ -182,12 +183,13 @@ impl Inspection<'_, '_> {
         self.keep(group, &scans, kept, None)
     }
 
-    /// Refuses to cut a log that tells no time, or of which nothing would be left.
+    /// Refuses to cut a log that tells no time, or no time that is early enough.
     pub(super) fn something_is_kept(&self) -> Result<(), RecoveryError> {
         let Some(until) = self.plan.options.until else { return Ok(()) };
-        let what = if self.plan.since.is_none() && !self.plan.late {
+        let what = if self.plan.since.is_none() {
             "tells no times: #TS: lines are written when aof-timestamp-enabled says so".to_owned()
-        } else if self.plan.steps.iter().all(is_empty) {
+        } else if self.plan.late && self.plan.since > Some(until) {
+            // A base that does not say when it was made may be later, too.
             format!("has nothing before timestamp {until}, aborting...")
         } else {
             return Ok(());
@@ -196,20 +198,21 @@ impl Inspection<'_, '_> {
     }
 }
 
-fn is_empty(step: &Step) -> bool {
-    match step {
-        Step::Generation { files, .. } => files.iter().all(|file| file.start == file.end),
-        _ => false,
-    }
-}
-
 /// When an RDB was made, in Unix time, as it says itself (AUX `ctime`).
 fn made(volume: &dyn Volume, file: &str) -> std::io::Result<Option<i64>> {
     let mut bytes = vec![0; AUX_ROOM];
     let got = volume.read_at(file, 0, &mut bytes)?;
-    // The field, its name as a string of five bytes, and a number of four.
-    let field = [OP_AUX, 5, b'c', b't', b'i', b'm', b'e', 0xC2];
+    // The field, and its name as a string of five bytes; then a number of four, or digits.
+    let field = [OP_AUX, 5, b'c', b't', b'i', b'm', b'e'];
     let at = memchr::memmem::find(&bytes[..got], &field);
-    let number = at.and_then(|at| bytes[..got].get(at + field.len()..)?.first_chunk::<4>());
-    Ok(number.map(|number| i64::from(i32::from_le_bytes(*number))))
+    let value = at.and_then(|at| bytes[..got].get(at + field.len()..));
+    Ok(match value {
+        Some([0xC2, number @ ..]) => {
+            number.first_chunk().map(|number| i64::from(i32::from_le_bytes(*number)))
+        }
+        Some([len, digits @ ..]) if *len < 64 => {
+            digits.get(..usize::from(*len)).and_then(crate::base::number::parse_i64)
+        }
+        _ => None,
+    })
 }

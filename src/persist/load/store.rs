@@ -6,7 +6,7 @@
 
 use crate::base::crc::{shard_of_slot, slot};
 use crate::command::Spaces;
-use crate::keyspace::{Entry, Keyspace, NewValue};
+use crate::keyspace::{Entry, Keyspace, NewValue, Recency, Usage};
 use crate::persist::load::delay::Delay;
 use crate::persist::load::{NOTICES_MAX, Report};
 use crate::persist::rdb::Sink;
@@ -46,6 +46,9 @@ pub(super) struct Store<'b, 's> {
     /// By shard; of one that loads alone, its own.
     batches: Vec<Batch>,
     offset: u64,
+    /// What is said of the use of the key that comes.
+    usage: Usage,
+    recency: Recency,
     twice: Option<(u64, Vec<u8>)>,
 }
 
@@ -58,7 +61,20 @@ impl<'b, 's> Store<'b, 's> {
     ) -> Self {
         let count = if alone.is_some() { 1 } else { shards };
         let batches = (0..count).map(|_| Batch::default()).collect();
-        Store { spaces, alone, shards, report, batches, offset: 0, twice: None, delay: None }
+        let mut recency = Recency::default();
+        spaces.each(|space| recency = space.recency());
+        Store {
+            spaces,
+            alone,
+            shards,
+            report,
+            batches,
+            offset: 0,
+            usage: Usage::default(),
+            recency,
+            twice: None,
+            delay: None,
+        }
     }
 
     /// The same, taking its time.
@@ -87,8 +103,8 @@ impl Sink for Store<'_, '_> {
         self.shards == 1 || self.alone.is_none_or(|me| shard_of_slot(slot(key), self.shards) == me)
     }
 
-    fn begins(&mut self, offset: u64) {
-        self.offset = offset;
+    fn begins(&mut self, offset: u64, usage: Usage) {
+        (self.offset, self.usage) = (offset, usage);
     }
 
     fn expect(&mut self, db: usize, keys: u64) {
@@ -114,7 +130,9 @@ impl Sink for Store<'_, '_> {
         let fine = self.batches[at].db == db || self.put(at);
         let batch = &mut self.batches[at];
         batch.db = db;
-        batch.entries.push(Entry::new(key, value, expire_ms));
+        let mut entry = Entry::new(key, value, expire_ms);
+        entry.set_recency(self.recency.of(self.usage));
+        batch.entries.push(entry);
         batch.offsets.push(self.offset);
         let full = batch.entries.len() == BATCH;
         fine && (!full || self.put(at))

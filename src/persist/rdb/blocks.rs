@@ -11,6 +11,7 @@ use crate::persist::rdb::decode::{Loaded, Options, Problem, RdbError, Reader, Si
 use crate::persist::rdb::index::Index;
 use crate::persist::rdb::source::Source;
 use crate::value::entry::NewValue;
+use crate::value::recency::Usage;
 
 /// Reads the header of the RDB file `path`, and of its blocks those that can hold keys of `slots`,
 /// into `sink`. `stored` is the checksum at the file's end.
@@ -100,8 +101,8 @@ impl Sink for Within<'_> {
         self.sink.store(db, key, value, at)
     }
 
-    fn begins(&mut self, offset: u64) {
-        self.sink.begins(offset);
+    fn begins(&mut self, offset: u64, usage: Usage) {
+        self.sink.begins(offset, usage);
     }
 
     fn expect(&mut self, db: usize, keys: u64) {

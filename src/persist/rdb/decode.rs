@@ -39,8 +39,8 @@ pub trait Sink {
     fn store(&mut self, db: usize, key: &[u8], value: NewValue<'_>, expire_ms: Option<i64>)
     -> bool;
 
-    /// The key that comes next stands at this offset.
-    fn begins(&mut self, _offset: u64) {}
+    /// The key that comes next stands at this offset, and that is said of its use.
+    fn begins(&mut self, _offset: u64, _usage: Usage) {}
 
     /// About so many keys of a database follow.
     fn expect(&mut self, _db: usize, _keys: u64) {}
@@ -568,10 +568,11 @@ impl Reader<'_> {
 
     /// Whether the value of the key just read is to be stored.
     pub(super) fn is_wanted(&mut self, expire_ms: Option<i64>) -> bool {
+        let usage = std::mem::take(&mut self.usage);
         if !self.sink.wants(self.db, &self.key) {
             return false;
         }
-        self.sink.begins(self.item);
+        self.sink.begins(self.item, usage);
         let past =
             matches!((expire_ms, self.options.drop_expired), (Some(at), Some(now)) if at < now);
         self.loaded.expired += u64::from(past);

@@ -3,6 +3,7 @@
 
 use crate::persist::rdb::decode::{Modules, Problem, Reader, shown};
 use crate::persist::rdb::format::*;
+use crate::value::recency::Usage;
 
 impl Reader<'_> {
     /// A key whose value is a module's.
@@ -16,7 +17,10 @@ impl Reader<'_> {
         }
         self.module_parts()?;
         self.loaded.module_values += 1;
-        self.visit_module(&name, expire_ms)
+        let shown = self.visit_module(&name, expire_ms);
+        // It is said of this key, not of the next.
+        self.usage = Usage::default();
+        shown
     }
 
     /// What a module keeps beside the keys: its id, when it is to be loaded, and parts.

@@ -14,6 +14,7 @@ use crate::persist::rdb::format::*;
 use crate::persist::rdb::sieve::Sieve;
 use crate::persist::rdb::source::Source;
 use crate::value::entry::NewValue;
+pub use crate::value::recency::Usage;
 use crate::value::stream::{EntryRef, Id};
 
 /// Longest part of a string that is shown at once, in bytes.
@@ -22,15 +23,6 @@ pub const PART_MAX: usize = 128 * 1024;
 const KEY_FILTER_BITS: u32 = 27;
 /// See [`KEY_FILTER_BITS`].
 const ELEMENT_FILTER_BITS: u32 = 24;
-
-/// What a file says of a key's use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Seconds since it was used.
-    pub idle_s: Option<u64>,
-    /// Its frequency counter.
-    pub freq: Option<u8>,
-}
 
 /// What stands in front of a value.
 #[derive(Clone, Debug, Default)]

@@ -83,6 +83,7 @@ fn rewrite(volume: &dyn Volume, begun: &Begun, order: Order) -> io::Result<()> {
     let Begun { manifest, first } = begun;
     let mut listed = manifest.clone();
     let base = rebase(&mut listed, NAME, "aof", Some(*first)).unwrap();
+    listed.lines[0].vouch(WholePairs::of(volume, TEMP_NAME)?);
     match order {
         Order::Right => {}
         Order::HistoryFirst => drop(remove_history(volume, &history(&listed))),

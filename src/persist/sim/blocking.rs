@@ -30,7 +30,7 @@ impl State {
         Ok(self.names.get(path).copied().ok_or(Errno::NOENT)?)
     }
 
-    fn hold(&mut self, inode: InodeId) -> FileId {
+    pub(super) fn hold(&mut self, inode: InodeId) -> FileId {
         let file = self.next_file;
         self.next_file += 1;
         self.open.insert(file, inode);

@@ -245,3 +245,45 @@ fn disk_and_sockets_share_a_turn() {
     kinds.sort_unstable();
     assert_eq!(kinds, ["disk", "received", "sent"]);
 }
+
+/// A file system may know no writes past the page cache; then that is all that is said.
+#[test]
+fn writes_past_the_page_cache_come_from_aligned_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ring = on(dir.path());
+    let file = create(&mut ring, "a");
+    run(&mut ring, write(file, 0, vec![b'.'; 1 << 16], true)).result.unwrap();
+    let direct = match run(&mut ring, DiskOp::Direct { file }).result {
+        Ok(direct) => direct.expect("a file"),
+        Err(error) => return assert_eq!(error.raw_os_error(), Some(libc::EINVAL)),
+    };
+    // Buffers that begin anywhere, several at once, one larger than what is kept for the next.
+    for (n, len) in [4096, 8192, 4096, 1 << 21].into_iter().enumerate() {
+        let op = DiskOp::Write {
+            file: direct,
+            offset: n as u64 * 8192,
+            data: pattern(len),
+            flush: [Flush::Own, Flush::File][n % 2],
+        };
+        ring.submit(n as u64, op);
+    }
+    for _ in 0..4 {
+        let done = done(&mut ring);
+        assert!(done.result.is_ok(), "{done:?}");
+    }
+    let read = std::fs::read(dir.path().join("a")).unwrap();
+    assert_eq!(read[..4096], pattern(4096));
+    assert_eq!(read[4096..8192], [b'.'; 4096]);
+    assert_eq!(read[8192..16384], pattern(8192));
+    assert_eq!(read[24576..], pattern(1 << 21));
+    let odd = DiskOp::Write { file: direct, offset: 100, data: pattern(100), flush: Flush::Own };
+    let refused = run(&mut ring, odd);
+    // Its bytes come back for another try.
+    assert!(refused.result.is_ok() || refused.data == pattern(100), "{refused:?}");
+    let cut = run(&mut ring, DiskOp::Truncate { file, len: 4096 });
+    let len = std::fs::metadata(dir.path().join("a")).unwrap().len();
+    assert_eq!(len == 4096, cut.result.is_ok(), "{cut:?}");
+    for file in [direct, file] {
+        run(&mut ring, DiskOp::Close { file }).result.unwrap();
+    }
+}

@@ -10,7 +10,7 @@ use crate::base::crc::shard_of;
 use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::shard::requests::all_shards;
-use crate::shard::sim::values;
+use crate::shard::sim::values::{self, Taste};
 
 /// Databases used.
 pub const DATABASES: usize = 3;
@@ -61,6 +61,7 @@ pub struct Client {
     shards: usize,
     /// There is a log.
     log: bool,
+    taste: Taste,
     /// What a WATCH looks at whose transaction comes with the next requests, and its shards.
     watching: Option<(Vec<Look>, u64)>,
 }
@@ -83,9 +84,9 @@ fn words(text: &str) -> Words {
 
 impl Client {
     /// A client that has just connected.
-    pub fn new(home: usize, key: ConnKey, shards: usize, log: bool) -> Self {
+    pub fn new(home: usize, key: ConnKey, shards: usize, (log, taste): (bool, Taste)) -> Self {
         let (waiting, received, watching) = Default::default();
-        Client { home, key, waiting, received, db: 0, shards, log, watching }
+        Client { home, key, waiting, received, db: 0, shards, log, taste, watching }
     }
 
     /// Some requests, sent in one go.
@@ -118,11 +119,11 @@ impl Client {
                 5 if self.log && random.one_in(8) => {
                     self.push(&mut batch, &words("DEBUG LOADAOF"), next_id);
                 }
-                6 if random.one_in(4) => {
+                6 if random.one_in(if self.taste.is_strong() { 2 } else { 4 }) => {
                     self.push(&mut batch, &words(one_of(FILES, random)), next_id);
                 }
                 _ => {
-                    let command = command(random, *next_id, self.shards);
+                    let command = command(random, *next_id, self.shards, self.taste);
                     self.push(&mut batch, &command, next_id);
                 }
             }
@@ -163,7 +164,7 @@ impl Client {
         let mut looks = Vec::new();
         let (mut cut, mut ping) = (false, false);
         for _ in 0..1 + random.below(3) {
-            let command = command(random, *next_id, self.shards);
+            let command = command(random, *next_id, self.shards, self.taste);
             looks.extend(self.looks(&command));
             shards |= self.shards_of(&command);
             cut |= is_cut(&command) && self.cuts();
@@ -286,8 +287,8 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 /// A random command; what it writes says `id`.
-fn command(random: &mut Random, id: u64, shards: usize) -> Words {
-    let mut command = words(&command_text(random, id, shards));
+fn command(random: &mut Random, id: u64, shards: usize, taste: Taste) -> Words {
+    let mut command = words(&command_text(random, id, shards, taste));
     // Values that take several blocks, and some that imitate what stands around them.
     if matches!(&command[0][..], b"SET" | b"APPEND" | b"MSET") && random.one_in(12) {
         let piece: &[u8] = match random.below(4) {
@@ -301,9 +302,9 @@ fn command(random: &mut Random, id: u64, shards: usize) -> Words {
     command
 }
 
-fn command_text(random: &mut Random, id: u64, shards: usize) -> String {
-    if random.one_in(4) {
-        return values::command(random, id);
+fn command_text(random: &mut Random, id: u64, shards: usize, taste: Taste) -> String {
+    if random.below(4) < taste.share() {
+        return values::command(random, id, taste);
     }
     let key = |random: &mut Random| format!("k{}", random.below(8));
     let some = |random: &mut Random| {

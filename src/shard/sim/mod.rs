@@ -60,7 +60,7 @@ fn number(name: &str) -> Option<u64> {
 /// Runs schedules with seeds from `first` on; panics with the seed of the first that fails.
 fn run(first: u64, count: u64) -> Totals {
     let mut totals = Totals::default();
-    TELLS.set(count == 1);
+    TELLS.set(count == 1 && number("RINGSTONE_SIM_SEED").is_some());
     for seed in first..first + count {
         let ran = catch_unwind(AssertUnwindSafe(|| schedule::run(seed)));
         match ran {
@@ -75,6 +75,22 @@ fn run(first: u64, count: u64) -> Totals {
         }
     }
     totals
+}
+
+/// Seeds that have found something. What a seed does changes with the requests and schedules that
+/// are made here, so what it found has a test beside the code as well.
+const FOUND: [u64; 3] = [
+    // A large value that was renamed to a shard which had done with a cancelled snapshot stayed
+    // under its cut, and the next snapshot ended the process.
+    688, // A SADD that added nothing was answered before what it had found was safe.
+    400_335, 1_851,
+];
+
+#[test]
+fn seeds_that_have_found_something_find_it_no_more() {
+    for seed in FOUND {
+        run(seed, 1);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::config::Config;
-use crate::keyspace::{Effects, Keyspace};
+use crate::keyspace::{Effects, Keyspace, Recency};
 use crate::observe::saves::End;
 use crate::persist::disk::Volume;
 use crate::persist::load::{Loading, load_shard, load_together, together_until};
@@ -229,6 +229,8 @@ pub fn load(
     let databases = config.databases;
     let space = |s| Some(Box::new(Keyspace::new(s, databases, seed, Effects::new(0, false))));
     let mut spaces: Vec<Option<Box<Keyspace>>> = (0..shards).map(space).collect();
+    let recency = Recency::new(config.noted, now.unix_s());
+    spaces.iter_mut().flatten().for_each(|space| space.set_recency(recency));
     let loading = Loading {
         log,
         data,

@@ -119,10 +119,11 @@ pub fn run(seed: u64) -> Totals {
     medium.set_names([Names::Prefix, Names::Subset][random.below(2) as usize]);
     let policy = ["always", "always", "everysec", "everysec", "no"][random.below(5) as usize];
     let shards = 1 + random.below(4) as usize;
+    let method = ["append", "segment"][Random::new(!seed).below(2) as usize];
     let log = random.below(5) > 0;
     let points = if random.one_in(4) { "1 4" } else { "" };
     let kept = ["1500", "8000", "64mb"][random.below(3) as usize];
-    let config = config(policy, log, points, kept);
+    let config = config(policy, method, log, points, kept);
     let usual = SPLIT_AT.get();
     let splits_at = [6, 6, 20, usual][random.below(4) as usize];
     let saves = Saves::new(&config, &mut random);
@@ -139,7 +140,7 @@ pub fn run(seed: u64) -> Totals {
         totals: Totals::default(),
         random,
     };
-    tell(|| format!("{policy}, {shards} shards, log {log}, save points {points:?}"));
+    tell(|| format!("{policy}, {method}, {shards} shards, log {log}, save points {points:?}"));
     SPLIT_AT.set(splits_at);
     schedule.all();
     SPLIT_AT.set(usual);
@@ -147,7 +148,7 @@ pub fn run(seed: u64) -> Totals {
     schedule.totals
 }
 
-fn config(policy: &str, log: bool, points: &str, kept: &str) -> Config {
+fn config(policy: &str, method: &str, log: bool, points: &str, kept: &str) -> Config {
     let log = if log { "yes" } else { "no" };
     let given =
         ["--databases", "3", "--save", points, "--appendfsync", policy, "--appendonly", log];
@@ -158,8 +159,10 @@ fn config(policy: &str, log: bool, points: &str, kept: &str) -> Config {
     // What is slow is told by the machine's clock, which no seed repeats.
     let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
     let events = ["--notify-keyspace-events", "KEAnm", "--snapshot-buffer-limit", kept];
+    let method = ["--aof-commit-method", method];
+    let more = more.iter().chain(&method);
     let given =
-        given.iter().chain(&more).chain(&events).chain(&nodes).map(|text| (*text).to_owned());
+        given.iter().chain(more).chain(&events).chain(&nodes).map(|text| (*text).to_owned());
     let given = given.chain(packed.into_iter().flatten());
     let given: Vec<OsString> = given.map(OsString::from).collect();
     let invocation = args::parse(&given).expect("options");

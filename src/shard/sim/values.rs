@@ -11,6 +11,36 @@ const KEYS: u64 = 3;
 /// Members, fields and places of a value.
 const MEMBERS: u64 = 60;
 
+/// What the clients of a process like: one kind of values, and one or few keys, or nothing much.
+#[derive(Clone, Copy, Debug)]
+pub struct Taste {
+    kind: Option<char>,
+    keys: u64,
+}
+
+const KINDS: [char; 5] = ['h', 'l', 's', 'z', 't'];
+
+impl Taste {
+    /// Any.
+    pub fn some(random: &mut Random) -> Taste {
+        let kind = KINDS[random.below(5) as usize];
+        match random.below(3) {
+            0 => Taste { kind: None, keys: KEYS },
+            _ => Taste { kind: Some(kind), keys: 1 + random.below(KEYS) },
+        }
+    }
+
+    /// Whether it is more than nothing much.
+    pub fn is_strong(self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// How many of four commands it concerns.
+    pub fn share(self) -> u64 {
+        if self.is_strong() { 3 } else { 1 }
+    }
+}
+
 fn key(random: &mut Random, kind: char) -> String {
     format!("{kind}{}", random.below(KEYS))
 }
@@ -25,25 +55,27 @@ fn some(random: &mut Random, most: u64, one: impl Fn(&mut Random) -> String) -> 
 }
 
 /// A random command; what it writes says `id`.
-pub fn command(random: &mut Random, id: u64) -> String {
+pub fn command(random: &mut Random, id: u64, taste: Taste) -> String {
     // Now and then a great many at once.
     let most = if random.one_in(3) { 40 } else { 3 };
-    let kind = ['h', 'l', 's', 'z', 't'][random.below(5) as usize];
-    if random.one_in(4) {
-        return of_any(random, kind);
+    let any = KINDS[random.below(5) as usize];
+    let kind = taste.kind.filter(|_| !random.one_in(5)).unwrap_or(any);
+    let k = format!("{kind}{}", random.below(taste.keys));
+    if random.one_in(if taste.is_strong() { 10 } else { 4 }) {
+        let other = key(random, kind);
+        return of_any(random, &k, &other);
     }
     match kind {
-        'h' => hash(random, id, most),
-        'l' => list(random, id, most),
-        's' => set(random, id, most),
-        'z' => sorted(random, most),
-        _ => text(random, id),
+        'h' => hash(random, &k, id, most),
+        'l' => list(random, &k, id, most),
+        's' => set(random, &k, id, most),
+        'z' => sorted(random, &k, most),
+        _ => text(random, &k, id),
     }
 }
 
 /// What is done with values of any kind.
-fn of_any(random: &mut Random, kind: char) -> String {
-    let (k, other) = (key(random, kind), key(random, kind));
+fn of_any(random: &mut Random, k: &str, other: &str) -> String {
     match random.below(12) {
         0..=3 => format!("RENAME {k} {other}"),
         4 => format!("COPY {k} {other} REPLACE"),
@@ -57,8 +89,7 @@ fn of_any(random: &mut Random, kind: char) -> String {
     }
 }
 
-fn hash(random: &mut Random, id: u64, most: u64) -> String {
-    let k = key(random, 'h');
+fn hash(random: &mut Random, k: &str, id: u64, most: u64) -> String {
     let field = |random: &mut Random| format!("f{}", random.below(MEMBERS));
     match random.below(10) {
         0..=5 => format!("HSET {k}{}", some(random, most, |r| format!("{} r{id}.", field(r)))),
@@ -68,8 +99,7 @@ fn hash(random: &mut Random, id: u64, most: u64) -> String {
     }
 }
 
-fn list(random: &mut Random, id: u64, most: u64) -> String {
-    let k = key(random, 'l');
+fn list(random: &mut Random, k: &str, id: u64, most: u64) -> String {
     match random.below(12) {
         0..=3 => format!("RPUSH {k}{}", some(random, most, |_| format!("r{id}."))),
         4..=5 => format!("LPUSH {k}{}", some(random, most, |_| format!("r{id}."))),
@@ -77,13 +107,12 @@ fn list(random: &mut Random, id: u64, most: u64) -> String {
         7 => format!("RPOP {k} {}", 1 + random.below(most)),
         8 => format!("LSET {k} {} r{id}.", random.below(MEMBERS)),
         9 => format!("LTRIM {k} {} -{}", random.below(6), 1 + random.below(6)),
-        10 => format!("LMOVE {k} {} LEFT RIGHT", k),
+        10 => format!("LMOVE {k} {k} LEFT RIGHT"),
         _ => format!("LLEN {k}"),
     }
 }
 
-fn set(random: &mut Random, id: u64, most: u64) -> String {
-    let k = key(random, 's');
+fn set(random: &mut Random, k: &str, id: u64, most: u64) -> String {
     let member = |random: &mut Random| format!("m{}", random.below(MEMBERS));
     match random.below(10) {
         0..=3 => format!("SADD {k}{}", some(random, most, member)),
@@ -95,8 +124,7 @@ fn set(random: &mut Random, id: u64, most: u64) -> String {
     }
 }
 
-fn sorted(random: &mut Random, most: u64) -> String {
-    let k = key(random, 'z');
+fn sorted(random: &mut Random, k: &str, most: u64) -> String {
     let member = |random: &mut Random| format!("m{}", random.below(MEMBERS));
     let pair = |random: &mut Random| format!("{} {}", random.below(20), member(random));
     match random.below(10) {
@@ -109,11 +137,10 @@ fn sorted(random: &mut Random, most: u64) -> String {
 }
 
 /// Strings of some kilobytes, edited in place.
-fn text(random: &mut Random, id: u64) -> String {
-    let k = key(random, 't');
+fn text(random: &mut Random, k: &str, id: u64) -> String {
     match random.below(10) {
-        0..=1 => format!("SET {k} r{id}.{}", "x".repeat(random.below(12_000) as usize)),
-        2..=5 => format!("SETRANGE {k} {} r{id}.", random.below(12_000)),
+        0 => format!("SET {k} r{id}.{}", "x".repeat(random.below(12_000) as usize)),
+        1..=5 => format!("SETRANGE {k} {} r{id}.", random.below(12_000)),
         6 => format!("APPEND {k} r{id}.{}", "y".repeat(random.below(3_000) as usize)),
         7 => format!("SETBIT {k} {} 1", random.below(90_000)),
         8 => format!("GETRANGE {k} 0 9"),

@@ -32,6 +32,7 @@ use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
 use crate::shard::sim::saves::Saves;
 use crate::shard::sim::tell;
+use crate::shard::sim::values::Taste;
 
 /// Requests a client has outstanding at most.
 const OUTSTANDING: usize = 24;
@@ -75,6 +76,8 @@ pub struct World {
     ending: bool,
     /// How often a last snapshot has failed.
     pub kept_on: u64,
+    /// What clients like.
+    taste: Taste,
 }
 
 /// What [`Global::fatal`] unwinds with.
@@ -119,9 +122,11 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
 
 /// A clock that goes on by some microseconds whenever it is read.
 fn time(random: &mut Random) -> Time {
+    // Where it goes fast a walk does little in a turn.
+    let most = [200, 1_500, 6_000][random.below(3) as usize];
     let (at, random) = (AtomicU64::new(0), Mutex::new(Random::new(random.next_u64())));
     Time::new(move || {
-        let some = random.lock().unwrap_or_else(PoisonError::into_inner).below(200);
+        let some = random.lock().unwrap_or_else(PoisonError::into_inner).below(most);
         Duration::from_micros(at.fetch_add(some, Ordering::Relaxed) + some)
     })
 }
@@ -202,7 +207,7 @@ impl World {
         let witness = Witness::new(shards);
         let clients = Vec::new();
         let (heard, next_conn, next_id) = (None, 0, 1);
-        let (ending, kept_on) = (false, 0);
+        let (ending, kept_on, taste) = (false, 0, Taste::some(random));
         let mut world = World {
             lanes,
             global,
@@ -216,6 +221,7 @@ impl World {
             saves,
             ending,
             kept_on,
+            taste,
         };
         for _ in 0..2 + random.below(6) {
             world.connect(random);
@@ -238,11 +244,11 @@ impl World {
         let key = ConnKey { index: self.next_conn, generation: 1 };
         self.next_conn += 1;
         let shard = &mut self.lanes[home].shard;
-        let shard_has_log = shard.log.is_some();
+        let log = shard.log.is_some();
         assert!(shard.admit("").is_ok());
         shard.least_loaded();
         shard.connect(key, Session::new(u64::from(key.index), true));
-        self.clients.push(Client::new(home, key, self.lanes.len(), shard_has_log));
+        self.clients.push(Client::new(home, key, self.lanes.len(), (log, self.taste)));
     }
 
     /// Some client acts; mostly one that has just heard something, so that causes and what follows

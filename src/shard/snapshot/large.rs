@@ -34,7 +34,8 @@ impl Part {
     pub(super) fn large(&mut self, shard: usize, space: &mut Keyspace) -> Result<bool, String> {
         let Some(large) = space.next_large() else { return Ok(false) };
         let (id, db, key, expire) = (large.id, large.db, large.key.clone(), large.expire_ms);
-        let facts = large.facts;
+        let (facts, recency) = (large.facts, large.recency);
+        let usage = space.recency().saved(recency);
         let job = Arc::clone(&self.job);
         if job.giant.load(Ordering::Acquire) == id && !job.flow.takes_piece() {
             self.stuck = true;
@@ -44,6 +45,7 @@ impl Part {
         let begin = |encoder: &mut Encoder| -> Result<Making, TooNew> {
             let mut bytes = Vec::new();
             encoder.select(&mut bytes, db);
+            encoder.set_usage(usage);
             let how = match &facts {
                 Some(facts) => {
                     let walk = Walk::new(encoder, facts)?;

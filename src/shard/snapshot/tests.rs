@@ -281,3 +281,22 @@ fn long_values_that_go_to_and_fro_come_to_an_end() {
     }
     world.finish();
 }
+
+#[test]
+fn a_long_value_that_comes_behind_a_cancellation_is_not_kept() {
+    let mut world = World::new([&[("long", 300)], &[]], [10, 10]);
+    // The other shard is done with what has been given up before this one hears of it.
+    world.turn_until(0, |world| world.spaces[0].dbs[0].find(b"long").entry.is_some_and(is_cut));
+    world.spaces[1].cancel_snapshot();
+    while !world.spaces[1].snapshot_slice(10, &mut |_, _| {}) {}
+    assert!(world.spaces[1].is_snapshot_over());
+    world.move_list(0, "long");
+    assert!(!world.spaces[1].is_snapshot_over());
+    world.spaces[1].drop_large();
+    assert!(world.spaces[1].is_snapshot_over());
+    world.spaces[1].begin_snapshot(&Open::default());
+}
+
+fn is_cut(entry: &Entry) -> bool {
+    entry.cut_id().is_some()
+}

@@ -98,12 +98,7 @@ impl<W: Write> Rdb<W> {
             self.db = Some(head.db);
             self.encoder.select(&mut self.next, head.db);
         }
-        if let Some(idle) = head.usage.idle_s {
-            self.encoder.idle(&mut self.next, idle);
-        }
-        if let Some(freq) = head.usage.freq {
-            self.encoder.frequency(&mut self.next, freq);
-        }
+        self.encoder.set_usage(head.usage);
         self.encoder.key(&mut self.next, kind, &head.key, head.expire_ms);
         true
     }

@@ -27,6 +27,7 @@ use crate::base::lzf::{self, Compressor, Run};
 use crate::base::number::parse_i64;
 use crate::base::version::REDIS;
 use crate::persist::rdb::format::*;
+use crate::value::recency::Usage;
 
 /// The oldest version that is written (Redis 2.6).
 pub const VERSION_MIN: u32 = 6;
@@ -83,6 +84,8 @@ pub struct Encoder {
     packed: Vec<u8>,
     /// A listpack in the making.
     scratch: Vec<u8>,
+    /// Of the next key.
+    usage: Usage,
 }
 
 /// Appends a length.
@@ -128,6 +131,7 @@ impl Encoder {
             compressor: compress.then(Compressor::default),
             packed: Vec::new(),
             scratch: Vec::new(),
+            usage: Usage::default(),
         }
     }
 
@@ -193,17 +197,22 @@ impl Encoder {
         Ok(())
     }
 
-    /// Seconds since the next key was used.
-    pub fn idle(&self, out: &mut Vec<u8>, seconds: u64) {
-        if self.version >= VERSION_STREAMS {
+    /// What is to be said of the next key's use; nothing in versions that know no such item.
+    pub fn set_usage(&mut self, usage: Usage) {
+        self.usage = usage;
+    }
+
+    /// Appends that.
+    fn usage(&mut self, out: &mut Vec<u8>) {
+        let usage = std::mem::take(&mut self.usage);
+        if self.version < VERSION_STREAMS {
+            return;
+        }
+        if let Some(seconds) = usage.idle_s {
             out.push(OP_IDLE);
             put_length(out, seconds);
         }
-    }
-
-    /// The next key's frequency counter.
-    pub fn frequency(&self, out: &mut Vec<u8>, counter: u8) {
-        if self.version >= VERSION_STREAMS {
+        if let Some(counter) = usage.freq {
             out.extend_from_slice(&[OP_FREQ, counter]);
         }
     }

@@ -446,8 +446,7 @@ fn the_frame_of_a_file() {
         encoder.about(&mut file, 1_700_000_000, 12_345_678_901, true);
         encoder.select(&mut file, 15);
         encoder.sizes(&mut file, 1, 0);
-        encoder.idle(&mut file, 500);
-        encoder.frequency(&mut file, 7);
+        encoder.set_usage(Usage { idle_s: Some(500), freq: Some(7) });
         encoder.entry(&mut file, &Entry::new(b"k", NewValue::Int(5), Some(77))).unwrap();
         let functions = encoder.function(&mut file.clone(), b"#!lua name=x");
         assert_eq!(functions.is_ok(), version >= 10);

@@ -92,13 +92,14 @@ impl Encoder {
         Ok(())
     }
 
-    /// What stands in front of a value: its key's expiry, its type, its key.
+    /// What stands in front of a value: its key's expiry and use, its type, its key.
     pub fn key(&mut self, out: &mut Vec<u8>, kind: u8, key: &[u8], expire_ms: Option<i64>) {
         if let Some(at) = expire_ms {
             let mut bytes = [OP_EXPIRETIME_MS; 9];
             bytes[1..].copy_from_slice(&at.to_le_bytes());
             out.extend_from_slice(&bytes);
         }
+        self.usage(out);
         out.push(kind);
         self.string(out, key);
     }
