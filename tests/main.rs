@@ -27,6 +27,8 @@
 //! | `RINGSTONE_ROT_BOOTS` | 6 | of these given to the server itself (long: 60) |
 //! | `RINGSTONE_ROT_PEER` | 4 | bits flipped in a log of redis-server's own (long: 300) |
 //! | `RINGSTONE_ROT_SEED` | 1 | seed of all of these |
+//! | `RINGSTONE_RESTORES` | 24 | moments gone back to, over 1, 2 and 4 shards (long: 200) |
+//! | `RINGSTONE_RESTORE_SEED` | 1 | seed of the load and of these moments |
 //! | `RINGSTONE_TEST_BINARY` | – | the server under test, if not the one cargo built |
 //! | `RINGSTONE_TEST_SERVER` | – | `redis-server`: judge the harness itself by the peer |
 //!
@@ -51,6 +53,7 @@ mod interop;
 mod linearizability;
 mod process;
 mod rdb_tools;
+mod restore;
 mod schedules;
 mod snapshot;
 mod stalls;

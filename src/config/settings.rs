@@ -162,6 +162,8 @@ pub struct Rewrite {
     pub flush_each: bool,
     /// `aof-disable-auto-gc`: files that were replaced stay.
     pub keep_history: bool,
+    /// `aof-history-retention`: seconds that files that were replaced stay.
+    pub retention: u64,
 }
 
 /// Backups.
@@ -449,6 +451,7 @@ fn rewrite<'a>(word: &dyn Fn(&str) -> &'a str) -> Rewrite {
         rdb: word("aof-use-rdb-preamble") == "yes",
         flush_each: word("aof-rewrite-incremental-fsync") == "yes",
         keep_history: word("aof-disable-auto-gc") == "yes",
+        retention: number(word("aof-history-retention")),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::base::clock::Now;
 use crate::base::version;
 use crate::config::{Config, Flush};
-use crate::observe::metrics::Totals;
+use crate::observe::metrics::{ShardStats, Totals};
 use crate::observe::process::Usage;
 use crate::observe::registry::{Rates, Registry};
 
@@ -308,6 +308,7 @@ fn persistence(v: &View<'_>, out: &mut String) {
             "aof_buffer_length": v.totals.log_buffer,
             "aof_pending_bio_fsync": v.totals.log_pending_syncs,
             "aof_delayed_fsync": v.totals.log_delayed_syncs,
+            "aof_positions": positions(v.s.registry),
         );
         commits(v, out);
     }
@@ -551,6 +552,12 @@ fn ringstone(v: &View<'_>, out: &mut String) {
             s.log_bytes.get(),
         );
     }
+}
+
+/// Up to where each shard's log is written, as `ringstone restore --to` takes it.
+fn positions(registry: &Registry) -> String {
+    let one = |(n, stats): (usize, &ShardStats)| format!("{n}:{}", stats.log_written.get());
+    registry.shards.iter().enumerate().map(one).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl<'v> Inspection<'_, 'v> {
         let count = listed.len();
         for (i, item) in listed.into_iter().enumerate() {
             let last = i + 1 == count;
-            if self.is_late(&item)? {
+            if self.is_late(&item)? || self.is_beyond(&item, &manifest)? {
                 continue;
             }
             match item {
@@ -420,7 +420,7 @@ impl<'v> Inspection<'_, 'v> {
         for (line, _) in &group.lines {
             self.len_of(&line.file)?;
         }
-        let until = self.plan.options.until;
+        let Options { until, bounds, .. } = self.plan.options;
         let one = |&(line, pairs): &(&Line, &ShardPairs)| {
             if pairs.end.is_none() {
                 self.volume.forget_cached(&line.file);
@@ -430,8 +430,13 @@ impl<'v> Inspection<'_, 'v> {
                 start: pairs.start,
                 end: pairs.end.map(|(pos, _)| pos),
                 same_boot: pairs.boot == self.plan.options.boot_id,
-                marks: if pairs.end.is_some() && until.is_none() { 0 } else { marks },
+                marks: if pairs.end.is_some() && until.is_none() && bounds.is_none() {
+                    0
+                } else {
+                    marks
+                },
                 until,
+                bound: bounds.map(|bounds| bounds.of(pairs.shard)),
             };
             scan(self.volume, &line.file, options)
         };

@@ -10,6 +10,7 @@ pub mod payload;
 pub mod rdb;
 pub mod recovery;
 pub mod reload;
+pub mod restore;
 pub mod rewrite;
 pub mod sim;
 pub mod snapshot;

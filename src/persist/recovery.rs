@@ -78,8 +78,23 @@ pub struct Options<'v> {
     pub data: &'v dyn Volume,
     /// Keep nothing that is later than this second of Unix time, as far as `#TS:` lines tell.
     pub until: Option<i64>,
+    /// Keep nothing behind these positions.
+    pub bounds: Option<&'v Bounds>,
+    /// History stays listed, and its files stay.
+    pub keep_history: bool,
     /// Cut the last generation at its gaps even when they prove damage (a human has said so).
     pub accept_damage: bool,
+}
+
+/// Positions in the logs of the shards behind which nothing is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds(pub std::collections::BTreeMap<u8, u64>);
+
+impl Bounds {
+    /// That of a shard; one that is not named has none.
+    pub fn of(&self, shard: u8) -> u64 {
+        self.0.get(&shard).copied().unwrap_or(u64::MAX)
+    }
 }
 
 /// Where a file lies.
@@ -193,7 +208,7 @@ pub struct Plan<'v> {
     pub next_pos: u64,
     /// The first second that the log tells of, when [`Options::until`] asks for one.
     pub since: Option<i64>,
-    /// Something is later than [`Options::until`], and is cut.
+    /// Something is later than [`Options::until`] or behind [`Options::bounds`], and is cut.
     pub late: bool,
     pub(super) options: Options<'v>,
     pub(super) source: Source,

@@ -179,6 +179,12 @@ fn rebase(
         return None;
     }
     let seq = manifest.next_seq();
+    // A base that was replaced stands behind what it had replaced, in front of what was written
+    // behind it: so history reads in the order in which it was made (`persist::restore`).
+    let base = manifest.lines.iter().position(|line| line.kind == FileType::Base);
+    let base = base.map(|at| manifest.lines.remove(at));
+    let behind = manifest.lines.iter().rposition(|line| line.kind == FileType::History);
+    manifest.lines.splice(behind.map_or(0, |at| at + 1)..behind.map_or(0, |at| at + 1), base);
     for line in &mut manifest.lines {
         let replaced = match line.kind {
             FileType::Base => true,

@@ -390,6 +390,8 @@ pub fn options<'v>(data: &'v MemVolume, shards: usize, boot_id: &'v str) -> Opti
         load_truncated: true,
         corrupt_tail_max: 0,
         until: None,
+        bounds: None,
+        keep_history: false,
         data,
         accept_damage: false,
     }

@@ -356,6 +356,8 @@ fn options<'a>(
         load_truncated: config.aof.load_truncated,
         corrupt_tail_max: config.aof.corrupt_tail_max,
         until: None,
+        bounds: None,
+        keep_history: config.rewrite.retention > 0,
         data: &disks.data,
         accept_damage: false,
     }

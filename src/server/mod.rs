@@ -29,6 +29,7 @@ Usage: ringstone [/path/to/redis.conf] [options] [-]
        ringstone - (read config from stdin)
        ringstone check-aof [--fix] [--truncate-to-timestamp T] <manifest|directory|file>
        ringstone check-rdb [--json] [--top N] <file>
+       ringstone restore --to TIME|POSITION [--dry-run] <directory> <new directory>
        ringstone convert [options] <file> <file|->
        ringstone -v or --version
        ringstone -h or --help
@@ -65,6 +66,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Some("--check-system") => return check::main(),
         Some("check-aof") => return crate::tools::check_aof::main(args[1..].to_vec()),
         Some("check-rdb") => return crate::tools::check_rdb::main(&args[1..]),
+        Some("restore") => return crate::tools::restore::main(&args[1..]),
         Some("convert") => return crate::tools::convert::main(args[1..].to_vec()),
         _ => {}
     }

@@ -240,7 +240,8 @@ impl Shard {
             self.global.end_cut();
             return None;
         }
-        let empty = diverted.empty;
+        // Who keeps history wants to go back in front of it.
+        let empty = diverted.empty && self.config.rewrite.retention == 0;
         if empty {
             self.supersede_rewrite();
         }

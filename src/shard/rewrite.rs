@@ -31,15 +31,19 @@
 //! *A failure* leaves the old base and all generations as they are; what is begun next time begins
 //! one more.
 
+use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::observe::saves::End;
-use crate::persist::aof::manifest::{Manifest, manifest_name};
+use crate::persist::aof::manifest::{FileType, Line, Manifest, manifest_name};
 use crate::persist::disk::{Sheets, Volume};
+use crate::persist::restore::due;
 use crate::persist::rewrite::{
     Installed, as_commands, forget_history, history, install, remove_history, sealed_size,
     temp_base_name, temp_rdb_name,
@@ -52,6 +56,9 @@ use crate::shard::global::Global;
 use crate::shard::pace::rates;
 use crate::shard::snapshot::{Job, contents};
 
+/// Seconds between looks for history that has grown old.
+const LOOK: i64 = 1;
+
 /// A rewrite that this shard is to begin.
 #[derive(Debug, Default)]
 pub struct Rewriting {
@@ -59,6 +66,8 @@ pub struct Rewriting {
     wanted: bool,
     /// Backups that this shard is to seal.
     pub(super) sealing: Sealing,
+    /// When history was last looked through for what has grown old, in seconds of Unix time.
+    history_seen: i64,
     /// Size of the log when its length was last complained of, in bytes.
     pub(super) long_log_said: u64,
 }
@@ -125,6 +134,25 @@ impl Shard {
         self.rewriting.wanted || self.id == 0 && scheduled()
     }
 
+    /// Has history that has grown old removed, every now and then.
+    fn age_history(&mut self) {
+        let (now, retention) = (self.seconds(), self.config.rewrite.retention);
+        if retention == 0 || !self.config.appendonly || now - self.rewriting.history_seen < LOOK {
+            return;
+        }
+        self.rewriting.history_seen = now;
+        let kept = |line: &Line| line.kind == FileType::History;
+        if !self.global.manifest().lines.iter().any(kept) {
+            return;
+        }
+        let (global, target) = (Arc::clone(&self.global), target(&self.config));
+        let work = move || collect(&global, &target);
+        let begun = thread::Builder::new().name("history".to_owned()).spawn(work);
+        if let Err(error) = begun {
+            self.global.warn(&format!("The history files stay: {error}"));
+        }
+    }
+
     /// Begins a rewrite, or a snapshot, that was scheduled, and a rewrite that the log's growth
     /// asks for. One shard looks, every now and then.
     pub(super) fn rewrite_by_itself(&mut self) {
@@ -133,6 +161,8 @@ impl Shard {
         if self.stopping || self.global.ending.is_wished() || walks {
             return;
         }
+        self.age_history();
+        let registry = &self.global.registry;
         let config = &self.config;
         let growth = (config.appendonly).then(|| registry.log_size()).and_then(|size| {
             let (percentage, least) =
@@ -295,6 +325,19 @@ fn read_manifest(disk: &dyn Volume, name: &str) -> io::Result<Manifest> {
     }
 }
 
+/// The files of history that may go: all, or those that nobody can go back to any more.
+fn served(global: &Global, target: &Target) -> Vec<String> {
+    let (manifest, retention) = (global.manifest(), global.config().rewrite.retention);
+    if retention == 0 {
+        return history(&manifest);
+    }
+    let is_old = |file: &str| {
+        let made = fs::metadata(target.dir.join(file)).and_then(|found| found.modified());
+        made.ok().and_then(|made| made.elapsed().ok()).is_some_and(|age| age.as_secs() >= retention)
+    };
+    due(&manifest, global.append_filename(), is_old)
+}
+
 /// Removes what a rewrite has replaced, unless `aof-disable-auto-gc` says to keep it. For a thread
 /// that may wait.
 pub(super) fn collect(global: &Global, target: &Target) {
@@ -305,7 +348,7 @@ pub(super) fn collect(global: &Global, target: &Target) {
         Ok(disk) => disk,
         Err(error) => return global.warn(&format!("The history files stay: {error}")),
     };
-    let files = history(&global.manifest());
+    let files = served(global, target);
     if files.is_empty() {
         return;
     }

@@ -99,13 +99,13 @@ pub fn run(args: &[OsString], out: &mut dyn Write, input: &mut dyn BufRead) -> i
     }
 }
 
-enum Target {
+pub(super) enum Target {
     Log { dir: PathBuf, appendfilename: String },
     File { dir: PathBuf, file: String },
 }
 
 /// What a path on the command line means.
-fn find(path: &Path) -> io::Result<Target> {
+pub(super) fn find(path: &Path) -> io::Result<Target> {
     let name = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
     if path.is_dir() {
         let inner = path.join("appendonlydir");
@@ -165,6 +165,8 @@ impl Tool<'_> {
             load_truncated: true,
             corrupt_tail_max: 0,
             until: self.until,
+            bounds: None,
+            keep_history: false,
             data: &data,
             accept_damage: false,
         };
@@ -325,7 +327,8 @@ impl Tool<'_> {
             let end = pairs.end.map(|(pos, _)| pos);
             let (seed, start) = (pairs.seed, pairs.start);
             let same_boot = false;
-            let options = ScanOptions { seed, start, end, same_boot, marks: 0, until: None };
+            let options =
+                ScanOptions { seed, start, end, same_boot, marks: 0, until: None, bound: None };
             let found = match scan(&volume, file, options) {
                 Ok(found) => found,
                 Err(error) => return self.say(false, &error.to_string()),
@@ -395,7 +398,7 @@ impl Tool<'_> {
 }
 
 /// Makes the cut permanent and leaves the log as a clean stop does.
-fn cut(plan: Plan<'_>, volume: &DirVolume) -> Result<(), RecoveryError> {
+pub(super) fn cut(plan: Plan<'_>, volume: &DirVolume) -> Result<(), RecoveryError> {
     let appendfilename = plan.appendfilename().to_owned();
     let appendfilename = &appendfilename[..];
     let mut started = recovery::commit(plan, volume, &mut Random::from_system())?;
@@ -407,7 +410,7 @@ fn cut(plan: Plan<'_>, volume: &DirVolume) -> Result<(), RecoveryError> {
 }
 
 /// How many shards wrote the last generation.
-fn shards_of(manifest: &[u8]) -> usize {
+pub(super) fn shards_of(manifest: &[u8]) -> usize {
     let parsed = Manifest::parse(manifest);
     let shards = parsed.ok().and_then(|mut m| m.last_generation_mut().next().map(|p| p.shards));
     shards.map_or(1, usize::from)

@@ -6,3 +6,4 @@ pub mod convert;
 mod json;
 mod progress;
 mod rdb_file;
+pub mod restore;

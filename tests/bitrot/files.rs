@@ -127,6 +127,8 @@ pub fn load(files: &Files, shards: usize, boot: &str) -> Result<Held, String> {
         load_truncated: true,
         corrupt_tail_max: 0,
         until: None,
+        bounds: None,
+        keep_history: false,
         data: &data,
         accept_damage: false,
     };

@@ -253,6 +253,14 @@ pub static EFFECTIVE: &[Directive] = &[
         "no",
         "Whether files that a rewrite has replaced stay, listed as history.",
     ),
+    row(
+        "aof-history-retention",
+        Int(0, 3_153_600_000),
+        "0",
+        "Seconds that files that a rewrite has replaced stay, listed as history, so that \
+         `ringstone restore` can go back to any moment within them; 0: they are removed at once. \
+         FLUSHALL is written to the log as well then, and does not begin it anew.",
+    ),
     // Observation.
     row(
         "slowlog-log-slower-than",

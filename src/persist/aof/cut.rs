@@ -223,8 +223,8 @@ mod tests {
             let name = shard.to_string();
             volume.put(&name, &log.bytes);
             let (seed, start) = (log.seed, log.borders[0].1);
-            let (end, same_boot, until) = (None, false, None);
-            let options = ScanOptions { seed, start, end, same_boot, marks, until };
+            let (end, same_boot, until, bound) = (None, false, None, None);
+            let options = ScanOptions { seed, start, end, same_boot, marks, until, bound };
             scan(&volume as &dyn Volume, &name, options).unwrap()
         };
         logs.iter().enumerate().map(one).collect()

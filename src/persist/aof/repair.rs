@@ -165,7 +165,9 @@ impl<'v> Work<'_, 'v> {
             Source::Fresh | Source::Lone { .. } => Manifest::default(),
         };
         let dropped = &self.plan.dropped;
-        manifest.drop_lines(|line| line.kind == FileType::History || dropped.contains(&line.file));
+        let keep = self.plan.options.keep_history;
+        let served = |line: &Line| line.kind == FileType::History && !keep;
+        manifest.drop_lines(|line| served(line) || dropped.contains(&line.file));
         manifest
     }
 

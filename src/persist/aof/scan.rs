@@ -145,8 +145,25 @@ pub struct Scan {
     pub highest: u64,
     /// The first second that a `#TS:` line tells.
     pub since: Option<i64>,
-    /// There is a later one than [`ScanOptions::until`]: a mark stands there that nothing meets.
+    /// There is a later one than [`ScanOptions::until`], or more than [`ScanOptions::bound`]: a mark stands there that nothing meets.
     pub late: bool,
+}
+
+impl Scan {
+    /// Puts a mark that nothing meets where the log is to be cut so that nothing behind `bound` is
+    /// kept: in front of the last mark at or before it in the frame that has just been read, behind
+    /// the border `front`; or at that border.
+    fn stop_in_front_of(&mut self, bound: u64, front: Border) {
+        let first = self.marks.partition_point(|mark| mark.pos < front.pos);
+        let behind = self.marks.partition_point(|mark| mark.pos <= bound).max(first);
+        let (pos, offset) = match self.marks.range(first..behind).next_back() {
+            Some(last) => (last.pos, last.offset),
+            None => (front.pos, front.offset),
+        };
+        let at = self.marks.partition_point(|mark| mark.pos < pos);
+        let mark = Mark::Seen(vec![(0, NEVER)]);
+        self.marks.insert(at, MarkAt { pos, offset, frame: front, mark });
+    }
 }
 
 /// What a scan is told.
@@ -164,6 +181,8 @@ pub struct ScanOptions {
     pub marks: usize,
     /// Nothing later than this second of Unix time is wanted.
     pub until: Option<i64>,
+    /// Nothing behind this position is wanted.
+    pub bound: Option<u64>,
 }
 
 /// Reads a shard's file from its start.
@@ -186,7 +205,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         since: None,
         late: false,
     };
-    let mut last_id = None;
+    let (mut last_id, mut bound) = (None, options.bound);
     while options.end.is_none_or(|end| frames.border.pos < end) {
         match frames.enter()? {
             Entered::Frame => {}
@@ -196,6 +215,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
                 break;
             }
         }
+        let front = frames.border;
         while let Some(event) = frames.next()? {
             let Event::Mark(mark) = event else { continue };
             if let Mark::Entry { id, .. } = mark.mark {
@@ -214,6 +234,11 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
             }
         }
         scan.tight = frames.border.offset;
+        let beyond = |bound: &u64| frames.border.pos > *bound;
+        if let Some(bound) = bound.take_if(|bound| beyond(bound)) {
+            scan.late = true;
+            scan.stop_in_front_of(bound, front);
+        }
     }
     frames.pass_filler()?;
     scan.end = frames.border;
@@ -221,7 +246,8 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         true => solid_end(volume, file, scan.end.offset, scan.len)?,
         false => scan.tight,
     };
-    (scan.since, scan.late) = (frames.since, frames.late);
+    scan.since = frames.since;
+    scan.late |= frames.late;
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
 }

@@ -11,12 +11,12 @@
 use super::{Group, Inspection, Listed};
 use crate::persist::aof::cut::{CutError, greatest_cut};
 use crate::persist::aof::format::parse_time;
-use crate::persist::aof::manifest::{FileType, Line};
+use crate::persist::aof::manifest::{FileType, Line, Manifest, Ours};
 use crate::persist::aof::resp::{Item, Manner, Window, next_item};
 use crate::persist::aof::scan::Scan;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::OP_AUX;
-use crate::persist::recovery::{RecoveryError, io_error};
+use crate::persist::recovery::{Options, RecoveryError, io_error};
 
 /// Bytes of an RDB in which the moment of its making stands, if anywhere.
 const AUX_ROOM: usize = 512;
@@ -34,6 +34,36 @@ impl Inspection<'_, '_> {
                     self.plan.late |= late;
                 }
             }
+        }
+        if self.plan.late {
+            self.drop_item(item)?;
+        }
+        Ok(self.plan.late)
+    }
+
+    /// Whether an item goes as a whole since it stands behind the positions that are wanted; it is
+    /// then dropped.
+    ///
+    /// A part stands in front of the generation behind it, which begins one position further, so
+    /// it is wanted by whoever wants that position of every shard.
+    pub(super) fn is_beyond(
+        &mut self,
+        item: &Listed<'_>,
+        manifest: &Manifest,
+    ) -> Result<bool, RecoveryError> {
+        let Some(bounds) = self.plan.options.bounds else { return Ok(false) };
+        if let (false, Listed::Part(line, _)) = (self.plan.late, item) {
+            let next = manifest.lines.iter().filter(|other| other.seq > line.seq);
+            let starts = next.filter_map(|other| match &other.ours {
+                Some(Ours::Shard(pairs)) => Some((pairs.generation, pairs.shard, pairs.start)),
+                _ => None,
+            });
+            let starts: Vec<_> = starts.collect();
+            let generation = starts.iter().map(|(generation, ..)| *generation).min();
+            let beyond = |(of, shard, start): &(u64, u8, u64)| {
+                Some(*of) == generation && bounds.of(*shard) < *start
+            };
+            self.plan.late |= starts.iter().any(beyond);
         }
         if self.plan.late {
             self.drop_item(item)?;
@@ -117,8 +147,9 @@ impl Inspection<'_, '_> {
         &self,
         appended: Option<&(String, u64, u64)>,
     ) -> Result<(), RecoveryError> {
-        match (appended, self.plan.options.until) {
-            (Some((file, from, _)), Some(_)) => {
+        let Options { until, bounds, .. } = self.plan.options;
+        match (appended, until.is_some() || bounds.is_some()) {
+            (Some((file, from, _)), true) => {
                 let what = "another server has written behind the log: start once, then cut";
                 Err(self.damaged(file, *from, what))
             }

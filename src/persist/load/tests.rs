@@ -280,6 +280,8 @@ fn directories_that_redis_wrote() {
             load_truncated: true,
             corrupt_tail_max: 0,
             until: None,
+            bounds: None,
+            keep_history: false,
             data: &SimMedium::new(0),
             accept_damage: false,
         };

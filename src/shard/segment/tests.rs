@@ -25,6 +25,8 @@ fn options<'v>(data: &'v SimMedium, boot_id: &'v str) -> Options<'v> {
         accept_damage: false,
         corrupt_tail_max: 0,
         until: None,
+        bounds: None,
+        keep_history: false,
     }
 }
 

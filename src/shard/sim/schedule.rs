@@ -453,6 +453,8 @@ impl Schedule {
             load_truncated: true,
             corrupt_tail_max: 0,
             until: None,
+            bounds: None,
+            keep_history: false,
             data,
             accept_damage: false,
         };

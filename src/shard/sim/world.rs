@@ -97,6 +97,8 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
             load_truncated: true,
             corrupt_tail_max: 0,
             until: None,
+            bounds: None,
+            keep_history: false,
             data: &data,
             accept_damage: false,
         };

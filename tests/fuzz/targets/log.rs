@@ -57,6 +57,7 @@ fuzz_target!(|data: &[u8]| {
         same_boot: false,
         marks: MARKS_KEPT,
         until: None,
+        bound: None,
     };
     if let Ok(found) = scan(&volume, "f", options) {
         assert!(found.end.offset <= length);
