@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::persist::disk::{Sheet, Sheets, Volume};
 
@@ -38,6 +39,15 @@ impl DirVolume {
             Err(error) => return Err(error),
         }
         DirVolume::open(dir)
+    }
+
+    /// How long ago a file was last written to; 0 when the clock says later than now.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn age(&self, name: &str) -> io::Result<Duration> {
+        let modified = fs::metadata(self.at(name)?)?.modified()?;
+        Ok(modified.elapsed().unwrap_or_default())
     }
 
     /// The directory's path.
@@ -173,6 +183,7 @@ mod tests {
         volume.sync_dir().unwrap();
         assert_eq!(volume.list().unwrap(), ["b"]);
         assert_eq!(volume.len("b").unwrap(), 4);
+        assert!(volume.age("b").unwrap() < Duration::from_secs(3600) && volume.age("a").is_err());
         volume.remove("b").unwrap();
         assert_eq!(volume.len("b").unwrap_err().kind(), io::ErrorKind::NotFound);
         for name in ["../b", "", ".", "..", "x/y", "nul\0"] {

@@ -31,7 +31,6 @@
 //! *A failure* leaves the old base and all generations as they are; what is begun next time begins
 //! one more.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -332,8 +331,8 @@ fn served(global: &Global, target: &Target) -> Vec<String> {
         return history(&manifest);
     }
     let is_old = |file: &str| {
-        let made = fs::metadata(target.dir.join(file)).and_then(|found| found.modified());
-        made.ok().and_then(|made| made.elapsed().ok()).is_some_and(|age| age.as_secs() >= retention)
+        let age = DirVolume::open(&target.dir).and_then(|disk| disk.age(file));
+        age.is_ok_and(|age| age.as_secs() >= retention)
     };
     due(&manifest, global.append_filename(), is_old)
 }

@@ -28,6 +28,9 @@ use crate::shard::log::token;
 
 /// A segment must take at most so many hundredths of what an append takes.
 const FASTER: u64 = 80;
+/// An append that takes less than this waits for no medium (a file system in memory): there is
+/// nothing to be won, and room is scarce there.
+const MEDIUM_US: u64 = 10;
 /// Frames that may be in flight together where each goes over filler.
 pub const DEPTH: usize = 1;
 
@@ -43,7 +46,9 @@ pub struct Costs {
 impl Costs {
     /// Whether writing ahead is worth its bytes.
     pub fn prefers_segment(&self) -> bool {
-        self.segment_us > 0 && self.segment_us * 100 <= self.append_us * FASTER
+        self.append_us >= MEDIUM_US
+            && self.segment_us > 0
+            && self.segment_us * 100 <= self.append_us * FASTER
     }
 }
 

@@ -145,7 +145,8 @@ pub struct Scan {
     pub highest: u64,
     /// The first second that a `#TS:` line tells.
     pub since: Option<i64>,
-    /// There is a later one than [`ScanOptions::until`], or more than [`ScanOptions::bound`]: a mark stands there that nothing meets.
+    /// There is a later one than [`ScanOptions::until`], or more than [`ScanOptions::bound`]: where
+    /// that begins stands a mark that nothing meets.
     pub late: bool,
 }
 

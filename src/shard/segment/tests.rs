@@ -291,4 +291,5 @@ fn a_file_that_ends_is_cut_to_its_end() {
 fn a_segment_must_be_clearly_faster() {
     let of = |append_us, segment_us| Costs { append_us, segment_us }.prefers_segment();
     assert!(of(400, 100) && of(400, 320) && !of(400, 321) && !of(100, 400));
+    assert!(!of(2, 1), "memory is no disk");
 }
