@@ -539,6 +539,8 @@ LOOSE = {
 
 # Commands of 7.2 and later that redis-server 7.0 has not.
 SINCE_7_2 = {
+    "backup", "backup|abort", "backup|cleanup", "backup|help", "backup|list", "backup|seal",
+    "backup|start", "backup|status",
     "client|no-touch", "client|setinfo", "cluster|myshardid", "delex", "delifeq", "digest",
     "hexpire", "hexpireat", "hexpiretime", "hgetdel", "hgetex", "hpersist", "hpexpire",
     "hpexpireat", "hpexpiretime", "hpttl", "hsetex", "httl", "msetex", "waitaof",
