@@ -233,7 +233,7 @@ pub fn write(
 /// The same on this disk.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_on(
     disk: &dyn Sheets,
     target: &Target,
@@ -304,7 +304,7 @@ impl Making {
     /// The next thing that is to be done; gives the length of the file when that was the last.
     ///
     /// # Errors
-    /// As [`write`]; it is over then.
+    /// As [`write()`]; it is over then.
     pub fn step(&mut self, means: &Means<'_>) -> io::Result<Option<u64>> {
         let done = self.next(means);
         if done.is_err() {

@@ -12,7 +12,7 @@
 //! * `--truncate-to-timestamp` needs the `#TS:` lines of `aof-timestamp-enabled`. A log of ours is
 //!   cut over all shards at once, to what was executed up to that second and is consistent; what
 //!   goes is kept in `*.cut` files. A log of Redis' is cut as `redis-check-aof` does: in its last
-//!   file alone ([`foreign`]).
+//!   file alone (`foreign`).
 //! * A single file is read frame by frame when a manifest beside it holds its seed, else as plain
 //!   commands. One shard's file is never cut alone: the others depend on it.
 //!

@@ -9,7 +9,7 @@
 //! the two it is the bits do not say; after `maxmemory-policy` has changed they are read as what
 //! they now should be, until the key is used again.
 //!
-//! The counter is logarithmic. It begins at [`BORN`]; a use raises it by one with a probability
+//! The counter is logarithmic. It begins at `BORN`; a use raises it by one with a probability
 //! that shrinks the higher it is, and time lowers it by one every so many minutes.
 
 use crate::base::random::Random;
