@@ -299,6 +299,7 @@ fn waiter(client: usize) -> Arc<Waiter> {
         on: Type::List,
         hears_of_absence: false,
         together: false,
+        quiet: false,
         resp3: false,
     })
 }
