@@ -7,6 +7,8 @@
 //! Where nothing repeats the steps grow longer, so text that does not compress costs little; the
 //! first repetition makes them short again.
 
+use crate::base::lzf::LITERALS_MAX;
+
 /// Farthest back reference, in bytes.
 const DISTANCE_MAX: usize = 1 << 13;
 /// Longest back reference, in bytes.
@@ -14,8 +16,6 @@ const LENGTH_MAX: usize = 264;
 /// Shortest back reference that is made, in bytes; 3 would gain one byte now and then and take a
 /// quarter more time.
 const LENGTH_MIN: usize = 4;
-/// Most literals of one run.
-const LITERALS_MAX: usize = 32;
 /// Longest text that is compressed, in bytes: a reader elsewhere counts in 31 bits.
 pub const TEXT_MAX: usize = i32::MAX as usize;
 /// Bits of the table's index, for texts of up to [`SHORT`] bytes and for longer ones.

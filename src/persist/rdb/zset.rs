@@ -1,7 +1,7 @@
 //! Sorted sets of an RDB file: member by member, with scores as text or as doubles, or packed as
 //! Redis keeps them.
 //!
-//! Everything is built anew, so that it stands in order, has our own bounds and nothing twice.
+//! What does not stand in order, or not within our own bounds, is built anew.
 
 use crate::base::double;
 use crate::persist::rdb::decode::{Problem, Reader};
@@ -28,7 +28,15 @@ impl Reader<'_> {
             return self.pass_over_zset(kind);
         }
         let built = match kind {
-            TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST => self.packed_zset(kind)?,
+            TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST => {
+                let bytes = self.packed_string()?;
+                let built = match self.is_packed_zset(kind, &bytes) {
+                    true => return self.store_packed(Form::Zset, bytes, expire_ms),
+                    false => self.packed_zset(kind, &bytes),
+                };
+                self.packed = bytes;
+                built?
+            }
             _ => self.zset(kind)?,
         };
         match built {
@@ -80,13 +88,16 @@ impl Reader<'_> {
         })
     }
 
-    fn packed_zset(&mut self, kind: u8) -> Result<Built, Problem> {
-        let mut bytes = Vec::new();
-        self.next_string(&mut bytes)?;
+    /// Whether it can be kept as it stands.
+    fn is_packed_zset(&self, kind: u8, bytes: &[u8]) -> bool {
+        kind == TYPE_ZSET_LISTPACK && packed::is_packed(bytes, &self.options.shapes)
+    }
+
+    fn packed_zset(&self, kind: u8, bytes: &[u8]) -> Result<Built, Problem> {
         let items: Vec<Item<'_>> = match kind {
-            TYPE_ZSET_ZIPLIST => ziplist::read(&bytes),
-            _ => listpack::validate(&bytes)
-                .map(|_| Pack(&bytes).iter().map(|(_, item)| item).collect()),
+            TYPE_ZSET_ZIPLIST => ziplist::read(bytes),
+            _ => listpack::validate(bytes)
+                .map(|_| Pack(bytes).iter().map(|(_, item)| item).collect()),
         }
         .map_err(|e| self.damaged(Type::Zset, e.to_string()))?;
         if items.len() % 2 == 1 {
