@@ -141,6 +141,7 @@ mod tests {
     use crate::persist::rdb::decode::Problem;
     use crate::persist::rdb::format::*;
     use crate::persist::rdb::tests::{Build, Collect, OPTIONS, problem, read, read_with};
+    use crate::value::listpack;
 
     /// "a", "1.5", "b", 7 as a listpack.
     const PACK: &[u8] = b"\x14\0\0\0\x04\0\x81a\x02\x831.5\x04\x81b\x02\x07\x01\xff";
@@ -189,6 +190,43 @@ mod tests {
         assert_eq!(value(b"empty"), None);
         let mut nothing = Collect { unwanted_len: Some(0), ..Collect::default() };
         assert_eq!(read_with(&file, &OPTIONS, &mut nothing).unwrap().keys, 0);
+    }
+
+    fn packed(items: &[&str]) -> Vec<u8> {
+        let mut pack = Vec::new();
+        listpack::create(&mut pack);
+        items.iter().for_each(|item| listpack::push_back(&mut pack, item.as_bytes()));
+        pack
+    }
+
+    /// Packed ones are kept as they stand only if they could have been made here.
+    #[test]
+    fn packed_ones_are_put_in_order_and_members_told_from_each_other() {
+        let long = "m".repeat(65);
+        for (items, expected) in [
+            (&["b", "7", "a", "1.5"][..], "zset: a = 1.5, b = 7"),
+            (&["b", "7", "a", "7"], "zset: a = 7, b = 7"),
+            (&["a", "1.50", "b", "7"], "zset: a = 1.5, b = 7"),
+            (&["a", "1", &long, "2"], &format!("zset: a = 1, {long} = 2")),
+        ] {
+            let pack = packed(items);
+            let file = Build::new(11).raw(&[TYPE_ZSET_LISTPACK]).text(b"k").text(&pack).end();
+            let contents = read(&file).unwrap().1;
+            let (_, value) = &contents[&(0, b"k".to_vec())];
+            assert_eq!(String::from_utf8_lossy(value), *expected);
+        }
+        for items in [&["a", "1", "a", "2"][..], &["a", "1", "b", "nan"], &["a", "1", "b"]] {
+            let pack = packed(items);
+            let file = Build::new(11).raw(&[TYPE_ZSET_LISTPACK]).text(b"k").text(&pack).end();
+            assert!(matches!(problem(&file).1, Problem::Damaged { .. }), "{items:?}");
+        }
+        for (kind, items) in
+            [(TYPE_SET_LISTPACK, ["1", "2", "1", "x"]), (TYPE_HASH_LISTPACK, ["f", "2", "f", "x"])]
+        {
+            let pack = packed(&items);
+            let file = Build::new(11).raw(&[kind]).text(b"k").text(&pack).end();
+            assert!(matches!(problem(&file).1, Problem::Damaged { .. }), "{items:?}");
+        }
     }
 
     #[test]
