@@ -87,7 +87,8 @@ pub struct Options<'v> {
 }
 
 impl<'v> Options<'v> {
-    /// Those of a start with the directives as they come: everything is wanted, and a torn tail is cut.
+    /// Those of a start with the directives as they come: everything is wanted, and a torn tail is
+    /// cut.
     pub fn plain(
         appendfilename: &'v str,
         dbfilename: &'v str,

@@ -147,6 +147,30 @@ fn an_entry_half_of_which_is_behind_a_bound_is_not_kept() {
     assert_eq!(both(format!("0:{}", a.pos - 1)), (1, 0));
 }
 
+/// Of a frame beyond the bound stays what stands in front of the last mark that is not: no more, and
+/// no less.
+#[test]
+fn a_frame_is_cut_at_the_last_mark_in_front_of_a_bound() {
+    let entries = |count: u64| {
+        let mut log = LogFile::new(1, 10);
+        for id in 1..=count {
+            log.entry(id, 1, &[]).command(&["RPUSH", "k0", "x"]);
+        }
+        log.frame(0, 0);
+        log
+    };
+    let (volume, manifest) = directory(&[entries(4), pushes(2, 10, "k1", 1)]);
+    let logs = Logs { volume, manifest };
+    let kept = |to: u64| values(&logs.go_back(&format!("0:{to}")).unwrap(), "k0");
+    // Where the mark behind so many entries stands.
+    for count in 1..4 {
+        let at = entries(count).pos;
+        let known = [kept(at - 1), kept(at), kept(at + 1)];
+        assert_eq!(known.map(|kept| kept as u64), [count - 1, count, count]);
+    }
+    assert_eq!(kept(entries(4).pos), 4);
+}
+
 /// A whole-keyspace command takes a position: it is kept by whoever wants that.
 #[test]
 fn a_part_is_kept_with_the_position_behind_it() {
