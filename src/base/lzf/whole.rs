@@ -9,8 +9,8 @@ const WIDE: usize = 16;
 /// The same, from nearer.
 const NARROW: usize = 4;
 
-/// Decompresses `data` into `out`, whose bytes are replaced. It must become exactly `len` bytes, for
-/// which `out` is made large enough.
+/// Decompresses `data` into `out`, whose bytes are replaced. It must become exactly `len` bytes,
+/// for which `out` is made large enough.
 pub(super) fn unpack(data: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), LzfError> {
     out.resize(len + ROOM, 0);
     let (mut at, mut to) = (0, 0);
@@ -101,14 +101,20 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
         #[test]
-        fn it_reads_what_another_reads(data in instructions(), cut in 0_usize..3, more in 0_usize..3) {
+        fn it_reads_what_another_reads(
+            data in instructions(), cut in 0_usize..3, more in 0_usize..3,
+        ) {
             // The length that fits, if any, and others.
             let data = &data[..data.len() - cut.min(data.len())];
             let whole = lzf::decompress(data, 20_000).map_or(10, |text| text.len());
             let len = (whole + more).saturating_sub(1);
             let mut out = vec![7; 3];
             let found = unpack(data, len, &mut out).is_ok().then_some(out);
-            prop_assert_eq!(found, if data.is_empty() { (len == 0).then(Vec::new) } else { elsewhere(data, len) });
+            let expected = match data.is_empty() {
+                true => (len == 0).then(Vec::new),
+                false => elsewhere(data, len),
+            };
+            prop_assert_eq!(found, expected);
         }
     }
 }
