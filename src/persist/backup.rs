@@ -19,7 +19,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::persist::aof::manifest::{FileType, Manifest, Ours, manifest_name, temp_manifest_name};
@@ -27,15 +27,99 @@ use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::volume::DirVolume;
 
-/// Makes the directory, which must be empty when it is there.
-///
-/// # Errors
-/// What the disk says; `DirectoryNotEmpty` when something is in it.
-pub fn make_empty(dir: &Path) -> io::Result<()> {
-    let disk = DirVolume::create(dir)?;
-    match fs::read_dir(disk.path())?.next() {
-        None => Ok(()),
-        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+/// The directory of a backup beside that of a log.
+pub trait Shelf: Volume {
+    /// Makes the directory, which must be empty when it is there.
+    ///
+    /// # Errors
+    /// What the disk says; `DirectoryNotEmpty` when something is in it.
+    fn make_empty(&self) -> io::Result<()>;
+    /// Whether it is there.
+    fn is_there(&self) -> bool;
+    /// Gives a file of the log the same name in here as well.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn link(&self, file: &str) -> io::Result<()>;
+    /// When a file was last written, in Unix seconds.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn written_at(&self, file: &str) -> io::Result<i64>;
+}
+
+/// A real one.
+#[derive(Debug)]
+pub struct DirShelf {
+    log: PathBuf,
+    dir: PathBuf,
+}
+
+impl DirShelf {
+    /// That of a backup in `dir` of the log in `log`.
+    pub fn new(log: &Path, dir: &Path) -> DirShelf {
+        DirShelf { log: log.to_owned(), dir: dir.to_owned() }
+    }
+
+    fn open(&self) -> io::Result<DirVolume> {
+        DirVolume::open(&self.dir)
+    }
+}
+
+impl Volume for DirShelf {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.open()?.list()
+    }
+
+    fn len(&self, path: &str) -> io::Result<u64> {
+        self.open()?.len(path)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.open()?.read_at(path, offset, buf)
+    }
+
+    fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        self.open()?.write_synced(path, data)
+    }
+
+    fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
+        self.open()?.truncate(path, len)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.open()?.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.open()?.remove(path)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.open()?.sync_dir()
+    }
+}
+
+impl Shelf for DirShelf {
+    fn make_empty(&self) -> io::Result<()> {
+        let disk = DirVolume::create(&self.dir)?;
+        match fs::read_dir(disk.path())?.next() {
+            None => Ok(()),
+            Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.dir.is_dir()
+    }
+
+    fn link(&self, file: &str) -> io::Result<()> {
+        fs::hard_link(self.log.join(file), self.dir.join(file))
+    }
+
+    fn written_at(&self, file: &str) -> io::Result<i64> {
+        let written = fs::metadata(self.dir.join(file))?.modified()?;
+        Ok(written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
     }
 }
 
@@ -43,10 +127,9 @@ pub fn make_empty(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the disk says; there is no link then.
-pub fn pin(log: &Path, dir: &Path, file: &str) -> io::Result<()> {
-    fs::hard_link(log.join(file), dir.join(file))?;
-    let flushed = DirVolume::open(dir).and_then(|disk| disk.sync_dir());
-    flushed.inspect_err(|_| drop(fs::remove_file(dir.join(file))))
+pub fn pin(shelf: &dyn Shelf, file: &str) -> io::Result<()> {
+    shelf.link(file)?;
+    shelf.sync_dir().inspect_err(|_| drop(shelf.remove(file)))
 }
 
 /// What a manifest lists without the generation that is being written, as behind a clean stop.
@@ -69,13 +152,11 @@ pub fn sealed_part(manifest: &Manifest) -> Manifest {
 /// # Errors
 /// What the disk says; there is what was pinned then, and nothing besides.
 pub fn seal(
-    log: &Path,
-    dir: &Path,
+    shelf: &dyn Shelf,
     appendfilename: &str,
     set: &Manifest,
     pinned: &[String],
 ) -> io::Result<Vec<String>> {
-    let disk = DirVolume::open(dir)?;
     let of_kind = |kind| set.lines.iter().filter(move |line| line.kind == kind);
     let lines = of_kind(FileType::Base).chain(of_kind(FileType::Incr));
     let mut files: Vec<String> = lines.map(|line| line.file.clone()).collect();
@@ -83,20 +164,20 @@ pub fn seal(
     let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
     let mut complete = || -> io::Result<()> {
         for file in files.iter().filter(|file| !pinned.contains(file)) {
-            fs::hard_link(log.join(file), dir.join(file))?;
+            shelf.link(file)?;
             linked.push(file.clone());
         }
-        durable::replace(&disk, &temp, &name, &set.encode())
+        durable::replace(shelf, &temp, &name, &set.encode())
     };
     if let Err(error) = complete() {
         for file in linked.iter().chain([&name, &temp]) {
-            drop(disk.remove(file));
+            drop(shelf.remove(file));
         }
         return Err(error);
     }
     for file in pinned.iter().filter(|file| !files.contains(file)) {
         // One that stays is named by nothing.
-        drop(disk.remove(file));
+        drop(shelf.remove(file));
     }
     files.push(name);
     Ok(files)
@@ -106,21 +187,21 @@ pub fn seal(
 ///
 /// # Errors
 /// What the disk says; one that is not there is gone.
-pub fn remove(dir: &Path, files: &[String]) -> io::Result<()> {
+pub fn remove(shelf: &dyn Shelf, files: &[String]) -> io::Result<()> {
     if files.is_empty() {
         return Ok(());
     }
-    let disk = match DirVolume::open(dir) {
+    match shelf.list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
+        there => drop(there?),
+    }
     for file in files.iter().rev() {
-        match disk.remove(file) {
+        match shelf.remove(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    disk.sync_dir()
+    shelf.sync_dir()
 }
 
 /// What an earlier process has left.
@@ -146,20 +227,18 @@ pub enum Leftovers {
 ///
 /// # Errors
 /// What the disk says.
-pub fn leftovers(dir: &Path, appendfilename: &str) -> io::Result<Leftovers> {
-    let disk = match DirVolume::open(dir) {
+pub fn leftovers(shelf: &dyn Shelf, appendfilename: &str) -> io::Result<Leftovers> {
+    let there = match shelf.list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Leftovers::None),
-        opened => opened?,
+        there => there?,
     };
     let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
     let start = format!("{appendfilename}.");
-    let there = disk.list()?;
-    if let Ok(bytes) = disk.read_all(&name)
+    if let Ok(bytes) = shelf.read_all(&name)
         && let Ok(set) = Manifest::parse(&bytes)
         && set.lines.iter().all(|line| there.contains(&line.file))
     {
-        let written = fs::metadata(dir.join(&name))?.modified()?;
-        let at = written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let at = shelf.written_at(&name)?;
         let mut files: Vec<String> = set.lines.into_iter().map(|line| line.file).collect();
         files.push(name);
         return Ok(Leftovers::Sealed { files, at });

@@ -135,7 +135,7 @@ impl Job {
         self.purpose == Purpose::Background
     }
 
-    fn is_rewrite(&self) -> bool {
+    pub(super) fn is_rewrite(&self) -> bool {
         self.purpose == Purpose::Rewrite
     }
 

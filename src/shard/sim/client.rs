@@ -18,8 +18,35 @@ pub const DATABASES: usize = 3;
 /// What makes files, or gives them up: requests that touch no data.
 const FILES: &[&str] =
     &["BGSAVE", "BGSAVE", "BGSAVE", "BGSAVE", "SAVE", "SAVE", "LASTSAVE", "BGSAVE CANCEL"];
-/// What is changed of how the log is written while it is being written.
+/// The same of the log.
+const LOG_FILES: &[&str] = &[
+    "BGREWRITEAOF",
+    "BGREWRITEAOF",
+    "BGREWRITEAOF",
+    "BGREWRITEAOF",
+    "BACKUP START",
+    "BACKUP START",
+    "BACKUP SEAL",
+    "BACKUP SEAL",
+    "BACKUP SEAL",
+    "BACKUP CLEANUP",
+    "BACKUP ABORT",
+];
+/// What is changed of how the log is written while it is being written: the policy of flushing,
 const SETTINGS: &[&str] = &["appendfsync always", "appendfsync everysec", "appendfsync no"];
+/// and what promises nothing.
+const METHODS: &[&str] = &[
+    "aof-commit-method append",
+    "aof-commit-method segment",
+    "aof-commit-method append",
+    "aof-commit-method segment",
+    "aof-use-rdb-preamble no",
+    "aof-use-rdb-preamble yes",
+    "auto-aof-rewrite-percentage 50",
+    "auto-aof-rewrite-percentage 0",
+    "aof-disable-auto-gc yes",
+    "aof-disable-auto-gc no",
+];
 
 /// Something a request looks at: a key of a database, or, without one, all keys that these shards
 /// hold of it.
@@ -121,6 +148,13 @@ impl Client {
                 }
                 6 if random.one_in(if self.taste.is_strong() { 2 } else { 4 }) => {
                     self.push(&mut batch, &words(one_of(FILES, random)), next_id);
+                }
+                7 if self.log && random.one_in(self.taste.files) => {
+                    self.push(&mut batch, &words(one_of(LOG_FILES, random)), next_id);
+                }
+                8 if self.log && random.one_in(2 * self.taste.files) => {
+                    let set = format!("CONFIG SET {}", one_of(METHODS, random));
+                    self.push(&mut batch, &words(&set), next_id);
                 }
                 _ => {
                     let command = command(random, *next_id, self.shards, self.taste);
@@ -266,7 +300,7 @@ fn is_cut(command: &[Vec<u8>]) -> bool {
 }
 
 fn is_of_files(command: &[Vec<u8>]) -> bool {
-    FILES.iter().any(|text| text.as_bytes() == command.join(&b' '))
+    FILES.iter().chain(LOG_FILES).any(|text| text.as_bytes() == command.join(&b' '))
 }
 
 fn is_leased(command: &[Vec<u8>]) -> bool {

@@ -17,6 +17,7 @@
 //! | `world` | one life: the shards' turns in phases |
 //! | `oracle` | what must hold after a crash |
 //! | `saves` | snapshots: the writer's steps, and what must hold of the file |
+//! | `rewrites` | rewrites of the log and backups, the same |
 //! | `schedule` | lives, crashes and recoveries in a row |
 //!
 //! `RINGSTONE_SIM_SCHEDULES` says how many schedules run, `RINGSTONE_SIM_SEED` the seed of the
@@ -26,6 +27,7 @@
 mod client;
 mod oracle;
 pub mod probe;
+mod rewrites;
 mod saves;
 mod schedule;
 mod values;

@@ -89,6 +89,10 @@ pub struct Tracker {
     pub events: HashMap<Origin, VecDeque<Event>>,
     /// Snapshots that have begun, in order.
     pub moments: Vec<Moment>,
+    /// What was held at the moments of rewrites of the log.
+    pub rewrites: Vec<Data>,
+    /// The same when backups were sealed.
+    pub seals: Vec<Data>,
 }
 
 thread_local! {
@@ -113,6 +117,8 @@ pub fn begin(spaces: &[Box<Keyspace>]) {
         steps: spaces.iter().map(|_| Vec::new()).collect(),
         events: HashMap::new(),
         moments: Vec::new(),
+        rewrites: Vec::new(),
+        seals: Vec::new(),
     };
     TRACKER.with_borrow_mut(|t| *t = Some(tracker));
 }
@@ -156,6 +162,15 @@ impl Tracker {
     /// All that is held, over all shards.
     pub fn data(&self) -> Data {
         self.live.iter().flatten().map(|(place, held)| (place.clone(), held.clone())).collect()
+    }
+
+    /// What these hold, which was seen.
+    fn unchanged(&mut self, spaces: &[Option<Box<Keyspace>>]) -> Data {
+        for space in spaces.iter().flatten() {
+            let changes = self.changes(space);
+            assert!(changes.is_empty(), "executed, and not seen: {changes:?}");
+        }
+        self.data()
     }
 
     /// A step that ends here, if something happened.
@@ -267,13 +282,22 @@ pub fn came_home(space: &Keyspace) {
 /// A snapshot begins with these keyspaces.
 pub fn moment(job: &Arc<snapshot::Job>, spaces: &[Option<Box<Keyspace>>]) {
     with(|t| {
-        for space in spaces.iter().flatten() {
-            let changes = t.changes(space);
-            assert!(changes.is_empty(), "executed, and not seen: {changes:?}");
+        let (data, job) = (t.unchanged(spaces), Arc::clone(job));
+        if job.is_rewrite() {
+            tell(|| format!("the moment of rewrite {}", t.rewrites.len()));
+            return t.rewrites.push(data);
         }
-        let (data, job) = (t.data(), Arc::clone(job));
         tell(|| format!("the moment of snapshot {}, last {}", t.moments.len(), job.is_last()));
         t.moments.push(Moment { data, last: job.is_last(), ended: None, job });
+    });
+}
+
+/// A backup is sealed with these keyspaces.
+pub fn sealing(spaces: &[Option<Box<Keyspace>>]) {
+    with(|t| {
+        let data = t.unchanged(spaces);
+        tell(|| format!("the moment of seal {}", t.seals.len()));
+        t.seals.push(data);
     });
 }
 

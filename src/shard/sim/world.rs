@@ -19,6 +19,7 @@ use crate::persist::load::Loading;
 use crate::persist::recovery::{Options, Started};
 use crate::persist::reload::reload;
 use crate::persist::sim::{SimDisk, SimMedium};
+use crate::shard::backup::adopt_backup;
 use crate::shard::core::Shard;
 use crate::shard::face::policy;
 use crate::shard::global::{Global, Voice};
@@ -30,6 +31,7 @@ use crate::shard::reload::ReadLog;
 use crate::shard::sim::client::Client;
 use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::rewrites::SHELF;
 use crate::shard::sim::saves::Saves;
 use crate::shard::sim::tell;
 use crate::shard::sim::values::Taste;
@@ -144,16 +146,30 @@ fn grain(random: &mut Random) -> Grain {
 }
 
 fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Random) -> Voice {
+    let doors = saves.rewrites.start();
+    let (errands, words, snapshots) = (doors.clone(), doors.clone(), saves.start());
+    // Now and then there is no thread to be had.
+    let (threads, hard) = (Mutex::new(Random::new(random.next_u64())), random.one_in(8));
+    let refused = move || {
+        hard && threads.lock().unwrap_or_else(PoisonError::into_inner).one_in(6)
+    };
     Voice {
         read_log: read_log(medium, boot_id),
         again: Box::new(|_| "it is a test".to_owned()),
         can_start_again: false,
-        say: Box::new(|_, _| {}),
+        say: Box::new(move |_, text| words.said(text)),
         level: Box::new(|_| {}),
         die: Box::new(|_| die()),
-        errand: Box::new(|errand| errand()),
+        errand: Box::new(move |errand| errands.errand(errand)),
         time: time(random),
-        writer: saves.start(),
+        writer: Box::new(move |writer| match writer.rewrites() {
+            true if refused() => Err(std::io::ErrorKind::WouldBlock.into()),
+            true => {
+                doors.rewriter(writer);
+                Ok(())
+            }
+            false => snapshots(writer),
+        }),
     }
 }
 
@@ -179,7 +195,13 @@ impl World {
         let facts = Facts::default();
         let mut global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
         global.grain = grain(random);
+        let shelves = medium.clone();
+        global.shelf = Box::new(move |_, _| Box::new(shelves.shelf(SHELF)));
         let global = Arc::new(global);
+        if config.appendonly {
+            adopt_backup(&global).expect("it can be read");
+            saves.rewrites.adopted(&global);
+        }
         let order: Arc<Order<Message>> = Arc::new(Order::new(shards, started.next_id.max(1)));
         let mut lanes = Vec::new();
         let flush = policy(config.appendfsync);
@@ -371,6 +393,7 @@ impl World {
             for shard in 0..self.lanes.len() {
                 while random.below(3) > 0 {
                     self.saves.step(self.now);
+                    self.thread_step(medium, random);
                 }
                 loop {
                     if !self.phase(shard, random) {
@@ -397,6 +420,16 @@ impl World {
         }
         let end = |lane: &Lane| lane.shard.log.as_ref().map(|l| (l.appended(), l.file().sum));
         Some(self.lanes.iter().filter_map(end).collect())
+    }
+
+    /// A step of a thread that waits for the disk of the log; false when there is none.
+    pub fn thread_step(&mut self, medium: &SimMedium, random: &mut Random) -> bool {
+        self.saves.rewrites.step(medium, &self.global, random)
+    }
+
+    /// The log is about to go over to other files.
+    pub fn cuts(&self) -> bool {
+        self.global.cut_busy()
     }
 
     /// Every shard's thread has ended.
@@ -446,6 +479,11 @@ impl World {
     pub fn durable(&self) -> Vec<u64> {
         let durable = |lane: &Lane| lane.shard.log.as_ref().map_or(0, LogWriter::durable);
         self.lanes.iter().map(durable).collect()
+    }
+
+    /// Where a shard's file ends, without filler.
+    pub fn tight(&self, shard: usize) -> Option<u64> {
+        self.lanes[shard].shard.log.as_ref().map(LogWriter::tight)
     }
 
     /// Number of shards.
