@@ -8,7 +8,8 @@
 //! ```
 //!
 //! SEAL cuts the log first, so that every generation but the one that is being written is sealed:
-//! their files are durable to their ends and never change again. The manifest names exactly these,
+//! their files are durable to their ends and never change again, but for filler behind these, which
+//! is cut off before the manifest is written. The manifest names exactly these,
 //! the last as behind a clean stop. What a rewrite or FLUSHALL removes from the log stays here,
 //! since a link is the file. The directory, copied to the place of a log, is one: for Ringstone and
 //! for Redis alike.
@@ -22,6 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use crate::persist::aof::filler;
 use crate::persist::aof::manifest::{FileType, Manifest, Ours, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
@@ -167,6 +169,9 @@ pub fn seal(
             shelf.link(file)?;
             linked.push(file.clone());
         }
+        for line in set.lines.iter().filter(|line| matches!(line.ours, Some(Ours::Shard(_)))) {
+            tighten(shelf, &line.file)?;
+        }
         durable::replace(shelf, &temp, &name, &set.encode())
     };
     if let Err(error) = complete() {
@@ -181,6 +186,27 @@ pub fn seal(
     }
     files.push(name);
     Ok(files)
+}
+
+/// Cuts the filler off a log's file that has ended, durably. The log does so as well, later, and
+/// leaves it to the file system when that is durable: a power cut may bring the old length back
+/// with zeros in front of it, which Redis refuses.
+fn tighten(shelf: &dyn Shelf, file: &str) -> io::Result<()> {
+    let len = shelf.len(file)?;
+    let mut piece = [0; 1 << 16];
+    let mut at = len;
+    let mut end = 0;
+    while at > 0 && end == 0 {
+        let from = at.saturating_sub(piece.len() as u64);
+        let held = &mut piece[..(at - from) as usize];
+        shelf.read_exact(file, from, held)?;
+        // What is logged ends with CR and LF.
+        if let Some(last) = held.iter().rposition(|byte| !filler::is_blank(*byte)) {
+            end = (from + last as u64 + 2).min(len);
+        }
+        at = from;
+    }
+    shelf.truncate(file, end)
 }
 
 /// Removes these files, the last first: without its manifest it is no backup any more.

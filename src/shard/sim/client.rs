@@ -99,8 +99,6 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// In order.
     pub requests: Vec<Request>,
-    /// The policy of flushing changes.
-    pub reconfigures: bool,
 }
 
 type Words = Vec<Vec<u8>>;
@@ -118,7 +116,7 @@ impl Client {
 
     /// Some requests, sent in one go.
     pub fn pipeline(&mut self, random: &mut Random, next_id: &mut u64) -> Batch {
-        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new(), reconfigures: false };
+        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new() };
         if let Some((watched, shards)) = self.watching.take() {
             self.transaction(random, next_id, &mut batch, watched, shards);
         }
@@ -141,7 +139,6 @@ impl Client {
                 4 if random.one_in(20) => {
                     let set = format!("CONFIG SET {}", one_of(SETTINGS, random));
                     self.push(&mut batch, &words(&set), next_id);
-                    batch.reconfigures = true;
                 }
                 5 if self.log && random.one_in(8) => {
                     self.push(&mut batch, &words("DEBUG LOADAOF"), next_id);
@@ -149,7 +146,7 @@ impl Client {
                 6 if random.one_in(if self.taste.is_strong() { 2 } else { 4 }) => {
                     self.push(&mut batch, &words(one_of(FILES, random)), next_id);
                 }
-                7 if self.log && random.one_in(self.taste.files) => {
+                7 | 9 if self.log && random.one_in(self.taste.files) => {
                     self.push(&mut batch, &words(one_of(LOG_FILES, random)), next_id);
                 }
                 8 if self.log && random.one_in(2 * self.taste.files) => {

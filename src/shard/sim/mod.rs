@@ -100,5 +100,5 @@ fn nothing_that_was_told_is_lost() {
     let seed = number("RINGSTONE_SIM_SEED").unwrap_or(FIRST_SEED);
     let count = number("RINGSTONE_SIM_SCHEDULES").unwrap_or(SCHEDULES);
     let totals = run(seed, count);
-    eprintln!("{count} schedules: {totals:?}");
+    eprintln!("{count} schedules: {totals:#?}");
 }

@@ -110,6 +110,8 @@ struct Schedule {
     flush_may_fail: bool,
     /// The same of the directory's flush.
     names_may_be_lost: bool,
+    /// What is being done for rewrites is a good moment to die.
+    deadly: bool,
     totals: Totals,
 }
 
@@ -148,6 +150,7 @@ pub fn run(seed: u64) -> Totals {
         next_id: 1,
         flush_may_fail: false,
         names_may_be_lost: false,
+        deadly: false,
         totals: Totals::default(),
         random,
     };
@@ -241,7 +244,10 @@ impl Schedule {
         if self.random.one_in(2) {
             self.medium.set_short_writes(2 + self.random.below(6));
         }
-        let longest = [600, 600, 1800][self.random.below(3) as usize];
+        let longest = [600, 1000, 2400][self.random.below(3) as usize];
+        let zeal = [3, 12, 100][self.random.below(3) as usize];
+        let brisk = [4, 10, 1000][self.random.below(3) as usize];
+        self.deadly = self.random.one_in(4);
         let steps = 20 + self.random.below(longest);
         // How often the writer comes to its turn, and when a last snapshot is asked for.
         let diligence = [1, 5, 20, 60][self.random.below(4) as usize];
@@ -268,6 +274,15 @@ impl Schedule {
                 _ if self.random.one_in(3) => drop(world.saves.step(world.now)),
                 _ => self.thread_step(world),
             }
+            if self.random.one_in(zeal) && !self.medium.is_dead() {
+                self.thread_step(world);
+            }
+            if self.random.one_in(brisk) && !self.medium.is_dead() {
+                self.medium.complete_some(&mut self.random);
+                if !world.round(&mut self.random) {
+                    return End::FailedFlush;
+                }
+            }
             if self.medium.is_dead() {
                 return self.died();
             }
@@ -275,7 +290,7 @@ impl Schedule {
                 return End::FailedFlush;
             }
             // A moment to die in.
-            if world.cuts() && self.random.one_in(150) {
+            if self.deadly && world.cuts() && self.random.one_in(150) {
                 count(&mut self.totals.counts, "deaths while the log is cut");
                 return self.died();
             }
@@ -306,7 +321,7 @@ impl Schedule {
 
     /// A step of a thread that waits for the disk of the log; the process may die in it.
     fn thread_step(&mut self, world: &mut World) {
-        let dies = self.random.one_in(60);
+        let dies = self.random.one_in(if self.deadly { 40 } else { 1000 });
         if dies {
             self.medium.die_after(self.random.below(12));
         }
@@ -473,7 +488,7 @@ impl Schedule {
         world.saves.medium.set_capacity(None);
         self.saves = Some(world.saves);
         let always = self.config.appendfsync == crate::config::Flush::Always;
-        let always = always && !witness.reconfigured;
+        let always = always && !witness.is_reconfigured();
         let tracker = probe::finish();
         self.totals.steps += tracker.steps.iter().map(Vec::len).sum::<usize>() as u64;
         self.totals.replies += witness.replies() as u64;

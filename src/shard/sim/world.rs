@@ -12,7 +12,7 @@ use crate::base::clock::{Now, Time};
 use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::command::Session;
-use crate::config::Config;
+use crate::config::{Config, Flush};
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::registry::Facts;
 use crate::persist::load::Loading;
@@ -226,7 +226,7 @@ impl World {
             let (disk, phase, stopped) = (medium.disk(), 0, false);
             lanes.push(Lane { shard, disk, phase, arriving, reaped, sent, stopped });
         }
-        let witness = Witness::new(shards);
+        let witness = Witness::new(shards, config.appendfsync == Flush::Always);
         let clients = Vec::new();
         let (heard, next_conn, next_id) = (None, 0, 1);
         let (ending, kept_on, taste) = (false, 0, Taste::some(random));
@@ -295,10 +295,9 @@ impl World {
         }
         let batch = client.pipeline(random, &mut self.next_id);
         for request in &batch.requests {
-            self.witness.sends(request.id);
+            self.witness.sends(request);
             tell(|| format!("client {} on {}: {}", client.key.index, client.home, request.text));
         }
-        self.witness.reconfigured |= batch.reconfigures;
         client.waiting.extend(batch.requests);
         let key = client.key;
         let mut bytes = batch.bytes;
@@ -342,6 +341,21 @@ impl World {
                 return true;
             }
         }
+    }
+
+    /// A turn of every shard, or what is left of it; false when the process ended.
+    pub fn round(&mut self, random: &mut Random) -> bool {
+        for shard in 0..self.lanes.len() {
+            loop {
+                if !self.phase(shard, random) {
+                    return false;
+                }
+                if self.lanes[shard].phase == 0 || self.lanes[shard].stopped {
+                    break;
+                }
+            }
+        }
+        true
     }
 
     fn step(&mut self, shard: usize, random: &mut Random) {
