@@ -28,7 +28,7 @@ use crate::client::Conn;
 use crate::command::session::BackupStep;
 use crate::config::Config;
 use crate::observe::backups::{Backup, Phase};
-use crate::persist::aof::manifest::{FileType, Manifest};
+use crate::persist::aof::manifest::{FileType, Manifest, manifest_name};
 use crate::persist::backup::{self, Leftovers, Shelf};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -271,7 +271,13 @@ fn clean_up(global: &Global) -> Result<(), String> {
         return Err(GOES_ON.to_owned());
     }
     let left = shelf(global, &backup.dir);
-    backup::remove(&*left, &backup.files).map_err(|error| failed(&error))?;
+    if let Err(error) = backup::remove(&*left, &backup.files) {
+        // The manifest goes first, and without it nothing is sealed any more.
+        if left.len(&manifest_name(global.append_filename())).is_err() {
+            backups.now().fail(&error.to_string());
+        }
+        return Err(failed(&error));
+    }
     *backups.now() = Backup::default();
     Ok(())
 }

@@ -257,9 +257,18 @@ pub fn ran_lease(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
 }
 
 /// The log has been read again, or not: everything is as it was.
-pub fn ran_reload(entry: u64, to: ReplyTo, spaces: &[Option<Box<Keyspace>>]) {
+pub fn ran_reload(
+    entry: u64,
+    to: ReplyTo,
+    spaces: &[Option<Box<Keyspace>>],
+    outcome: &Result<(), String>,
+) {
     ran_lease(entry, to, spaces);
     with(|t| {
+        // Like any other that is refused it tells of nothing.
+        if outcome.as_ref().is_err_and(|text| text.starts_with("MISCONF")) {
+            t.events.entry((to.shard, to.conn)).or_default().pop_back();
+        }
         for space in spaces.iter().flatten() {
             let step = t.steps[space.shard].last().expect("it has just been added");
             assert!(step.changes.is_empty(), "the log tells otherwise: {:?}", step.changes);
