@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `probe` | what the shards executed, seen from outside |
 //! | `client` | random requests, and what they look at |
+//! | `waiters` | clients that wait for keys, and where elements are |
 //! | `values` | those on values of other types, and on long strings |
 //! | `world` | one life: the shards' turns in phases |
 //! | `oracle` | what must hold after a crash |
@@ -31,6 +32,7 @@ mod rewrites;
 mod saves;
 mod schedule;
 mod values;
+mod waiters;
 mod world;
 
 use std::cell::Cell;

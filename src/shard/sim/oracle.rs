@@ -18,6 +18,7 @@ use crate::observe::saves::End;
 use crate::shard::sim::client::{Client, Look, Request};
 use crate::shard::sim::probe::{self, At, Data, Event, Place, Step, Tracker};
 use crate::shard::sim::tell;
+use crate::shard::sim::waiters::Elements;
 
 /// What the policy of flushing is changed with.
 const POLICY: &str = "CONFIG SET appendfsync";
@@ -262,6 +263,8 @@ pub struct Past {
     pub durable: Vec<u64>,
     /// The policy was `always`.
     pub always: bool,
+    /// What clients that wait for keys know.
+    pub elements: Option<Elements>,
 }
 
 impl Past {
@@ -317,6 +320,8 @@ impl Past {
                 told.text, told.deps
             );
         }
+        let all_is_kept = crash != Crash::Power || self.always;
+        let elements = self.elements.as_ref().filter(|_| all_is_kept);
         if crash == Crash::Clean {
             let all: Vec<usize> = steps.iter().map(Vec::len).collect();
             assert_eq!(kept, all, "a clean stop loses nothing");
@@ -328,6 +333,9 @@ impl Past {
                 Some(held) => data.insert(place.clone(), held.clone()),
                 None => data.remove(place),
             };
+        }
+        if let Some(elements) = elements {
+            elements.check(&data, 0);
         }
         data
     }

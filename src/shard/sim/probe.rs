@@ -232,6 +232,14 @@ pub fn ran_item(job: &Job, marked: bool, space: &Keyspace) {
     });
 }
 
+/// Somebody who waits was served, or has begun to wait.
+pub fn served_here(space: &Keyspace) {
+    with(|t| {
+        t.executes("a waiter's command");
+        t.plain(space);
+    });
+}
+
 /// A job was executed.
 pub fn ran_job(space: &Keyspace) {
     with(|t| {

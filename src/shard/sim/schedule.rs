@@ -19,6 +19,7 @@ use crate::shard::sim::probe::{self, Data};
 use crate::shard::sim::rewrites::{Counts, NAME, as_redis, count, nothing_is_left};
 use crate::shard::sim::saves::{Figures, Saves, compare, load};
 use crate::shard::sim::{number, tell};
+use crate::shard::sim::waiters::Waiters;
 use crate::shard::sim::world::World;
 use crate::value::table::SPLIT_AT;
 
@@ -484,6 +485,7 @@ impl Schedule {
         self.next_id = world.next_id();
         let durable = world.durable();
         let shards = world.shards();
+        let elements = world.waiters.as_mut().map(Waiters::end);
         let (base, witness) = (world.base, world.witness);
         world.saves.medium.set_capacity(None);
         self.saves = Some(world.saves);
@@ -493,7 +495,7 @@ impl Schedule {
         self.totals.steps += tracker.steps.iter().map(Vec::len).sum::<usize>() as u64;
         self.totals.replies += witness.replies() as u64;
         assert_eq!(tracker.steps.len(), shards);
-        Past { base, tracker, witness, durable, always }
+        Past { base, tracker, witness, durable, always, elements }
     }
 
     fn crash(&mut self, power: bool) {

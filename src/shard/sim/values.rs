@@ -18,6 +18,8 @@ pub struct Taste {
     keys: u64,
     /// What makes files of the log comes once in so many times.
     pub files: u64,
+    /// Nobody removes a whole database.
+    pub calm: bool,
 }
 
 const KINDS: [char; 5] = ['h', 'l', 's', 'z', 't'];
@@ -28,8 +30,8 @@ impl Taste {
         let kind = KINDS[random.below(5) as usize];
         let files = [1, 2, 8, 30][random.below(4) as usize];
         match random.below(3) {
-            0 => Taste { kind: None, keys: KEYS, files },
-            _ => Taste { kind: Some(kind), keys: 1 + random.below(KEYS), files },
+            0 => Taste { kind: None, keys: KEYS, files, calm: false },
+            _ => Taste { kind: Some(kind), keys: 1 + random.below(KEYS), files, calm: false },
         }
     }
 
