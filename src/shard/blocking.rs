@@ -447,6 +447,7 @@ impl Shard {
     pub(super) fn forget_here(&mut self, ticket: &Ticket) {
         let space = self.space.as_mut().expect("the FIFO runs only while the data is home");
         space.waiting.forget(ticket);
+        self.serve_here();
     }
 
     /// Stops a client's wait, if nobody serves it already; gives what it was to be told.

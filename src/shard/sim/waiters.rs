@@ -208,6 +208,7 @@ impl Waiters {
 
     /// A client's connection is closed.
     pub fn closed(&mut self, key: ConnKey) {
+        tell(|| format!("client {} is closed", key.index));
         self.poppers.retain(|popper| popper.key != key);
     }
 
