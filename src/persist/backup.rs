@@ -273,3 +273,31 @@ pub fn leftovers(shelf: &dyn Shelf, appendfilename: &str) -> io::Result<Leftover
     let files: Vec<String> = there.into_iter().filter(ours).collect();
     Ok(if files.is_empty() { Leftovers::None } else { Leftovers::Open { files } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+    use crate::persist::sim::SimMedium;
+
+    #[test]
+    fn filler_goes_before_a_set_is_sealed_and_does_not_come_back() {
+        for logged in [&b"#R1 x\r\n*1\r\n$4\r\nPING\r\n"[..], b""] {
+            let medium = SimMedium::new(7);
+            let mut bytes = logged.to_vec();
+            filler::fill(&mut bytes, logged.len() as u64, 300_000 / filler::LINE * filler::LINE);
+            medium.write_synced("f", &bytes).unwrap();
+            let shelf = medium.shelf("backup");
+            shelf.link("f").unwrap();
+            shelf.sync_dir().unwrap();
+            medium.sync_dir().unwrap();
+            tighten(&shelf, "f").unwrap();
+            medium.crash_power(&mut Random::new(3));
+            assert_eq!(shelf.read_all("f").unwrap(), logged);
+            assert_eq!(
+                (shelf.list().unwrap(), medium.list().unwrap().len()),
+                (vec!["f".into()], 1)
+            );
+        }
+    }
+}

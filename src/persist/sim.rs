@@ -385,12 +385,6 @@ impl SimMedium {
         state.inodes.get_mut(&inode).is_some_and(|f| f.flip(offset as usize, bit))
     }
 
-    /// Blocks and names that a loss of power might take now.
-    pub fn unsynced(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.inodes.values().map(Inode::dirty_blocks).sum(), state.name_ops.len())
-    }
-
     /// The process dies. What was in flight may have happened; the page cache survives.
     pub fn crash_process(&self) {
         let mut state = self.lock();

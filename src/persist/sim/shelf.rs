@@ -1,5 +1,5 @@
-//! More of the simulated medium: the directory of a backup, whose files are second names of those of
-//! the log, and deaths in the middle of an operation of some kind.
+//! More of the simulated medium: the directory of a backup, whose files are second names of those
+//! of the log, and deaths in the middle of an operation of some kind.
 //!
 //! A directory is what stands in front of the last slash of a name; the log's own has none. A
 //! flush of a directory makes the names in it durable, and no others.
@@ -9,6 +9,7 @@ use std::sync::MutexGuard;
 
 use rustix::io::Errno;
 
+use super::file::Inode;
 use super::{Fault, NameOp, On, SimMedium, State};
 use crate::persist::backup::Shelf;
 use crate::persist::disk::{DiskOp, Volume};
@@ -89,8 +90,15 @@ impl SimMedium {
             DiskOp::Remove { .. } => Some(On::Remove),
             DiskOp::Direct { .. } | DiskOp::Truncate { .. } | DiskOp::Close { .. } => None,
         };
-        let under_way = state.flights.iter().filter(|f| !matches!(f.stage, super::Stage::Over { .. }));
+        let under_way =
+            state.flights.iter().filter(|f| !matches!(f.stage, super::Stage::Over { .. }));
         under_way.filter_map(|flight| kind(&flight.op)).collect()
+    }
+
+    /// Blocks and names that a loss of power might take now.
+    pub fn unsynced(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.inodes.values().map(Inode::dirty_blocks).sum(), state.name_ops.len())
     }
 
     /// A directory beside that of the log.

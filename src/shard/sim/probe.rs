@@ -83,6 +83,8 @@ pub struct Moment {
 pub struct Tracker {
     live: Vec<Data>,
     ends: Vec<u64>,
+    /// Turns whose upkeep was not looked at closely.
+    passed_over: u64,
     /// By shard, in order.
     pub steps: Vec<Vec<Step>>,
     /// By client, in order per executing shard.
@@ -114,6 +116,7 @@ pub fn begin(spaces: &[Box<Keyspace>]) {
     let tracker = Tracker {
         live: spaces.iter().map(|s| data_of(s)).collect(),
         ends: spaces.iter().map(|s| s.effects.end()).collect(),
+        passed_over: 0,
         steps: spaces.iter().map(|_| Vec::new()).collect(),
         events: HashMap::new(),
         moments: Vec::new(),
@@ -334,6 +337,14 @@ pub fn saved(end: End) {
 pub fn kept_up(space: &Keyspace) {
     assert!(space.events.is_empty(), "events are handed on within the turn");
     with(|t| {
+        // Most turns do nothing here. One that did and did not log it is found out a little later.
+        // (Without a log nothing has a position.)
+        let end = space.effects.end();
+        let quiet = end > 0 && t.ends[space.shard] == end;
+        t.passed_over += u64::from(quiet);
+        if quiet && !t.passed_over.is_multiple_of(16) {
+            return;
+        }
         let before = t.live[space.shard].clone();
         let at = t.plain(space);
         if at.own && t.moments.last().is_some_and(|m| m.last && !m.job.has_failed()) {

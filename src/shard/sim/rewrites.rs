@@ -208,7 +208,8 @@ impl Rewrites {
             return;
         }
         let found = sealed_set(medium, config).expect("a sealed backup");
-        let wanted = self.sealed.take().map_or_else(|| std::mem::take(&mut self.may_be), |s| vec![s]);
+        let wanted =
+            self.sealed.take().map_or_else(|| std::mem::take(&mut self.may_be), |s| vec![s]);
         if !wanted.contains(&found) {
             let wanted = wanted.last().expect("a backup was sealed of no moment");
             compare(&found, wanted, "the backup has", "the moment of SEAL had");

@@ -18,9 +18,9 @@ use crate::shard::sim::oracle::{Crash, Past};
 use crate::shard::sim::probe::{self, Data};
 use crate::shard::sim::rewrites::{Counts, NAME, as_redis, count, nothing_is_left};
 use crate::shard::sim::saves::{Figures, Saves, compare, load};
-use crate::shard::sim::{number, tell};
 use crate::shard::sim::waiters::Waiters;
 use crate::shard::sim::world::World;
+use crate::shard::sim::{number, tell};
 use crate::value::table::SPLIT_AT;
 
 /// Figures of schedules that ran.

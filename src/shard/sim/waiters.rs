@@ -271,9 +271,8 @@ impl Elements {
     /// Looks where they are; `other` more may be nowhere.
     pub fn check(&self, data: &Data, other: usize) {
         let held = held(data);
-        let twice = held.iter().find(|(element, times)| {
-            **times > 1 || self.given.contains(element)
-        });
+        let twice =
+            held.iter().find(|(element, times)| **times > 1 || self.given.contains(element));
         assert!(twice.is_none(), "an element is in a list and somewhere else: {twice:?}");
         let there = |element: &&u64| held.contains_key(element) || self.given.contains(element);
         let nowhere: Vec<_> = self.acknowledged.iter().filter(|e| !there(e)).collect();

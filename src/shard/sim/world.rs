@@ -158,9 +158,7 @@ fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Rand
     let (errands, words, snapshots) = (doors.clone(), doors.clone(), saves.start());
     // Now and then there is no thread to be had.
     let (threads, hard) = (Mutex::new(Random::new(random.next_u64())), random.one_in(8));
-    let refused = move || {
-        hard && threads.lock().unwrap_or_else(PoisonError::into_inner).one_in(6)
-    };
+    let refused = move || hard && threads.lock().unwrap_or_else(PoisonError::into_inner).one_in(6);
     Voice {
         read_log: read_log(medium, boot_id),
         again: Box::new(|_| "it is a test".to_owned()),
@@ -580,8 +578,8 @@ impl Lane {
         let (held, following, fifo) = (shard.held.len(), shard.following.len(), shard.fifo.len());
         let (stopped, stops, parked) = (self.stopped, shard.stopping, shard.parked.len());
         format!(
-            "\nshard {id}, stops {stops}, stopped {stopped}: keyspace here {home}, paused {paused:?}, \
-             leases {leases:?}, held {held}, following {following}, to execute {fifo}, parked \
+            "\nshard {id}, stops {stops}, stopped {stopped}: keyspace here {home}, paused \
+             {paused:?}, leases {leases:?}, held {held}, following {following}, to execute {fifo}, parked \
              {parked}, cut {cut:?}, {lead:?}, reload {reload:?}, log {log:?}"
         )
     }

@@ -9,9 +9,9 @@ use crate::base::clock::Watch;
 use crate::observe::saves::End;
 #[cfg(test)]
 use crate::persist::disk::Sheets;
-use crate::persist::snapshot::{Chunk, write};
 #[cfg(test)]
 use crate::persist::rewrite::history;
+use crate::persist::snapshot::{Chunk, write};
 #[cfg(test)]
 use crate::persist::snapshot::{Making, Means, Target};
 use crate::resp::Reply;
@@ -175,12 +175,10 @@ impl Writer {
                 let done = rewrite::take_its_place(&self.global, aim, disk, target, bytes, flow);
                 self.collects(done)
             }
-            Rewriting::Remove(files) => {
-                match rewrite::remove_served(&self.global, disk, &files) {
-                    gone if gone.is_empty() => Rewriting::Over,
-                    gone => Rewriting::Forget(gone),
-                }
-            }
+            Rewriting::Remove(files) => match rewrite::remove_served(&self.global, disk, &files) {
+                gone if gone.is_empty() => Rewriting::Over,
+                gone => Rewriting::Forget(gone),
+            },
             Rewriting::Forget(gone) if self.global.begin_cut() => {
                 rewrite::forget_served(&self.global, disk, &gone);
                 Rewriting::Over
