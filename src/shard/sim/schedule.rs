@@ -284,24 +284,8 @@ impl Schedule {
                     return End::FailedFlush;
                 }
             }
-            if self.medium.is_dead() {
-                return self.died();
-            }
-            if self.names_may_be_lost && self.medium.struck(On::SyncDir) {
-                return End::FailedFlush;
-            }
-            // A moment to die in.
-            if self.deadly && world.cuts() && self.random.one_in(150) {
-                count(&mut self.totals.counts, "deaths while the log is cut");
-                return self.died();
-            }
-            // A file that has its name, of which nobody has been told: a moment to die in.
-            if world.saves.is_untold() && self.random.one_in(30) {
-                return match self.random.below(3) {
-                    0 if self.flush_may_fail => End::FailedFlush,
-                    0 => End::Kill,
-                    _ => End::Power,
-                };
+            if let Some(end) = self.is_over(world) {
+                return end;
             }
             if world.has_stopped() {
                 return self.stop(world);
@@ -318,6 +302,29 @@ impl Schedule {
             1..=3 => End::Kill,
             _ => End::Power,
         }
+    }
+
+    /// Whether the process has died, or does so at a good moment.
+    fn is_over(&mut self, world: &World) -> Option<End> {
+        if self.medium.is_dead() {
+            return Some(self.died());
+        }
+        if self.names_may_be_lost && self.medium.struck(On::SyncDir) {
+            return Some(End::FailedFlush);
+        }
+        if self.deadly && world.cuts() && self.random.one_in(150) {
+            count(&mut self.totals.counts, "deaths while the log is cut");
+            return Some(self.died());
+        }
+        // A file that has its name, of which nobody has been told.
+        if world.saves.is_untold() && self.random.one_in(30) {
+            return Some(match self.random.below(3) {
+                0 if self.flush_may_fail => End::FailedFlush,
+                0 => End::Kill,
+                _ => End::Power,
+            });
+        }
+        None
     }
 
     /// A step of a thread that waits for the disk of the log; the process may die in it.

@@ -173,6 +173,16 @@ fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Rand
     }
 }
 
+/// As the server takes over the backup that an earlier process has left.
+fn put_shelf(global: &mut Global, medium: &SimMedium, saves: &mut Saves) {
+    let shelves = medium.clone();
+    global.shelf = Box::new(move |_, _| Box::new(shelves.shelf(SHELF)));
+    if global.config().appendonly {
+        adopt_backup(global).expect("it can be read");
+        saves.rewrites.adopted(global);
+    }
+}
+
 fn die() -> ! {
     resume_unwind(Box::new(ProcessEnded))
 }
@@ -195,17 +205,11 @@ impl World {
         let facts = Facts::default();
         let mut global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
         global.grain = grain(random);
-        let shelves = medium.clone();
-        global.shelf = Box::new(move |_, _| Box::new(shelves.shelf(SHELF)));
+        put_shelf(&mut global, medium, &mut saves);
         let global = Arc::new(global);
-        if config.appendonly {
-            adopt_backup(&global).expect("it can be read");
-            saves.rewrites.adopted(&global);
-        }
         let order: Arc<Order<Message>> = Arc::new(Order::new(shards, started.next_id.max(1)));
-        let mut lanes = Vec::new();
+        let (mut lanes, mut spaces) = (Vec::new(), spaces);
         let flush = policy(config.appendfsync);
-        let mut spaces = spaces;
         for (space, file) in spaces.iter_mut().zip(&started.files) {
             space.effects = Effects::new(file.start, true);
         }
@@ -573,8 +577,8 @@ impl Lane {
         let (stopped, stops, parked) = (self.stopped, shard.stopping, shard.parked.len());
         format!(
             "\nshard {id}, stops {stops}, stopped {stopped}: keyspace here {home}, paused \
-             {paused:?}, leases {leases:?}, held {held}, following {following}, to execute {fifo}, parked \
-             {parked}, cut {cut:?}, {lead:?}, reload {reload:?}, log {log:?}"
+             {paused:?}, leases {leases:?}, held {held}, following {following}, to execute \
+             {fifo}, parked {parked}, cut {cut:?}, {lead:?}, reload {reload:?}, log {log:?}"
         )
     }
 
