@@ -197,6 +197,10 @@ impl Waiting {
                 self.dbs[db].remove(&key);
                 self.keys -= 1;
             }
+            if place.called {
+                // Those behind it have been kept waiting for it.
+                self.touch(db, &key);
+            }
         }
         true
     }
@@ -303,6 +307,16 @@ mod tests {
         assert_eq!((queue(&waiting, "a"), queue(&waiting, "b")), (vec![3], vec![2]));
         all[1..].iter().for_each(|waiter| assert!(waiting.forget(&waiter.ticket)));
         assert_eq!((waiting.keys(), waiting.memory(), waiting.is_empty()), (0, 0, true));
+    }
+
+    #[test]
+    fn behind_one_that_was_called_and_goes_its_keys_are_ready() {
+        let mut waiting = Waiting::default();
+        let all = [waiter(1, &["a", "b"]), waiter(2, &["a"]), waiter(3, &["c"])];
+        all.iter().for_each(|waiter| register(&mut waiting, waiter));
+        waiting.set_called(&all[0].ticket, true);
+        assert!(waiting.forget(&all[0].ticket) && waiting.forget(&all[2].ticket));
+        assert_eq!((waiting.next_ready(), waiting.next_ready()), (Some((0, b"a".to_vec())), None));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! SEAL cuts the log first, so that every generation but the one that is being written is sealed:
-//! their files are durable to their ends and never change again. The manifest names exactly these,
+//! their files are durable to their ends and never change again, but for filler behind these, which
+//! is cut off before the manifest is written. The manifest names exactly these,
 //! the last as behind a clean stop. What a rewrite or FLUSHALL removes from the log stays here,
 //! since a link is the file. The directory, copied to the place of a log, is one: for Ringstone and
 //! for Redis alike.
@@ -19,23 +20,108 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use crate::persist::aof::filler;
 use crate::persist::aof::manifest::{FileType, Manifest, Ours, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::volume::DirVolume;
 
-/// Makes the directory, which must be empty when it is there.
-///
-/// # Errors
-/// What the disk says; `DirectoryNotEmpty` when something is in it.
-pub fn make_empty(dir: &Path) -> io::Result<()> {
-    let disk = DirVolume::create(dir)?;
-    match fs::read_dir(disk.path())?.next() {
-        None => Ok(()),
-        Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+/// The directory of a backup beside that of a log.
+pub trait Shelf: Volume {
+    /// Makes the directory, which must be empty when it is there.
+    ///
+    /// # Errors
+    /// What the disk says; `DirectoryNotEmpty` when something is in it.
+    fn make_empty(&self) -> io::Result<()>;
+    /// Whether it is there.
+    fn is_there(&self) -> bool;
+    /// Gives a file of the log the same name in here as well.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn link(&self, file: &str) -> io::Result<()>;
+    /// When a file was last written, in Unix seconds.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn written_at(&self, file: &str) -> io::Result<i64>;
+}
+
+/// A real one.
+#[derive(Debug)]
+pub struct DirShelf {
+    log: PathBuf,
+    dir: PathBuf,
+}
+
+impl DirShelf {
+    /// That of a backup in `dir` of the log in `log`.
+    pub fn new(log: &Path, dir: &Path) -> DirShelf {
+        DirShelf { log: log.to_owned(), dir: dir.to_owned() }
+    }
+
+    fn open(&self) -> io::Result<DirVolume> {
+        DirVolume::open(&self.dir)
+    }
+}
+
+impl Volume for DirShelf {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.open()?.list()
+    }
+
+    fn len(&self, path: &str) -> io::Result<u64> {
+        self.open()?.len(path)
+    }
+
+    fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.open()?.read_at(path, offset, buf)
+    }
+
+    fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
+        self.open()?.write_synced(path, data)
+    }
+
+    fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
+        self.open()?.truncate(path, len)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.open()?.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.open()?.remove(path)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.open()?.sync_dir()
+    }
+}
+
+impl Shelf for DirShelf {
+    fn make_empty(&self) -> io::Result<()> {
+        let disk = DirVolume::create(&self.dir)?;
+        match fs::read_dir(disk.path())?.next() {
+            None => Ok(()),
+            Some(_) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.dir.is_dir()
+    }
+
+    fn link(&self, file: &str) -> io::Result<()> {
+        fs::hard_link(self.log.join(file), self.dir.join(file))
+    }
+
+    fn written_at(&self, file: &str) -> io::Result<i64> {
+        let written = fs::metadata(self.dir.join(file))?.modified()?;
+        Ok(written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
     }
 }
 
@@ -43,10 +129,9 @@ pub fn make_empty(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the disk says; there is no link then.
-pub fn pin(log: &Path, dir: &Path, file: &str) -> io::Result<()> {
-    fs::hard_link(log.join(file), dir.join(file))?;
-    let flushed = DirVolume::open(dir).and_then(|disk| disk.sync_dir());
-    flushed.inspect_err(|_| drop(fs::remove_file(dir.join(file))))
+pub fn pin(shelf: &dyn Shelf, file: &str) -> io::Result<()> {
+    shelf.link(file)?;
+    shelf.sync_dir().inspect_err(|_| drop(shelf.remove(file)))
 }
 
 /// What a manifest lists without the generation that is being written, as behind a clean stop.
@@ -69,13 +154,11 @@ pub fn sealed_part(manifest: &Manifest) -> Manifest {
 /// # Errors
 /// What the disk says; there is what was pinned then, and nothing besides.
 pub fn seal(
-    log: &Path,
-    dir: &Path,
+    shelf: &dyn Shelf,
     appendfilename: &str,
     set: &Manifest,
     pinned: &[String],
 ) -> io::Result<Vec<String>> {
-    let disk = DirVolume::open(dir)?;
     let of_kind = |kind| set.lines.iter().filter(move |line| line.kind == kind);
     let lines = of_kind(FileType::Base).chain(of_kind(FileType::Incr));
     let mut files: Vec<String> = lines.map(|line| line.file.clone()).collect();
@@ -83,44 +166,68 @@ pub fn seal(
     let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
     let mut complete = || -> io::Result<()> {
         for file in files.iter().filter(|file| !pinned.contains(file)) {
-            fs::hard_link(log.join(file), dir.join(file))?;
+            shelf.link(file)?;
             linked.push(file.clone());
         }
-        durable::replace(&disk, &temp, &name, &set.encode())
+        for line in set.lines.iter().filter(|line| matches!(line.ours, Some(Ours::Shard(_)))) {
+            tighten(shelf, &line.file)?;
+        }
+        durable::replace(shelf, &temp, &name, &set.encode())
     };
     if let Err(error) = complete() {
         for file in linked.iter().chain([&name, &temp]) {
-            drop(disk.remove(file));
+            drop(shelf.remove(file));
         }
         return Err(error);
     }
     for file in pinned.iter().filter(|file| !files.contains(file)) {
         // One that stays is named by nothing.
-        drop(disk.remove(file));
+        drop(shelf.remove(file));
     }
     files.push(name);
     Ok(files)
+}
+
+/// Cuts the filler off a log's file that has ended, durably. The log does so as well, later, and
+/// leaves it to the file system when that is durable: a power cut may bring the old length back
+/// with zeros in front of it, which Redis refuses.
+fn tighten(shelf: &dyn Shelf, file: &str) -> io::Result<()> {
+    let len = shelf.len(file)?;
+    let mut piece = [0; 1 << 16];
+    let mut at = len;
+    let mut end = 0;
+    while at > 0 && end == 0 {
+        let from = at.saturating_sub(piece.len() as u64);
+        let held = &mut piece[..(at - from) as usize];
+        shelf.read_exact(file, from, held)?;
+        // What is logged ends with CR and LF.
+        if let Some(last) = held.iter().rposition(|byte| !filler::is_blank(*byte)) {
+            end = (from + last as u64 + 2).min(len);
+        }
+        at = from;
+    }
+    shelf.truncate(file, end)
 }
 
 /// Removes these files, the last first: without its manifest it is no backup any more.
 ///
 /// # Errors
 /// What the disk says; one that is not there is gone.
-pub fn remove(dir: &Path, files: &[String]) -> io::Result<()> {
+pub fn remove(shelf: &dyn Shelf, files: &[String]) -> io::Result<()> {
     if files.is_empty() {
         return Ok(());
     }
-    let disk = match DirVolume::open(dir) {
+    match shelf.list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
+        there => drop(there?),
+    }
     for file in files.iter().rev() {
-        match disk.remove(file) {
+        match shelf.remove(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    disk.sync_dir()
+    shelf.sync_dir()
 }
 
 /// What an earlier process has left.
@@ -146,20 +253,18 @@ pub enum Leftovers {
 ///
 /// # Errors
 /// What the disk says.
-pub fn leftovers(dir: &Path, appendfilename: &str) -> io::Result<Leftovers> {
-    let disk = match DirVolume::open(dir) {
+pub fn leftovers(shelf: &dyn Shelf, appendfilename: &str) -> io::Result<Leftovers> {
+    let there = match shelf.list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Leftovers::None),
-        opened => opened?,
+        there => there?,
     };
     let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
     let start = format!("{appendfilename}.");
-    let there = disk.list()?;
-    if let Ok(bytes) = disk.read_all(&name)
+    if let Ok(bytes) = shelf.read_all(&name)
         && let Ok(set) = Manifest::parse(&bytes)
         && set.lines.iter().all(|line| there.contains(&line.file))
     {
-        let written = fs::metadata(dir.join(&name))?.modified()?;
-        let at = written.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let at = shelf.written_at(&name)?;
         let mut files: Vec<String> = set.lines.into_iter().map(|line| line.file).collect();
         files.push(name);
         return Ok(Leftovers::Sealed { files, at });
@@ -167,4 +272,32 @@ pub fn leftovers(dir: &Path, appendfilename: &str) -> io::Result<Leftovers> {
     let ours = |file: &String| file.starts_with(&start) || *file == temp;
     let files: Vec<String> = there.into_iter().filter(ours).collect();
     Ok(if files.is_empty() { Leftovers::None } else { Leftovers::Open { files } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+    use crate::persist::sim::SimMedium;
+
+    #[test]
+    fn filler_goes_before_a_set_is_sealed_and_does_not_come_back() {
+        for logged in [&b"#R1 x\r\n*1\r\n$4\r\nPING\r\n"[..], b""] {
+            let medium = SimMedium::new(7);
+            let mut bytes = logged.to_vec();
+            filler::fill(&mut bytes, logged.len() as u64, 300_000 / filler::LINE * filler::LINE);
+            medium.write_synced("f", &bytes).unwrap();
+            let shelf = medium.shelf("backup");
+            shelf.link("f").unwrap();
+            shelf.sync_dir().unwrap();
+            medium.sync_dir().unwrap();
+            tighten(&shelf, "f").unwrap();
+            medium.crash_power(&mut Random::new(3));
+            assert_eq!(shelf.read_all("f").unwrap(), logged);
+            assert_eq!(
+                (shelf.list().unwrap(), medium.list().unwrap().len()),
+                (vec!["f".into()], 1)
+            );
+        }
+    }
 }

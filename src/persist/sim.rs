@@ -38,11 +38,13 @@ use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush};
 
 mod blocking;
 mod file;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
 use file::{ALL_BLOCKS, Inode};
 pub use file::{BLOCK, FileLoss};
+pub use shelf::SimShelf;
 
 /// Operations that can be made to fail, and are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +61,8 @@ pub enum On {
     Rename,
     /// A removal.
     Remove,
+    /// A file's second name.
+    Link,
     /// A read of the blocking side.
     Read,
 }
@@ -70,6 +74,8 @@ pub enum Fault {
     Error(Errno),
     /// The operation (a flush) reports success and does nothing.
     Lie,
+    /// The process dies in the operation.
+    Die,
 }
 
 /// Which un-synced directory operations survive a loss of power.
@@ -152,6 +158,7 @@ struct State {
     frozen: bool,
     effects: u64,
     dies_at: Option<u64>,
+    died_in: Option<On>,
     capacity: Option<usize>,
     /// A write is cut short once in so many; 0: never.
     short_writes: u64,
@@ -238,6 +245,7 @@ impl SimMedium {
             frozen: false,
             effects: 0,
             dies_at: None,
+            died_in: None,
             capacity: None,
             short_writes: 0,
             past_cache: false,
@@ -377,12 +385,6 @@ impl SimMedium {
         state.inodes.get_mut(&inode).is_some_and(|f| f.flip(offset as usize, bit))
     }
 
-    /// Blocks and names that a loss of power might take now.
-    pub fn unsynced(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.inodes.values().map(Inode::dirty_blocks).sum(), state.name_ops.len())
-    }
-
     /// The process dies. What was in flight may have happened; the page cache survives.
     pub fn crash_process(&self) {
         let mut state = self.lock();
@@ -431,7 +433,7 @@ impl State {
             }
             true
         });
-        struck
+        struck.and_then(|fault| self.dies_of(fault, on))
     }
 
     fn path_of(&self, inode: InodeId) -> Option<String> {
@@ -489,7 +491,7 @@ impl State {
                 self.inode_of(*file).and_then(|inode| self.sync(inode, ALL_BLOCKS)).map(|()| None)
             }
             DiskOp::Rename { from, to } => self.rename(from, to).map(|()| None),
-            DiskOp::SyncDir => self.sync_dir().map(|()| None),
+            DiskOp::SyncDir => self.sync_dir("").map(|()| None),
             DiskOp::Remove { path } => self.remove(path).map(|()| None),
             DiskOp::Direct { .. } | DiskOp::Truncate { .. } if self.no_direct => Err(Errno::INVAL),
             DiskOp::Direct { file } => self.inode_of(*file).map(|inode| {
@@ -642,7 +644,7 @@ impl State {
         let Some(file) = self.inodes.get_mut(&inode) else { return Err(Errno::BADF) };
         match fault {
             None => file.sync(blocks),
-            Some(Fault::Lie) => {}
+            Some(Fault::Lie | Fault::Die) => {}
             Some(Fault::Error(error)) => {
                 file.sync_fails(&mut self.random);
                 return Err(error);
@@ -670,13 +672,13 @@ impl State {
         Ok(())
     }
 
-    fn sync_dir(&mut self) -> Result<(), Errno> {
+    fn sync_dir(&mut self, dir: &str) -> Result<(), Errno> {
         let ops = match self.strike(On::SyncDir, None) {
-            Some(Fault::Lie) => return Ok(()),
-            None => std::mem::take(&mut self.name_ops),
+            Some(Fault::Lie | Fault::Die) => return Ok(()),
+            None => self.take_name_ops(dir),
             Some(Fault::Error(error)) => {
                 // Like a file's: some of it was written, the rest is forgotten by later flushes.
-                let ops = std::mem::take(&mut self.name_ops);
+                let ops = self.take_name_ops(dir);
                 let kept = self.random.below(ops.len() as u64 + 1) as usize;
                 ops[..kept].iter().for_each(|op| apply_name(&mut self.durable_names, op));
                 return Err(error);
@@ -756,7 +758,7 @@ impl State {
         self.direct.clear();
         self.faults.clear();
         self.frozen = false;
-        self.dies_at = None;
+        (self.dies_at, self.died_in) = (None, None);
         self.prune();
     }
 

@@ -28,8 +28,8 @@ use crate::client::Conn;
 use crate::command::session::BackupStep;
 use crate::config::Config;
 use crate::observe::backups::{Backup, Phase};
-use crate::persist::aof::manifest::{FileType, Manifest};
-use crate::persist::backup::{self, Leftovers};
+use crate::persist::aof::manifest::{FileType, Manifest, manifest_name};
+use crate::persist::backup::{self, Leftovers, Shelf};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::global::Global;
@@ -71,8 +71,10 @@ fn dir_of(config: &Config) -> io::Result<PathBuf> {
     Ok(absolute(&config.dir)?.join(&config.backup.dir_name))
 }
 
-fn log_dir(config: &Config) -> PathBuf {
-    config.dir.join(&config.appenddirname)
+/// The directory of the backup in `dir`.
+fn shelf(global: &Global, dir: &Path) -> Box<dyn Shelf> {
+    let config = global.config();
+    (global.shelf)(&config.dir.join(&config.appenddirname), dir)
 }
 
 impl Shard {
@@ -144,6 +146,8 @@ impl Shard {
 
     /// Every keyspace is here: this is the moment.
     pub(super) fn begin_seal(&mut self, entry: u64, lease: Lease, sealer: Sealer) {
+        #[cfg(test)]
+        crate::shard::sim::probe::sealing(&lease.spaces);
         let files = self.lead_seal(sealer);
         self.send_home(entry, lease, false, Some(files), &[]);
     }
@@ -211,8 +215,9 @@ fn start(global: &Global, now: i64) -> Result<(), String> {
     }
     let dir = dir_of(&global.config()).map_err(|error| failed(&error))?;
     // What a backup that failed has left.
-    backup::remove(&before.dir, &before.files).map_err(|error| failed(&error))?;
-    backup::make_empty(&dir).map_err(|error| match error.kind() {
+    let left = shelf(global, &before.dir);
+    backup::remove(&*left, &before.files).map_err(|error| failed(&error))?;
+    shelf(global, &dir).make_empty().map_err(|error| match error.kind() {
         io::ErrorKind::DirectoryNotEmpty => NOT_EMPTY.to_owned(),
         _ => failed(&error),
     })?;
@@ -252,7 +257,7 @@ fn abort(global: &Global) -> Result<(), String> {
 /// caller has the right to the files.
 fn discard(global: &Global) {
     let backup = global.registry.backups.now().clone();
-    match backup::remove(&backup.dir, &backup.files) {
+    match backup::remove(&*shelf(global, &backup.dir), &backup.files) {
         Ok(()) => global.registry.backups.now().files.clear(),
         Err(error) => global.warn(&format!("Files of the backup stay: {error}")),
     }
@@ -265,7 +270,14 @@ fn clean_up(global: &Global) -> Result<(), String> {
     if backup.phase.is_open() {
         return Err(GOES_ON.to_owned());
     }
-    backup::remove(&backup.dir, &backup.files).map_err(|error| failed(&error))?;
+    let left = shelf(global, &backup.dir);
+    if let Err(error) = backup::remove(&*left, &backup.files) {
+        // The manifest goes first, and without it nothing is sealed any more.
+        if left.len(&manifest_name(global.append_filename())).is_err() {
+            backups.now().fail(&error.to_string());
+        }
+        return Err(failed(&error));
+    }
     *backups.now() = Backup::default();
     Ok(())
 }
@@ -282,15 +294,15 @@ pub(super) fn pin_base(global: &Global) {
     let Some(base) = manifest.lines.iter().find(|line| line.kind == FileType::Base) else {
         return;
     };
-    let pinned = backup::pin(&log_dir(&global.config()), &backup.dir, &base.file);
-    match pinned {
+    let shelf = shelf(global, &backup.dir);
+    match backup::pin(&*shelf, &base.file) {
         Ok(()) => {
             let mut backup = backups.now();
             backup.files = vec![base.file.clone()];
             backup.phase = Phase::Incrementing;
         }
         // A FLUSHALL has begun the log anew: another rewrite follows.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && backup.dir.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && shelf.is_there() => {}
         Err(error) => {
             global.warn(&format!("Backup failed: {error}"));
             backups.now().fail(&error.to_string());
@@ -303,9 +315,9 @@ fn link(global: &Global, set: &Manifest, now: i64) -> Result<(), String> {
     let backups = &global.registry.backups;
     let _files = backups.files();
     let backup = backups.now().clone();
-    let (log, name) = (log_dir(&global.config()), global.append_filename());
+    let (shelf, name) = (shelf(global, &backup.dir), global.append_filename());
     let sealed = match backup.phase {
-        Phase::Incrementing => backup::seal(&log, &backup.dir, name, set, &backup.files),
+        Phase::Incrementing => backup::seal(&*shelf, name, set, &backup.files),
         _ => {
             backups.now().sealing = false;
             return Err(NOT_READY.to_owned());
@@ -338,7 +350,7 @@ fn link(global: &Global, set: &Manifest, now: i64) -> Result<(), String> {
 pub fn adopt_backup(global: &Global) -> io::Result<()> {
     let config = global.config();
     let dir = dir_of(&config)?;
-    let found = backup::leftovers(Path::new(&dir), &config.appendfilename)?;
+    let found = backup::leftovers(&*shelf(global, &dir), &config.appendfilename)?;
     let mut backup = global.registry.backups.now();
     *backup = match found {
         Leftovers::None => return Ok(()),

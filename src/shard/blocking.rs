@@ -262,6 +262,8 @@ impl Shard {
         let fate = std::mem::take(&mut around.fate);
         around.serve(Spaces::One(&mut space), &mut served);
         around.meter.settle(around.stats, around.track);
+        #[cfg(test)]
+        crate::shard::sim::probe::served_here(&space);
         self.tell_late(to);
         self.space = Some(space);
         self.tell_served(served);
@@ -289,6 +291,8 @@ impl Shard {
         let mut served = Vec::new();
         let mut around = self.around();
         around.serve(Spaces::One(&mut space), &mut served);
+        #[cfg(test)]
+        crate::shard::sim::probe::served_here(&space);
         self.space = Some(space);
         self.tell_served(served);
     }
@@ -443,6 +447,7 @@ impl Shard {
     pub(super) fn forget_here(&mut self, ticket: &Ticket) {
         let space = self.space.as_mut().expect("the FIFO runs only while the data is home");
         space.waiting.forget(ticket);
+        self.serve_here();
     }
 
     /// Stops a client's wait, if nobody serves it already; gives what it was to be told.

@@ -303,12 +303,17 @@ impl Shard {
         self.give_up(key);
     }
 
-    /// Clients that have ended their stream and do not read what they asked for.
+    /// Clients that have ended their stream and do not read what they were told.
     pub fn take_lingering(&mut self) -> Vec<ConnKey> {
         let now = self.now.mono_us;
         // Deadlines ascend.
         let due = self.leaving.partition_point(|(at, _)| *at <= now);
-        self.leaving.drain(..due).map(|(_, key)| key).collect()
+        let due: Vec<ConnKey> = self.leaving.drain(..due).map(|(_, key)| key).collect();
+        // One that has not been told yet is owed what may be nowhere else: an element.
+        let owed = |key: &ConnKey| self.conn(*key).is_some_and(|c| !c.output.slots.is_empty());
+        let (owed, over): (Vec<_>, _) = due.into_iter().partition(owed);
+        self.leaving.extend(owed.into_iter().map(|key| (now + LEAVING_US, key)));
+        over
     }
 
     /// A client is gone; what it asked other shards for comes back to nobody.

@@ -1,5 +1,6 @@
 //! What all shards know of the process: configuration, limits, failures, the manifest in force.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -10,6 +11,7 @@ use crate::config::{CommitMethod, Config, Enter, Flush, LogLevel, files};
 use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
+use crate::persist::backup::{DirShelf, Shelf};
 use crate::persist::snapshot;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
@@ -32,6 +34,9 @@ pub type Say = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 
 /// Begins to write a snapshot's file, and does not wait for it.
 pub type StartWriter = dyn Fn(Writer) -> std::io::Result<()> + Send + Sync;
+
+/// The directory of a backup, beside that of the log, which comes first.
+pub type OpenShelf = dyn Fn(&Path, &Path) -> Box<dyn Shelf> + Send + Sync;
 
 /// How the process speaks and dies; handed in, so that a simulation can listen.
 pub struct Voice {
@@ -113,6 +118,8 @@ pub struct Global {
     pub holds: Holds,
     /// See [`Grain`].
     pub grain: Grain,
+    /// Where backups are.
+    pub shelf: Box<OpenShelf>,
     voice: Voice,
 }
 
@@ -165,6 +172,7 @@ impl Global {
             resets: AtomicU64::new(0),
             holds: Holds::default(),
             grain: Grain::default(),
+            shelf: Box::new(|log, dir| Box::new(DirShelf::new(log, dir))),
             voice,
         }
     }

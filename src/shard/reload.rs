@@ -205,6 +205,10 @@ impl Shard {
     /// Answers and sends the keyspaces home.
     fn end_reload(&mut self, held: Held, outcome: Result<(), String>) {
         let Held { entry, mut lease, source, .. } = held;
+        #[cfg(test)]
+        if source == Source::Log {
+            crate::shard::sim::probe::ran_reload(entry, lease.to, &lease.spaces, &outcome);
+        }
         let mut reply = Reply::default();
         match outcome {
             Ok(()) => reply.ok(),
@@ -214,10 +218,6 @@ impl Shard {
             }
         }
         lease.spaces.iter_mut().flatten().for_each(|space| space.read_tag = space.floor);
-        #[cfg(test)]
-        if source == Source::Log {
-            crate::shard::sim::probe::ran_reload(entry, lease.to, &lease.spaces);
-        }
         let to = lease.to;
         if let Some(conn) = self.conn_mut(to.conn) {
             conn.output.change_remote(to.batch, |remote| {

@@ -265,26 +265,50 @@ pub(super) fn rewrite(
             return Err(error);
         }
     };
-    let written = match aim.plain {
-        false => write_on(&disk, target, header, chunks, flow, &|| true),
-        true => {
-            let name = temp_rdb_name();
-            let rdb = Target { temp: name.clone(), name, ..target.clone() };
-            let written = write_on(&disk, &rdb, header, chunks, flow, &|| true);
-            written
-                .and_then(|_| as_commands(&disk, &rdb.name, &target.name, target.flush_each, flow))
-        }
-    };
-    let bytes = written.inspect_err(|_| flow.failed.store(true, Ordering::Release))?;
+    let written = write_on(&disk, &walked(aim, target), header, chunks, flow, &|| true);
+    let bytes = written.and_then(|bytes| base_of(&disk, aim, target, bytes, flow))?;
+    // The cut that began with the walk has it until its manifest is durable.
+    global.wait_for_cut();
+    take_its_place(global, aim, &disk, target, bytes, flow)
+}
+
+/// The file that the walk is written into.
+pub(super) fn walked(aim: &Aim, target: &Target) -> Target {
+    let name = if aim.plain { temp_rdb_name() } else { target.name.clone() };
+    Target { temp: name.clone(), name, ..target.clone() }
+}
+
+/// Makes the base of what has been walked, `bytes` long; gives its length in bytes.
+pub(super) fn base_of(
+    disk: &dyn Sheets,
+    aim: &Aim,
+    target: &Target,
+    bytes: u64,
+    flow: &Flow,
+) -> io::Result<u64> {
+    if !aim.plain {
+        return Ok(bytes);
+    }
+    let made = as_commands(disk, &temp_rdb_name(), &target.name, target.flush_each, flow);
+    made.inspect_err(|_| flow.failed.store(true, Ordering::Release))
+}
+
+/// Puts the base in its place, and gives the right to cut back, which the caller has.
+pub(super) fn take_its_place(
+    global: &Global,
+    aim: &Aim,
+    disk: &dyn Sheets,
+    target: &Target,
+    bytes: u64,
+    flow: &Flow,
+) -> io::Result<Rewritten> {
     let given_up = || {
         drop(disk.remove(&target.name));
         io::Error::other("given up")
     };
-    // The cut that began with the walk has it until its manifest is durable.
-    global.wait_for_cut();
     let installed = match flow.failed.load(Ordering::Acquire) {
         true => None,
-        false => global.change_manifest(|| put_in_place(global, aim, &disk, &target.name)),
+        false => global.change_manifest(|| put_in_place(global, aim, disk, &target.name)),
     };
     global.end_cut();
     let installed = installed.unwrap_or_else(|| Err(given_up()));
@@ -349,19 +373,27 @@ pub(super) fn collect(global: &Global, target: &Target) {
         Ok(disk) => disk,
         Err(error) => return global.warn(&format!("The history files stay: {error}")),
     };
-    let files = served(global, &disk);
-    if files.is_empty() {
-        return;
+    let gone = remove_served(global, &disk, &served(global, &disk));
+    if !gone.is_empty() {
+        global.wait_for_cut();
+        forget_served(global, &disk, &gone);
     }
-    for file in &files {
+}
+
+/// Removes these files of history; gives those that are gone.
+pub(super) fn remove_served(global: &Global, disk: &dyn Volume, files: &[String]) -> Vec<String> {
+    for file in files {
         global.notice(&format!("Removing the history file {file} in the background"));
     }
-    let gone = remove_history(&disk, &files);
-    global.wait_for_cut();
+    remove_history(disk, files)
+}
+
+/// Takes what is gone out of the manifest, and gives the right to cut back, which the caller has.
+pub(super) fn forget_served(global: &Global, disk: &dyn Volume, gone: &[String]) {
     let name = global.append_filename();
     let forgotten = global.change_manifest(|| {
         let manifest = global.manifest().clone();
-        match forget_history(&disk, name, &gone, &manifest)? {
+        match forget_history(disk, name, gone, &manifest)? {
             Some(manifest) => {
                 global.set_manifest(manifest);
                 Ok(())

@@ -135,7 +135,7 @@ impl Job {
         self.purpose == Purpose::Background
     }
 
-    fn is_rewrite(&self) -> bool {
+    pub(super) fn is_rewrite(&self) -> bool {
         self.purpose == Purpose::Rewrite
     }
 
@@ -366,6 +366,10 @@ impl Shard {
 
     /// Begins the SAVE that has waited longest for the end of a rewrite, once it can.
     pub(super) fn start_queued_save(&mut self) {
+        if self.stopping {
+            // Other shards may have ended, and would never send their keyspaces.
+            self.snapshot.queue.clear();
+        }
         if self.snapshot.has_queue()
             && self.begin_saving()
             && let Some((to, resp3)) = self.snapshot.queue.pop_front()

@@ -16,7 +16,7 @@ fn gone() -> io::Error {
 
 impl State {
     /// A blocking call that changes something: refused while frozen or dead.
-    fn blocking(&mut self) -> io::Result<()> {
+    pub(super) fn blocking(&mut self) -> io::Result<()> {
         if self.dead() {
             return Err(gone());
         }
@@ -66,7 +66,7 @@ impl Volume for SimMedium {
         if state.dead() {
             return Err(gone());
         }
-        Ok(state.names.keys().cloned().collect())
+        Ok(state.names_in(""))
     }
 
     fn len(&self, path: &str) -> io::Result<u64> {
@@ -182,7 +182,7 @@ impl Volume for SimMedium {
         if !state.effect() {
             return Err(gone());
         }
-        Ok(state.sync_dir()?)
+        Ok(state.sync_dir("")?)
     }
 }
 

@@ -18,8 +18,35 @@ pub const DATABASES: usize = 3;
 /// What makes files, or gives them up: requests that touch no data.
 const FILES: &[&str] =
     &["BGSAVE", "BGSAVE", "BGSAVE", "BGSAVE", "SAVE", "SAVE", "LASTSAVE", "BGSAVE CANCEL"];
-/// What is changed of how the log is written while it is being written.
+/// The same of the log.
+const LOG_FILES: &[&str] = &[
+    "BGREWRITEAOF",
+    "BGREWRITEAOF",
+    "BGREWRITEAOF",
+    "BGREWRITEAOF",
+    "BACKUP START",
+    "BACKUP START",
+    "BACKUP SEAL",
+    "BACKUP SEAL",
+    "BACKUP SEAL",
+    "BACKUP CLEANUP",
+    "BACKUP ABORT",
+];
+/// What is changed of how the log is written while it is being written: the policy of flushing,
 const SETTINGS: &[&str] = &["appendfsync always", "appendfsync everysec", "appendfsync no"];
+/// and what promises nothing.
+const METHODS: &[&str] = &[
+    "aof-commit-method append",
+    "aof-commit-method segment",
+    "aof-commit-method append",
+    "aof-commit-method segment",
+    "aof-use-rdb-preamble no",
+    "aof-use-rdb-preamble yes",
+    "auto-aof-rewrite-percentage 50",
+    "auto-aof-rewrite-percentage 0",
+    "aof-disable-auto-gc yes",
+    "aof-disable-auto-gc no",
+];
 
 /// Something a request looks at: a key of a database, or, without one, all keys that these shards
 /// hold of it.
@@ -72,13 +99,13 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// In order.
     pub requests: Vec<Request>,
-    /// The policy of flushing changes.
-    pub reconfigures: bool,
 }
 
-type Words = Vec<Vec<u8>>;
+/// A request.
+pub type Words = Vec<Vec<u8>>;
 
-fn words(text: &str) -> Words {
+/// The words of a text.
+pub fn words(text: &str) -> Words {
     text.split(' ').map(|w| w.as_bytes().to_vec()).collect()
 }
 
@@ -91,7 +118,7 @@ impl Client {
 
     /// Some requests, sent in one go.
     pub fn pipeline(&mut self, random: &mut Random, next_id: &mut u64) -> Batch {
-        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new(), reconfigures: false };
+        let mut batch = Batch { bytes: Vec::new(), requests: Vec::new() };
         if let Some((watched, shards)) = self.watching.take() {
             self.transaction(random, next_id, &mut batch, watched, shards);
         }
@@ -114,13 +141,19 @@ impl Client {
                 4 if random.one_in(20) => {
                     let set = format!("CONFIG SET {}", one_of(SETTINGS, random));
                     self.push(&mut batch, &words(&set), next_id);
-                    batch.reconfigures = true;
                 }
                 5 if self.log && random.one_in(8) => {
                     self.push(&mut batch, &words("DEBUG LOADAOF"), next_id);
                 }
                 6 if random.one_in(if self.taste.is_strong() { 2 } else { 4 }) => {
                     self.push(&mut batch, &words(one_of(FILES, random)), next_id);
+                }
+                7 | 9 if self.log && random.one_in(self.taste.files) => {
+                    self.push(&mut batch, &words(one_of(LOG_FILES, random)), next_id);
+                }
+                8 if self.log && random.one_in(2 * self.taste.files) => {
+                    let set = format!("CONFIG SET {}", one_of(METHODS, random));
+                    self.push(&mut batch, &words(&set), next_id);
                 }
                 _ => {
                     let command = command(random, *next_id, self.shards, self.taste);
@@ -266,7 +299,7 @@ fn is_cut(command: &[Vec<u8>]) -> bool {
 }
 
 fn is_of_files(command: &[Vec<u8>]) -> bool {
-    FILES.iter().any(|text| text.as_bytes() == command.join(&b' '))
+    FILES.iter().chain(LOG_FILES).any(|text| text.as_bytes() == command.join(&b' '))
 }
 
 fn is_leased(command: &[Vec<u8>]) -> bool {
@@ -341,6 +374,7 @@ fn command_text(random: &mut Random, id: u64, shards: usize, taste: Taste) -> St
         93 => "RANDOMKEY".to_owned(),
         94..=95 => format!("SCAN {} COUNT 100", random.below(shards as u64)),
         96 => format!("MOVE {k} {}", random.below(DATABASES as u64)),
+        97..=98 if taste.calm => "PING".to_owned(),
         97 => ["FLUSHALL", "FLUSHDB", "FLUSHDB"][random.below(3) as usize].to_owned(),
         98 => format!("SWAPDB {} {}", random.below(3), random.below(3)),
         _ => "PING".to_owned(),
@@ -388,7 +422,7 @@ fn shown(command: &[Vec<u8>]) -> String {
 }
 
 /// Length of the RESP2 reply that `bytes` begins with, when it is whole.
-fn reply_len(bytes: &[u8]) -> Option<usize> {
+pub fn reply_len(bytes: &[u8]) -> Option<usize> {
     let line = bytes.iter().position(|&b| b == b'\n')? + 1;
     let number = || std::str::from_utf8(&bytes[1..line - 2]).ok()?.parse::<i64>().ok();
     match bytes[0] {

@@ -7,7 +7,9 @@
 //!    the last change to each thing it looked at (a value, a nil, a count, a page, a refused EXEC).
 //!    This holds for every reply as long as the page cache is kept, and for the replies delivered
 //!    before the last moment at which all that was released is known to be durable when it is not.
-//!    Under `always` that is now.
+//!    Under `always` that is now; where the policy changes while the process runs, for what was
+//!    asked behind the answer to `CONFIG SET appendfsync always`, and told before anybody asked for
+//!    another.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,12 +18,18 @@ use crate::observe::saves::End;
 use crate::shard::sim::client::{Client, Look, Request};
 use crate::shard::sim::probe::{self, At, Data, Event, Place, Step, Tracker};
 use crate::shard::sim::tell;
+use crate::shard::sim::waiters::Elements;
+
+/// What the policy of flushing is changed with.
+const POLICY: &str = "CONFIG SET appendfsync";
 
 /// What a client was told.
 struct Told {
     /// Number of steps by shard that it depends on.
     deps: Vec<usize>,
     text: String,
+    /// The policy was `always` from the request to the reply, as far as its client can know.
+    strict: bool,
 }
 
 /// A moment at which a release point moved.
@@ -38,7 +46,11 @@ pub struct Witness {
     told: Vec<Told>,
     moments: Vec<Moment>,
     /// Some client has changed the policy of flushing.
-    pub reconfigured: bool,
+    reconfigured: bool,
+    /// Requests for that which are not answered.
+    changing: usize,
+    /// From this request on the policy is `always`.
+    strict_from: Option<u64>,
     /// Clients that were told by the reply that their SAVE has succeeded.
     saves: usize,
     /// Number of steps by shard that anybody knows of.
@@ -62,16 +74,46 @@ pub enum Crash {
 
 impl Witness {
     /// Nothing is known yet of so many shards.
-    pub fn new(shards: usize) -> Self {
+    pub fn new(shards: usize, always: bool) -> Self {
         let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
         let known = vec![0; shards];
         let (told, known_by, causes, saves) = Default::default();
-        Witness { told, saves, moments, known, known_by, causes, reconfigured: false }
+        let (reconfigured, changing, strict_from) = (false, 0, always.then_some(0));
+        Witness {
+            told,
+            saves,
+            moments,
+            known,
+            known_by,
+            causes,
+            reconfigured,
+            changing,
+            strict_from,
+        }
     }
 
     /// A request is sent, by somebody who knows whatever anybody knows.
-    pub fn sends(&mut self, id: u64) {
-        self.known_by.insert(id, self.known.clone());
+    pub fn sends(&mut self, request: &Request) {
+        self.known_by.insert(request.id, self.known.clone());
+        if request.text.starts_with(POLICY) {
+            self.reconfigured = true;
+            self.changing += 1;
+            self.strict_from = None;
+        }
+    }
+
+    /// Whether some client has changed the policy of flushing.
+    pub fn is_reconfigured(&self) -> bool {
+        self.reconfigured
+    }
+
+    /// A change of the policy is answered: whoever asks something behind that knows of it, unless
+    /// another is under way. (One whose client has gone stays so.)
+    fn reconfigures(&mut self, request: &Request) {
+        self.changing -= 1;
+        let always = request.text.ends_with("always") && self.changing == 0;
+        let behind = self.known_by.keys().max().map_or(0, |id| id + 1);
+        self.strict_from = always.then_some(behind);
     }
 
     /// Number of replies.
@@ -106,6 +148,9 @@ impl Witness {
                 let saved = probe::with(|t| t.moments.iter().filter(saved).count());
                 assert!(saved >= Some(self.saves), "a SAVE that nobody knows of");
             }
+            if request.text.starts_with(POLICY) {
+                self.reconfigures(&request);
+            }
             if request.shards == 0 || refused {
                 continue;
             }
@@ -118,7 +163,8 @@ impl Witness {
             for (known, dep) in self.known.iter_mut().zip(&deps) {
                 *known = (*known).max(*dep);
             }
-            self.told.push(Told { deps, text });
+            let strict = self.strict_from.is_some_and(|from| request.id >= from);
+            self.told.push(Told { deps, text, strict });
         }
     }
 
@@ -217,6 +263,8 @@ pub struct Past {
     pub durable: Vec<u64>,
     /// The policy was `always`.
     pub always: bool,
+    /// What clients that wait for keys know.
+    pub elements: Option<Elements>,
 }
 
 impl Past {
@@ -263,7 +311,8 @@ impl Past {
                 "shard {shard}: released up to {released}, recovered up to {end} ({crash:?})"
             );
         }
-        for told in &self.witness.told[..told] {
+        let later = self.witness.told[told..].iter().filter(|told| told.strict);
+        for told in self.witness.told[..told].iter().chain(later) {
             let lost = told.deps.iter().zip(&kept).any(|(dep, kept)| dep > kept);
             assert!(
                 !lost,
@@ -271,6 +320,8 @@ impl Past {
                 told.text, told.deps
             );
         }
+        let all_is_kept = crash != Crash::Power || self.always;
+        let elements = self.elements.as_ref().filter(|_| all_is_kept);
         if crash == Crash::Clean {
             let all: Vec<usize> = steps.iter().map(Vec::len).collect();
             assert_eq!(kept, all, "a clean stop loses nothing");
@@ -282,6 +333,9 @@ impl Past {
                 Some(held) => data.insert(place.clone(), held.clone()),
                 None => data.remove(place),
             };
+        }
+        if let Some(elements) = elements {
+            elements.check(&data, 0);
         }
         data
     }

@@ -21,6 +21,7 @@ use crate::persist::recovery::{Place, Step, Tail};
 use crate::persist::sim::{Names, SimMedium};
 use crate::shard::global::StartWriter;
 use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::rewrites::Rewrites;
 use crate::shard::sim::tell;
 use crate::shard::snapshot::writer::Writer;
 
@@ -78,6 +79,8 @@ pub struct Saves {
     unfinished: Option<Data>,
     /// What has happened.
     pub figures: Figures,
+    /// Rewrites of the log, and backups.
+    pub rewrites: Rewrites,
 }
 
 impl Saves {
@@ -93,6 +96,7 @@ impl Saves {
             seen: 0,
             unfinished: None,
             figures: Figures::default(),
+            rewrites: Rewrites::new(),
         }
     }
 
@@ -219,8 +223,8 @@ impl Saves {
 /// Reads steps as a start does; gives the keyspaces of so many shards, with this seed.
 #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
 pub fn load(
-    log: &SimMedium,
-    data: &SimMedium,
+    log: &dyn Volume,
+    data: &dyn Volume,
     config: &Config,
     (shards, seed): (usize, [u64; 2]),
     now: Now,

@@ -1,6 +1,7 @@
 //! One schedule: lives of a process, how they end, and how the next one recovers.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -8,20 +9,22 @@ use rustix::io::Errno;
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::config::{Config, args, files, load};
-use crate::persist::aof::manifest::{Manifest, manifest_name, temp_manifest_name};
+use crate::persist::aof::manifest::{Manifest, Ours, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::recovery::{self, Options, Plan, RecoveryError, Started, Step};
 use crate::persist::sim::{Fault, Names, On, SimMedium};
 use crate::shard::sim::oracle::{Crash, Past};
 use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::rewrites::{Counts, NAME, as_redis, count, nothing_is_left};
 use crate::shard::sim::saves::{Figures, Saves, compare, load};
-use crate::shard::sim::tell;
+use crate::shard::sim::waiters::Waiters;
 use crate::shard::sim::world::World;
+use crate::shard::sim::{number, tell};
 use crate::value::table::SPLIT_AT;
 
 /// Figures of schedules that ran.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Processes started.
     pub lives: u64,
@@ -46,6 +49,8 @@ pub struct Totals {
     pub kept_on: u64,
     /// Snapshots.
     pub saves: Figures,
+    /// Rewrites, backups, switches, and deaths in operations.
+    pub counts: Counts,
 }
 
 impl Totals {
@@ -66,6 +71,9 @@ impl Totals {
         self.saved_stops += other.saved_stops;
         self.kept_on += other.kept_on;
         self.saves.add(&other.saves);
+        for (name, n) in &other.counts {
+            *self.counts.entry(name.clone()).or_default() += n;
+        }
     }
 }
 
@@ -103,6 +111,8 @@ struct Schedule {
     flush_may_fail: bool,
     /// The same of the directory's flush.
     names_may_be_lost: bool,
+    /// What is being done for rewrites is a good moment to die.
+    deadly: bool,
     totals: Totals,
 }
 
@@ -123,7 +133,11 @@ pub fn run(seed: u64) -> Totals {
     let log = random.below(5) > 0;
     let points = if random.one_in(4) { "1 4" } else { "" };
     let kept = ["1500", "8000", "64mb"][random.below(3) as usize];
-    let config = config(policy, method, log, points, kept);
+    let rewrite = Rewrite {
+        plain: random.one_in(3),
+        growth: ["0", "0", "40", "100"][random.below(4) as usize],
+    };
+    let config = config(policy, method, log, points, kept, rewrite);
     let usual = SPLIT_AT.get();
     let splits_at = [6, 6, 20, usual][random.below(4) as usize];
     let saves = Saves::new(&config, &mut random);
@@ -137,6 +151,7 @@ pub fn run(seed: u64) -> Totals {
         next_id: 1,
         flush_may_fail: false,
         names_may_be_lost: false,
+        deadly: false,
         totals: Totals::default(),
         random,
     };
@@ -144,11 +159,31 @@ pub fn run(seed: u64) -> Totals {
     SPLIT_AT.set(splits_at);
     schedule.all();
     SPLIT_AT.set(usual);
-    schedule.totals.saves = schedule.saves.as_ref().map_or_else(Figures::default, |s| s.figures);
-    schedule.totals
+    let saves = schedule.saves.expect("no process runs");
+    let mut totals = schedule.totals;
+    totals.saves = saves.figures;
+    for (name, n) in saves.rewrites.counts {
+        *totals.counts.entry(name).or_default() += n;
+    }
+    totals
 }
 
-fn config(policy: &str, method: &str, log: bool, points: &str, kept: &str) -> Config {
+/// What rewrites of the log are told.
+struct Rewrite {
+    /// The base consists of commands.
+    plain: bool,
+    /// `auto-aof-rewrite-percentage`
+    growth: &'static str,
+}
+
+fn config(
+    policy: &str,
+    method: &str,
+    log: bool,
+    points: &str,
+    kept: &str,
+    rewrite: Rewrite,
+) -> Config {
     let log = if log { "yes" } else { "no" };
     let given =
         ["--databases", "3", "--save", points, "--appendfsync", policy, "--appendonly", log];
@@ -159,8 +194,11 @@ fn config(policy: &str, method: &str, log: bool, points: &str, kept: &str) -> Co
     // What is slow is told by the machine's clock, which no seed repeats.
     let more = ["--slowlog-log-slower-than", "-1", "--enable-debug-command", "yes"];
     let events = ["--notify-keyspace-events", "KEAnm", "--snapshot-buffer-limit", kept];
-    let method = ["--aof-commit-method", method];
-    let more = more.iter().chain(&method);
+    let preamble = if rewrite.plain { "no" } else { "yes" };
+    let method = ["--aof-commit-method", method, "--aof-use-rdb-preamble", preamble];
+    let growth = ["--auto-aof-rewrite-percentage", rewrite.growth];
+    let growth = growth.iter().chain(&["--auto-aof-rewrite-min-size", "3000"]);
+    let more = more.iter().chain(&method).chain(growth);
     let given =
         given.iter().chain(more).chain(&events).chain(&nodes).map(|text| (*text).to_owned());
     let given = given.chain(packed.into_iter().flatten());
@@ -207,14 +245,22 @@ impl Schedule {
         if self.random.one_in(2) {
             self.medium.set_short_writes(2 + self.random.below(6));
         }
-        let steps = 20 + self.random.below(600);
+        let longest = [600, 1000, 2400][self.random.below(3) as usize];
+        let zeal = [3, 12, 100][self.random.below(3) as usize];
+        let brisk = [4, 10, 1000][self.random.below(3) as usize];
+        self.deadly = self.random.one_in(4);
+        let steps = 20 + self.random.below(longest);
         // How often the writer comes to its turn, and when a last snapshot is asked for.
         let diligence = [1, 5, 20, 60][self.random.below(4) as usize];
         let flaky = self.random.one_in(3);
         let ends_at = self.random.one_in(5).then(|| self.random.below(steps));
+        let dies_at = self.random.one_in(3).then(|| self.random.below(steps));
         for step in 0..steps {
             if ends_at == Some(step) {
                 world.wish_end();
+            }
+            if dies_at == Some(step) {
+                self.die_in_an_operation();
             }
             match self.random.below(100 + diligence) {
                 0..=17 => world.client_acts(&mut self.random),
@@ -226,15 +272,20 @@ impl Schedule {
                 99 if flaky && self.random.one_in(2) => self.fault_of_saves(&world.saves.medium),
                 99 if faulty => self.fault(),
                 99 => {}
-                _ => drop(world.saves.step(world.now)),
+                _ if self.random.one_in(3) => drop(world.saves.step(world.now)),
+                _ => self.thread_step(world),
             }
-            // A file that has its name, of which nobody has been told: a moment to die in.
-            if world.saves.is_untold() && self.random.one_in(30) {
-                return match self.random.below(3) {
-                    0 if self.flush_may_fail => End::FailedFlush,
-                    0 => End::Kill,
-                    _ => End::Power,
-                };
+            if self.random.one_in(zeal) && !self.medium.is_dead() {
+                self.thread_step(world);
+            }
+            if self.random.one_in(brisk) && !self.medium.is_dead() {
+                self.medium.complete_some(&mut self.random);
+                if !world.round(&mut self.random) {
+                    return End::FailedFlush;
+                }
+            }
+            if let Some(end) = self.is_over(world) {
+                return end;
             }
             if world.has_stopped() {
                 return self.stop(world);
@@ -249,6 +300,75 @@ impl Schedule {
             }
             1..=3 if self.flush_may_fail => End::FailedFlush,
             1..=3 => End::Kill,
+            _ => End::Power,
+        }
+    }
+
+    /// Whether the process has died, or does so at a good moment.
+    fn is_over(&mut self, world: &World) -> Option<End> {
+        if self.medium.is_dead() {
+            return Some(self.died());
+        }
+        if self.names_may_be_lost && self.medium.struck(On::SyncDir) {
+            return Some(End::FailedFlush);
+        }
+        if self.deadly && world.cuts() && self.random.one_in(150) {
+            count(&mut self.totals.counts, "deaths while the log is cut");
+            return Some(self.died());
+        }
+        // A file that has its name, of which nobody has been told.
+        if world.saves.is_untold() && self.random.one_in(30) {
+            return Some(match self.random.below(3) {
+                0 if self.flush_may_fail => End::FailedFlush,
+                0 => End::Kill,
+                _ => End::Power,
+            });
+        }
+        None
+    }
+
+    /// A step of a thread that waits for the disk of the log; the process may die in it.
+    fn thread_step(&mut self, world: &mut World) {
+        let dies = self.random.one_in(if self.deadly { 40 } else { 1000 });
+        if dies {
+            self.medium.die_after(self.random.below(12));
+        }
+        world.thread_step(&self.medium, &mut self.random);
+        if dies && self.medium.is_dead() {
+            count(&mut self.totals.counts, "deaths within a step of a thread");
+        } else if dies {
+            self.medium.live_on();
+        }
+    }
+
+    /// The process will die in the middle of one of the next operations of some kind.
+    fn die_in_an_operation(&mut self) {
+        let kinds = [
+            On::Create,
+            On::Write,
+            On::Sync,
+            On::Rename,
+            On::SyncDir,
+            On::SyncDir,
+            On::Remove,
+            On::Link,
+        ];
+        let on = kinds[self.random.below(kinds.len() as u64) as usize];
+        tell(|| format!("armed: dies in {on:?}"));
+        self.medium.fail(on, 1 + self.random.below(4), Fault::Die);
+    }
+
+    /// The process has died in the middle of something.
+    fn died(&mut self) -> End {
+        if let Some(on) = self.medium.died_in() {
+            count(&mut self.totals.counts, &format!("deaths in {on:?}"));
+        }
+        for on in self.medium.flying() {
+            count(&mut self.totals.counts, &format!("deaths with {on:?} in flight"));
+        }
+        match self.random.below(3) {
+            0 if self.flush_may_fail => End::FailedFlush,
+            0 => End::Kill,
             _ => End::Power,
         }
     }
@@ -292,14 +412,16 @@ impl Schedule {
             return self.medium.set_capacity(room);
         }
         let error = [Errno::IO, Errno::NOSPC][self.random.below(2) as usize];
-        let on = match self.random.below(24) {
-            0 => On::Sync,
-            1 => On::SyncDir,
+        let on = match self.random.below(25) {
+            0 if flushes_fail() => On::Sync,
+            1 if flushes_fail() => On::SyncDir,
             2..=4 => On::Create,
             5..=7 => On::Rename,
             8 => On::Remove,
+            9 => On::Link,
             _ => On::Write,
         };
+        count(&mut self.totals.counts, &format!("faults armed: {on:?}"));
         self.flush_may_fail |= matches!(on, On::Sync | On::SyncDir);
         self.names_may_be_lost |= on == On::SyncDir;
         self.medium.fail(on, 1 + self.random.below(4), Fault::Error(error));
@@ -320,13 +442,43 @@ impl Schedule {
         if !self.config.appendonly {
             return End::Stop;
         }
+        let threads = |this: &mut Schedule, world: &mut World| {
+            while this.random.below(4) > 0 && world.thread_step(&this.medium, &mut this.random) {}
+        };
+        threads(self, world);
+        world.global().seal_manifest();
+        if self.random.one_in(8) {
+            self.medium.die_after(self.random.below(8));
+        }
+        if self.seal(world, &ends).is_err() {
+            assert!(self.medium.is_dead(), "no fault is armed");
+            count(&mut self.totals.counts, "deaths in a clean stop");
+            return self.died();
+        }
+        threads(self, world);
+        self.medium.live_on();
+        End::Stop
+    }
+
+    /// As the server records where each log ended.
+    fn seal(&self, world: &World, ends: &[(u64, u64)]) -> io::Result<()> {
         let mut manifest = world.global().manifest().clone();
-        manifest.seal(&ends, true);
+        manifest.seal(ends, true);
         let name = world.global().append_filename();
         let (temp, name) = (temp_manifest_name(name), manifest_name(name));
-        durable::replace(&self.medium, &temp, &name, &manifest.encode())
-            .expect("no fault is armed");
-        End::Stop
+        durable::replace(&self.medium, &temp, &name, &manifest.encode())?;
+        let last = manifest.generation();
+        for (line, tight) in manifest.lines.iter().filter_map(|line| match &line.ours {
+            Some(Ours::Shard(pairs)) if pairs.generation == last => {
+                Some((line, world.tight(usize::from(pairs.shard))?))
+            }
+            _ => None,
+        }) {
+            if self.medium.len(&line.file)? > tight {
+                self.medium.truncate(&line.file, tight)?;
+            }
+        }
+        Ok(())
     }
 
     fn bury(&mut self, mut world: World) -> Past {
@@ -334,21 +486,23 @@ impl Schedule {
         self.totals.kept_on += world.kept_on;
         self.totals.saved_stops += u64::from(world.ended_saved());
         world.saves.leave();
+        world.saves.rewrites.leave();
         self.medium.set_capacity(None);
         self.now = world.now;
         self.next_id = world.next_id();
         let durable = world.durable();
         let shards = world.shards();
+        let elements = world.waiters.as_mut().map(Waiters::end);
         let (base, witness) = (world.base, world.witness);
         world.saves.medium.set_capacity(None);
         self.saves = Some(world.saves);
         let always = self.config.appendfsync == crate::config::Flush::Always;
-        let always = always && !witness.reconfigured;
+        let always = always && !witness.is_reconfigured();
         let tracker = probe::finish();
         self.totals.steps += tracker.steps.iter().map(Vec::len).sum::<usize>() as u64;
         self.totals.replies += witness.replies() as u64;
         assert_eq!(tracker.steps.len(), shards);
-        Past { base, tracker, witness, durable, always }
+        Past { base, tracker, witness, durable, always, elements }
     }
 
     fn crash(&mut self, power: bool) {
@@ -363,6 +517,7 @@ impl Schedule {
         self.now.mono_us += self.random.below(2_000_000);
         let saves = self.saves.as_mut().expect("no process runs");
         saves.crash(power, &mut self.random, self.now);
+        saves.rewrites.behind_crash(&self.medium, &self.config);
     }
 
     /// The next process where there is no log: it has what the file has.
@@ -412,6 +567,10 @@ impl Schedule {
                 (None, None) => Data::new(),
             };
             compare(&found, &wanted, "recovered", "executed");
+            if crash == Crash::Clean && attempts.is_empty() && past.is_some() {
+                let plain = as_redis(&self.medium, &self.config).expect("there is a manifest");
+                compare(&plain, &found, "Redis reads behind a stop", "recovered");
+            }
             if self.random.one_in(4) {
                 self.medium.die_after(self.random.below(40));
             }
@@ -420,6 +579,9 @@ impl Schedule {
             match recovery::commit(plan, &medium, &mut seeds) {
                 Ok(started) => {
                     self.medium.disarm();
+                    nothing_is_left(&medium);
+                    let plain = as_redis(&medium, &self.config).expect("there is a manifest");
+                    compare(&plain, &found, "Redis reads behind a start", "recovered");
                     let (config, now) = (&self.config, self.now);
                     let random = &mut self.random;
                     let saves = self.saves.take().expect("no process runs");
@@ -445,7 +607,7 @@ impl Schedule {
         if armed {
             self.medium.fail(On::Read, 1 + self.random.below(8), Fault::Error(Errno::IO));
         }
-        let mut options = Options::plain("appendonly.aof", "dump.rdb", self.shards, boot, data);
+        let mut options = Options::plain(NAME, "dump.rdb", self.shards, boot, data);
         let mut found = recovery::inspect(&self.medium, &options);
         if let (Err(error), 0, true) = (&found, self.medium.faults_left(), armed) {
             self.totals.unreadable += 1;
@@ -471,6 +633,11 @@ impl Schedule {
             }
         }
     }
+}
+
+/// Whether a flush may fail, and the process with it.
+fn flushes_fail() -> bool {
+    number("RINGSTONE_SIM_FLUSH_FAULTS") != Some(0)
 }
 
 /// Seeds and ends of the last generation's files, by shard.

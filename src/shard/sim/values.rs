@@ -16,6 +16,10 @@ const MEMBERS: u64 = 60;
 pub struct Taste {
     kind: Option<char>,
     keys: u64,
+    /// What makes files of the log comes once in so many times.
+    pub files: u64,
+    /// Nobody removes a whole database.
+    pub calm: bool,
 }
 
 const KINDS: [char; 5] = ['h', 'l', 's', 'z', 't'];
@@ -24,9 +28,10 @@ impl Taste {
     /// Any.
     pub fn some(random: &mut Random) -> Taste {
         let kind = KINDS[random.below(5) as usize];
+        let files = [1, 2, 8, 30][random.below(4) as usize];
         match random.below(3) {
-            0 => Taste { kind: None, keys: KEYS },
-            _ => Taste { kind: Some(kind), keys: 1 + random.below(KEYS) },
+            0 => Taste { kind: None, keys: KEYS, files, calm: false },
+            _ => Taste { kind: Some(kind), keys: 1 + random.below(KEYS), files, calm: false },
         }
     }
 

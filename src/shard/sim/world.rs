@@ -12,13 +12,14 @@ use crate::base::clock::{Now, Time};
 use crate::base::random::Random;
 use crate::client::ConnKey;
 use crate::command::Session;
-use crate::config::Config;
+use crate::config::{Config, Flush};
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::registry::Facts;
 use crate::persist::load::Loading;
 use crate::persist::recovery::{Options, Started};
 use crate::persist::reload::reload;
 use crate::persist::sim::{SimDisk, SimMedium};
+use crate::shard::backup::adopt_backup;
 use crate::shard::core::Shard;
 use crate::shard::face::policy;
 use crate::shard::global::{Global, Voice};
@@ -30,16 +31,21 @@ use crate::shard::reload::ReadLog;
 use crate::shard::sim::client::Client;
 use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
+use crate::shard::sim::rewrites::SHELF;
 use crate::shard::sim::saves::Saves;
 use crate::shard::sim::tell;
 use crate::shard::sim::values::Taste;
+use crate::shard::sim::waiters::{Sent, Waiters};
 
+/// Rounds without anything to be told, behind which everything is at rest.
+const REST: u32 = 60;
 /// Requests a client has outstanding at most.
 const OUTSTANDING: usize = 24;
 
 /// What a client does to its shard.
 enum Arrival {
     Data(ConnKey, Vec<u8>),
+    Leave(ConnKey),
     End(ConnKey),
 }
 
@@ -78,6 +84,10 @@ pub struct World {
     pub kept_on: u64,
     /// What clients like.
     taste: Taste,
+    /// Clients that wait for keys.
+    pub waiters: Option<Waiters>,
+    /// Rounds of a stop since these were answered.
+    rested: u32,
 }
 
 /// What [`Global::fatal`] unwinds with.
@@ -138,16 +148,38 @@ fn grain(random: &mut Random) -> Grain {
 }
 
 fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Random) -> Voice {
+    let doors = saves.rewrites.start();
+    let (errands, words, snapshots) = (doors.clone(), doors.clone(), saves.start());
+    // Now and then there is no thread to be had.
+    let (threads, hard) = (Mutex::new(Random::new(random.next_u64())), random.one_in(8));
+    let refused = move || hard && threads.lock().unwrap_or_else(PoisonError::into_inner).one_in(6);
     Voice {
         read_log: read_log(medium, boot_id),
         again: Box::new(|_| "it is a test".to_owned()),
         can_start_again: false,
-        say: Box::new(|_, _| {}),
+        say: Box::new(move |_, text| words.said(text)),
         level: Box::new(|_| {}),
         die: Box::new(|_| die()),
-        errand: Box::new(|errand| errand()),
+        errand: Box::new(move |errand| errands.errand(errand)),
         time: time(random),
-        writer: saves.start(),
+        writer: Box::new(move |writer| match writer.rewrites() {
+            true if refused() => Err(std::io::ErrorKind::WouldBlock.into()),
+            true => {
+                doors.rewriter(writer);
+                Ok(())
+            }
+            false => snapshots(writer),
+        }),
+    }
+}
+
+/// As the server takes over the backup that an earlier process has left.
+fn put_shelf(global: &mut Global, medium: &SimMedium, saves: &mut Saves) {
+    let shelves = medium.clone();
+    global.shelf = Box::new(move |_, _| Box::new(shelves.shelf(SHELF)));
+    if global.config().appendonly {
+        adopt_backup(global).expect("it can be read");
+        saves.rewrites.adopted(global);
     }
 }
 
@@ -173,11 +205,11 @@ impl World {
         let facts = Facts::default();
         let mut global = Global::new(shards, config.clone(), boot_id, manifest, facts, voice);
         global.grain = grain(random);
+        put_shelf(&mut global, medium, &mut saves);
         let global = Arc::new(global);
         let order: Arc<Order<Message>> = Arc::new(Order::new(shards, started.next_id.max(1)));
-        let mut lanes = Vec::new();
+        let (mut lanes, mut spaces) = (Vec::new(), spaces);
         let flush = policy(config.appendfsync);
-        let mut spaces = spaces;
         for (space, file) in spaces.iter_mut().zip(&started.files) {
             space.effects = Effects::new(file.start, true);
         }
@@ -198,10 +230,12 @@ impl World {
             let (disk, phase, stopped) = (medium.disk(), 0, false);
             lanes.push(Lane { shard, disk, phase, arriving, reaped, sent, stopped });
         }
-        let witness = Witness::new(shards);
+        let witness = Witness::new(shards, config.appendfsync == Flush::Always);
         let clients = Vec::new();
         let (heard, next_conn, next_id) = (None, 0, 1);
-        let (ending, kept_on, taste) = (false, 0, Taste::some(random));
+        let (ending, kept_on, mut taste) = (false, 0, Taste::some(random));
+        taste.calm = random.one_in(4);
+        let waiters = taste.calm.then(|| Waiters::begin(shards, &base));
         let mut world = World {
             lanes,
             global,
@@ -216,6 +250,8 @@ impl World {
             ending,
             kept_on,
             taste,
+            waiters,
+            rested: 0,
         };
         for _ in 0..2 + random.below(6) {
             world.connect(random);
@@ -237,21 +273,38 @@ impl World {
         let home = random.below(self.lanes.len() as u64) as usize;
         let key = ConnKey { index: self.next_conn, generation: 1 };
         self.next_conn += 1;
-        let shard = &mut self.lanes[home].shard;
-        let log = shard.log.is_some();
-        assert!(shard.admit("").is_ok());
-        shard.least_loaded();
-        shard.connect(key, Session::new(u64::from(key.index), true));
+        let log = self.lanes[home].shard.log.is_some();
+        self.lanes[home].admit(key);
         self.clients.push(Client::new(home, key, self.lanes.len(), (log, self.taste)));
     }
 
     /// Some client acts; mostly one that has just heard something, so that causes and what follows
     /// from them stand close together.
     pub fn client_acts(&mut self, random: &mut Random) {
+        if let Some(waiters) = self.waiters.as_mut().filter(|_| random.one_in(2)) {
+            let mut sent = Vec::new();
+            waiters.act(random, (&mut self.next_conn, &mut self.next_id), &mut sent);
+            return self.arrive(sent);
+        }
         let eager = self.heard.take().filter(|_| random.below(4) > 0);
         let eager = eager.and_then(|key| self.clients.iter().position(|c| c.key == key));
         let some = random.below(self.clients.len() as u64) as usize;
         self.acts(eager.unwrap_or(some), random);
+    }
+
+    fn arrive(&mut self, sent: Vec<Sent>) {
+        for one in sent {
+            let (home, arrival) = match one {
+                Sent::New(home, key) => {
+                    self.lanes[home].admit(key);
+                    continue;
+                }
+                Sent::Bytes(home, key, bytes) => (home, Arrival::Data(key, bytes)),
+                Sent::Leaves(home, key) => (home, Arrival::Leave(key)),
+                Sent::Gone(home, key) => (home, Arrival::End(key)),
+            };
+            self.lanes[home].arriving.push(arrival);
+        }
     }
 
     /// A client sends some requests, or goes.
@@ -267,10 +320,9 @@ impl World {
         }
         let batch = client.pipeline(random, &mut self.next_id);
         for request in &batch.requests {
-            self.witness.sends(request.id);
+            self.witness.sends(request);
             tell(|| format!("client {} on {}: {}", client.key.index, client.home, request.text));
         }
-        self.witness.reconfigured |= batch.reconfigures;
         client.waiting.extend(batch.requests);
         let key = client.key;
         let mut bytes = batch.bytes;
@@ -316,6 +368,21 @@ impl World {
         }
     }
 
+    /// A turn of every shard, or what is left of it; false when the process ended.
+    pub fn round(&mut self, random: &mut Random) -> bool {
+        for shard in 0..self.lanes.len() {
+            loop {
+                if !self.phase(shard, random) {
+                    return false;
+                }
+                if self.lanes[shard].phase == 0 || self.lanes[shard].stopped {
+                    break;
+                }
+            }
+        }
+        true
+    }
+
     fn step(&mut self, shard: usize, random: &mut Random) {
         let lane = &mut self.lanes[shard];
         if lane.stopped {
@@ -338,11 +405,18 @@ impl World {
         let lane = &mut self.lanes[shard];
         let mut sends = Vec::new();
         lane.shard.end_turn(&mut lane.disk, &mut |key, reply| sends.push((key, reply)));
-        for key in lane.shard.take_closing() {
-            lane.shard.disconnect(key);
+        let mut closed = lane.shard.take_closing();
+        closed.extend(lane.shard.take_lingering());
+        for key in &closed {
+            lane.shard.disconnect(*key);
         }
         for (key, reply) in sends {
             lane.sent.push(key);
+            if let Some(waiters) = &mut self.waiters
+                && waiters.hears(key, &reply.to_vec())
+            {
+                continue;
+            }
             let found = self.clients.iter_mut().find(|c| c.key == key && c.home == shard);
             // A client that has gone is told nothing.
             if let Some(client) = found {
@@ -350,6 +424,9 @@ impl World {
                 self.heard = Some(key);
                 self.witness.hears(client);
             }
+        }
+        if let Some(waiters) = &mut self.waiters {
+            closed.iter().for_each(|key| waiters.closed(*key));
         }
         let lane = &mut self.lanes[shard];
         lane.stopped = lane.shard.stopping && lane.shard.has_stopped();
@@ -365,6 +442,7 @@ impl World {
             for shard in 0..self.lanes.len() {
                 while random.below(3) > 0 {
                     self.saves.step(self.now);
+                    self.thread_step(medium, random);
                 }
                 loop {
                     if !self.phase(shard, random) {
@@ -376,7 +454,7 @@ impl World {
                 }
             }
             // Behind a last snapshot nobody is answered.
-            let answered = self.clients.iter().all(|c| c.waiting.is_empty());
+            let answered = self.clients.iter().all(|c| c.waiting.is_empty()) && self.waiters_rest();
             if answered && !self.ending && !self.global.is_stopping() {
                 self.global.stop();
             }
@@ -391,6 +469,38 @@ impl World {
         }
         let end = |lane: &Lane| lane.shard.log.as_ref().map(|l| (l.appended(), l.file().sum));
         Some(self.lanes.iter().filter_map(end).collect())
+    }
+
+    /// Those who wait for keys have been answered, and have gone, and nothing was amiss.
+    fn waiters_rest(&mut self) -> bool {
+        let Some(waiters) = self.waiters.as_mut().filter(|_| !self.ending) else { return true };
+        if !waiters.are_answered() {
+            self.rested = 0;
+            return false;
+        }
+        self.rested += 1;
+        if self.rested == REST {
+            waiters.check_at_rest(&probe::with(|t| t.data()).expect("the process is looked at"));
+            let mut sent = Vec::new();
+            waiters.all_leave(&mut sent);
+            self.arrive(sent);
+            return false;
+        }
+        if self.rested < REST || !waiters.have_gone() {
+            return false;
+        }
+        waiters.check_at_rest(&probe::with(|t| t.data()).expect("the process is looked at"));
+        true
+    }
+
+    /// A step of a thread that waits for the disk of the log; false when there is none.
+    pub fn thread_step(&mut self, medium: &SimMedium, random: &mut Random) -> bool {
+        self.saves.rewrites.step(medium, &self.global, random)
+    }
+
+    /// The log is about to go over to other files.
+    pub fn cuts(&self) -> bool {
+        self.global.cut_busy()
     }
 
     /// Every shard's thread has ended.
@@ -428,7 +538,10 @@ impl World {
     fn stuck(&self) -> String {
         let waiting = self.clients.iter().filter(|c| !c.waiting.is_empty());
         let texts = waiting.map(|c| format!("{} on {}: {:?}", c.key.index, c.home, c.waiting));
-        format!("never answered, or never at rest: {}", texts.collect::<Vec<_>>().join("; "))
+        let others = self.waiters.as_ref().map(Waiters::stuck);
+        let shards = self.lanes.iter().map(Lane::shown);
+        let texts = texts.chain(others).chain(shards).collect::<Vec<_>>().join("; ");
+        format!("never answered, or never at rest: {texts}")
     }
 
     /// The manifest in force.
@@ -442,6 +555,11 @@ impl World {
         self.lanes.iter().map(durable).collect()
     }
 
+    /// Where a shard's file ends, without filler.
+    pub fn tight(&self, shard: usize) -> Option<u64> {
+        self.lanes[shard].shard.log.as_ref().map(LogWriter::tight)
+    }
+
     /// Number of shards.
     pub fn shards(&self) -> usize {
         self.lanes.len()
@@ -449,6 +567,27 @@ impl World {
 }
 
 impl Lane {
+    /// What keeps it from coming to rest.
+    fn shown(&self) -> String {
+        let shard = &self.shard;
+        let (id, home, log) = (shard.id, shard.space.is_some(), &shard.log);
+        let (paused, leases) = (shard.paused, shard.leases.keys().collect::<Vec<_>>());
+        let (cut, lead, reload) = (&shard.cut, &shard.cut_lead, &shard.reload);
+        let (held, following, fifo) = (shard.held.len(), shard.following.len(), shard.fifo.len());
+        let (stopped, stops, parked) = (self.stopped, shard.stopping, shard.parked.len());
+        format!(
+            "\nshard {id}, stops {stops}, stopped {stopped}: keyspace here {home}, paused \
+             {paused:?}, leases {leases:?}, held {held}, following {following}, to execute \
+             {fifo}, parked {parked}, cut {cut:?}, {lead:?}, reload {reload:?}, log {log:?}"
+        )
+    }
+
+    fn admit(&mut self, key: ConnKey) {
+        assert!(self.shard.admit("").is_ok());
+        self.shard.least_loaded();
+        self.shard.connect(key, Session::new(u64::from(key.index), true));
+    }
+
     fn reap(&mut self, now: Now, random: &mut Random) {
         self.shard.begin_turn(now);
         if self.shard.should_stop() && !self.shard.stopping {
@@ -472,6 +611,7 @@ impl Lane {
         for arrival in std::mem::take(&mut self.reaped) {
             match arrival {
                 Arrival::Data(key, bytes) => self.shard.input(key, &bytes),
+                Arrival::Leave(key) => self.shard.leave(key),
                 Arrival::End(key) => self.shard.disconnect(key),
             }
         }

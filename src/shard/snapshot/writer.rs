@@ -9,9 +9,11 @@ use crate::base::clock::Watch;
 use crate::observe::saves::End;
 #[cfg(test)]
 use crate::persist::disk::Sheets;
+#[cfg(test)]
+use crate::persist::rewrite::history;
 use crate::persist::snapshot::{Chunk, write};
 #[cfg(test)]
-use crate::persist::snapshot::{Making, Means};
+use crate::persist::snapshot::{Making, Means, Target};
 use crate::resp::Reply;
 use crate::shard::backup::pin_base;
 use crate::shard::core::Shard;
@@ -19,7 +21,7 @@ use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
-use crate::shard::rewrite::{self, Aim};
+use crate::shard::rewrite::{self, Aim, Rewritten};
 use crate::shard::snapshot::{Job, Plan, conclude};
 
 /// All that it takes to write the file of a snapshot.
@@ -41,6 +43,27 @@ pub struct Writer {
     cores: (&'static str, String),
     #[cfg(test)]
     making: Making,
+    #[cfg(test)]
+    rewriting: Rewriting,
+}
+
+/// What the writer of a rewrite does next.
+#[cfg(test)]
+#[derive(Default)]
+enum Rewriting {
+    /// It writes what is walked.
+    #[default]
+    Walk,
+    /// It makes the base of a file so long.
+    Base(u64),
+    /// It waits for the right to cut, with a base so long.
+    Install(u64),
+    /// It removes these.
+    Remove(Vec<String>),
+    /// It waits for the right to cut, to take these out of the manifest.
+    Forget(Vec<String>),
+    /// Nothing.
+    Over,
 }
 
 impl Writer {
@@ -69,6 +92,8 @@ impl Writer {
             cores: (directive, String::from_utf8_lossy(cores).into_owned()),
             #[cfg(test)]
             making: Making::default(),
+            #[cfg(test)]
+            rewriting: Rewriting::default(),
         }
     }
 
@@ -92,34 +117,99 @@ impl Writer {
         let (global, target) = (&self.global, &self.plan.target);
         let flow = &self.job.flow;
         let rewritten = rewrite::rewrite(global, aim, target, &self.header, &self.chunks, flow);
+        if self.rewritten(rewritten) {
+            rewrite::collect(global, target);
+        }
+    }
+
+    /// Says how a rewrite went; true when there is something to be removed.
+    fn rewritten(&self, rewritten: io::Result<Rewritten>) -> bool {
         let took = self.watch.elapsed();
-        let end = rewrite::conclude(global, &self.job, rewritten, took);
-        if matches!(end, End::Saved { .. }) {
-            pin_base(global);
+        let end = rewrite::conclude(&self.global, &self.job, rewritten, took);
+        let done = matches!(end, End::Saved { .. });
+        if done {
+            pin_base(&self.global);
         }
         self.job.ended(end, took);
         self.job.over.store(true, Ordering::Release);
         self.order.wake_all();
-        if matches!(end, End::Saved { .. }) {
-            rewrite::collect(global, target);
-        }
+        done
+    }
+
+    /// Whether the log is rewritten.
+    #[cfg(test)]
+    pub fn rewrites(&self) -> bool {
+        self.aim.is_some()
     }
 
     /// One step of it, on a disk that is no real one; true when it is over.
     #[cfg(test)]
     pub fn step(&mut self, disk: &dyn Sheets) -> bool {
+        if let Some(aim) = self.aim.clone() {
+            let next = std::mem::replace(&mut self.rewriting, Rewriting::Over);
+            self.rewriting = self.step_rewrite(&aim, next, disk);
+            return matches!(self.rewriting, Rewriting::Over);
+        }
+        let written = self.walk(disk, &self.plan.target.clone());
+        written.map(|written| self.over(written)).is_some()
+    }
+
+    /// The next thing of [`Writer::rewrite`], [`rewrite::rewrite`] and [`rewrite::collect`].
+    #[cfg(test)]
+    fn step_rewrite(&mut self, aim: &Aim, next: Rewriting, disk: &dyn Sheets) -> Rewriting {
+        let flow = &self.job.flow;
+        match next {
+            Rewriting::Walk => match self.walk(disk, &rewrite::walked(aim, &self.plan.target)) {
+                None => Rewriting::Walk,
+                Some(Ok(bytes)) => Rewriting::Base(bytes),
+                Some(Err(error)) => self.collects(Err(error)),
+            },
+            Rewriting::Base(bytes) => {
+                match rewrite::base_of(disk, aim, &self.plan.target, bytes, flow) {
+                    Ok(bytes) => Rewriting::Install(bytes),
+                    Err(error) => self.collects(Err(error)),
+                }
+            }
+            Rewriting::Install(bytes) if self.global.begin_cut() => {
+                let target = &self.plan.target;
+                let done = rewrite::take_its_place(&self.global, aim, disk, target, bytes, flow);
+                self.collects(done)
+            }
+            Rewriting::Remove(files) => match rewrite::remove_served(&self.global, disk, &files) {
+                gone if gone.is_empty() => Rewriting::Over,
+                gone => Rewriting::Forget(gone),
+            },
+            Rewriting::Forget(gone) if self.global.begin_cut() => {
+                rewrite::forget_served(&self.global, disk, &gone);
+                Rewriting::Over
+            }
+            waits => waits,
+        }
+    }
+
+    #[cfg(test)]
+    fn collects(&self, rewritten: io::Result<Rewritten>) -> Rewriting {
+        let keeps = self.global.config().rewrite.keep_history;
+        match self.rewritten(rewritten) && !keeps {
+            true => Rewriting::Remove(history(&self.global.manifest())),
+            false => Rewriting::Over,
+        }
+    }
+
+    #[cfg(test)]
+    fn walk(&mut self, disk: &dyn Sheets, target: &Target) -> Option<io::Result<u64>> {
         let progress = &self.global.registry.saves.progress;
+        let commits = self.aim.is_none();
         let means = Means {
             disk,
-            target: &self.plan.target,
+            target,
             header: &self.header,
             chunks: &self.chunks,
             flow: &self.job.flow,
-            may_end: &|| progress.commit(),
+            may_end: &|| !commits || progress.commit(),
             waits: false,
         };
-        let written = self.making.step(&means).transpose();
-        written.map(|written| self.over(written)).is_some()
+        self.making.step(&means).transpose()
     }
 
     /// Says how it went, to the shards and to whoever waits.
