@@ -119,7 +119,7 @@ impl Gather {
             None => self.waits.left_out(),
             Some(before) => {
                 let gained = self.is_gain(waiting.saturating_sub(before));
-                self.waits.paid(gained || self.is_enough(waiting));
+                self.waits.paid(gained || self.is_enough(waiting, flushes));
             }
         }
     }
@@ -208,7 +208,7 @@ impl Gather {
         flushes: bool,
         delay_us: u64,
     ) -> Option<u64> {
-        if self.is_enough(waiting) {
+        if self.is_enough(waiting, flushes) {
             return None;
         }
         if delay_us > 0 {
@@ -228,7 +228,10 @@ impl Gather {
         let before = if now_us == self.since_us { waiting } else { 0 };
         let before = *self.before.get_or_insert(before);
         let came = waiting.saturating_sub(before) as u64;
-        let window = came * self.each_ns * 8 / FASTER / 1000;
+        let window = match flushes {
+            true => came * self.each_ns * 8 / FASTER / 1000,
+            false => self.took_us,
+        };
         let window = window.clamp(PAUSE_MIN_US, WINDOW_MAX_US);
         let pause = (self.took_us / 2).clamp(PAUSE_MIN_US, WINDOW_MAX_US);
         let until = (self.since_us + window).min(self.grew_us + pause);
@@ -247,9 +250,9 @@ impl Gather {
     /// All that were in play, but for one in fifty; or, where a commit takes less than the rest of
     /// a round, but for three quarters of those that come while it runs: their requests are
     /// looked at meanwhile, so that shard and disk are busy at once.
-    fn is_enough(&self, waiting: usize) -> bool {
+    fn is_enough(&self, waiting: usize, flushes: bool) -> bool {
         let round_us = self.in_play as u64 * self.each_ns / 1000;
-        let meanwhile = match self.took_us * 2 < round_us {
+        let meanwhile = match flushes && self.took_us * 2 < round_us {
             true => (self.took_us * 750 / self.each_ns.max(1)) as usize,
             false => 0,
         };
