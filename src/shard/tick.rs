@@ -256,8 +256,8 @@ impl Tick {
     /// Looks, without sleeping, until there is something to do or that time has come. Whoever else
     /// wants the core gets it, and is noticed by the time it takes.
     fn stay_awake(&mut self, until_us: u64) {
-        let mut last_us = self.clock.now().mono_us;
-        let mut alone = true;
+        let began_us = self.clock.now().mono_us;
+        let (mut last_us, mut alone) = (began_us, true);
         while alone && last_us < until_us && !self.ring.has_work() && !self.shard.is_called() {
             for _ in 0..LOOKS {
                 std::hint::spin_loop();
@@ -267,6 +267,8 @@ impl Tick {
             alone = now_us < last_us + SHARED_US;
             last_us = now_us;
         }
-        self.shard.stayed_awake(alone);
+        if last_us > began_us {
+            self.shard.stayed_awake(alone);
+        }
     }
 }
