@@ -460,6 +460,18 @@ impl Kernel {
         }
     }
 
+    /// Whether an [`Kernel::enter`] would submit or bring something. No system call.
+    pub fn has_work(&mut self) -> bool {
+        if self.next < self.reaped.len() || !self.backlog.is_empty() {
+            return true;
+        }
+        let uring = self.uring();
+        let submission = uring.submission();
+        let asked = submission.taskrun() || submission.cq_overflow() || !submission.is_empty();
+        drop(submission);
+        asked || !uring.completion().is_empty()
+    }
+
     fn enter_once(&mut self, offered: usize, wait: Wait) -> io::Result<usize> {
         let want = u32::from(!matches!(wait, Wait::No));
         let submitter = self.uring().submitter();

@@ -224,6 +224,11 @@ impl Ring {
         self.kernel.enter(wait)
     }
 
+    /// Whether [`Ring::enter`] would have something to do: to submit, or to reap. No system call.
+    pub fn has_work(&mut self) -> bool {
+        !self.local.is_empty() || self.kernel.has_work()
+    }
+
     /// The next event of those reaped.
     pub fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.local.pop_front() {

@@ -170,7 +170,7 @@ impl Shard {
             let until = self.gather.until(waiting, now, log.flushes(), delay);
             self.gathering = until.filter(|_| !self.stopping);
             if self.gathering.is_none() {
-                self.gather.started(waiting);
+                self.gather.started(waiting, now, log.flushes());
                 let payload = space.effects.take(log.spare());
                 log.gather(payload);
             }

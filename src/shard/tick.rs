@@ -14,11 +14,16 @@ use crate::command::session::Place;
 use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
+use crate::shard::gather::Rest;
 use crate::shard::message::Arrival;
 use crate::shard::upkeep::is_local;
 
 /// Longest time a shard blocks when nothing is due, in microseconds.
 const IDLE_US: u64 = 1_000_000;
+/// Spins between two looks of a thread that stays awake.
+const LOOKS: usize = 4;
+/// A look that takes longer than this has let somebody else have the core, in microseconds.
+const SHARED_US: u64 = 50;
 /// Unconsumed input at which a connection that must wait is no longer received from, in bytes.
 const INPUT_STOP: usize = 64 * 1024;
 
@@ -227,13 +232,43 @@ impl Tick {
     }
 
     fn wait(&mut self) -> Wait {
-        if self.shard.is_busy() || self.polls() || self.shard.stays_awake() {
+        if self.shard.is_busy() || self.polls() {
             return Wait::No;
         }
-        let due = self.shard.next_due_us().min(IDLE_US);
+        let mut due = self.shard.next_due_us().min(IDLE_US);
+        if due == 0 {
+            return Wait::No;
+        }
+        match self.shard.rest() {
+            Rest::Awake(until) => {
+                self.stay_awake(until);
+                return Wait::No;
+            }
+            Rest::Nap(until) => due = due.min(until.saturating_sub(self.shard.polling().0)),
+            Rest::Sleep => {}
+        }
         if due == 0 || !self.shard.sleep() {
             return Wait::No;
         }
         Wait::Until(Duration::from_micros(due))
+    }
+
+    /// Looks, without sleeping, until there is something to do or that time has come. Whoever else
+    /// wants the core gets it, and is noticed by the time it takes.
+    fn stay_awake(&mut self, until_us: u64) {
+        let began_us = self.clock.now().mono_us;
+        let (mut last_us, mut alone) = (began_us, true);
+        while alone && last_us < until_us && !self.ring.has_work() && !self.shard.is_called() {
+            for _ in 0..LOOKS {
+                std::hint::spin_loop();
+            }
+            std::thread::yield_now();
+            let now_us = self.clock.now().mono_us;
+            alone = now_us < last_us + SHARED_US;
+            last_us = now_us;
+        }
+        if last_us > began_us {
+            self.shard.stayed_awake(alone);
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
 use crate::shard::core::Shard;
+use crate::shard::gather::Rest;
 use crate::shard::log::LogWriter;
 use crate::shard::message::{Arrival, Message};
 
@@ -364,9 +365,27 @@ impl Shard {
         (self.now.mono_us, self.config.busy_poll_usec)
     }
 
-    /// Whether a commit has just ended and the next write is expected at once.
-    pub fn stays_awake(&mut self) -> bool {
-        self.gather.stays_awake(self.now.mono_us)
+    /// What the thread does while there is nothing to do.
+    pub fn rest(&mut self) -> Rest {
+        let now = self.now.mono_us;
+        // One that waits by configuration waits for others, not for clients that answer at once.
+        let gathering = self.gathering.filter(|_| self.config.commits.delay_usec == 0);
+        let rest = self.gather.rest(now, gathering);
+        let due = now.saturating_add(self.next_due_us());
+        match rest {
+            Rest::Awake(until) => Rest::Awake(until.min(due)),
+            rest => rest,
+        }
+    }
+
+    /// Tells how it went: nobody else had the core, or somebody had.
+    pub fn stayed_awake(&mut self, alone: bool) {
+        self.gather.stayed_awake(alone);
+    }
+
+    /// Whether other threads have sent something.
+    pub fn is_called(&self) -> bool {
+        !self.order.inbox(self.id).is_empty()
     }
 
     /// Says that this shard is about to block; false when something waits already.
