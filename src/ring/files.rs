@@ -6,9 +6,10 @@
 //! [`Kernel::partial_submits`]); otherwise it is repeated behind the finished write.
 //!
 //! A write that flushes its own bytes only is one submission (`RWF_DSYNC`), which takes a kernel
-//! worker once and not twice. Its error does not tell whether the write or the flush failed. So it
-//! is written once more, whole, as a linked pair: that puts every byte which a failed flush may
-//! have marked as clean into the page cache again, and its two results tell.
+//! worker once and not twice. Its error does not tell whether the write or the flush failed. An
+//! error of the medium may be of either, so it counts as a failed flush, which nobody tries again.
+//! One that only a write has (no room, say) makes it be written once more, whole, as a linked pair,
+//! whose two results tell.
 //!
 //! Writes past the page cache come from memory that begins with a page: the bytes are copied there,
 //! into one buffer that is kept for the next such write.
@@ -73,8 +74,8 @@ struct WriteWork {
     data: Vec<u8>,
     /// Bytes of `data` in front of what is written.
     lead: usize,
-    /// `data` is a buffer of [`Files::align`].
-    direct: bool,
+    /// What the submitter gave, where `data` is a buffer of [`Files::align`].
+    given: Option<Vec<u8>>,
     len: usize,
     written: usize,
     flush: Flush,
@@ -253,16 +254,19 @@ impl Files {
         flush: Flush,
     ) {
         let len = data.len();
-        let (data, lead) = match self.slots[slot as usize].direct {
-            true => self.align(&data),
-            false => (data, 0),
+        let (data, lead, given) = match self.slots[slot as usize].direct {
+            true => {
+                let (copy, lead) = self.align(&data);
+                (copy, lead, Some(data))
+            }
+            false => (data, 0, None),
         };
         let work = WriteWork {
             offset,
             len,
             data,
             lead,
-            direct: self.slots[slot as usize].direct,
+            given,
             written: 0,
             flush,
             awaited: 0,
@@ -357,8 +361,14 @@ impl Files {
         if work.awaited > 0 {
             return None;
         }
-        if work.flush == Flush::Own && work.write_error.is_some() {
-            work.write_error = None;
+        if work.flush == Flush::Own
+            && let Some(error) = work.write_error.take()
+        {
+            if !refused(&error) {
+                let mut failed = self.finish(kernel, index, Err(error));
+                failed.sync_failed = true;
+                return Some(failed);
+            }
             work.flush = Flush::File;
             work.written = 0;
             self.go_on_writing(kernel, index);
@@ -407,13 +417,12 @@ impl Files {
             self.close_if_quiet(kernel, slot);
         }
         let data = match job.work {
-            Work::Write(work) if !work.direct => work.data,
-            Work::Write(mut work) if result.is_err() => work.data.split_off(work.lead),
-            Work::Write(work) => {
-                if work.data.capacity() <= KEPT_MAX {
-                    self.aligned.push(work.data);
+            Work::Write(WriteWork { given: None, data, .. }) => data,
+            Work::Write(WriteWork { given: Some(given), data, .. }) => {
+                if data.capacity() <= KEPT_MAX {
+                    self.aligned.push(data);
                 }
-                Vec::new()
+                given
             }
             Work::Create | Work::Direct | Work::Close | Work::Plain => Vec::new(),
         };
@@ -435,6 +444,12 @@ impl Files {
 
 fn name(path: String) -> io::Result<CString> {
     CString::new(path).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// What a file system says before it writes, and a medium never does: no room, or no such write.
+fn refused(error: &io::Error) -> bool {
+    let codes = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG, libc::EINVAL, libc::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// The operation did nothing and may be repeated.

@@ -48,6 +48,7 @@ use crate::shard::intake::Intake;
 use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
+use crate::shard::mend::Mending;
 use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::migrate::Migrations;
@@ -107,6 +108,8 @@ pub struct Shard {
     pub(super) snapshot: Snapshots,
     /// See [`super::rewrite`].
     pub(super) rewriting: Rewriting,
+    /// See [`super::mend`].
+    pub(super) mending: Mending,
     /// See [`super::migrate`].
     pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
@@ -227,6 +230,7 @@ impl Shard {
             reload: Reload::default(),
             snapshot: Snapshots::default(),
             rewriting: Rewriting::default(),
+            mending: Mending::default(),
             migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),
@@ -505,6 +509,7 @@ impl Shard {
         self.start_reload();
         self.try_rewrite();
         self.try_seal();
+        self.try_mend();
         self.start_queued_save();
         self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {

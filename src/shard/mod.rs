@@ -9,6 +9,7 @@
 //! | job | `message` | the part of a batch that one shard executes |
 //! | lease | `lease` | keyspaces sent to a coordinator for a while |
 //! | cut | `cut` | a whole-keyspace change, between two generations of log files |
+//! | mending | `mend` | a log goes on in another file, since a flush of its own has failed |
 //! | courier | `courier` | the thread that carries keys to another server |
 //! | release point | `log` | log position up to which replies may leave |
 
@@ -34,6 +35,7 @@ pub mod intake;
 pub mod late;
 pub mod lease;
 pub mod log;
+pub mod mend;
 pub mod message;
 pub mod meter;
 pub mod migrate;

@@ -158,6 +158,7 @@ impl Shard {
         let now = self.now.mono_us;
         self.end_pause();
         self.give_up_reload();
+        self.give_up_mending();
         self.look_for_end();
         self.save_emptied();
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
@@ -348,6 +349,7 @@ impl Shard {
             true => 500,
             false
                 if self.has_rewrite_to_begin()
+                    || self.has_log_to_mend()
                     || self.has_backup_to_seal()
                     || self.snapshot.has_queue() =>
             {
