@@ -20,6 +20,10 @@
 //! meanwhile commands execute and gather, so the group grows by itself with the disk's latency and
 //! a lone client never waits for a timer.
 //!
+//! No two flushes of a file are in flight together. The kernel tells of a page that was lost once
+//! per descriptor: one flush would fail, and the other, which may be heard of first, succeed
+//! without that page.
+//!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
 //! before. A failed flush is never tried again: the log goes on in another file ([`kept`]).
 
@@ -189,6 +193,13 @@ pub struct LogStats {
     pub delayed: u64,
     /// Bytes of filler written.
     pub filler: u64,
+}
+
+impl InFlight {
+    /// The disk has it.
+    fn is_awaited(&self) -> bool {
+        !self.completed && self.retry.is_none()
+    }
 }
 
 impl LogWriter {
@@ -389,7 +400,16 @@ impl LogWriter {
         self.is_free() && !self.backlog.is_empty() && self.place() != Place::Wait
     }
 
+    /// Whether a frame in flight flushes through this descriptor.
+    fn is_flushing(&self, file: FileId) -> bool {
+        let flushes = |f: &InFlight| f.file == file && f.flush != Flush::No && f.is_awaited();
+        self.in_flight.iter().any(flushes)
+    }
+
     fn place(&self) -> Place {
+        if self.syncing.is_some() && self.flush() == Flush::File {
+            return Place::Wait;
+        }
         let most = (HEAD_MAX + self.backlog.len()) as u64;
         match self.ahead.place(self.file.offset, most) {
             Place::Append | Place::Over if !self.in_flight.is_empty() => Place::Wait,
@@ -406,11 +426,13 @@ impl LogWriter {
         if self.in_flight.is_empty() {
             self.ahead.tidy(disk);
         }
+        self.ahead.set_paused(self.cutting || self.held);
+        if self.syncing.is_none() && !self.is_flushing(self.file.id) {
+            self.ahead.pump(disk, self.file.id, self.file.offset);
+        }
         if self.has_frame_to_write() {
             self.start_frame(disk, now_us);
         }
-        self.ahead.set_paused(self.cutting || self.held);
-        self.ahead.pump(disk, self.file.id, self.file.offset);
         self.start_sync(disk, now_us, false);
     }
 
@@ -494,7 +516,15 @@ impl LogWriter {
     /// Tries failed writes again whose time has come, through the page cache.
     fn retry(&mut self, disk: &mut impl Disk, now_us: u64) {
         let flush = self.flush();
-        for flight in &mut self.in_flight {
+        let alone = flush != Flush::No;
+        if alone && (self.syncing.is_some() || self.ahead.is_busy()) {
+            return;
+        }
+        let mut taken = alone && self.is_flushing(self.file.id);
+        for flight in self.in_flight.iter_mut().filter(|f| f.retry.is_some()) {
+            if alone && std::mem::replace(&mut taken, true) {
+                return;
+            }
             let due = flight.retry.as_ref().is_some_and(|(_, at)| *at <= now_us);
             if let Some((data, _)) = flight.retry.take_if(|_| due) {
                 flight.file = self.file.id;
@@ -532,6 +562,10 @@ impl LogWriter {
         if self.syncing.is_some() {
             self.stats.delayed += u64::from(!now && self.last_sync_us != now_us);
             return true;
+        }
+        let flushing = self.in_flight.iter().any(|f| f.flush != Flush::No && f.is_awaited());
+        if flushing || self.ahead.is_busy() {
+            return false;
         }
         self.syncing = Some(self.written);
         self.exposed_next_us = None;

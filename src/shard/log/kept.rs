@@ -48,7 +48,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use crate::shard::log::{LogWriter, Outcome};
+use crate::shard::log::{InFlight, LogWriter, Outcome};
 
 /// Unflushed bytes from which on a flush is due at once.
 pub const KEPT_SOON: usize = 32 << 20;
@@ -192,7 +192,7 @@ impl LogWriter {
 
     /// Gathers what a broken file may not hold, once nothing is in flight; true when that is done.
     pub(super) fn collect(&mut self) -> bool {
-        let awaited = self.in_flight.iter().any(|f| !f.completed && f.retry.is_none());
+        let awaited = self.in_flight.iter().any(InFlight::is_awaited);
         if awaited || self.syncing.is_some() || self.ahead.is_busy() {
             return false;
         }
