@@ -585,7 +585,8 @@ impl State {
     ) -> Result<usize, Errno> {
         let inode = self.inode_of(file)?;
         let outcome = self.write_inode(inode, offset as usize, data, written);
-        if let (true, Some(written)) = (self.direct.contains(&file.0), self.inodes.get_mut(&inode)) {
+        if let (true, Some(written)) = (self.direct.contains(&file.0), self.inodes.get_mut(&inode))
+        {
             written.note_direct(self.writes);
         }
         outcome

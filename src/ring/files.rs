@@ -8,8 +8,8 @@
 //! A write that flushes its own bytes only is one submission (`RWF_DSYNC`), which takes a kernel
 //! worker once and not twice. Its error does not tell whether the write or the flush failed. An
 //! error of the medium may be of either, so it counts as a failed flush, which nobody tries again.
-//! One that only a write has (no room, say) makes it be written once more, whole, as a linked pair,
-//! whose two results tell.
+//! One that a file system gives in front of the medium (no room, say) makes it be written once more,
+//! without a flush: where that is refused too, it was the write, and else it was the flush.
 //!
 //! Writes past the page cache come from memory that begins with a page: the bytes are copied there,
 //! into one buffer that is kept for the next such write.
@@ -82,6 +82,8 @@ struct WriteWork {
     /// Submissions whose completion is awaited.
     awaited: u8,
     write_error: Option<io::Error>,
+    /// What was said of the write and its flush together, while the write is tried alone.
+    doubt: Option<io::Error>,
     /// Outcome of the linked flush; `None` before it has come back.
     flushed: Option<io::Result<u32>>,
     /// Partial submits counted when the linked pair was queued.
@@ -271,6 +273,7 @@ impl Files {
             flush,
             awaited: 0,
             write_error: None,
+            doubt: None,
             flushed: None,
             partial_before: 0,
         };
@@ -365,11 +368,10 @@ impl Files {
             && let Some(error) = work.write_error.take()
         {
             if !refused(&error) {
-                let mut failed = self.finish(kernel, index, Err(error));
-                failed.sync_failed = true;
-                return Some(failed);
+                return Some(self.flush_failed(kernel, index, error));
             }
-            work.flush = Flush::File;
+            work.doubt = Some(error);
+            work.flush = Flush::No;
             work.written = 0;
             self.go_on_writing(kernel, index);
             return None;
@@ -381,6 +383,9 @@ impl Files {
             self.go_on_writing(kernel, index);
             return None;
         }
+        if let Some(error) = work.doubt.take() {
+            return Some(self.flush_failed(kernel, index, error));
+        }
         if work.flush != Flush::File {
             return Some(self.finish(kernel, index, Ok(None)));
         }
@@ -389,9 +394,7 @@ impl Files {
         match work.flushed.take().expect("awaited") {
             Ok(_) if linked => Some(self.finish(kernel, index, Ok(None))),
             Err(error) if !cut_off(&error) && !again(&error) => {
-                let mut failed = self.finish(kernel, index, Err(error));
-                failed.sync_failed = true;
-                Some(failed)
+                Some(self.flush_failed(kernel, index, error))
             }
             _ => {
                 work.awaited = 1;
@@ -401,6 +404,11 @@ impl Files {
                 None
             }
         }
+    }
+
+    /// Ends a write that was not made durable.
+    fn flush_failed(&mut self, kernel: &mut Kernel, index: u32, error: io::Error) -> DiskDone {
+        DiskDone { sync_failed: true, ..self.finish(kernel, index, Err(error)) }
     }
 
     /// Ends a job: its file may now be closed if that was waiting.
