@@ -236,6 +236,8 @@ pub struct Settings {
     pub appendfsync: Flush,
     /// How and when the log's commits are made.
     pub commits: Commits,
+    /// `aof-low-space`, in bytes; 0: nothing is too little.
+    pub low_space: u64,
     /// `appendfilename`
     pub appendfilename: String,
     /// `appenddirname`
@@ -353,6 +355,7 @@ impl Settings {
             appendonly: word("appendonly") == "yes",
             appendfsync: flush_policy(word("appendfsync")),
             commits: commits(&word),
+            low_space: number(word("aof-low-space")),
             appendfilename: string("appendfilename"),
             appenddirname: string("appenddirname"),
             dbfilename: string("dbfilename"),

@@ -308,6 +308,13 @@ fn persistence(v: &View<'_>, out: &mut String) {
             "aof_buffer_length": v.totals.log_buffer,
             "aof_pending_bio_fsync": v.totals.log_pending_syncs,
             "aof_delayed_fsync": v.totals.log_delayed_syncs,
+            "aof_disk_free_bytes": match registry.disk_free.load(Relaxed) {
+                u64::MAX => 0,
+                free => free,
+            },
+            "aof_disk_low": u8::from(registry.disk_low.load(Relaxed)),
+            "aof_unflushed_bytes": v.totals.log_unflushed,
+            "aof_failed_flushes": v.totals.log_broken,
             "aof_positions": positions(v.s.registry),
         );
         commits(v, out);

@@ -271,6 +271,9 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let global = Arc::new(global);
     global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
+    if started.is_some() {
+        global.watch_room(&disks.log);
+    }
     let order = Arc::new(Order::new(shards, next_id));
     let start = |shard: usize| Start {
         order: Arc::clone(&order),

@@ -44,6 +44,7 @@ impl Shard {
     /// A flush of the log has failed.
     pub(super) fn log_broke(&mut self, error: &str) {
         self.mending = Mending::default();
+        self.stats().log_broken.add(1);
         self.global.log_failing(self.id, Some(error.to_owned()));
         self.global.warn(
             "What was flushed in vain is in memory, and the log goes on with it in another file.",

@@ -36,6 +36,8 @@ pub mod late;
 pub mod lease;
 pub mod log;
 pub mod mend;
+#[cfg(test)]
+mod mend_tests;
 pub mod message;
 pub mod meter;
 pub mod migrate;
@@ -49,6 +51,7 @@ pub mod release;
 pub mod reload;
 pub mod requests;
 pub mod rewrite;
+pub mod room;
 pub mod segment;
 pub mod serve;
 pub mod snapshot;

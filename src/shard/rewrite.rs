@@ -170,7 +170,11 @@ impl Shard {
         });
         // What a log has not written it cannot seal.
         let writes = !self.global.any_log_failing();
-        if writes && (registry.rewrites.is_scheduled() || growth.is_some()) {
+        let scheduled = registry.rewrites.is_scheduled();
+        if writes
+            && (scheduled || self.has_room_to_rewrite())
+            && (registry.rewrites.is_scheduled() || growth.is_some())
+        {
             let (kept_back, minutes) = registry.rewrites.keeps_back(self.seconds());
             if let Some(minutes) = minutes {
                 self.global.warn(&format!(

@@ -185,6 +185,7 @@ impl Shard {
             self.end_idle();
             self.give_memory_back();
             self.publish();
+            self.look_at_room();
             self.warn_of_newer_log();
             if self.id == 0 {
                 self.save_by_itself();
@@ -288,6 +289,7 @@ impl Shard {
             stats.log_pending_syncs.set(u64::from(log.is_syncing()));
             stats.log_syncs.set(figures.syncs);
             stats.log_delayed_syncs.set(figures.delayed);
+            stats.log_unflushed.set(log.unflushed() as u64);
             stats.log_ahead.set(u64::from(log.is_segment()));
             stats.log_filler.set(figures.filler);
             stats.log_failed.set(u64::from(log.is_failing()));
