@@ -313,6 +313,7 @@ fn persistence(v: &View<'_>, out: &mut String) {
                 free => free,
             },
             "aof_disk_low": u8::from(registry.disk_low.load(Relaxed)),
+            "aof_disk_slow": u8::from(v.totals.log_slow > 0),
             "aof_unflushed_bytes": v.totals.log_unflushed,
             "aof_failed_flushes": v.totals.log_broken,
             "aof_positions": positions(v.s.registry),

@@ -198,6 +198,8 @@ shard_counters! {
     log_delayed_syncs: counter,
     /// Bytes written to the log that are not durable.
     log_unflushed: gauge,
+    /// A write or a flush of the log has been under way for seconds.
+    log_slow: gauge,
     /// Flushes of the log that have failed.
     log_broken: counter,
     /// 1 while the log is written ahead.

@@ -29,7 +29,10 @@ use crate::shard::requests::all_shards;
 /// How long a mending that was refused waits before the next, in microseconds.
 const AGAIN_US: u64 = 250_000;
 
-/// What a shard does about its broken log.
+/// How long the disk may take before that is said, in microseconds.
+const SLOW_US: u64 = 2_000_000;
+
+/// What a shard does about its log's disk.
 #[derive(Debug, Default)]
 pub struct Mending {
     /// The keyspaces have been asked for.
@@ -38,17 +41,35 @@ pub struct Mending {
     next_us: u64,
     /// That it failed has been said.
     said: bool,
+    /// That the disk does not answer has been said.
+    slow: bool,
 }
 
 impl Shard {
     /// A flush of the log has failed.
     pub(super) fn log_broke(&mut self, error: &str) {
-        self.mending = Mending::default();
+        self.mending = Mending { slow: self.mending.slow, ..Mending::default() };
         self.stats().log_broken.add(1);
         self.global.log_failing(self.id, Some(error.to_owned()));
         self.global.warn(
             "What was flushed in vain is in memory, and the log goes on with it in another file.",
         );
+    }
+
+    /// Says that a write or a flush takes long, and when it has ended.
+    pub(super) fn warn_of_slow_disk(&mut self) {
+        let since = self.log.as_ref().and_then(LogWriter::waits_since);
+        let slow = since.is_some_and(|at| self.now.mono_us.saturating_sub(at) >= SLOW_US);
+        if slow != std::mem::replace(&mut self.mending.slow, slow) {
+            self.global.warn(match slow {
+                true => {
+                    "The disk of the log has not answered for two seconds: what depends on it \
+                     waits, reads are served."
+                }
+                false => "The disk of the log answers again.",
+            });
+        }
+        self.stats().log_slow.set(u64::from(slow));
     }
 
     /// Whether the log is broken and no cut is under way that mends it.

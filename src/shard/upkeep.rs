@@ -186,6 +186,7 @@ impl Shard {
             self.give_memory_back();
             self.publish();
             self.look_at_room();
+            self.warn_of_slow_disk();
             self.warn_of_newer_log();
             if self.id == 0 {
                 self.save_by_itself();
@@ -341,6 +342,9 @@ impl Shard {
         };
         let log = self.log.as_ref().and_then(LogWriter::next_due_us);
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
+        // Whether the disk takes long is to be seen though nothing else happens.
+        let waits_for_disk = self.log.as_ref().is_some_and(|log| log.waits_since().is_some());
+        let log = log.min(if waits_for_disk { 1_000_000 } else { u64::MAX });
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
         let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));

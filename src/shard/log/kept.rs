@@ -190,6 +190,12 @@ impl LogWriter {
         if first { Outcome::Broken(plain(error)) } else { Outcome::Quiet }
     }
 
+    /// When what the disk has longest was handed to it, in monotonic microseconds.
+    pub fn waits_since(&self) -> Option<u64> {
+        let writes = self.in_flight.iter().filter(|f| f.is_awaited()).map(|f| f.began_us);
+        writes.chain(self.syncing.map(|_| self.last_sync_us)).min()
+    }
+
     /// Gathers what a broken file may not hold, once nothing is in flight; true when that is done.
     pub(super) fn collect(&mut self) -> bool {
         let awaited = self.in_flight.iter().any(InFlight::is_awaited);
