@@ -68,6 +68,12 @@ class SmallDisk(Disk):
         os.sync()
         run("fstrim", self.path)
 
+    def repair(self):
+        """Mounted again, behind its own check."""
+        self.unmount()
+        subprocess.run(["fsck.ext4", "-fy", self.image], capture_output=True, check=False)
+        self.mount()
+
     def remove(self):
         self.thaw()
         self.unmount()
@@ -323,9 +329,7 @@ def read_only(trial):
         raise Broken("a write was acknowledged on a file system that is read-only")
     trial.told.pop()
     trial.kill()
-    trial.disk.unmount()
-    subprocess.run(["fsck.ext4", "-fy", trial.disk.image], capture_output=True, check=False)
-    trial.disk.mount()
+    trial.disk.repair()
     trial.start()
     trial.verify(0.0 if trial.policy == "always" else trial.args.window)
     trial.load(0.2)
@@ -353,6 +357,21 @@ def frozen(trial):
     return trial.aftermath()
 
 
+def is_read_only(path):
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY) or not can_write(path)
+
+
+def can_write(path):
+    probe = os.path.join(path, "probe")
+    try:
+        with open(probe, "wb"):
+            pass
+        os.unlink(probe)
+    except OSError:
+        return False
+    return True
+
+
 class Toggle(threading.Thread):
     """Takes the room of a thin device away for moments, over and over."""
 
@@ -370,7 +389,7 @@ class Toggle(threading.Thread):
 
 def thin(trial):
     """A device with less room than it says: writes are taken, flushes fail, and work again."""
-    stops = 0
+    stops = aborted = 0
     for _ in range(trial.args.thin_loads):
         toggle = Toggle(trial.disk.store, trial.rng)
         toggle.start()
@@ -385,16 +404,26 @@ def thin(trial):
             stops += 1
             trial.kill()
             trial.start()
+        elif is_read_only(trial.disk.path):
+            # The room was missing for a block of the file system's own.
+            aborted += 1
+            trial.reads()
+            trial.refused(NO_WRITES)
+            trial.kill()
+            trial.disk.repair()
+            trial.start()
         else:
             trial.resumes()
             trial.kill()
             trial.start()
     broke, mended = trial.said("log goes on with it"), trial.said("looks solved")
     # `everysec` may lose what its failed flush had not made durable where the server stopped.
-    window = 0.0 if trial.policy == "always" or stops == 0 else trial.args.window
+    whole = trial.policy == "always" or stops + aborted == 0
+    window = 0.0 if whole else trial.args.window
     trial.verify(window)
     peer = trial.peer()
-    return f"{broke} flushes failed, {mended} logs mended, {stops} loud stops; {peer}"
+    return (f"{broke} flushes failed, {mended} logs mended, {stops} loud stops, "
+            f"{aborted} file systems gone; {peer}")
 
 
 def removed(trial):
