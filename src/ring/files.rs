@@ -8,8 +8,8 @@
 //! A write that flushes its own bytes only is one submission (`RWF_DSYNC`), which takes a kernel
 //! worker once and not twice. Its error does not tell whether the write or the flush failed. An
 //! error of the medium may be of either, so it counts as a failed flush, which nobody tries again.
-//! One that a file system gives in front of the medium (no room, say) makes it be written once more,
-//! without a flush: where that is refused too, it was the write, and else it was the flush.
+//! One that a file system gives in front of the medium (no room, say) makes it be written once
+//! more, without a flush: where that is refused too, it was the write, and else it was the flush.
 //!
 //! Writes past the page cache come from memory that begins with a page: the bytes are copied there,
 //! into one buffer that is kept for the next such write.

@@ -271,9 +271,6 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let global = Arc::new(global);
     global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
-    if started.is_some() {
-        global.watch_room(&disks.log);
-    }
     let order = Arc::new(Order::new(shards, next_id));
     let start = |shard: usize| Start {
         order: Arc::clone(&order),
@@ -509,6 +506,9 @@ fn note_sizes(global: &Global, disks: &Disks) {
     let size = sizes.sum();
     global.registry.log_base_size.store(size, Ordering::Relaxed);
     global.registry.rewrites.set_base_size(size);
+    if !files.is_empty() {
+        global.watch_room(&disks.log);
+    }
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
     let keys = disks.keys_loaded.load(Ordering::Relaxed);
     global.registry.loading.keys_loaded.store(keys, Ordering::Relaxed);

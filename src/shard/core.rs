@@ -48,7 +48,6 @@ use crate::shard::intake::Intake;
 use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
-use crate::shard::mend::Mending;
 use crate::shard::message::{Arrival, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::migrate::Migrations;
@@ -108,8 +107,6 @@ pub struct Shard {
     pub(super) snapshot: Snapshots,
     /// See [`super::rewrite`].
     pub(super) rewriting: Rewriting,
-    /// See [`super::mend`].
-    pub(super) mending: Mending,
     /// See [`super::migrate`].
     pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
@@ -230,7 +227,6 @@ impl Shard {
             reload: Reload::default(),
             snapshot: Snapshots::default(),
             rewriting: Rewriting::default(),
-            mending: Mending::default(),
             migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),

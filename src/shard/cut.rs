@@ -604,6 +604,30 @@ impl Shard {
         disk.submit(token::COORDINATOR, op);
     }
 
+    /// An operation of the cut this shard coordinates has failed.
+    fn cut_lead_failed(&mut self, error: &std::io::Error, sync_failed: bool) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        let (step, now) = (lead.step, self.now.mono_us);
+        let names = matches!(step, LeadStep::SyncNames | LeadStep::SyncDir);
+        let flush = names || sync_failed;
+        let may_go_on = lead.rewrites && !lead.flush_failed && step != LeadStep::SyncDir;
+        if flush && !may_go_on && (names || lead.flush_failed) {
+            self.global.fatal(&format!(
+                "A file could not be made durable, in the place of another, and no more can be \
+                 promised: {error}"
+            ));
+        }
+        if lead.rewrites {
+            return self.give_up_cut(&format!("writing the manifest: {error}"));
+        }
+        lead.flush_failed |= flush;
+        self.global.warn(&format!("writing the manifest failed, trying again: {error}"));
+        lead.retry_us = Some(now + RETRY_US);
+        if let Some(file) = lead.file.take() {
+            self.old_files.push(file);
+        }
+    }
+
     /// An operation of the cut this shard coordinates has completed.
     pub(super) fn cut_lead_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
         let now = self.now.mono_us;
@@ -614,25 +638,7 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
-            let names = matches!(step, LeadStep::SyncNames | LeadStep::SyncDir);
-            let flush = names || done.sync_failed;
-            let may_go_on = lead.rewrites && !lead.flush_failed && step != LeadStep::SyncDir;
-            if flush && !may_go_on && (names || lead.flush_failed) {
-                self.global.fatal(&format!(
-                    "A file could not be made durable, in the place of another, and no more can be \
-                     promised: {error}"
-                ));
-            }
-            if lead.rewrites {
-                return self.give_up_cut(&format!("writing the manifest: {error}"));
-            }
-            lead.flush_failed |= flush;
-            self.global.warn(&format!("writing the manifest failed, trying again: {error}"));
-            lead.retry_us = Some(now + RETRY_US);
-            if let Some(file) = lead.file.take() {
-                self.old_files.push(file);
-            }
-            return;
+            return self.cut_lead_failed(error, done.sync_failed);
         }
         if let (LeadStep::CreatePart | LeadStep::CreateTemp, Ok(file)) = (step, &done.result) {
             lead.file = *file;

@@ -156,7 +156,7 @@ pub struct LogWriter {
     held: bool,
     spare: Vec<u8>,
     unflushed: Unflushed,
-    /// The database selected behind what has been gathered, and behind what waits for the next file.
+    /// The database selected behind what was gathered, and behind what waits for the next file.
     selected: [usize; 2],
     stats: LogStats,
 }
@@ -283,16 +283,6 @@ impl LogWriter {
     /// Whether writes fail at present.
     pub fn is_failing(&self) -> bool {
         self.failing || self.is_broken()
-    }
-
-    /// Whether a flush has failed: the log must go on in another file.
-    pub fn is_broken(&self) -> bool {
-        self.unflushed.is_broken()
-    }
-
-    /// Bytes written that are not durable.
-    pub fn unflushed(&self) -> usize {
-        self.unflushed.bytes()
     }
 
     /// Bytes that wait to be written.

@@ -48,7 +48,8 @@ pub struct Mending {
 impl Shard {
     /// A flush of the log has failed.
     pub(super) fn log_broke(&mut self, error: &str) {
-        self.mending = Mending { slow: self.mending.slow, ..Mending::default() };
+        self.rewriting.mending =
+            Mending { slow: self.rewriting.mending.slow, ..Mending::default() };
         self.stats().log_broken.add(1);
         self.global.log_failing(self.id, Some(error.to_owned()));
         self.global.warn(
@@ -60,7 +61,7 @@ impl Shard {
     pub(super) fn warn_of_slow_disk(&mut self) {
         let since = self.log.as_ref().and_then(LogWriter::waits_since);
         let slow = since.is_some_and(|at| self.now.mono_us.saturating_sub(at) >= SLOW_US);
-        if slow != std::mem::replace(&mut self.mending.slow, slow) {
+        if slow != std::mem::replace(&mut self.rewriting.mending.slow, slow) {
             self.global.warn(match slow {
                 true => {
                     "The disk of the log has not answered for two seconds: what depends on it \
@@ -79,9 +80,10 @@ impl Shard {
 
     /// Asks for the keyspaces once no other cut is under way.
     pub(super) fn try_mend(&mut self) {
-        let due = !self.mending.asked && self.now.mono_us >= self.mending.next_us;
+        let due =
+            !self.rewriting.mending.asked && self.now.mono_us >= self.rewriting.mending.next_us;
         if due && self.has_log_to_mend() && self.global.begin_cut() {
-            self.mending.asked = true;
+            self.rewriting.mending.asked = true;
             let nobody = self.nobody();
             let work = Work { mends: true, ..Work::default() };
             self.ask_for_keyspaces(all_shards(self.shards()), nobody, work);
@@ -97,15 +99,15 @@ impl Shard {
 
     /// Every keyspace is here.
     pub(super) fn begin_mend(&mut self, entry: u64, lease: Lease) {
-        self.mending.asked = false;
+        self.rewriting.mending.asked = false;
         let files = self.lead_mend();
         self.send_home(entry, lease, false, Some(files), &[]);
     }
 
     /// The cut has been refused by the disk.
     pub(super) fn fail_mend(&mut self, error: &str) {
-        self.mending.next_us = self.now.mono_us + AGAIN_US;
-        if !std::mem::replace(&mut self.mending.said, true) {
+        self.rewriting.mending.next_us = self.now.mono_us + AGAIN_US;
+        if !std::mem::replace(&mut self.rewriting.mending.said, true) {
             let text = "The log cannot go on in another file yet, and this is tried again";
             self.global.warn(&format!("{text}: {error}"));
         }

@@ -133,7 +133,7 @@ fn written_files(manifest: &Manifest) -> impl Iterator<Item = String> {
 fn weigh(global: &Global, free: u64) {
     let registry = &global.registry;
     registry.disk_free.store(free, Ordering::Relaxed);
-    let least = global.config().low_space;
+    let least = global.config().commits.low_space;
     let was = registry.disk_low.load(Ordering::Relaxed);
     let low = if was { free < least.saturating_add(least / 4) } else { free < least };
     registry.disk_low.store(low, Ordering::Relaxed);

@@ -183,6 +183,16 @@ impl Unflushed {
 }
 
 impl LogWriter {
+    /// Whether a flush has failed: the log must go on in another file.
+    pub fn is_broken(&self) -> bool {
+        self.unflushed.is_broken()
+    }
+
+    /// Bytes written that are not durable.
+    pub fn unflushed(&self) -> usize {
+        self.unflushed.bytes()
+    }
+
     /// A flush has failed: nothing that this file holds behind what is durable counts any more.
     pub fn broke(&mut self, error: &io::Error) -> Outcome {
         let first = !self.is_broken();
