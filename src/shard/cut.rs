@@ -630,7 +630,6 @@ impl Shard {
 
     /// An operation of the cut this shard coordinates has completed.
     pub(super) fn cut_lead_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
-        let now = self.now.mono_us;
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let step = lead.step;
         let may_fail =
