@@ -134,8 +134,9 @@ impl Inode {
     pub(super) fn sync_fails(&mut self, random: &mut Random) {
         // What was written past the page cache is no page of it.
         let direct = std::mem::take(&mut self.direct);
-        let lost = self.dirty.extract_if(.., |block, _| !direct.contains(block));
-        let lost: Vec<usize> = lost.map(|(block, _)| block).collect();
+        let dirty = self.dirty.keys().copied();
+        let lost: Vec<usize> = dirty.filter(|block| !direct.contains(block)).collect();
+        self.dirty.retain(|block, _| direct.contains(block));
         self.direct = direct;
         for block in lost {
             if random.one_in(2) {

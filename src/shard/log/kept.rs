@@ -153,7 +153,9 @@ impl Unflushed {
 
     /// Everything in front of the position `durable` is durable.
     pub fn flushed(&mut self, durable: u64) {
-        while let Some(frame) = self.frames.pop_front_if(|frame| frame.end <= durable) {
+        while self.frames.front().is_some_and(|frame| frame.end <= durable)
+            && let Some(frame) = self.frames.pop_front()
+        {
             self.bytes -= frame.data.len();
             self.safe = Safe { sum: frame.sum, tight: frame.tight, db: frame.db };
         }
