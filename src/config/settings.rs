@@ -41,6 +41,8 @@ pub struct Commits {
     pub method: CommitMethod,
     /// `aof-commit-delay-usec`
     pub delay_usec: u64,
+    /// `aof-low-space`, in bytes; 0: nothing is too little.
+    pub low_space: u64,
 }
 
 /// Weight of a line in the server's log.
@@ -494,7 +496,8 @@ fn commits<'a>(word: &dyn Fn(&str) -> &'a str) -> Commits {
         "segment" => CommitMethod::Segment,
         _ => CommitMethod::Auto,
     };
-    Commits { method, delay_usec: number(word("aof-commit-delay-usec")) }
+    let (delay, low) = (word("aof-commit-delay-usec"), word("aof-low-space"));
+    Commits { method, delay_usec: number(delay), low_space: number(low) }
 }
 
 fn log_level(word: &str) -> LogLevel {

@@ -122,6 +122,12 @@ impl Effects {
         self.told = 0;
     }
 
+    /// The database that replay has selected behind everything produced so far; 0 where the next
+    /// effect names its own.
+    pub fn selected(&self) -> usize {
+        if self.selected == usize::MAX { 0 } else { self.selected }
+    }
+
     /// The next effect names its database whatever was selected before.
     pub fn forget_selected(&mut self) {
         self.selected = usize::MAX;

@@ -260,6 +260,14 @@ fn commits(v: &View<'_>, out: &mut String) {
         },
         "aof_commit_probe_append_usec": append,
         "aof_commit_probe_segment_usec": segment,
+        "aof_disk_free_bytes": match registry.disk_free.load(Relaxed) {
+            u64::MAX => 0,
+            free => free,
+        },
+        "aof_disk_low": u8::from(registry.disk_low.load(Relaxed)),
+        "aof_disk_slow": u8::from(v.totals.log_slow > 0),
+        "aof_unflushed_bytes": v.totals.log_unflushed,
+        "aof_failed_flushes": v.totals.log_broken,
     );
 }
 

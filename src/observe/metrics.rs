@@ -196,6 +196,12 @@ shard_counters! {
     log_sync_usec: counter,
     /// Flushes that came later than the policy wants.
     log_delayed_syncs: counter,
+    /// Bytes written to the log that are not durable.
+    log_unflushed: gauge,
+    /// A write or a flush of the log has been under way for seconds.
+    log_slow: gauge,
+    /// Flushes of the log that have failed.
+    log_broken: counter,
     /// 1 while the log is written ahead.
     log_ahead: gauge,
     /// Bytes of filler written ahead of the log.

@@ -1,6 +1,6 @@
 //! What all shards share to be seen: facts of the process, each shard's counters, rates.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::clock::Now;
@@ -140,6 +140,10 @@ pub struct Registry {
     pub backups: Backups,
     /// Bytes of the log's files in front of those that are being written.
     pub log_base_size: AtomicU64,
+    /// Bytes free on the log's disk; the greatest number where that is not known.
+    pub disk_free: AtomicU64,
+    /// That is less than `aof-low-space`.
+    pub disk_low: AtomicBool,
     /// Bytes in use before anything was stored.
     pub startup_memory: AtomicU64,
     /// See [`SlowLog`].
@@ -168,6 +172,8 @@ impl Registry {
             rewrites: Rewrites::default(),
             backups: Backups::default(),
             log_base_size: AtomicU64::new(0),
+            disk_free: AtomicU64::new(u64::MAX),
+            disk_low: AtomicBool::new(false),
             startup_memory: AtomicU64::new(0),
             slowlog: SlowLog::new(shards),
             events: Events::default(),

@@ -376,10 +376,11 @@ impl Plan<'_> {
         self.broken_off = Some((file.to_owned(), end));
     }
 
-    /// True when nothing is lost by what has to be cut: filler that is being written may break off.
+    /// True when nothing is lost by what has to be cut: filler that is being written may break off,
+    /// and what a file holds behind a named end never counts.
     pub fn loses_nothing(&self) -> bool {
         let whole = |l: &LastFile| l.kept.offset >= l.solid;
-        self.last.iter().all(whole) && self.longer.is_empty() && self.broken_off.is_none()
+        self.last.iter().all(whole) && self.broken_off.is_none()
     }
 
     /// True when nothing has to be cut: another server reads the log as it stands.

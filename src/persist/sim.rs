@@ -586,7 +586,12 @@ impl State {
         written: usize,
     ) -> Result<usize, Errno> {
         let inode = self.inode_of(file)?;
-        self.write_inode(inode, offset as usize, data, written)
+        let outcome = self.write_inode(inode, offset as usize, data, written);
+        if let (true, Some(written)) = (self.direct.contains(&file.0), self.inodes.get_mut(&inode))
+        {
+            written.note_direct(self.writes);
+        }
+        outcome
     }
 
     fn write_inode(

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,6 +48,24 @@ impl DirVolume {
     pub fn age(&self, name: &str) -> io::Result<Duration> {
         let modified = fs::metadata(self.at(name)?)?.modified()?;
         Ok(modified.elapsed().unwrap_or_default())
+    }
+
+    /// Bytes that a process without privileges may still write here.
+    ///
+    /// # Errors
+    /// As `statvfs(2)`.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(&self.dir)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    /// What tells this directory from every other: device and inode.
+    ///
+    /// # Errors
+    /// As `stat(2)`.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let found = fs::metadata(&self.dir)?;
+        Ok((found.dev(), found.ino()))
     }
 
     /// The directory's path.

@@ -6,9 +6,10 @@
 //! [`Kernel::partial_submits`]); otherwise it is repeated behind the finished write.
 //!
 //! A write that flushes its own bytes only is one submission (`RWF_DSYNC`), which takes a kernel
-//! worker once and not twice. Its error does not tell whether the write or the flush failed. So it
-//! is written once more, whole, as a linked pair: that puts every byte which a failed flush may
-//! have marked as clean into the page cache again, and its two results tell.
+//! worker once and not twice. Its error does not tell whether the write or the flush failed. An
+//! error of the medium may be of either, so it counts as a failed flush, which nobody tries again.
+//! One that a file system gives in front of the medium (no room, say) makes it be written once
+//! more, without a flush: where that is refused too, it was the write, and else it was the flush.
 //!
 //! Writes past the page cache come from memory that begins with a page: the bytes are copied there,
 //! into one buffer that is kept for the next such write.
@@ -73,14 +74,16 @@ struct WriteWork {
     data: Vec<u8>,
     /// Bytes of `data` in front of what is written.
     lead: usize,
-    /// `data` is a buffer of [`Files::align`].
-    direct: bool,
+    /// What the submitter gave, where `data` is a buffer of [`Files::align`].
+    given: Option<Vec<u8>>,
     len: usize,
     written: usize,
     flush: Flush,
     /// Submissions whose completion is awaited.
     awaited: u8,
     write_error: Option<io::Error>,
+    /// What was said of the write and its flush together, while the write is tried alone.
+    doubt: Option<io::Error>,
     /// Outcome of the linked flush; `None` before it has come back.
     flushed: Option<io::Result<u32>>,
     /// Partial submits counted when the linked pair was queued.
@@ -253,20 +256,24 @@ impl Files {
         flush: Flush,
     ) {
         let len = data.len();
-        let (data, lead) = match self.slots[slot as usize].direct {
-            true => self.align(&data),
-            false => (data, 0),
+        let (data, lead, given) = match self.slots[slot as usize].direct {
+            true => {
+                let (copy, lead) = self.align(&data);
+                (copy, lead, Some(data))
+            }
+            false => (data, 0, None),
         };
         let work = WriteWork {
             offset,
             len,
             data,
             lead,
-            direct: self.slots[slot as usize].direct,
+            given,
             written: 0,
             flush,
             awaited: 0,
             write_error: None,
+            doubt: None,
             flushed: None,
             partial_before: 0,
         };
@@ -357,9 +364,14 @@ impl Files {
         if work.awaited > 0 {
             return None;
         }
-        if work.flush == Flush::Own && work.write_error.is_some() {
-            work.write_error = None;
-            work.flush = Flush::File;
+        if work.flush == Flush::Own
+            && let Some(error) = work.write_error.take()
+        {
+            if !refused(&error) {
+                return Some(self.flush_failed(kernel, index, error));
+            }
+            work.doubt = Some(error);
+            work.flush = Flush::No;
             work.written = 0;
             self.go_on_writing(kernel, index);
             return None;
@@ -371,6 +383,9 @@ impl Files {
             self.go_on_writing(kernel, index);
             return None;
         }
+        if let Some(error) = work.doubt.take() {
+            return Some(self.flush_failed(kernel, index, error));
+        }
         if work.flush != Flush::File {
             return Some(self.finish(kernel, index, Ok(None)));
         }
@@ -379,9 +394,7 @@ impl Files {
         match work.flushed.take().expect("awaited") {
             Ok(_) if linked => Some(self.finish(kernel, index, Ok(None))),
             Err(error) if !cut_off(&error) && !again(&error) => {
-                let mut failed = self.finish(kernel, index, Err(error));
-                failed.sync_failed = true;
-                Some(failed)
+                Some(self.flush_failed(kernel, index, error))
             }
             _ => {
                 work.awaited = 1;
@@ -391,6 +404,11 @@ impl Files {
                 None
             }
         }
+    }
+
+    /// Ends a write that was not made durable.
+    fn flush_failed(&mut self, kernel: &mut Kernel, index: u32, error: io::Error) -> DiskDone {
+        DiskDone { sync_failed: true, ..self.finish(kernel, index, Err(error)) }
     }
 
     /// Ends a job: its file may now be closed if that was waiting.
@@ -407,13 +425,12 @@ impl Files {
             self.close_if_quiet(kernel, slot);
         }
         let data = match job.work {
-            Work::Write(work) if !work.direct => work.data,
-            Work::Write(mut work) if result.is_err() => work.data.split_off(work.lead),
-            Work::Write(work) => {
-                if work.data.capacity() <= KEPT_MAX {
-                    self.aligned.push(work.data);
+            Work::Write(WriteWork { given: None, data, .. }) => data,
+            Work::Write(WriteWork { given: Some(given), data, .. }) => {
+                if data.capacity() <= KEPT_MAX {
+                    self.aligned.push(data);
                 }
-                Vec::new()
+                given
             }
             Work::Create | Work::Direct | Work::Close | Work::Plain => Vec::new(),
         };
@@ -435,6 +452,12 @@ impl Files {
 
 fn name(path: String) -> io::Result<CString> {
     CString::new(path).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// What a file system says before it writes, and a medium never does: no room, or no such write.
+fn refused(error: &io::Error) -> bool {
+    let codes = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG, libc::EINVAL, libc::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// The operation did nothing and may be repeated.

@@ -506,6 +506,9 @@ fn note_sizes(global: &Global, disks: &Disks) {
     let size = sizes.sum();
     global.registry.log_base_size.store(size, Ordering::Relaxed);
     global.registry.rewrites.set_base_size(size);
+    if !files.is_empty() {
+        global.watch_room(&disks.log);
+    }
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
     let keys = disks.keys_loaded.load(Ordering::Relaxed);
     global.registry.loading.keys_loaded.store(keys, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::keyspace::events::Events;
 use crate::keyspace::{Effects, Keyspace};
 use crate::observe::registry::Facts;
-use crate::persist::aof::manifest::Manifest;
+use crate::persist::aof::manifest::{Manifest, NewFile};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::face::policy;
 use crate::shard::global::{Global, Voice};
@@ -24,8 +24,8 @@ use crate::shard::{Order, Shard};
 
 /// A disk that keeps operations until it is let go on.
 #[derive(Default)]
-struct Stalled {
-    waiting: VecDeque<(u64, DiskOp)>,
+pub(super) struct Stalled {
+    pub waiting: VecDeque<(u64, DiskOp)>,
 }
 
 impl Disk for Stalled {
@@ -34,23 +34,31 @@ impl Disk for Stalled {
     }
 }
 
-struct Bench {
-    shards: Vec<Shard>,
-    disks: Vec<Stalled>,
+pub(super) struct Bench {
+    pub shards: Vec<Shard>,
+    pub disks: Vec<Stalled>,
     now: Now,
     /// What each connection was told, by its index.
-    told: Vec<Vec<u8>>,
+    pub told: Vec<Vec<u8>>,
 }
 
-const SHARDS: usize = 2;
+pub(super) const SHARDS: usize = 2;
 
 fn key(index: usize) -> ConnKey {
     ConnKey { index: index as u32, generation: 0 }
 }
 
+/// One generation that has just begun.
+fn manifest() -> Manifest {
+    let mut manifest = Manifest::default();
+    let files = [NewFile { seed: 1, start: 0 }; SHARDS];
+    manifest.begin_generation("appendonly.aof", &files, 1, "boot");
+    manifest
+}
+
 impl Bench {
     /// Shards with `connections` connections on the first.
-    fn new(connections: usize, config: &[(&str, &str)]) -> Bench {
+    pub fn new(connections: usize, config: &[(&str, &str)]) -> Bench {
         let config = config.iter().chain(&[("save", "")]);
         let pairs: Vec<_> = config.map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let config = Config::new(Path::new("/data")).changed(&pairs, true).expect("a good config");
@@ -68,7 +76,7 @@ impl Bench {
         let order: Arc<Order<Message>> = Arc::new(Order::new(SHARDS, 1));
         let flush = policy(config.appendfsync);
         let facts = Facts::default();
-        let global = Global::new(SHARDS, config, "boot", Manifest::default(), facts, voice);
+        let global = Global::new(SHARDS, config, "boot", manifest(), facts, voice);
         let global = Arc::new(global);
         let shard = |s: usize| {
             let space = Box::new(Keyspace::new(s, 16, [1, 2], Effects::new(0, true)));
@@ -90,7 +98,7 @@ impl Bench {
     }
 
     /// One turn of a shard; what is told is read at once if `reading`.
-    fn turn(&mut self, shard: usize, received: &[(usize, &[u8])], reading: bool) {
+    pub fn turn(&mut self, shard: usize, received: &[(usize, &[u8])], reading: bool) {
         self.now.mono_us += 1_000;
         let mut sends = Vec::new();
         let it = &mut self.shards[shard];

@@ -510,6 +510,7 @@ impl Shard {
         self.start_reload();
         self.try_rewrite();
         self.try_seal();
+        self.try_mend();
         self.start_queued_save();
         self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {

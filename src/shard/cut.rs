@@ -33,6 +33,16 @@
 //! is written there next has the position that it would have had in the new one, and names its
 //! database, whatever was selected before. (Any other cut has been executed by then, so it is
 //! tried until it succeeds.)
+//!
+//! A log of which a flush has failed is mended by a cut ([`super::mend`]), the next one that there
+//! is. Its old file is named to end where it is known to be durable, and what was behind that goes
+//! into a *tail* part in front of everything else that the cut writes ([`super::log::kept`]).
+//!
+//! *Flushes that fail here* are not tried again either. A part, or the manifest's new text: the
+//! file is removed, and written anew as another file, once; where the cut mends a log, or for the
+//! second time, the process stops. The directory in front of the rename: a cut that says nothing
+//! and mends nothing is given up, of any other the process stops. Behind the rename it always
+//! does: which manifest the medium has is then unknown, and either is whole.
 
 use std::sync::atomic::Ordering;
 
@@ -48,7 +58,8 @@ use crate::shard::backup::Sealer;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::lease::Work;
-use crate::shard::log::{LogFile, token};
+use crate::shard::log::kept::Ending;
+use crate::shard::log::{LogFile, Outcome, token};
 use crate::shard::message::{Call, CutFile, CutStep, Message};
 use crate::shard::requests::{Taken, all_shards};
 
@@ -175,18 +186,27 @@ pub struct CutLead {
     payload: Vec<u8>,
     empty: bool,
     files: Vec<CutFile>,
-    ends: Vec<Option<(u64, u64)>>,
+    /// Number of the first of them.
+    first: i64,
+    ends: Vec<Option<Ending>>,
     /// Bytes of the files that end.
     len: u64,
-    /// What begins is a rewrite, or a backup is sealed: there is no part.
+    /// What begins is a rewrite, a backup is sealed or a log is mended: the cut says nothing.
     rewrites: bool,
+    /// A log is to be mended, and nothing else.
+    mends: bool,
+    /// A flush has failed, of a log or here: the next that does ends the process.
+    flush_failed: bool,
     /// A backup is sealed: who waits for that.
     sealer: Option<Sealer>,
     /// So many shards are back in their old files.
     went_back: usize,
     step: LeadStep,
     manifest: Option<Manifest>,
-    part: Option<String>,
+    /// Parts to be written: name, bytes.
+    parts: Vec<(String, Vec<u8>)>,
+    /// So many are.
+    parts_done: usize,
     file: Option<FileId>,
     /// Files to remove once the cut is committed.
     removals: Vec<String>,
@@ -245,15 +265,28 @@ impl Shard {
         if empty {
             self.supersede_rewrite();
         }
-        let first = self.global.manifest().next_seq() + i64::from(!empty);
+        let first = self.next_seq() + i64::from(!empty);
         let payload = if empty { Vec::new() } else { diverted.payload };
         Some(self.lead_to(first, payload, empty, false))
     }
 
     /// A rewrite begins: names the new files, and gives the number of the first.
     pub(super) fn lead_rewrite(&mut self) -> (Vec<CutFile>, i64) {
-        let first = self.global.manifest().next_seq();
+        let first = self.next_seq();
         (self.lead_to(first, Vec::new(), false, true), first)
+    }
+
+    /// A number for the first new file that leaves one for a tail of each shard.
+    fn next_seq(&self) -> i64 {
+        self.global.manifest().next_seq() + self.shards() as i64
+    }
+
+    /// A log is to be mended: names the new files.
+    pub(super) fn lead_mend(&mut self) -> Vec<CutFile> {
+        let (files, _) = self.lead_rewrite();
+        let lead = self.cut_lead.as_mut().expect("it has just begun");
+        lead.mends = true;
+        files
     }
 
     /// A backup is sealed: names the new files.
@@ -283,14 +316,18 @@ impl Shard {
             payload,
             empty,
             files: files.clone(),
-            ends: vec![None; shards],
+            first,
+            ends: (0..shards).map(|_| None).collect(),
             len: 0,
             rewrites,
+            mends: false,
+            flush_failed: false,
             sealer: None,
             went_back: 0,
             step: LeadStep::Gather,
             manifest: None,
-            part: None,
+            parts: Vec::new(),
+            parts_done: 0,
             file: None,
             removals: Vec::new(),
             retry_us: None,
@@ -346,7 +383,7 @@ impl Shard {
             }
             if !part.sync_sent && log.hold(disk, self.now.mono_us) && log.is_drained() {
                 part.sync_sent = true;
-                if log.durable() == log.appended() {
+                if log.is_broken() || log.durable() == log.appended() {
                     part.synced = true;
                 } else {
                     disk.submit(token::CUT_SYNC, DiskOp::Sync { file: log.file().id });
@@ -354,8 +391,8 @@ impl Shard {
             }
             if part.synced && part.created.is_some() && !part.told {
                 part.told = true;
-                let (end, LogFile { sum, offset: len, .. }) = (log.appended(), *log.file());
-                let ready = Message::Cut(CutStep::Ready { shard: self.id, end, sum, len });
+                let step = CutStep::Ready { shard: self.id, ending: log.ending() };
+                let ready = Message::Cut(step);
                 self.order.push(part.file.coordinator, ready);
             }
         }
@@ -366,10 +403,11 @@ impl Shard {
             lead.retry_us = None;
             lead.step = if lead.step == LeadStep::Remove {
                 LeadStep::Remove
-            } else if lead.part.is_some() {
-                LeadStep::RemovePart
-            } else {
+            } else if lead.parts.is_empty() {
                 LeadStep::RemoveTemp
+            } else {
+                lead.parts_done = 0;
+                LeadStep::RemovePart
             };
             self.cut_lead_submit(disk);
         }
@@ -397,10 +435,12 @@ impl Shard {
         self.old_files.extend(lead.file.take());
         // Names of files that are no more are used again.
         lead.removals = lead.files.iter().map(|file| file.name.clone()).collect();
+        lead.removals.extend(lead.parts.drain(..).map(|(name, _)| name));
         lead.removals.push(temp_manifest_name(self.global.append_filename()));
-        match lead.sealer.take() {
-            Some(sealer) => self.fail_seal(sealer, error),
-            None => self.fail_rewrite(error),
+        match (lead.mends, lead.sealer.take()) {
+            (true, _) => self.fail_mend(error),
+            (false, Some(sealer)) => self.fail_seal(sealer, error),
+            (false, None) => self.fail_rewrite(error),
         }
         for shard in 0..self.order.shards() {
             self.order.push(shard, Message::Cut(CutStep::GoBack));
@@ -428,7 +468,16 @@ impl Shard {
                 self.log.as_mut().expect("a cut has a log").all_durable();
                 self.move_release();
             }
-            (_, Err(error)) => self.global.fatal(&format!("flushing the log failed: {error}")),
+            (_, Err(error)) => {
+                let log = self.log.as_mut().expect("a cut has a log");
+                if let Outcome::Broken(error) = log.broke(&error) {
+                    log.hold(disk, self.now.mono_us);
+                    self.log_broke(&error);
+                }
+                if let Some(part) = &mut self.cut {
+                    part.synced = true;
+                }
+            }
         }
         self.cut_progress(disk);
     }
@@ -436,10 +485,11 @@ impl Shard {
     /// A message of a cut.
     pub(super) fn cut_step(&mut self, step: CutStep) {
         match step {
-            CutStep::Ready { shard, end, sum, len } => {
+            CutStep::Ready { shard, ending } => {
                 let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
-                lead.ends[shard] = Some((end, sum));
-                lead.len += len;
+                lead.len += ending.len + ending.tail.len() as u64;
+                lead.flush_failed |= ending.broken;
+                lead.ends[shard] = Some(ending);
                 if lead.ends.iter().all(Option::is_some) {
                     self.plan_manifest();
                     let lead = self.cut_lead.as_mut().expect("just looked");
@@ -468,9 +518,13 @@ impl Shard {
                 let id = part.created.expect("its file was created");
                 let seed = part.file.seed;
                 let old = log.file().id;
+                let failed = log.is_failing();
                 log.resume(LogFile { id, seed, sum: seed, offset: 0 }, part.start);
                 self.stats().log_size.set(0);
                 self.old_files.push(old);
+                if failed {
+                    self.global.log_failing(self.id, None);
+                }
                 self.move_release();
             }
         }
@@ -481,20 +535,28 @@ impl Shard {
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let name = self.global.append_filename();
         let mut manifest = self.global.manifest().clone();
-        let ends: Vec<(u64, u64)> = lead.ends.iter().flatten().copied().collect();
-        manifest.seal(&ends, false);
+        let ends: Vec<Ending> = lead.ends.iter_mut().filter_map(Option::take).collect();
+        let named: Vec<(u64, u64)> = ends.iter().map(|ending| ending.named).collect();
+        manifest.seal(&named, false);
         if lead.empty {
             lead.removals = manifest.drop_lines(|_| true);
-        } else if !lead.rewrites {
-            let part = manifest.add_part(name, PartKind::Cut, &lead.payload);
-            debug_assert!(part.starts_with(name));
-            lead.part = Some(part);
+        } else {
+            let tails = ends.iter().filter(|ending| !ending.tail.is_empty());
+            for Ending { tail, .. } in tails {
+                lead.parts.push((manifest.add_part(name, PartKind::Tail, tail), tail.clone()));
+            }
+            if !lead.rewrites {
+                let payload = std::mem::take(&mut lead.payload);
+                let part = manifest.add_part(name, PartKind::Cut, &payload);
+                lead.parts.push((part, payload));
+            }
         }
+        manifest.skip_to(lead.first);
         let new: Vec<NewFile> = lead
             .files
             .iter()
             .zip(&ends)
-            .map(|(file, end)| NewFile { seed: file.seed, start: end.0 + file.gap })
+            .map(|(file, end)| NewFile { seed: file.seed, start: end.pos + file.gap })
             .collect();
         let names = manifest.begin_generation(name, &new, next_id, self.global.boot_id());
         for (name, file) in names.iter().zip(&lead.files) {
@@ -507,7 +569,7 @@ impl Shard {
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let name = self.global.append_filename();
         let temp = temp_manifest_name(name);
-        let part = || lead.part.clone().expect("this cut has a part");
+        let part = || lead.parts[lead.parts_done].clone();
         let write = |file: Option<FileId>, data: Vec<u8>| DiskOp::Write {
             file: file.expect("just created"),
             offset: 0,
@@ -516,9 +578,9 @@ impl Shard {
         };
         let op = match lead.step {
             LeadStep::Gather | LeadStep::GoBack => return,
-            LeadStep::RemovePart => DiskOp::Remove { path: part() },
-            LeadStep::CreatePart => DiskOp::Create { path: part() },
-            LeadStep::WritePart => write(lead.file, lead.payload.clone()),
+            LeadStep::RemovePart => DiskOp::Remove { path: part().0 },
+            LeadStep::CreatePart => DiskOp::Create { path: part().0 },
+            LeadStep::WritePart => write(lead.file, part().1),
             LeadStep::RemoveTemp => DiskOp::Remove { path: temp },
             LeadStep::CreateTemp => DiskOp::Create { path: temp },
             LeadStep::WriteTemp => {
@@ -542,9 +604,32 @@ impl Shard {
         disk.submit(token::COORDINATOR, op);
     }
 
+    /// An operation of the cut this shard coordinates has failed.
+    fn cut_lead_failed(&mut self, error: &std::io::Error, sync_failed: bool) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        let (step, now) = (lead.step, self.now.mono_us);
+        let names = matches!(step, LeadStep::SyncNames | LeadStep::SyncDir);
+        let flush = names || sync_failed;
+        let may_go_on = lead.rewrites && !lead.flush_failed && step != LeadStep::SyncDir;
+        if flush && !may_go_on && (names || lead.flush_failed) {
+            self.global.fatal(&format!(
+                "A file could not be made durable, in the place of another, and no more can be \
+                 promised: {error}"
+            ));
+        }
+        if lead.rewrites {
+            return self.give_up_cut(&format!("writing the manifest: {error}"));
+        }
+        lead.flush_failed |= flush;
+        self.global.warn(&format!("writing the manifest failed, trying again: {error}"));
+        lead.retry_us = Some(now + RETRY_US);
+        if let Some(file) = lead.file.take() {
+            self.old_files.push(file);
+        }
+    }
+
     /// An operation of the cut this shard coordinates has completed.
     pub(super) fn cut_lead_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
-        let now = self.now.mono_us;
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let step = lead.step;
         let may_fail =
@@ -552,18 +637,7 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
-            if lead.rewrites && step != LeadStep::SyncDir {
-                return self.give_up_cut(&format!("writing the manifest: {error}"));
-            }
-            if matches!(step, LeadStep::SyncNames | LeadStep::SyncDir) || done.sync_failed {
-                self.global.fatal(&format!("making a cut durable failed: {error}"));
-            }
-            self.global.warn(&format!("writing the manifest failed, trying again: {error}"));
-            lead.retry_us = Some(now + RETRY_US);
-            if let Some(file) = lead.file.take() {
-                self.old_files.push(file);
-            }
-            return;
+            return self.cut_lead_failed(error, done.sync_failed);
         }
         if let (LeadStep::CreatePart | LeadStep::CreateTemp, Ok(file)) = (step, &done.result) {
             lead.file = *file;
@@ -578,7 +652,13 @@ impl Shard {
             LeadStep::GoBack => unreachable!("nothing is submitted while shards go back"),
             LeadStep::RemovePart => LeadStep::CreatePart,
             LeadStep::CreatePart => LeadStep::WritePart,
-            LeadStep::WritePart => LeadStep::RemoveTemp,
+            LeadStep::WritePart => {
+                lead.parts_done += 1;
+                match lead.parts_done < lead.parts.len() {
+                    true => LeadStep::RemovePart,
+                    false => LeadStep::RemoveTemp,
+                }
+            }
             LeadStep::RemoveTemp => LeadStep::CreateTemp,
             LeadStep::CreateTemp => LeadStep::WriteTemp,
             LeadStep::WriteTemp => LeadStep::SyncNames,

@@ -18,6 +18,7 @@ use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
 use crate::shard::pace::Grain;
 use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::room::Room;
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer::Writer;
 
@@ -90,6 +91,8 @@ pub struct Global {
     /// Held while a rewrite changes the manifest; true: nothing may change it any more.
     sealed: Mutex<bool>,
     stop: AtomicBool,
+    /// See [`Room`].
+    pub room: Room,
     /// See [`Ending`].
     pub ending: Ending,
     /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
@@ -146,6 +149,7 @@ impl Global {
             failing: AtomicU64::new(0),
             failure: Mutex::new(String::new()),
             troubled: AtomicBool::new(false),
+            room: Room::default(),
             ending: Ending::default(),
             pressed: AtomicU64::new(0),
             idle: AtomicU64::new(0),
@@ -325,6 +329,12 @@ impl Global {
         self.weigh_trouble();
     }
 
+    /// The log is not where it was: `what`.
+    pub fn log_lost(&self, what: &str) {
+        what.clone_into(&mut lock(&self.failure));
+        self.weigh_trouble();
+    }
+
     /// What writes may be refused for has changed.
     pub fn weigh_trouble(&self) {
         // One at a time, so that the last word is of the last state.
@@ -347,7 +357,7 @@ impl Global {
 
     /// Whether any shard's log cannot be written.
     pub fn any_log_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed) != 0
+        self.failing.load(Ordering::Relaxed) != 0 || self.room.is_gone()
     }
 
     /// Says whether a shard has as much waiting for its log as may wait.

@@ -48,6 +48,8 @@ pub struct Work {
     pub snapshot: Option<Plan>,
     /// Nothing is to be run: a backup is sealed, see [`super::backup`].
     pub seals: Option<Sealer>,
+    /// Nothing is to be run: a log goes on in another file, see [`super::mend`].
+    pub mends: bool,
     /// Nothing is to be run: keys are on their way, by this name, see [`super::migrate`].
     pub migration: Option<u64>,
     /// The one command may wait.
@@ -127,6 +129,7 @@ impl Shard {
         {
             let payload = space.effects.take(Vec::new());
             log.gather(payload);
+            log.note_selected(space.effects.selected());
         }
         self.paused = Some(call.entry);
         if call.coordinator == self.id {
@@ -152,6 +155,8 @@ impl Shard {
                 self.begin_snapshot(entry, held);
             } else if let Some(sealer) = held.work.seals {
                 self.begin_seal(entry, held, sealer);
+            } else if held.work.mends {
+                self.begin_mend(entry, held);
             } else if let Some(name) = held.work.migration {
                 self.at_the_keys(entry, held, name);
             } else {

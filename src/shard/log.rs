@@ -20,15 +20,21 @@
 //! meanwhile commands execute and gather, so the group grows by itself with the disk's latency and
 //! a lone client never waits for a timer.
 //!
+//! No two flushes of a file are in flight together. The kernel tells of a page that was lost once
+//! per descriptor: one flush would fail, and the other, which may be heard of first, succeed
+//! without that page.
+//!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
-//! before. A failed flush is final, since the kernel may have dropped the pages and called
-//! them clean: the process stops, loudly, and recovery tells what the medium kept.
+//! before. A failed flush is never tried again: the log goes on in another file ([`kept`]).
+
+pub mod kept;
 
 use std::collections::VecDeque;
 
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{FrameHead, HEAD_MAX};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::shard::log::kept::{Frame, KEPT_MAX, KEPT_SOON, Safe, Unflushed, plain};
 use crate::shard::segment::{Ahead, DEPTH, Place};
 
 /// When writes are flushed.
@@ -106,8 +112,8 @@ pub enum Outcome {
     Mended,
     /// Something to be said to the operator.
     Said(String),
-    /// A flush failed: the process must stop.
-    Fatal(String),
+    /// A flush failed, with this error text: the log must go on in another file.
+    Broken(String),
 }
 
 /// The log writer.
@@ -149,6 +155,9 @@ pub struct LogWriter {
     /// Set while a cut is under way: nothing is framed.
     held: bool,
     spare: Vec<u8>,
+    unflushed: Unflushed,
+    /// The database selected behind what was gathered, and behind what waits for the next file.
+    selected: [usize; 2],
     stats: LogStats,
 }
 
@@ -156,8 +165,8 @@ pub struct LogWriter {
 struct InFlight {
     /// Its token.
     token: u64,
-    /// Its end position.
-    end: u64,
+    /// What it writes; the bytes are there when it has completed.
+    frame: Frame,
     /// Where it goes.
     file: FileId,
     offset: u64,
@@ -186,6 +195,13 @@ pub struct LogStats {
     pub filler: u64,
 }
 
+impl InFlight {
+    /// The disk has it.
+    fn is_awaited(&self) -> bool {
+        !self.completed && self.retry.is_none()
+    }
+}
+
 impl LogWriter {
     /// A writer that goes on at `position` in `file`.
     pub fn new(policy: FsyncPolicy, file: LogFile, position: u64, now_us: u64) -> Self {
@@ -212,6 +228,8 @@ impl LogWriter {
             failing: false,
             held: false,
             spare: Vec::new(),
+            unflushed: Unflushed::new(Safe { sum: file.sum, tight: file.offset, db: 0 }),
+            selected: [0; 2],
             stats: LogStats::default(),
         }
     }
@@ -264,7 +282,7 @@ impl LogWriter {
 
     /// Whether writes fail at present.
     pub fn is_failing(&self) -> bool {
-        self.failing
+        self.failing || self.is_broken()
     }
 
     /// Bytes that wait to be written.
@@ -328,6 +346,11 @@ impl LogWriter {
         }
     }
 
+    /// The database that is selected behind what has been gathered.
+    pub fn note_selected(&mut self, db: usize) {
+        self.selected[usize::from(self.cutting)] = db;
+    }
+
     /// The shard has executed a cut: what is gathered from here on waits for the next file.
     pub fn begin_cut(&mut self) {
         assert!(!self.cutting, "one cut at a time");
@@ -342,7 +365,10 @@ impl LogWriter {
     /// Whether a frame could be started now.
     pub fn is_free(&self) -> bool {
         let depth = if self.goes_deep() { DEPTH } else { 1 };
-        self.in_flight.len() < depth && !self.held
+        self.in_flight.len() < depth
+            && !self.held
+            && !self.is_broken()
+            && self.unflushed.bytes() < KEPT_MAX
     }
 
     /// Whether a frame may be started behind others that are in flight: when each makes its own
@@ -356,7 +382,7 @@ impl LogWriter {
 
     /// Whether everything gathered has been written and, except under `no`, flushed.
     pub fn is_clean(&self) -> bool {
-        self.is_drained()
+        self.is_drained() && !self.is_broken()
     }
 
     /// Whether a frame can be started.
@@ -364,7 +390,16 @@ impl LogWriter {
         self.is_free() && !self.backlog.is_empty() && self.place() != Place::Wait
     }
 
+    /// Whether a frame in flight flushes through this descriptor.
+    fn is_flushing(&self, file: FileId) -> bool {
+        let flushes = |f: &InFlight| f.file == file && f.flush != Flush::No && f.is_awaited();
+        self.in_flight.iter().any(flushes)
+    }
+
     fn place(&self) -> Place {
+        if self.syncing.is_some() && self.flush() == Flush::File {
+            return Place::Wait;
+        }
         let most = (HEAD_MAX + self.backlog.len()) as u64;
         match self.ahead.place(self.file.offset, most) {
             Place::Append | Place::Over if !self.in_flight.is_empty() => Place::Wait,
@@ -374,15 +409,20 @@ impl LogWriter {
 
     /// Starts what can be started: a frame of everything gathered, a flush that is due, filler.
     pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
+        if self.is_broken() {
+            return;
+        }
         self.retry(disk, now_us);
         if self.in_flight.is_empty() {
             self.ahead.tidy(disk);
         }
+        self.ahead.set_paused(self.cutting || self.held);
+        if self.syncing.is_none() && !self.is_flushing(self.file.id) {
+            self.ahead.pump(disk, self.file.id, self.file.offset);
+        }
         if self.has_frame_to_write() {
             self.start_frame(disk, now_us);
         }
-        self.ahead.set_paused(self.cutting || self.held);
-        self.ahead.pump(disk, self.file.id, self.file.offset);
         self.start_sync(disk, now_us, false);
     }
 
@@ -401,10 +441,14 @@ impl LogWriter {
             written: self.written,
             prev: self.file.sum,
         };
-        self.appended += payload.len() as u64;
+        let len = payload.len();
+        self.appended += len as u64;
         let (mut data, sum) = self.frame(&head, payload);
         let offset = self.file.offset;
         self.tight = offset + data.len() as u64;
+        let (end, tight, db) = (self.appended, self.tight, self.selected[0]);
+        let line = data.len() - len;
+        let frame = Frame { end, sum, tight, line, len, db, data: Vec::new() };
         let file = match place {
             Place::Block(direct) => direct,
             Place::Append | Place::Over | Place::Wait => self.file.id,
@@ -420,7 +464,7 @@ impl LogWriter {
         let token = token::WRITE | number << token::NUMBER;
         self.in_flight.push_back(InFlight {
             token,
-            end: self.appended,
+            frame,
             file,
             offset,
             began_us: now_us,
@@ -462,7 +506,15 @@ impl LogWriter {
     /// Tries failed writes again whose time has come, through the page cache.
     fn retry(&mut self, disk: &mut impl Disk, now_us: u64) {
         let flush = self.flush();
-        for flight in &mut self.in_flight {
+        let alone = flush != Flush::No;
+        if alone && (self.syncing.is_some() || self.ahead.is_busy()) {
+            return;
+        }
+        let mut taken = alone && self.is_flushing(self.file.id);
+        for flight in self.in_flight.iter_mut().filter(|f| f.retry.is_some()) {
+            if alone && std::mem::replace(&mut taken, true) {
+                return;
+            }
             let due = flight.retry.as_ref().is_some_and(|(_, at)| *at <= now_us);
             if let Some((data, _)) = flight.retry.take_if(|_| due) {
                 flight.file = self.file.id;
@@ -480,7 +532,7 @@ impl LogWriter {
 
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
     pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
-        if self.held {
+        if self.held || self.is_broken() {
             // The cut's own flush covers all of the old file, and nothing may be in flight on that
             // file when the log goes on in the next.
             return self.syncing.is_some();
@@ -492,6 +544,7 @@ impl LogWriter {
             FsyncPolicy::Always | FsyncPolicy::EverySec => SECOND_US,
             FsyncPolicy::No => LAZY_FLUSH_US,
         };
+        let now = now || self.unflushed.bytes() >= KEPT_SOON;
         let due = now || now_us.saturating_sub(self.last_sync_us) >= interval;
         if self.durable == self.written || !due {
             return self.syncing.is_some();
@@ -499,6 +552,10 @@ impl LogWriter {
         if self.syncing.is_some() {
             self.stats.delayed += u64::from(!now && self.last_sync_us != now_us);
             return true;
+        }
+        let flushing = self.in_flight.iter().any(|f| f.flush != Flush::No && f.is_awaited());
+        if flushing || self.ahead.is_busy() {
+            return false;
         }
         self.syncing = Some(self.written);
         self.exposed_next_us = None;
@@ -509,6 +566,9 @@ impl LogWriter {
 
     /// When the next flush is due, in monotonic microseconds, if anything waits for one.
     pub fn next_due_us(&self) -> Option<u64> {
+        if self.is_broken() {
+            return None;
+        }
         if let Some(at) = self.retry_us() {
             return Some(at);
         }
@@ -530,26 +590,31 @@ impl LogWriter {
             token::SYNC => self.sync_done(&done, now_us),
             token::SHORTEN => Outcome::Quiet,
             token::DIRECT => said(self.ahead.opened(done.result)),
-            token::FILL if done.sync_failed => {
-                Outcome::Fatal(format!("flushing the log failed: {:?}", done.result.err()))
-            }
-            token::FILL => match self.ahead.piece_done(done.result, self.file.offset) {
-                Ok(offset) => {
-                    self.file.offset = offset;
-                    Outcome::Quiet
+            token::FILL => {
+                let broke = done.result.as_ref().err().filter(|_| done.sync_failed);
+                let broke = broke.map(|error| self.broke(error));
+                match self.ahead.piece_done(done.result, self.file.offset) {
+                    Ok(offset) => {
+                        self.file.offset = offset;
+                        Outcome::Quiet
+                    }
+                    Err(text) => broke.unwrap_or(Outcome::Said(text)),
                 }
-                Err(text) => Outcome::Said(text),
-            },
+            }
             other => unreachable!("token {other} is not the writer's"),
         }
     }
 
     fn write_done(&mut self, done: DiskDone, now_us: u64) -> Outcome {
-        if done.sync_failed {
-            return Outcome::Fatal(format!("flushing the log failed: {:?}", done.result.err()));
-        }
         let found = self.in_flight.iter_mut().find(|f| f.token == done.token && !f.completed);
         let flight = found.expect("a write was in flight");
+        if done.sync_failed || self.unflushed.is_broken() {
+            // Nothing that is heard of this file counts any more.
+            flight.completed = true;
+            flight.frame.data = done.data;
+            let error = done.result.err().filter(|_| done.sync_failed);
+            return error.map_or(Outcome::Quiet, |error| self.broke(&error));
+        }
         if let Err(error) = done.result {
             let direct = flight.file != self.file.id;
             let wait = if direct { 0 } else { RETRY_US };
@@ -559,9 +624,10 @@ impl LogWriter {
                 return said.map_or(Outcome::Quiet, Outcome::Said);
             }
             let first = !std::mem::replace(&mut self.failing, true);
-            return if first { Outcome::Failing(error.to_string()) } else { Outcome::Quiet };
+            return if first { Outcome::Failing(plain(&error)) } else { Outcome::Quiet };
         }
         flight.completed = true;
+        flight.frame.data = done.data;
         while self.in_flight.front().is_some_and(|f| f.completed) {
             let flight = self.in_flight.pop_front().expect("just looked");
             // A flush of its own bytes says nothing of what is in front of them.
@@ -570,11 +636,13 @@ impl LogWriter {
                 Flush::Own => self.durable == self.written,
                 Flush::File => true,
             };
-            self.written = flight.end;
+            self.written = flight.frame.end;
+            self.unflushed.written(flight.frame);
             self.stats.frames += 1;
             self.stats.bytes += flight.len as u64;
             if all {
                 self.durable = self.written;
+                self.unflushed.flushed(self.durable);
                 self.stats.syncs += 1;
                 self.exposed_us = None;
                 self.exposed_next_us = None;
@@ -602,9 +670,13 @@ impl LogWriter {
     fn sync_done(&mut self, done: &DiskDone, now_us: u64) -> Outcome {
         let upto = self.syncing.take().expect("a flush was in flight");
         if let Err(error) = &done.result {
-            return Outcome::Fatal(format!("flushing the log failed: {error}"));
+            return self.broke(error);
+        }
+        if self.is_broken() {
+            return Outcome::Quiet;
         }
         self.durable = self.durable.max(upto);
+        self.unflushed.flushed(self.durable);
         self.stats.syncs += 1;
         self.exposed_us = self.exposed_next_us;
         self.count(now_us);
@@ -655,6 +727,10 @@ impl LogWriter {
     /// True when everything up to the end is in flight or written.
     pub fn hold(&mut self, disk: &mut impl Disk, now_us: u64) -> bool {
         self.ahead.set_paused(true);
+        if self.is_broken() {
+            self.held = true;
+            return self.collect();
+        }
         if self.in_flight.is_empty() && self.has_frame_to_write() {
             self.start_frame(disk, now_us);
         }
@@ -674,6 +750,7 @@ impl LogWriter {
     /// The flush in front of a cut has made everything durable.
     pub fn all_durable(&mut self) {
         self.durable = self.written;
+        self.unflushed.flushed(self.durable);
         self.counted = self.written;
         self.exposed_us = None;
         self.exposed_next_us = None;
@@ -687,14 +764,20 @@ impl LogWriter {
         let behind = std::mem::take(&mut self.behind);
         if !behind.is_empty() {
             self.gather(behind);
+            self.selected[0] = self.selected[1];
         }
     }
 
     /// The cut is committed: the log goes on in `file`, at `position`.
     pub fn resume(&mut self, file: LogFile, position: u64) {
         assert!(self.in_flight.is_empty() && self.syncing.is_none());
-        assert!(self.durable == self.appended && position >= self.appended);
-        self.ahead.next_file(self.file.id, self.tight);
+        assert!(self.is_broken() || self.durable == self.appended);
+        assert!(position >= self.appended);
+        let (broken, safe) = (self.is_broken(), self.unflushed.safe());
+        self.ahead.next_file(self.file.id, if broken { safe.tight } else { self.tight }, broken);
+        self.unflushed = Unflushed::new(Safe { sum: file.sum, tight: file.offset, db: 0 });
+        self.selected[0] = self.selected[1];
+        self.failing = false;
         self.file = file;
         self.tight = file.offset;
         self.appended = position;
@@ -708,54 +791,4 @@ impl LogWriter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A disk that only remembers what it was asked for.
-    #[derive(Default)]
-    struct Asked(Vec<u64>);
-
-    impl Disk for Asked {
-        fn submit(&mut self, token: u64, _op: DiskOp) {
-            self.0.push(token);
-        }
-    }
-
-    fn done(token: u64) -> DiskDone {
-        DiskDone { token, result: Ok(None), data: Vec::new(), sync_failed: false }
-    }
-
-    fn write(log: &mut LogWriter, disk: &mut Asked, now_us: u64) -> u64 {
-        log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
-        log.pump(disk, now_us);
-        assert_eq!(log.done(done(token::WRITE), now_us), Outcome::Quiet);
-        log.advance(u64::MAX);
-        log.gathered()
-    }
-
-    #[test]
-    fn a_slow_flush_lets_two_seconds_be_acknowledged_and_no_more() {
-        let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
-        let mut log = LogWriter::new(FsyncPolicy::EverySec, file, 0, 0);
-        let mut disk = Asked::default();
-        let covered = write(&mut log, &mut disk, 0);
-        assert_eq!(log.release(), covered);
-        log.pump(&mut disk, SECOND_US);
-        assert!(log.is_syncing());
-        let first = write(&mut log, &mut disk, SECOND_US + 1);
-        let last = write(&mut log, &mut disk, EXPOSED_MAX_US - 1);
-        assert_eq!(log.release(), last, "less than two seconds behind the oldest");
-        let late = write(&mut log, &mut disk, EXPOSED_MAX_US);
-        assert_eq!(log.release(), last);
-        // The flush ends and leaves the later ones out, the oldest of which is a second old.
-        assert_eq!(log.done(done(token::SYNC), EXPOSED_MAX_US + 1), Outcome::Quiet);
-        log.advance(u64::MAX);
-        assert_eq!((log.durable(), log.release()), (covered, late));
-        let held = write(&mut log, &mut disk, SECOND_US + 1 + EXPOSED_MAX_US);
-        assert!(log.release() == late && first < late && held > late);
-        assert!(log.is_syncing(), "the next flush began as soon as it could");
-        assert_eq!(log.done(done(token::SYNC), 4 * SECOND_US), Outcome::Quiet);
-        log.advance(u64::MAX);
-        assert_eq!(log.release(), held);
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::resp::{Checkpoint, Reply};
 use crate::shard::courier::Delivery;
+use crate::shard::log::kept::Ending;
 use crate::shard::migrate::Hold;
 use crate::shard::reload::Keyspaces;
 use crate::shard::snapshot;
@@ -303,16 +304,12 @@ pub struct CutFile {
 /// Steps of a cut between its coordinator and the shards.
 #[derive(Debug)]
 pub enum CutStep {
-    /// A shard's old file is durable to its end and its new file exists.
+    /// A shard's old file is durable to the end that is to be named, and its new file exists.
     Ready {
         /// The shard.
         shard: usize,
-        /// Where the old file ended.
-        end: u64,
-        /// Checksum of its last frame, or its seed.
-        sum: u64,
-        /// Its length in bytes.
-        len: u64,
+        /// Where its log ended.
+        ending: Ending,
     },
     /// The manifest that names the new files is durable: they may be written.
     Committed,

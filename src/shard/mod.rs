@@ -9,6 +9,7 @@
 //! | job | `message` | the part of a batch that one shard executes |
 //! | lease | `lease` | keyspaces sent to a coordinator for a while |
 //! | cut | `cut` | a whole-keyspace change, between two generations of log files |
+//! | mending | `mend` | a log goes on in another file, since a flush of its own has failed |
 //! | courier | `courier` | the thread that carries keys to another server |
 //! | release point | `log` | log position up to which replies may leave |
 
@@ -34,6 +35,9 @@ pub mod intake;
 pub mod late;
 pub mod lease;
 pub mod log;
+pub mod mend;
+#[cfg(test)]
+mod mend_tests;
 pub mod message;
 pub mod meter;
 pub mod migrate;
@@ -47,6 +51,7 @@ pub mod release;
 pub mod reload;
 pub mod requests;
 pub mod rewrite;
+pub mod room;
 pub mod segment;
 pub mod serve;
 pub mod snapshot;

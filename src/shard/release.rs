@@ -34,7 +34,7 @@ impl Shard {
             Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
             Outcome::Said(text) => self.global.warn(&text),
             Outcome::Mended => self.global.log_failing(self.id, None),
-            Outcome::Fatal(error) => self.global.fatal(&error),
+            Outcome::Broken(error) => self.log_broke(&error),
         }
         self.move_release();
     }
@@ -173,6 +173,7 @@ impl Shard {
                 self.gather.started(waiting, now, log.flushes());
                 let payload = space.effects.take(log.spare());
                 log.gather(payload);
+                log.note_selected(space.effects.selected());
             }
         }
         let sleep = self.global.log_sleep_us.load(Ordering::Relaxed);

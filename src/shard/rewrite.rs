@@ -53,6 +53,7 @@ use crate::shard::backup::Sealing;
 use crate::shard::core::Shard;
 use crate::shard::cores;
 use crate::shard::global::Global;
+use crate::shard::mend::Mending;
 use crate::shard::pace::rates;
 use crate::shard::snapshot::{Job, contents};
 
@@ -64,6 +65,8 @@ const LOOK: i64 = 1;
 pub struct Rewriting {
     /// It has the right to walk, and waits for the right to cut.
     wanted: bool,
+    /// What it does where a flush of the log has failed.
+    pub(super) mending: Mending,
     /// Backups that this shard is to seal.
     pub(super) sealing: Sealing,
     /// When history was last looked through for what has grown old, in seconds of Unix time.
@@ -175,7 +178,11 @@ impl Shard {
         });
         // What a log has not written it cannot seal.
         let writes = !self.global.any_log_failing();
-        if writes && (registry.rewrites.is_scheduled() || growth.is_some()) {
+        let scheduled = registry.rewrites.is_scheduled();
+        if writes
+            && (scheduled || self.has_room_to_rewrite())
+            && (registry.rewrites.is_scheduled() || growth.is_some())
+        {
             let (kept_back, minutes) = registry.rewrites.keeps_back(self.seconds());
             if let Some(minutes) = minutes {
                 self.global.warn(&format!(

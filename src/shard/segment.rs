@@ -227,10 +227,11 @@ impl Ahead {
         format!("Writing the log ahead failed: {error}; this file grows as it is written instead")
     }
 
-    /// The log goes on in another file; this one ended at `end`.
-    pub fn next_file(&mut self, old: FileId, end: u64) {
+    /// The log goes on in another file; this one ended at `end`, and is longer for certain where
+    /// it is `broken`.
+    pub fn next_file(&mut self, old: FileId, end: u64, broken: bool) {
         assert!(!self.is_busy(), "nothing is in flight on a file that ends");
-        let old_end = (self.touched > end).then_some((old, end));
+        let old_end = (self.touched > end || broken).then_some((old, end));
         let old_direct = self.direct.take().or(self.old_direct);
         let (wanted, waits, bytes) = (self.wanted, self.waits, self.bytes);
         *self = Ahead { wanted, waits, bytes, old_end, old_direct, ..Ahead::default() };

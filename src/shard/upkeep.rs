@@ -159,6 +159,7 @@ impl Shard {
         let now = self.now.mono_us;
         self.end_pause();
         self.give_up_reload();
+        self.give_up_mending();
         self.look_for_end();
         self.save_emptied();
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
@@ -185,6 +186,8 @@ impl Shard {
             self.end_idle();
             self.give_memory_back();
             self.publish();
+            self.look_at_room();
+            self.warn_of_slow_disk();
             self.warn_of_newer_log();
             if self.id == 0 {
                 self.save_by_itself();
@@ -288,6 +291,7 @@ impl Shard {
             stats.log_pending_syncs.set(u64::from(log.is_syncing()));
             stats.log_syncs.set(figures.syncs);
             stats.log_delayed_syncs.set(figures.delayed);
+            stats.log_unflushed.set(log.unflushed() as u64);
             stats.log_ahead.set(u64::from(log.is_segment()));
             stats.log_filler.set(figures.filler);
             stats.log_failed.set(u64::from(log.is_failing()));
@@ -339,6 +343,9 @@ impl Shard {
         };
         let log = self.log.as_ref().and_then(LogWriter::next_due_us);
         let log = log.map_or(u64::MAX, |at| at.saturating_sub(now));
+        // Whether the disk takes long is to be seen though nothing else happens.
+        let waits_for_disk = self.log.as_ref().is_some_and(|log| log.waits_since().is_some());
+        let log = log.min(if waits_for_disk { 1_000_000 } else { u64::MAX });
         let parked = if self.has_parked() || self.cut_lead.is_some() { 1_000 } else { u64::MAX };
         let gathering = self.gathering.map_or(u64::MAX, |at| at.saturating_sub(now));
         let waits = self.next_deadline().map_or(u64::MAX, |at| at.saturating_sub(now));
@@ -349,6 +356,7 @@ impl Shard {
             true => 500,
             false
                 if self.has_rewrite_to_begin()
+                    || self.has_log_to_mend()
                     || self.has_backup_to_seal()
                     || self.snapshot.has_queue() =>
             {

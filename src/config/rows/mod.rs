@@ -123,6 +123,13 @@ pub static EFFECTIVE: &[Directive] = &[
         "Microseconds a commit waits at most for clients that were answered by the one before; 0: \
          as long as has proved worth it.",
     ),
+    row(
+        "aof-low-space",
+        Memory(0, LONG_MAX),
+        "268435456",
+        "Bytes free on the log's disk below which the server warns, in its log and as \
+         `aof_disk_low` in INFO; 0: never.",
+    ),
     row("appendfilename", FileName { empty: false }, "appendonly.aof", "First part of log names.")
         .immutable(),
     row("appenddirname", FileName { empty: false }, "appendonlydir", "Directory of the log.")

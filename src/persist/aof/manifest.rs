@@ -318,6 +318,11 @@ impl Manifest {
         })
     }
 
+    /// No further file gets a number below this one.
+    pub fn skip_to(&mut self, seq: i64) {
+        self.dropped_seq = self.dropped_seq.max(seq - 1);
+    }
+
     /// Seals the last generation: `ends[shard]` is the position and the last checksum of each.
     pub fn seal(&mut self, ends: &[(u64, u64)], clean: bool) {
         let mut sealed = 0;

@@ -10,7 +10,7 @@
 //! 2. `lens` begins with the durable length and ends with the cached one.
 //! 3. The durable image may hold bytes beyond the durable length; they do not count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::base::random::Random;
@@ -52,12 +52,15 @@ pub(super) struct Inode {
     cached: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeMap<usize, Vec<Version>>,
+    /// Those of `dirty` that were last written past the page cache.
+    direct: BTreeSet<usize>,
     lens: Vec<usize>,
 }
 
 impl Inode {
     pub(super) fn new() -> Self {
-        Inode { cached: Vec::new(), durable: Vec::new(), dirty: BTreeMap::new(), lens: vec![0] }
+        let (cached, durable, dirty, direct) = Default::default();
+        Inode { cached, durable, dirty, direct, lens: vec![0] }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -85,7 +88,15 @@ impl Inode {
         }
     }
 
+    /// What write number `write` has written went past the page cache.
+    pub(super) fn note_direct(&mut self, write: u64) {
+        let of_it = |v: &Vec<Version>| v.last().is_some_and(|v| v.write == write);
+        let blocks = self.dirty.iter().filter(|(_, versions)| of_it(versions));
+        self.direct.extend(blocks.map(|(block, _)| *block));
+    }
+
     fn note_version(&mut self, block: usize, write: u64) {
+        self.direct.remove(&block);
         let bytes = block_of(&self.cached, block);
         let versions = self.dirty.entry(block).or_default();
         if versions.len() == VERSIONS_MAX {
@@ -121,7 +132,13 @@ impl Inode {
     /// A flush that fails, as Linux fails it: some blocks were written, the others never will be,
     /// yet all are clean, and the page cache goes on showing what was not written.
     pub(super) fn sync_fails(&mut self, random: &mut Random) {
-        for (block, _) in std::mem::take(&mut self.dirty) {
+        // What was written past the page cache is no page of it.
+        let direct = std::mem::take(&mut self.direct);
+        let dirty = self.dirty.keys().copied();
+        let lost: Vec<usize> = dirty.filter(|block| !direct.contains(block)).collect();
+        self.dirty.retain(|block, _| direct.contains(block));
+        self.direct = direct;
+        for block in lost {
             if random.one_in(2) {
                 put_block(&mut self.durable, block, &block_of(&self.cached, block));
             }

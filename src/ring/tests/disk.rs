@@ -124,7 +124,7 @@ fn a_full_disk_is_reported_and_the_data_given_back() {
 }
 
 #[test]
-fn a_write_that_flushes_itself_is_tried_as_a_pair_when_it_fails() {
+fn a_write_that_flushes_itself_is_tried_alone_when_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut ring = on(dir.path());
     let own = |file, offset, data| DiskOp::Write { file, offset, data, flush: Flush::Own };
@@ -132,7 +132,7 @@ fn a_write_that_flushes_itself_is_tried_as_a_pair_when_it_fails() {
     let full = ring.adopt_file(OwnedFd::from(full));
     let back = run(&mut ring, own(full, 0, pattern(100)));
     assert_eq!(code(&back), Some(libc::ENOSPC));
-    assert!(!back.sync_failed, "the pair told that it was the write");
+    assert!(!back.sync_failed, "it was refused without a flush as well");
     assert_eq!(back.data, pattern(100));
     let file = create(&mut ring, "log");
     for n in 0..3 {

@@ -57,7 +57,7 @@ impl Bench {
                 continue;
             }
             match self.log.done(done, self.now_us) {
-                Outcome::Fatal(error) => panic!("{error}"),
+                Outcome::Broken(error) => panic!("{error}"),
                 Outcome::Said(text) => self.said.push(text),
                 _ => {}
             }

@@ -1,0 +1,51 @@
+//! The log writer over a disk that only remembers.
+
+use super::*;
+
+/// A disk that only remembers what it was asked for.
+#[derive(Default)]
+struct Asked(Vec<u64>);
+
+impl Disk for Asked {
+    fn submit(&mut self, token: u64, _op: DiskOp) {
+        self.0.push(token);
+    }
+}
+
+fn done(token: u64) -> DiskDone {
+    DiskDone { token, result: Ok(None), data: Vec::new(), sync_failed: false }
+}
+
+fn write(log: &mut LogWriter, disk: &mut Asked, now_us: u64) -> u64 {
+    log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
+    log.pump(disk, now_us);
+    assert_eq!(log.done(done(token::WRITE), now_us), Outcome::Quiet);
+    log.advance(u64::MAX);
+    log.gathered()
+}
+
+#[test]
+fn a_slow_flush_lets_two_seconds_be_acknowledged_and_no_more() {
+    let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
+    let mut log = LogWriter::new(FsyncPolicy::EverySec, file, 0, 0);
+    let mut disk = Asked::default();
+    let covered = write(&mut log, &mut disk, 0);
+    assert_eq!(log.release(), covered);
+    log.pump(&mut disk, SECOND_US);
+    assert!(log.is_syncing());
+    let first = write(&mut log, &mut disk, SECOND_US + 1);
+    let last = write(&mut log, &mut disk, EXPOSED_MAX_US - 1);
+    assert_eq!(log.release(), last, "less than two seconds behind the oldest");
+    let late = write(&mut log, &mut disk, EXPOSED_MAX_US);
+    assert_eq!(log.release(), last);
+    // The flush ends and leaves the later ones out, the oldest of which is a second old.
+    assert_eq!(log.done(done(token::SYNC), EXPOSED_MAX_US + 1), Outcome::Quiet);
+    log.advance(u64::MAX);
+    assert_eq!((log.durable(), log.release()), (covered, late));
+    let held = write(&mut log, &mut disk, SECOND_US + 1 + EXPOSED_MAX_US);
+    assert!(log.release() == late && first < late && held > late);
+    assert!(log.is_syncing(), "the next flush began as soon as it could");
+    assert_eq!(log.done(done(token::SYNC), 4 * SECOND_US), Outcome::Quiet);
+    log.advance(u64::MAX);
+    assert_eq!(log.release(), held);
+}

@@ -1,0 +1,220 @@
+//! A flush that fails, on shards without sockets over a disk that keeps what it is asked for.
+
+use rustix::io::Errno;
+
+use crate::persist::aof::manifest::Manifest;
+use crate::persist::disk::{DiskDone, DiskOp, FileId, Flush};
+use crate::shard::bounds_tests::{Bench, SHARDS};
+
+/// The files that the shards began with have their numbers.
+const OLD: FileId = FileId(0);
+
+/// A bench, and everything that its disks were asked for.
+struct Trial {
+    bench: Bench,
+    asked: Vec<(usize, DiskOp)>,
+    created: u32,
+    /// Operations that fail once: whether this one does, and how.
+    fails: Option<fn(&DiskOp) -> bool>,
+    flush: bool,
+}
+
+impl Trial {
+    fn new(policy: &str) -> Trial {
+        let bench = Bench::new(3, &[("appendfsync", policy)]);
+        Trial { bench, asked: Vec::new(), created: 100, fails: None, flush: false }
+    }
+
+    /// Completes what is with a shard's disk; gives how much that was.
+    fn disk(&mut self, shard: usize) -> usize {
+        let mut count = 0;
+        while let Some((token, op)) = self.bench.disks[shard].waiting.pop_front() {
+            count += 1;
+            self.asked.push((shard, op.clone()));
+            let fails = self.fails.take_if(|fails| fails(&op)).is_some();
+            let result = match (fails, &op) {
+                (true, _) => Err(Errno::IO.into()),
+                (_, DiskOp::Create { .. }) => {
+                    self.created += 1;
+                    Ok(Some(FileId(self.created)))
+                }
+                // Files are not opened past a page cache here.
+                (_, DiskOp::Direct { .. }) => Err(Errno::INVAL.into()),
+                _ => Ok(None),
+            };
+            let (data, written) = match op {
+                DiskOp::Write { data, .. } => (data, true),
+                _ => (Vec::new(), false),
+            };
+            let sync_failed = fails && written && self.flush;
+            let done = DiskDone { token, result, data, sync_failed };
+            self.bench.shards[shard].disk_done(done, &mut self.bench.disks[shard]);
+        }
+        count
+    }
+
+    /// Turns of all shards until nothing more happens, or for ever.
+    fn goes_on(&mut self) {
+        for _ in 0..60 {
+            for shard in 0..SHARDS {
+                self.bench.turn(shard, &[], true);
+                self.disk(shard);
+            }
+        }
+    }
+
+    fn send(&mut self, client: usize, line: &str) {
+        self.bench.turn(0, &[(client, format!("{line}\r\n").as_bytes())], true);
+    }
+
+    fn place(&self, what: impl Fn(&DiskOp) -> bool) -> Vec<usize> {
+        let found = self.asked.iter().enumerate().filter(|(_, (_, op))| what(op));
+        found.map(|(at, _)| at).collect()
+    }
+}
+
+fn is_write_to(op: &DiskOp, to: FileId) -> bool {
+    matches!(op, DiskOp::Write { file, .. } if *file == to)
+}
+
+fn is_flush_of(op: &DiskOp, of: FileId) -> bool {
+    match op {
+        DiskOp::Write { file, flush, .. } => *file == of && *flush != Flush::No,
+        DiskOp::Sync { file } => *file == of,
+        _ => false,
+    }
+}
+
+/// `k2` lives on the first of two shards, `k0` on the second.
+#[test]
+fn what_was_flushed_in_vain_goes_on_in_another_file() {
+    let mut trial = Trial::new("always");
+    trial.send(0, "SET k2 durable");
+    trial.goes_on();
+    assert_eq!(trial.bench.told[0], b"+OK\r\n");
+    let old_ends = trial.bench.shards[0].log.as_ref().unwrap().tight();
+    trial.asked.clear();
+    // The flush of this one fails; more waits behind it.
+    trial.fails = Some(|op| is_flush_of(op, OLD));
+    trial.flush = true;
+    trial.send(1, "SELECT 5\r\nSET k2 in-vain");
+    trial.send(1, "SET k2 queued");
+    trial.disk(0);
+    assert!(trial.bench.shards[0].log.as_ref().unwrap().is_broken());
+    trial.send(2, "SET k2 refused");
+    assert!(trial.bench.told[2].starts_with(b"-MISCONF Errors writing to the AOF file: Input"));
+    // A key that waits for no write is read.
+    trial.bench.told[2].clear();
+    trial.send(2, "SELECT 7\r\nGET k2");
+    for turn in 0..10 {
+        trial.bench.turn(turn % SHARDS, &[], true);
+    }
+    assert_eq!(trial.bench.told[2], b"+OK\r\n$-1\r\n");
+    // One turn after another, as far as the manifest's second flush of the directory.
+    trial.bench.told[1].clear();
+    while trial.place(|op| matches!(op, DiskOp::SyncDir)).len() < 2 {
+        assert_eq!(trial.bench.told[1], b"", "told before the manifest is durable");
+        let cut = trial.place(|op| matches!(op, DiskOp::Truncate { .. }));
+        assert!(cut.is_empty(), "the old file is cut before the manifest is durable");
+        for shard in 0..SHARDS {
+            trial.bench.turn(shard, &[], true);
+            let waiting = std::mem::take(&mut trial.bench.disks[shard].waiting);
+            for op in waiting {
+                trial.bench.disks[shard].waiting.push_back(op);
+                trial.disk(shard);
+            }
+        }
+    }
+    trial.goes_on();
+    assert_eq!(trial.bench.told[1], b"+OK\r\n+OK\r\n");
+    let flushed = trial.place(|op| is_flush_of(op, OLD));
+    assert_eq!(flushed.len(), 1, "the flush that failed is the last of the old file");
+    assert_eq!(trial.place(|op| is_write_to(op, OLD)).len(), 1);
+    check_tail(&trial, old_ends);
+    trial.send(2, "SET k0 again");
+    trial.goes_on();
+    assert!(trial.bench.told[2].ends_with(b"+OK\r\n"), "service is back");
+}
+
+/// The tail holds what was in vain and what waited, the manifest names it and the end in front of
+/// it, and the old file is cut there.
+fn check_tail(trial: &Trial, old_ends: u64) {
+    let written = |start: &[u8]| {
+        let found = trial.asked.iter().find_map(|(_, op)| match op {
+            DiskOp::Write { data, .. } if data.starts_with(start) => Some(data.clone()),
+            _ => None,
+        });
+        found.expect("it is written")
+    };
+    let tail = String::from_utf8(written(b"*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n")).unwrap();
+    assert!(tail.contains("in-vain") && tail.contains("queued") && !tail.contains("durable"));
+    let bytes = written(b"#rs");
+    let manifest = Manifest::parse(&bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert_eq!(manifest.generation(), 2);
+    assert!(text.contains(".tail.incr.aof"), "{text}");
+    let cut = trial.asked.iter().any(
+        |(_, op)| matches!(op, DiskOp::Truncate { file, len } if *file == OLD && *len == old_ends),
+    );
+    assert!(cut, "the old file is cut to what was durable, {old_ends}");
+}
+
+/// Under `everysec` what was written since the last flush is kept for the case that one fails.
+#[test]
+fn a_flush_once_a_second_that_fails_loses_nothing() {
+    let mut trial = Trial::new("everysec");
+    trial.send(0, "SELECT 5\r\nSET k2 flushed");
+    trial.goes_on();
+    trial.send(0, "SET k2 first");
+    trial.goes_on();
+    assert_eq!(trial.bench.told[0], b"+OK\r\n+OK\r\n+OK\r\n");
+    let kept = trial.bench.shards[0].log.as_ref().unwrap().unflushed();
+    assert!(kept > 0, "it is not durable yet");
+    trial.fails = Some(|op| matches!(op, DiskOp::Sync { .. }));
+    // Turns take a millisecond.
+    for _ in 0..30 {
+        trial.goes_on();
+    }
+    assert!(trial.fails.is_none(), "a flush has failed");
+    let tails = trial.place(|op| match op {
+        DiskOp::Write { data, .. } => {
+            let selects = data.starts_with(b"*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n");
+            selects && data.ends_with(b"first\r\n")
+        }
+        _ => false,
+    });
+    assert_eq!(tails.len(), 1, "what was in vain is written anew, in its database");
+    trial.send(1, "SET k2 second");
+    trial.goes_on();
+    assert_eq!(trial.bench.told[1], b"+OK\r\n");
+}
+
+#[test]
+fn what_the_disk_refuses_while_a_log_is_mended_is_tried_again() {
+    let mut trial = Trial::new("always");
+    trial.fails = Some(|op| is_flush_of(op, OLD));
+    trial.flush = true;
+    trial.send(0, "SET k2 in-vain");
+    trial.disk(0);
+    trial.fails = Some(|op| matches!(op, DiskOp::Create { .. }));
+    for _ in 0..20 {
+        trial.goes_on();
+    }
+    assert_eq!(trial.bench.told[0], b"+OK\r\n", "in the end it is durable");
+    assert_eq!(trial.place(|op| is_flush_of(op, OLD)).len(), 1);
+}
+
+#[test]
+#[should_panic(expected = "no more can be promised")]
+fn a_second_flush_that_fails_ends_the_process() {
+    let mut trial = Trial::new("always");
+    trial.fails = Some(|op| is_flush_of(op, OLD));
+    trial.flush = true;
+    trial.send(0, "SET k2 in-vain");
+    trial.disk(0);
+    trial.fails = Some(|op| match op {
+        DiskOp::Write { data, .. } => data.starts_with(b"#rs"),
+        _ => false,
+    });
+    trial.goes_on();
+}
