@@ -15,6 +15,7 @@ use crate::persist::aof::manifest::{
 use crate::persist::aof::resp::{Fault, LogError, PlainReader, Window};
 use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
+use crate::persist::turning::OPENING;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
     Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail,
@@ -104,6 +105,8 @@ impl<'v> Inspection<'_, 'v> {
     /// No manifest: a lone file of Redis, or nothing yet.
     fn lone(&mut self, names: &[String]) -> Result<(), RecoveryError> {
         let options = self.plan.options;
+        // A log that was about to begin has left its files.
+        let names = if names.iter().any(|name| name == OPENING) { &[] } else { names };
         let found = |file: &str| match options.data.len(file) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

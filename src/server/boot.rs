@@ -41,6 +41,7 @@ use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer;
+use crate::shard::turning::{forsake, log_dir};
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -287,9 +288,13 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     };
     let ends = stop::wait(running, &global, &order, journal, &supervisor, ready)?;
     remove_pid_file(config);
-    if started.is_some() {
-        stop::seal(&disks.log, &global, &ends).map_err(line)?;
+    // From here on no thread changes the manifest.
+    global.seal_manifest();
+    if global.turning.is_on() {
+        let log = DirVolume::open(&global.turning.dir()).map_err(line)?;
+        stop::seal(&log, &global, &ends).map_err(line)?;
     }
+    forsake(&global);
     Ok(global.starts_again())
 }
 
@@ -379,9 +384,14 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
             let loaded = load_together(&loading, &steps, spaces);
             return loaded.map(drop).map_err(|error| error.to_string());
         };
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("ERR Error trying to load the AOF: {error}")
+        };
         let options = options(&config, &disks, shards, &boot_id);
-        reload(&disks.log, &options, &loading, ends, spaces)
-            .map_err(|error| format!("ERR Error trying to load the AOF: {error}"))
+        // A log that was turned on since the start is elsewhere.
+        let log = DirVolume::open(&log_dir(now)).map_err(|error| failed(&error))?;
+        let loading = Loading { log: &log, ..loading };
+        reload(&log, &options, &loading, ends, spaces).map_err(|error| failed(&error))
     })
 }
 

@@ -18,6 +18,7 @@ use crate::shard::pace::Grain;
 use crate::shard::reload::{Keyspaces, ReadLog};
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer::Writer;
+use crate::shard::turning::Turning;
 
 /// Why DEBUG RESTART did nothing.
 pub const NO_RESTART: &str = "ERR failed to restart the server. Check server logs.";
@@ -87,6 +88,8 @@ pub struct Global {
     stop: AtomicBool,
     /// See [`Ending`].
     pub ending: Ending,
+    /// Where the log stands.
+    pub turning: Turning,
     /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
     again_ms: AtomicU64,
     /// Microseconds to wait before anything is written to a log, for tests.
@@ -140,6 +143,7 @@ impl Global {
             failure: Mutex::new(String::new()),
             troubled: AtomicBool::new(false),
             ending: Ending::default(),
+            turning: Turning::new(&config),
             pressed: AtomicU64::new(0),
             idle: AtomicU64::new(0),
             woken: AtomicU64::new(0),
@@ -314,6 +318,12 @@ impl Global {
                 self.failing.fetch_and(!(1 << shard), Ordering::SeqCst);
             }
         }
+        self.weigh_trouble();
+    }
+
+    /// A shard's log has ended, however it was.
+    pub fn log_gone(&self, shard: usize) {
+        self.failing.fetch_and(!(1 << shard), Ordering::SeqCst);
         self.weigh_trouble();
     }
 

@@ -148,6 +148,8 @@ pub struct LogWriter {
     failing: bool,
     /// Set while a cut is under way: nothing is framed.
     held: bool,
+    /// Nothing is begun any more.
+    stopped: bool,
     spare: Vec<u8>,
     stats: LogStats,
 }
@@ -211,6 +213,7 @@ impl LogWriter {
             release: position,
             failing: false,
             held: false,
+            stopped: false,
             spare: Vec::new(),
             stats: LogStats::default(),
         }
@@ -374,6 +377,9 @@ impl LogWriter {
 
     /// Starts what can be started: a frame of everything gathered, a flush that is due, filler.
     pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
+        if self.stopped {
+            return;
+        }
         self.retry(disk, now_us);
         if self.in_flight.is_empty() {
             self.ahead.tidy(disk);
@@ -480,7 +486,7 @@ impl LogWriter {
 
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
     pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
-        if self.held {
+        if self.held || self.stopped {
             // The cut's own flush covers all of the old file, and nothing may be in flight on that
             // file when the log goes on in the next.
             return self.syncing.is_some();
@@ -509,6 +515,9 @@ impl LogWriter {
 
     /// When the next flush is due, in monotonic microseconds, if anything waits for one.
     pub fn next_due_us(&self) -> Option<u64> {
+        if self.stopped {
+            return None;
+        }
         if let Some(at) = self.retry_us() {
             return Some(at);
         }
@@ -688,6 +697,29 @@ impl LogWriter {
         if !behind.is_empty() {
             self.gather(behind);
         }
+    }
+
+    /// The log is about to end as it stands: nothing is begun any more, nor tried again.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether nothing is in flight, though there may be more to write.
+    pub fn is_still(&self) -> bool {
+        let waits = |f: &InFlight| f.completed || f.retry.is_some();
+        self.in_flight.iter().all(waits) && self.syncing.is_none() && !self.ahead.is_busy()
+    }
+
+    /// The last entry of those executed that the raw point has not passed.
+    pub fn last_entry(&self) -> Option<u64> {
+        self.entries.back().map(|(id, _)| *id)
+    }
+
+    /// The log has ended, and nothing is in flight: filler goes. Gives the file, to be closed.
+    pub fn close(mut self, disk: &mut impl Disk) -> FileId {
+        self.ahead.next_file(self.file.id, self.tight);
+        self.ahead.tidy(disk);
+        self.file.id
     }
 
     /// The cut is committed: the log goes on in `file`, at `position`.

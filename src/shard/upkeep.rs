@@ -349,6 +349,7 @@ impl Shard {
             false
                 if self.has_rewrite_to_begin()
                     || self.has_backup_to_seal()
+                    || self.has_log_to_end()
                     || self.snapshot.has_queue() =>
             {
                 1_000
