@@ -165,11 +165,12 @@ impl Effects {
 
     /// Appends a mark; what it marks follows. Returns the position in front of it.
     pub fn mark(&mut self, lines: &[u8]) -> u64 {
+        if !self.enabled {
+            return self.end();
+        }
         self.put_preface();
         let at = self.end();
-        if self.enabled {
-            self.buf.extend_from_slice(lines);
-        }
+        self.buf.extend_from_slice(lines);
         at
     }
 
@@ -282,6 +283,7 @@ mod tests {
         let end = effects.end();
         drop(effects.take(Vec::new()));
         effects.set_log(None);
+        effects.set_preface(b"#D 1:3\r\n".to_vec());
         effects.log(1, &[b"B"]);
         effects.mark(b"#M 1 3\r\n");
         assert_eq!((effects.end(), effects.stamp(), effects.enabled()), (end, 0, false));
