@@ -159,3 +159,109 @@ pub fn settle(volume: &dyn Volume, appendfilename: &str, manifest: &Manifest) ->
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::aof::manifest::{Line, NewFile, PartKind};
+    use crate::persist::durable;
+    use crate::persist::volume::DirVolume;
+
+    const NAME: &str = "appendonly.aof";
+
+    fn fresh() -> (tempfile::TempDir, DirVolume) {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = DirVolume::create(&temp.path().join("log")).unwrap();
+        (temp, volume)
+    }
+
+    fn write(volume: &DirVolume, manifest: &Manifest) {
+        let (temp, name) = (temp_manifest_name(NAME), manifest_name(NAME));
+        durable::replace(volume, &temp, &name, &manifest.encode()).unwrap();
+    }
+
+    /// A base, a sealed generation and one that is not, of two shards.
+    fn old(volume: &DirVolume, sealed: bool) -> Manifest {
+        let mut manifest = Manifest::default();
+        let (file, kind) = (format!("{NAME}.1.base.rdb"), FileType::Base);
+        manifest.lines.push(Line { file, seq: 1, kind, ours: None });
+        let file = |start| NewFile { seed: 5, start };
+        manifest.begin_generation(NAME, &[file(10), file(20)], 1, "boot");
+        manifest.seal(&[(400, 1), (30, 2)], false);
+        manifest.add_part(NAME, PartKind::Cut, b"*1\r\n$8\r\nFLUSHALL\r\n");
+        manifest.begin_generation(NAME, &[file(401), file(31)], 2, "boot");
+        if sealed {
+            manifest.seal(&[(500, 3), (31, 4)], true);
+        }
+        for line in &manifest.lines {
+            volume.write_synced(&line.file, &[b'#'; 300]).unwrap();
+        }
+        write(volume, &manifest);
+        manifest
+    }
+
+    #[test]
+    fn an_older_log_becomes_history_and_stays_in_force() {
+        for sealed in [true, false] {
+            let (_temp, volume) = fresh();
+            let manifest = old(&volume, sealed);
+            volume.write_synced(&format!("{NAME}.9.s00.incr.aof"), b"stray").unwrap();
+            volume.write_synced("temp-rewriteaof-bg-7.aof", b"stray").unwrap();
+            volume.write_synced("mine", b"stays").unwrap();
+            check(&volume, NAME).unwrap();
+            let prepared = prepare(&volume, NAME).unwrap();
+            assert_eq!(prepared.before, manifest);
+            // Without an end, positions may go as far as the file does.
+            assert_eq!(prepared.floor, if sealed { 500 } else { 701 });
+            let mut names: Vec<String> = manifest.lines.iter().map(|l| l.file.clone()).collect();
+            names.extend([manifest_name(NAME), OPENING.to_owned(), "mine".to_owned()]);
+            names.sort_unstable();
+            assert_eq!(volume.list().unwrap(), names);
+            let mut retired = prepared.retired;
+            assert!(retired.lines.iter().all(|line| line.kind == FileType::History));
+            assert_eq!(retired.lines.len(), if sealed { 6 } else { 4 });
+            assert_eq!(retired.lines[0].file, manifest.lines[0].file);
+            // A generation can begin behind them, and the whole is a manifest.
+            let next = retired.next_seq();
+            assert_eq!(next, manifest.next_seq());
+            retired.begin_generation(NAME, &[NewFile { seed: 6, start: 701 }], 3, "boot");
+            assert_eq!(Manifest::parse(&retired.encode()).unwrap().lines, retired.lines);
+            // Listed: what is not in it goes, the mark at last.
+            write(&volume, &retired);
+            settle(&volume, NAME, &retired).unwrap();
+            let left = volume.list().unwrap();
+            assert!(left.contains(&"mine".to_owned()) && !left.contains(&OPENING.to_owned()));
+            assert_eq!(left.len(), retired.lines.len() - 1 + 2);
+        }
+    }
+
+    #[test]
+    fn leftovers_are_told_from_what_a_lost_manifest_leaves() {
+        let (_temp, volume) = fresh();
+        let stray = format!("{NAME}.1.s00.incr.aof");
+        volume.write_synced(&stray, b"*1\r\n").unwrap();
+        for refused in [check(&volume, NAME), prepare(&volume, NAME).map(drop)] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains(&stray) && text.contains("is missing"), "{text}");
+        }
+        assert_eq!(volume.list().unwrap(), [stray.clone()]);
+        volume.write_synced(OPENING, b"").unwrap();
+        check(&volume, NAME).unwrap();
+        assert_eq!(prepare(&volume, NAME).unwrap().floor, 0);
+        assert_eq!(volume.list().unwrap(), [OPENING]);
+        settle(&volume, NAME, &Manifest::default()).unwrap();
+        settle(&volume, NAME, &Manifest::default()).unwrap();
+        assert_eq!(volume.list().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_is_in_the_way() {
+        let (_temp, volume) = fresh();
+        volume.write_synced(&manifest_name(NAME), b"nonsense\n").unwrap();
+        for refused in [check(&volume, NAME), prepare(&volume, NAME).map(drop)] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains("appendonly.aof.manifest: line 1"), "{text}");
+        }
+        assert_eq!(volume.list().unwrap().len(), 1);
+    }
+}

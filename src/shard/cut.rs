@@ -608,11 +608,12 @@ impl Shard {
             LeadStep::Remove => match lead.removals.pop() {
                 Some(path) => DiskOp::Remove { path },
                 None => {
-                    let sealer = lead.sealer.take();
+                    let (sealer, ends) = (lead.sealer.take(), lead.closes);
+                    let unlisted = lead.unlisted;
                     self.cut_lead = None;
                     match sealer {
                         Some(sealer) => self.link_sealed(sealer),
-                        None => self.global.end_cut(),
+                        None => self.clear_up(ends && unlisted),
                     }
                     return;
                 }

@@ -19,7 +19,7 @@ use crate::shard::log::FsyncPolicy;
 use crate::shard::message::Message;
 use crate::shard::refill::How;
 use crate::shard::reload::Source;
-use crate::shard::turning::{Wanted, set_on};
+use crate::shard::turning::{Logging, Wanted, set_on};
 
 /// What BGSAVE says while the log is rewritten.
 const REWRITES: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use \
@@ -145,7 +145,10 @@ impl Server for Shard {
         self.refresh_settings();
         let now = self.config.appendfsync;
         self.tightened |= now == Flush::Always && before.appendfsync != now && self.log.is_some();
-        self.turns.wished |= before.appendonly && !self.config.appendonly;
+        // Who says `no` when it has been said waits for the end as well.
+        let said = pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"appendonly"));
+        let ends = before.appendonly || self.global.turning.state() != Logging::Off;
+        self.turns.wished |= said && ends && !self.config.appendonly;
         Ok(())
     }
 

@@ -58,7 +58,7 @@ use crate::config::files;
 use crate::keyspace::Keyspace;
 use crate::persist::aof::manifest::{Manifest, shard_file_name};
 use crate::persist::disk::{Disk, DiskOp, FileId};
-use crate::persist::turning::{OPENING, Prepared, check, prepare, settle};
+use crate::persist::turning::{Prepared, check, prepare, settle};
 use crate::persist::volume::DirVolume;
 use crate::resp::Reply;
 use crate::shard::backup::end_backup;
@@ -242,7 +242,10 @@ impl Global {
     /// Whether the process may not end, since its data may be nowhere but in the base that a log
     /// waits for; it may if it is `forced`. Says which it is.
     pub fn may_not_end(&self, forced: bool) -> bool {
-        let waits = self.turning.is_waiting();
+        // Or it is about to wait for one.
+        let begins = || self.config().appendonly && self.registry.rewrites.in_progress();
+        let state = self.turning.state();
+        let waits = self.turning.is_waiting() || state == Logging::Off && begins();
         if waits && forced {
             self.warn("Writing initial AOF. Exit anyway.");
         } else if waits {
@@ -447,7 +450,11 @@ impl Shard {
         if !self.has_log_to_end() {
             return;
         }
-        let off = self.global.turning.state() == Logging::Off && self.log.is_none();
+        let off = self.global.turning.state() == Logging::Off;
+        if off && self.global.cut_busy() && !self.stopping {
+            // Its last files are on their way out.
+            return;
+        }
         if off || self.stopping || self.global.config().appendonly {
             // Off; about to be sealed by the stop; or on again, as somebody else wished.
             for (to, resp3) in std::mem::take(&mut self.turns.closers) {
@@ -551,13 +558,7 @@ impl Shard {
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let turning = &self.global.turning;
         if turning.is_waiting() {
-            let before = lock(&turning.before).clone();
-            let listed = |file: &str| before.lines.iter().any(|line| line.file == file);
-            let lines = self.global.manifest().lines.clone();
-            lead.removals = vec![OPENING.to_owned()];
-            let made = lines.into_iter().map(|line| line.file).filter(|file| !listed(file));
-            lead.removals.extend(made);
-            self.global.set_manifest(before);
+            self.global.set_manifest(lock(&turning.before).clone());
         } else if let (true, Some(manifest)) = (sealed, lead.manifest.take()) {
             self.global.set_manifest(manifest);
         } else {
@@ -568,6 +569,19 @@ impl Shard {
         for shard in 0..self.order.shards() {
             self.order.push(shard, Message::Cut(CutStep::Committed));
         }
+    }
+
+    /// The end is told to everybody; `unlisted`: the log waited for its base, and its files go.
+    pub(super) fn clear_up(&self, unlisted: bool) {
+        if !unlisted {
+            return self.global.end_cut();
+        }
+        let global = Arc::clone(&self.global);
+        self.global.run_errand(Box::new(move || {
+            let manifest = global.manifest().clone();
+            clear(&global, &manifest);
+            global.end_cut();
+        }));
     }
 
     /// The log has ended on all shards: this one lets go of its own.

@@ -2,7 +2,7 @@
 
 mod every;
 mod program;
-mod rewrite;
+pub mod rewrite;
 mod turning;
 mod verdict;
 
