@@ -147,7 +147,8 @@ impl Server for Shard {
         self.tightened |= now == Flush::Always && before.appendfsync != now && self.log.is_some();
         // Who says `no` when it has been said waits for the end as well.
         let said = pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"appendonly"));
-        let ends = before.appendonly || self.global.turning.state() != Logging::Off;
+        let is_off = self.global.turning.state() == Logging::Off && !self.global.cut_busy();
+        let ends = before.appendonly || !is_off;
         self.turns.wished |= said && ends && !self.config.appendonly;
         Ok(())
     }

@@ -365,17 +365,21 @@ fn a_full_disk_leaves_the_log_off() {
     assert_eq!(client.words("DEL long"), Value::Int(1));
     assert_eq!(client.words(YES), ok());
     until_on(&mut client);
-    // The log grows until it cannot.
-    let (mut n, mut refused) = (0, Value::Null);
+    // The log grows until it cannot, and somebody is not answered.
     client.words("CONFIG SET appendfsync everysec");
-    while !refused.is_error() {
-        let big = "y".repeat(100_000);
-        refused = client.call(&["SET", &format!("big{}", n % 3), &big]);
-        n += 1;
-        assert!(n < 1_000, "the disk is never full");
+    let (mut stuck, big) = (server.client(), "y".repeat(100_000));
+    let sets = |n: u32| encode(&["SET", &format!("big{}", n % 3), &big]);
+    stuck.send(&(0..100).flat_map(sets).collect::<Vec<u8>>()).unwrap();
+    while told(&mut client, "aof_last_write_status") == "ok" {
+        std::thread::yield_now();
     }
+    let refused = client.words("SET after 0");
     assert!(matches!(&refused, Value::Error(text) if text.starts_with(b"MISCONF")), "{refused:?}");
     assert_eq!(client.words(NO), ok());
+    for n in 0..100 {
+        let (_, reply) = stuck.reply().unwrap_or_else(|error| panic!("reply {n}: {error}"));
+        assert!(reply == ok() || reply.is_error(), "{reply:?}");
+    }
     assert_eq!(client.words("SET after 1"), ok());
     assert_eq!(told(&mut client, "aof_last_write_status"), "ok");
     assert!(server.log().contains("The log ends as it stands"), "{}", server.log());
