@@ -15,12 +15,12 @@ use crate::persist::aof::manifest::{
 use crate::persist::aof::resp::{Fault, LogError, PlainReader, Window};
 use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
 use crate::persist::disk::Volume;
-use crate::persist::turning::OPENING;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
     Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail,
     io_error,
 };
+use crate::persist::turning::OPENING;
 
 /// Finds out what a directory holds and what of it is kept. Changes nothing.
 pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v>, RecoveryError> {

@@ -112,7 +112,8 @@ pub fn prepare(volume: &dyn Volume, appendfilename: &str) -> io::Result<Prepared
 /// named.
 fn retire(manifest: &Manifest) -> Manifest {
     let mut manifest = manifest.clone();
-    manifest.drop_lines(|line| matches!(&line.ours, Some(Ours::Shard(pairs)) if pairs.end.is_none()));
+    manifest
+        .drop_lines(|line| matches!(&line.ours, Some(Ours::Shard(pairs)) if pairs.end.is_none()));
     // A base stands behind what it had replaced (`super::rewrite`).
     if let Some(at) = manifest.lines.iter().position(|line| line.kind == FileType::Base) {
         let base = manifest.lines.remove(at);
@@ -129,11 +130,7 @@ fn retire(manifest: &Manifest) -> Manifest {
 }
 
 /// Removes what `manifest`, which is in force, does not name of this log, but for [`OPENING`].
-fn remove_strays(
-    volume: &dyn Volume,
-    appendfilename: &str,
-    manifest: &Manifest,
-) -> io::Result<()> {
+fn remove_strays(volume: &dyn Volume, appendfilename: &str, manifest: &Manifest) -> io::Result<()> {
     let listed = |name: &str| manifest.lines.iter().any(|line| line.file == name);
     let temporary = |name: &str| is_temp_base(name) || name == temp_manifest_name(appendfilename);
     for name in volume.list()? {

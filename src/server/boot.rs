@@ -384,9 +384,8 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
             let loaded = load_together(&loading, &steps, spaces);
             return loaded.map(drop).map_err(|error| error.to_string());
         };
-        let failed = |error: &dyn std::fmt::Display| {
-            format!("ERR Error trying to load the AOF: {error}")
-        };
+        let failed =
+            |error: &dyn std::fmt::Display| format!("ERR Error trying to load the AOF: {error}");
         let options = options(&config, &disks, shards, &boot_id);
         // A log that was turned on since the start is elsewhere.
         let log = DirVolume::open(&log_dir(now)).map_err(|error| failed(&error))?;

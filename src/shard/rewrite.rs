@@ -28,6 +28,8 @@
 //! base. (A file's number is never used again, so another generation cannot be taken for it.) The
 //! walk is given up at once, since nothing can come of it: the log is as short as it can be.
 //!
+//! *Without a log* it writes a base alone; with one that is to begin, see [`super::turning`].
+//!
 //! *A failure* leaves the old base and all generations as they are; what is begun next time begins
 //! one more.
 
@@ -154,7 +156,10 @@ impl Shard {
     /// Has history that has grown old removed, every now and then.
     fn age_history(&mut self) {
         let (now, retention) = (self.seconds(), self.config.rewrite.retention);
-        if retention == 0 || !self.global.turning.is_on() || now - self.rewriting.history_seen < LOOK {
+        if retention == 0
+            || !self.global.turning.is_on()
+            || now - self.rewriting.history_seen < LOOK
+        {
             return;
         }
         self.rewriting.history_seen = now;

@@ -362,7 +362,9 @@ impl Shard {
         let dir: Arc<Path> = self.global.turning.dir().into();
         for (file, space) in files.iter_mut().zip(spaces.iter().flatten()) {
             let start = space.effects.end().max(floor);
-            debug_assert!(file.name == shard_file_name(&name, first + space.shard as i64, space.shard));
+            debug_assert!(
+                file.name == shard_file_name(&name, first + space.shard as i64, space.shard)
+            );
             file.turn = Turn::Begins { start, dir: Arc::clone(&dir) };
             // Before any shard writes: a mark may name no point that is not one of its log.
             self.order.set_released(space.shard, start);

@@ -42,13 +42,7 @@ struct Tally {
 }
 
 /// Writes until the connection fails; tells of acknowledged operations as it goes.
-fn write(
-    port: u16,
-    program: Program,
-    seed: u64,
-    progress: &Sender<u64>,
-    tally: &Tally,
-) -> Wrote {
+fn write(port: u16, program: Program, seed: u64, progress: &Sender<u64>, tally: &Tally) -> Wrote {
     let mut random = Random::new(seed);
     let mut wrote = Wrote { program, acknowledged: 0, sent: 0, wrong: None };
     let Ok(mut client) = Client::connect(port) else { return wrote };
