@@ -2,11 +2,12 @@
 //!
 //! The data is a run of literals (one byte below 32, their number less one, and they) and of back
 //! references: three bits of length and thirteen of distance; a length of 7 goes on in the next
-//! byte; both count from the least there can be. (The crate's compressor panics on some input, so
-//! it serves in the other direction only; ours is in `compress`.)
+//! byte; both count from the least there can be. (The crate's compressor panics on some input, and
+//! its decompressor takes a byte at a time; it is what the tests compare ours with.)
 
 mod compress;
 mod unpack;
+mod whole;
 
 pub use compress::{AHEAD, BEHIND, Compressor, Run, TEXT_MAX};
 pub use unpack::Unpacker;
@@ -14,6 +15,8 @@ pub use unpack::Unpacker;
 /// Most bytes that one byte of compressed data can stand for: the longest back reference is three
 /// bytes long and copies 264.
 const RATIO_MAX: u64 = 264 / 3;
+/// Most literals of one run.
+const LITERALS_MAX: usize = 32;
 
 /// Why compressed data was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,18 @@ pub enum LzfError {
 /// that `data` cannot reach, nor for 2 GiB and more; a caller with a bound of its own checks `len`
 /// before.
 pub fn decompress(data: &[u8], len: u64) -> Result<Vec<u8>, LzfError> {
+    let mut out = Vec::new();
+    decompress_into(data, len, &mut out)?;
+    Ok(out)
+}
+
+/// [`decompress`] into memory at hand, whose bytes are replaced; what they are after an error is
+/// of no use.
+pub fn decompress_into(data: &[u8], len: u64, out: &mut Vec<u8>) -> Result<(), LzfError> {
     if !Unpacker::can_become(data.len() as u64, len) {
         return Err(LzfError::ImpossibleLength);
     }
-    let out = lzf::decompress(data, len as usize).map_err(|_| LzfError::Damaged)?;
-    // A stream that ends early is no error to the crate.
-    if out.len() as u64 == len { Ok(out) } else { Err(LzfError::Damaged) }
+    whole::unpack(data, len as usize, out)
 }
 
 /// Compresses `data`; `None` when it would take more than `max` bytes. For one text now and then;

@@ -11,7 +11,7 @@ use crate::command::dump::Codec;
 use crate::keyspace::events::{Class, Event, put_in_order};
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{
-    Database, Entry, Form, Keyspace, NewValue, Object, Recency, Type, log_times, rebuild,
+    Database, Edit, Entry, Form, Keyspace, NewValue, Object, Recency, Type, log_times, rebuild,
 };
 use crate::resp::Reply;
 use crate::value::shapes::Shapes;
@@ -138,6 +138,22 @@ pub struct Patience {
     pub hears_of_absence: bool,
     /// The command to be run when a key is ready, where it is not the one that was sent.
     pub words: Option<Vec<Vec<u8>>>,
+}
+
+/// Takes down what became of a key; says whether it was changed.
+#[inline]
+fn noted(space: &mut Keyspace, db: usize, key: &[u8], edit: Edit) -> bool {
+    match edit {
+        Edit::Changed => {
+            space.touched(db, key);
+            space.counters.dirty += 1;
+            true
+        }
+        Edit::Seen(stamp) => {
+            space.seen(stamp);
+            false
+        }
+    }
 }
 
 #[cold]
@@ -376,14 +392,8 @@ impl Ctx<'_> {
         let (db, now) = (self.db, self.now_ms());
         let space = self.spaces.of(key);
         let stamp = space.effects.stamp();
-        let (result, changed) = space.dbs[db].edit_living(key, form, now, stamp, edit)?;
-        if changed {
-            space.touched(db, key);
-            space.counters.dirty += 1;
-        } else {
-            space.looked_at(db, key);
-        }
-        Some((result, changed))
+        let (result, edit) = space.dbs[db].edit_living(key, form, now, stamp, edit)?;
+        Some((result, noted(space, db, key, edit)))
     }
 
     /// [`Ctx::change_living`] with the reply at hand.
@@ -396,14 +406,8 @@ impl Ctx<'_> {
         let (space, out) = (self.spaces.of(key), &mut *self.out);
         let stamp = space.effects.stamp();
         let change = |object: &mut Object| change(out, object);
-        let (result, changed) = space.dbs[db].change_living(key, now, stamp, change)?;
-        if changed {
-            space.touched(db, key);
-            space.counters.dirty += 1;
-        } else {
-            space.looked_at(db, key);
-        }
-        Some((result, changed))
+        let (result, edit) = space.dbs[db].change_living(key, now, stamp, change)?;
+        Some((result, noted(space, db, key, edit)))
     }
 
     fn change_at<R>(
@@ -415,17 +419,13 @@ impl Ctx<'_> {
         let db = self.db;
         let space = self.spaces.of(key);
         let stamp = space.effects.stamp();
-        let (result, changed) = space.dbs[db].change_living(key, now_ms, stamp, change)?;
-        if changed {
-            match watched {
-                true => space.touched(db, key),
-                false => space.waiting.touch(db, key),
-            }
-            space.counters.dirty += 1;
-        } else {
-            space.looked_at(db, key);
+        let (result, edit) = space.dbs[db].change_living(key, now_ms, stamp, change)?;
+        if watched || edit != Edit::Changed {
+            return Some((result, noted(space, db, key, edit)));
         }
-        Some((result, changed))
+        space.waiting.touch(db, key);
+        space.counters.dirty += 1;
+        Some((result, true))
     }
 
     /// Keeps a value in another form: nobody is told, nothing is stamped, the data is the same.

@@ -25,6 +25,15 @@ use crate::value::object::Object;
 use crate::value::recency::Recency;
 use crate::value::table::{CURSOR_BITS, Spot, Table};
 
+/// What became of an entry that was there to be edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// It has another value.
+    Changed,
+    /// It is as it was: the log's position of the segment it is in, which the reply waits for.
+    Seen(u64),
+}
+
 /// What a look-up found.
 #[derive(Debug)]
 pub struct Found<'a> {
@@ -468,7 +477,8 @@ impl Database {
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, bool)> {
-        self.change_at(key, (i64::MIN, false), stamp, change)
+        let (result, edit) = self.change_at(key, (i64::MIN, false), stamp, change)?;
+        Some((result, edit == Edit::Changed))
     }
 
     /// [`Database::change_object`] as a use; `None` as well when the key is past its expiry at
@@ -479,7 +489,7 @@ impl Database {
         now_ms: i64,
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
-    ) -> Option<(R, bool)> {
+    ) -> Option<(R, Edit)> {
         self.change_at(key, (now_ms, true), stamp, change)
     }
 
@@ -490,7 +500,7 @@ impl Database {
         (now_ms, used): (i64, bool),
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
-    ) -> Option<(R, bool)> {
+    ) -> Option<(R, Edit)> {
         let last = self.last.filter(|spot| self.table.at(*spot).is_some_and(|e| e.key() == key));
         let spot = match last {
             Some(spot) => spot,
@@ -511,12 +521,13 @@ impl Database {
         if before.1 != after.1 {
             self.retime(key, before.1, after.1);
         }
-        if changed {
-            // Not before: nothing that was not changed may be stamped.
-            self.stamped(stamp);
-            self.table.stamp(spot, stamp);
+        if !changed {
+            return Some((result, Edit::Seen(self.table.stamp_at(spot))));
         }
-        Some((result, changed))
+        // Not before: nothing that was not changed may be stamped.
+        self.stamped(stamp);
+        self.table.stamp(spot, stamp);
+        Some((result, Edit::Changed))
     }
 
     /// [`Database::edit_packed`] of what is there already and kept in its entry, with one look;
@@ -528,7 +539,7 @@ impl Database {
         now_ms: i64,
         stamp: u64,
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
-    ) -> Option<(R, bool)> {
+    ) -> Option<(R, Edit)> {
         let spot = self.table.locate(self.table.hash(key), key).ok()?;
         let entry = self.table.at_mut(spot).filter(|entry| !entry.is_expired(now_ms))?;
         self.uses.note(entry);
@@ -541,13 +552,13 @@ impl Database {
         bytes.clear();
         bytes.extend_from_slice(packed);
         let (result, changed) = edit(&mut bytes);
-        if changed {
-            let edited = (bytes, Look::packed(form));
-            self.store_edited((0, Some(spot)), key, edited, expire_ms, stamp);
-        } else {
+        if !changed {
             self.keep_scratch(bytes);
+            return Some((result, Edit::Seen(self.table.stamp_at(spot))));
         }
-        Some((result, changed))
+        let edited = (bytes, Look::packed(form));
+        self.store_edited((0, Some(spot)), key, edited, expire_ms, stamp);
+        Some((result, Edit::Changed))
     }
 
     fn edit_as<R>(

@@ -25,7 +25,7 @@ pub use crate::value::account::usable;
 pub use crate::value::entry::{Entry, Form, NewValue, ValueRef};
 pub use crate::value::object::{Object, Type};
 pub use crate::value::recency::{Noted, Recency, Usage};
-pub use database::{Database, Found};
+pub use database::{Database, Edit, Found};
 pub use effects::Effects;
 pub use events::Class;
 pub use expire::Expired;

@@ -135,9 +135,10 @@ impl Keyspace {
         Some(spot)
     }
 
-    /// A key was looked at and nothing of it has changed: the reply tells of what stands there.
-    pub fn looked_at(&mut self, db: usize, key: &[u8]) {
-        self.read_tag = self.read_tag.max(self.dbs[db].find(key).stamp);
+    /// A key was looked at and nothing of it has changed, its segment's position being `stamp`: the
+    /// reply tells of what stands there.
+    pub fn seen(&mut self, stamp: u64) {
+        self.read_tag = self.read_tag.max(stamp);
     }
 
     /// [`Keyspace::lookup`] by a read command: counts a hit or a miss.

@@ -86,6 +86,31 @@ pub struct Options<'v> {
     pub accept_damage: bool,
 }
 
+impl<'v> Options<'v> {
+    /// Those of a start with the directives as they come: everything is wanted, and a torn tail is cut.
+    pub fn plain(
+        appendfilename: &'v str,
+        dbfilename: &'v str,
+        shards: usize,
+        boot_id: &'v str,
+        data: &'v dyn Volume,
+    ) -> Self {
+        Options {
+            appendfilename,
+            dbfilename,
+            shards,
+            boot_id,
+            load_truncated: true,
+            corrupt_tail_max: 0,
+            data,
+            until: None,
+            bounds: None,
+            keep_history: false,
+            accept_damage: false,
+        }
+    }
+}
+
 /// Positions in the logs of the shards behind which nothing is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds(pub std::collections::BTreeMap<u8, u64>);

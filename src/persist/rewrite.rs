@@ -48,7 +48,6 @@ use crate::persist::durable;
 use crate::persist::rdb::commands::Commands;
 use crate::persist::rdb::{Modules, Options, visit};
 use crate::persist::snapshot::{FLUSH_EACH, Flow};
-use crate::value::shapes::Shapes;
 
 #[cfg(test)]
 mod tests;
@@ -132,15 +131,8 @@ fn convert(
     let tape = Tape { sheet: disk.create(to)?, len: 0, flushed: 0, flush_each, flow };
     let mut commands = Commands::new(BufWriter::with_capacity(BUFFER, tape));
     let mut random = Random::from_system();
-    let options = Options {
-        databases: i32::MAX as usize,
-        drop_expired: None,
-        string_max: u64::MAX,
-        shapes: Shapes::DEFAULT,
-        hash_seed: [random.next_u64(), random.next_u64()],
-        progress: None,
-        modules: Modules::Refuse,
-    };
+    let hash_seed = [random.next_u64(), random.next_u64()];
+    let options = Options::all(hash_seed, Modules::Refuse);
     visit(disk, from, &options, &mut commands)
         .map_err(|error| io::Error::other(error.to_string()))?;
     let tape = commands.finish()?.into_inner().map_err(io::IntoInnerError::into_error);

@@ -382,19 +382,7 @@ pub fn directory(logs: &[LogFile]) -> (MemVolume, Manifest) {
 
 /// Options under which nothing lies in the data directory.
 pub fn options<'v>(data: &'v MemVolume, shards: usize, boot_id: &'v str) -> Options<'v> {
-    Options {
-        appendfilename: NAME,
-        dbfilename: "dump.rdb",
-        shards,
-        boot_id,
-        load_truncated: true,
-        corrupt_tail_max: 0,
-        until: None,
-        bounds: None,
-        keep_history: false,
-        data,
-        accept_damage: false,
-    }
+    Options::plain(NAME, "dump.rdb", shards, boot_id, data)
 }
 
 /// A keyspace: per database and key, what was pushed to it, in order.

@@ -54,6 +54,7 @@ use crate::persist::turning::read_manifest;
 use crate::persist::volume::DirVolume;
 use crate::shard::backup::Sealing;
 use crate::shard::core::Shard;
+use crate::shard::cores;
 use crate::shard::global::Global;
 use crate::shard::pace::rates;
 use crate::shard::snapshot::{Job, contents};
@@ -168,7 +169,11 @@ impl Shard {
             return;
         }
         let (global, target) = (Arc::clone(&self.global), target(&self.config));
-        let work = move || collect(&global, &target);
+        let work = move || {
+            // A thread begins on its parent's core. Where it can't leave, removing takes longer.
+            let _ = cores::bind("");
+            collect(&global, &target);
+        };
         let begun = thread::Builder::new().name("history".to_owned()).spawn(work);
         if let Err(error) = begun {
             self.global.warn(&format!("The history files stay: {error}"));
@@ -343,15 +348,12 @@ fn put_in_place(global: &Global, aim: &Aim, disk: &dyn Sheets, temp: &str) -> io
 }
 
 /// The files of history that may go: all, or those that nobody can go back to any more.
-fn served(global: &Global, target: &Target) -> Vec<String> {
+fn served(global: &Global, disk: &DirVolume) -> Vec<String> {
     let (manifest, retention) = (global.manifest(), global.config().rewrite.retention);
     if retention == 0 {
         return history(&manifest);
     }
-    let is_old = |file: &str| {
-        let age = DirVolume::open(&target.dir).and_then(|disk| disk.age(file));
-        age.is_ok_and(|age| age.as_secs() >= retention)
-    };
+    let is_old = |file: &str| disk.age(file).is_ok_and(|age| age.as_secs() >= retention);
     due(&manifest, global.append_filename(), is_old)
 }
 
@@ -365,7 +367,7 @@ pub(super) fn collect(global: &Global, target: &Target) {
         Ok(disk) => disk,
         Err(error) => return global.warn(&format!("The history files stay: {error}")),
     };
-    let files = served(global, target);
+    let files = served(global, &disk);
     if files.is_empty() {
         return;
     }

@@ -158,17 +158,8 @@ impl Tool<'_> {
         let boot_id = boot_identity(dir)?;
         let bytes = volume.read_all(&manifest_name(appendfilename))?;
         let mut options = Options {
-            appendfilename,
-            dbfilename: "",
-            shards: shards_of(&bytes),
-            boot_id: &boot_id,
-            load_truncated: true,
-            corrupt_tail_max: 0,
             until: self.until,
-            bounds: None,
-            keep_history: false,
-            data: &data,
-            accept_damage: false,
+            ..Options::plain(appendfilename, "", shards_of(&bytes), &boot_id, &data)
         };
         writeln!(self.out, "Start checking Multi Part AOF")?;
         if let (Some(until), Some(lines)) = (self.until, foreign::lines(&bytes)) {

@@ -9,7 +9,6 @@ use crate::persist::disk::Volume;
 use crate::persist::rdb::{Loaded, Modules, Options, RdbError, Visitor, visit};
 use crate::persist::volume::DirVolume;
 use crate::tools::progress::Progress;
-use crate::value::shapes::Shapes;
 
 /// A file, and the directory in which it lies.
 pub struct RdbFile {
@@ -36,15 +35,9 @@ impl RdbFile {
     pub fn visit(&self, modules: Modules, visitor: &mut dyn Visitor) -> Result<Loaded, RdbError> {
         let progress = Progress::new(self.len);
         let mut random = Random::from_system();
-        let options = Options {
-            databases: i32::MAX as usize,
-            drop_expired: None,
-            string_max: u64::MAX,
-            shapes: Shapes::DEFAULT,
-            hash_seed: [random.next_u64(), random.next_u64()],
-            progress: Some(&progress.read),
-            modules,
-        };
+        let hash_seed = [random.next_u64(), random.next_u64()];
+        let options =
+            Options { progress: Some(&progress.read), ..Options::all(hash_seed, modules) };
         visit(&self.volume, &self.name, &options, visitor)
     }
 }

@@ -139,19 +139,7 @@ fn restore(
     let chain = chain(&volume, appendfilename, &manifest).map_err(failed(dir))?;
     let bytes = chain.encode();
     let boot_id = boot_identity(dir).map_err(failed(dir))?;
-    let options = Options {
-        appendfilename,
-        dbfilename: "",
-        shards: shards_of(&bytes),
-        boot_id: &boot_id,
-        load_truncated: true,
-        corrupt_tail_max: 0,
-        until: None,
-        bounds: None,
-        keep_history: false,
-        data: &volume,
-        accept_damage: false,
-    };
+    let options = Options::plain(appendfilename, "", shards_of(&bytes), &boot_id, &volume);
     let options = bounded(options, moment);
     let view = View { volume: &volume, name: manifest_name(appendfilename), manifest: bytes };
     let plan = look(&view, &chain, &options)?;

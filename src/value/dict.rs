@@ -68,6 +68,12 @@ impl Dict {
         Dict::of(Table::new(seed, 0))
     }
 
+    /// An empty one with room for about so many elements.
+    pub fn roomy(seed: [u64; 2], elements: usize) -> Self {
+        let table = Table::new(seed, 0);
+        Dict::of(if elements == 0 { table } else { table.roomy(elements, 0) })
+    }
+
     fn of(table: Table) -> Self {
         Dict { table, len: 0, expires: 0, bytes: 0, cut: None, times: None, small: false }
     }

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use crate::base::random::Random;
 use crate::value::dict::Dict;
 use crate::value::entry::{Entry, Form, ValueRef};
-use crate::value::listpack::{self, Item, Pack};
+use crate::value::listpack::{self, Checked, Filter, Item, Pack};
 use crate::value::object::Object;
 use crate::value::set::Built;
 use crate::value::shapes::{PACKED_MAX, Shapes};
@@ -154,7 +154,11 @@ impl<'a> Hash<'a> {
 
     /// The same as a dictionary.
     pub fn to_dict(self, seed: [u64; 2]) -> Dict {
-        let mut dict = Dict::new(seed);
+        self.in_dict(Dict::new(seed))
+    }
+
+    /// The same in a dictionary that has nothing in it yet.
+    fn in_dict(self, mut dict: Dict) -> Dict {
         let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
         self.each(|field, value| {
             dict.set(field.text(&mut one), value.text(&mut other), None);
@@ -192,6 +196,17 @@ pub fn set_packed(bytes: &mut BytesMut, field: &[u8], value: &[u8]) -> bool {
     }
 }
 
+/// Whether bytes from elsewhere are a listpack as a hash would be packed here.
+pub fn is_packed(bytes: &[u8], shapes: &Shapes) -> bool {
+    bytes.len() <= PACKED_MAX
+        && Checked::of(bytes, 2, |_| ()).is_ok_and(|checked| {
+            checked.len.is_multiple_of(2)
+                && checked.len / 2 <= shapes.hash_entries
+                && checked.longest <= shapes.hash_value
+                && checked.distinct
+        })
+}
+
 /// Removes a field of a packed hash; true when it was there.
 pub fn remove_packed(bytes: &mut BytesMut, field: &[u8]) -> bool {
     let pack = Pack(bytes);
@@ -206,12 +221,23 @@ pub struct Builder {
     shapes: Shapes,
     seed: [u64; 2],
     kept: Built,
+    /// The fields in a listpack.
+    seen: Filter,
+    /// How many fields come, as far as that is known.
+    expected: usize,
 }
 
 impl Builder {
     /// An empty hash.
     pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder { shapes, seed, kept: Built::Packed(Form::Hash, BytesMut::new()) }
+        let kept = Built::Packed(Form::Hash, BytesMut::new());
+        Builder { shapes, seed, kept, seen: Filter::default(), expected: 0 }
+    }
+
+    /// About so many fields are to come.
+    pub fn expect(mut self, fields: usize) -> Self {
+        self.expected = fields;
+        self
     }
 
     /// Sets a field; false when it was there.
@@ -219,11 +245,17 @@ impl Builder {
         if let Built::Packed(_, bytes) = &mut self.kept {
             let fits = fits(field, &self.shapes) && fits(value, &self.shapes);
             if fits && (bytes.is_empty() || !is_full(bytes, &self.shapes)) {
-                return set_packed(bytes, field, value);
+                if !self.seen.is_new(field) || bytes.is_empty() {
+                    return set_packed(bytes, field, value);
+                }
+                listpack::push_back(bytes, field);
+                listpack::push_back(bytes, value);
+                return true;
             }
+            let room = Dict::roomy(self.seed, self.expected);
             let whole = match bytes.is_empty() {
-                true => Dict::new(self.seed),
-                false => Hash::Packed(Pack(bytes)).to_dict(self.seed),
+                true => room,
+                false => Hash::Packed(Pack(bytes)).in_dict(room),
             };
             self.kept = Built::Dict(whole);
         }

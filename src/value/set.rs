@@ -7,7 +7,7 @@ use crate::base::random::Random;
 use crate::value::dict::Dict;
 use crate::value::entry::{Entry, Form, ValueRef};
 use crate::value::intset::{self, Ints};
-use crate::value::listpack::{self, Item, Pack};
+use crate::value::listpack::{self, Checked, Filter, Item, Pack};
 use crate::value::object::Object;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 
@@ -97,7 +97,11 @@ impl<'a> Set<'a> {
 
     /// The same as a dictionary.
     pub fn to_dict(self, seed: [u64; 2]) -> Dict {
-        let mut dict = Dict::new(seed);
+        self.in_dict(Dict::new(seed))
+    }
+
+    /// The same in a dictionary that has nothing in it yet.
+    fn in_dict(self, mut dict: Dict) -> Dict {
         self.each(|member| {
             dict.set(member.text(&mut itoa::Buffer::new()), b"", None);
         });
@@ -154,12 +158,31 @@ pub fn add_packed(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added
     if pack.find(pack.first(), member, 1).is_some() {
         return Added::There;
     }
+    add_absent(bytes, member, shapes)
+}
+
+/// [`add_packed`] of a member that is not there.
+fn add_absent(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
+    if bytes.is_empty() {
+        listpack::create(bytes);
+    }
+    let pack = Pack(bytes);
     let large = pack.len() >= shapes.set_entries || bytes.len() > PACKED_MAX;
     if large || member.len() > shapes.set_value {
         return Added::Outgrown;
     }
     listpack::push_back(bytes, member);
     Added::New
+}
+
+/// Whether bytes from elsewhere are a listpack as a set would be packed here.
+pub fn is_packed(bytes: &[u8], shapes: &Shapes) -> bool {
+    bytes.len() <= PACKED_MAX
+        && Checked::of(bytes, 1, |_| ()).is_ok_and(|checked| {
+            checked.len <= shapes.set_entries
+                && checked.longest <= shapes.set_value
+                && checked.distinct
+        })
 }
 
 /// Removes from a set of integers; true when it was there.
@@ -189,6 +212,10 @@ pub struct Builder {
     shapes: Shapes,
     seed: [u64; 2],
     kept: Built,
+    /// What is in a listpack.
+    seen: Filter,
+    /// How many members come, as far as that is known.
+    expected: usize,
 }
 
 /// A collection that was made.
@@ -203,12 +230,23 @@ pub enum Built {
 impl Builder {
     /// An empty set.
     pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder { shapes, seed, kept: Built::Packed(Form::IntSet, BytesMut::new()) }
+        Builder::begin(shapes, seed, Form::IntSet)
     }
 
     /// An empty set that was a listpack elsewhere, and stays one while it may.
     pub fn packed(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder { shapes, seed, kept: Built::Packed(Form::Set, BytesMut::new()) }
+        Builder::begin(shapes, seed, Form::Set)
+    }
+
+    fn begin(shapes: Shapes, seed: [u64; 2], form: Form) -> Self {
+        let kept = Built::Packed(form, BytesMut::new());
+        Builder { shapes, seed, kept, seen: Filter::default(), expected: 0 }
+    }
+
+    /// About so many members are to come.
+    pub fn expect(mut self, members: usize) -> Self {
+        self.expected = members;
+        self
     }
 
     /// Adds a member; false when it was there.
@@ -216,6 +254,9 @@ impl Builder {
         loop {
             let added = match &mut self.kept {
                 Built::Packed(Form::IntSet, bytes) => add_int(bytes, member, &self.shapes),
+                Built::Packed(_, bytes) if self.seen.is_new(member) => {
+                    add_absent(bytes, member, &self.shapes)
+                }
                 Built::Packed(_, bytes) => add_packed(bytes, member, &self.shapes),
                 Built::Dict(dict) => return dict.set_absent(member),
             };
@@ -243,10 +284,14 @@ impl Builder {
             let mut pack = BytesMut::new();
             listpack::create(&mut pack);
             let text = &mut itoa::Buffer::new();
-            whole.each(|member| listpack::push_back(&mut pack, member.text(text)));
+            whole.each(|member| {
+                let member = member.text(text);
+                self.seen.is_new(member);
+                listpack::push_back(&mut pack, member);
+            });
             self.kept = Built::Packed(Form::Set, pack);
         } else {
-            self.kept = Built::Dict(whole.to_dict(self.seed));
+            self.kept = Built::Dict(whole.in_dict(Dict::roomy(self.seed, self.expected)));
         }
     }
 

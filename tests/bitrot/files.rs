@@ -119,19 +119,7 @@ pub struct Held {
 /// Looks at a directory and loads it, as a start of a server with `shards` shards does.
 pub fn load(files: &Files, shards: usize, boot: &str) -> Result<Held, String> {
     let data = Files::default();
-    let options = Options {
-        appendfilename: NAME,
-        dbfilename: "dump.rdb",
-        shards,
-        boot_id: boot,
-        load_truncated: true,
-        corrupt_tail_max: 0,
-        until: None,
-        bounds: None,
-        keep_history: false,
-        data: &data,
-        accept_damage: false,
-    };
+    let options = Options::plain(NAME, "dump.rdb", shards, boot, &data);
     let plan = inspect(files, &options).map_err(|error| error.to_string())?;
     let progress = AtomicU64::new(0);
     let loading = Loading {

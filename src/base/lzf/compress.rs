@@ -1,21 +1,23 @@
 //! Compression, with a table that serves for one text after the other.
 //!
-//! The table says where four bytes were seen last. Places are numbered through all texts that were
+//! The table says where six bytes were seen last. Places are numbered through all texts that were
 //! ever compressed, so a new text finds nothing of an old one and nothing has to be cleared; what
 //! the table says is only a guess, and the bytes decide.
 //!
 //! Where nothing repeats the steps grow longer, so text that does not compress costs little; the
 //! first repetition makes them short again.
 
+use crate::base::lzf::LITERALS_MAX;
+
 /// Farthest back reference, in bytes.
 const DISTANCE_MAX: usize = 1 << 13;
 /// Longest back reference, in bytes.
 const LENGTH_MAX: usize = 264;
-/// Shortest back reference that is made, in bytes; 3 would gain one byte now and then and take a
-/// quarter more time.
-const LENGTH_MIN: usize = 4;
-/// Most literals of one run.
-const LITERALS_MAX: usize = 32;
+/// Shortest back reference that is made, in bytes. With 4, JSON becomes 4 % shorter and takes a
+/// quarter more time (`perf/notes.md`).
+const LENGTH_MIN: usize = 6;
+/// What must be left of a text for a place to be looked up, in bytes.
+const WORD: usize = 8;
 /// Longest text that is compressed, in bytes: a reader elsewhere counts in 31 bits.
 pub const TEXT_MAX: usize = i32::MAX as usize;
 /// Bits of the table's index, for texts of up to [`SHORT`] bytes and for longer ones.
@@ -23,7 +25,7 @@ const BITS: [u32; 2] = [11, 13];
 /// See [`BITS`]: a small part of the table stays in the nearest cache.
 const SHORT: usize = 512;
 /// After so many places in vain, as a power of two, steps are longer by one.
-const PATIENCE: u32 = 6;
+const PATIENCE: u32 = 5;
 /// Longest step, in bytes.
 const STEP_MAX: usize = 32;
 /// Entries of the table.
@@ -39,7 +41,7 @@ pub const AHEAD: usize = LENGTH_MAX + STEP_MAX + 8;
 
 /// See the file's opening.
 pub struct Compressor {
-    /// The number of the place where four bytes with this hash were seen last; 0 is none.
+    /// The number of the place where six bytes with this hash were seen last; 0 is none.
     seen: Box<[u32; SLOTS]>,
     /// The number of the next text's first place.
     next: u32,
@@ -70,9 +72,10 @@ impl Default for Compressor {
     }
 }
 
+/// The [`LENGTH_MIN`] bytes at a place that has [`WORD`], in the upper part of a word.
 #[inline]
-fn four(data: &[u8], at: usize) -> u32 {
-    data[at..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four))
+fn six(data: &[u8], at: usize) -> u64 {
+    eight(data, at) << (8 * (WORD - LENGTH_MIN))
 }
 
 #[inline]
@@ -131,20 +134,20 @@ impl Compressor {
             return;
         }
         let until = until.min(data.len());
-        let shift = 32 - BITS[usize::from(data.len() > SHORT)];
-        let hash = |four: u32| (four.wrapping_mul(0x9E37_79B1) >> shift) as usize % SLOTS;
+        let shift = 64 - BITS[usize::from(data.len() > SHORT)];
+        let hash = |six: u64| (six.wrapping_mul(0x9E37_79B1_7F4A_7C15) >> shift) as usize % SLOTS;
         let Run { base, mut at, mut literals, mut vain } = *run;
-        let stop = until.min(data.len().saturating_sub(LENGTH_MIN - 1));
+        let stop = until.min(data.len().saturating_sub(WORD - 1));
         // Room for the worst, so that everything is written where it goes.
         let mut to = out.len();
         let most = (until + LENGTH_MAX).min(data.len()) - literals;
         out.resize(to + most + most / LITERALS_MAX + ROOM, 0);
         while at < stop {
-            let word = four(data, at);
+            let word = six(data, at);
             let slot = &mut self.seen[hash(word)];
             let place = std::mem::replace(slot, base + at as u32).wrapping_sub(base) as usize;
             let near = place < at && at - place <= DISTANCE_MAX;
-            if !near || four(data, place) != word {
+            if !near || six(data, place) != word {
                 at += 1 + (vain >> PATIENCE).min(STEP_MAX - 1);
                 vain += 1;
                 continue;
@@ -153,11 +156,10 @@ impl Compressor {
             let length = LENGTH_MIN + alike(data, at + LENGTH_MIN, place + LENGTH_MIN, most);
             to = put_literals(out, to, &data[literals..], at - literals);
             to = put_reference(out, to, at - place, length);
-            // Two places inside: what follows may begin there.
-            for inside in [at + length - 2, at + length - 1] {
-                if inside + LENGTH_MIN <= data.len() {
-                    self.seen[hash(four(data, inside))] = base + inside as u32;
-                }
+            // A place inside: what follows may begin there.
+            let inside = at + length - 2;
+            if inside + WORD <= data.len() {
+                self.seen[hash(six(data, inside))] = base + inside as u32;
             }
             at += length;
             (literals, vain) = (at, 0);

@@ -1,11 +1,9 @@
 //! Decompression piece by piece.
 
-use crate::base::lzf::{LzfError, RATIO_MAX};
+use crate::base::lzf::{LITERALS_MAX, LzfError, RATIO_MAX};
 
 /// Farthest back reference, in bytes.
 const DISTANCE_MAX: usize = 1 << 13;
-/// Most literals of one run.
-const LITERALS_MAX: usize = 32;
 /// Bytes that [`Unpacker`] hands out at once, about.
 const HAND_OUT: usize = 1 << 16;
 

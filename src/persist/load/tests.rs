@@ -272,19 +272,8 @@ fn directories_that_redis_wrote() {
         for (name, bytes) in files {
             medium.write_synced(name, bytes).unwrap();
         }
-        let options = recovery::Options {
-            appendfilename: "appendonly.aof",
-            dbfilename: "dump.rdb",
-            shards: 2,
-            boot_id: "boot",
-            load_truncated: true,
-            corrupt_tail_max: 0,
-            until: None,
-            bounds: None,
-            keep_history: false,
-            data: &SimMedium::new(0),
-            accept_damage: false,
-        };
+        let data = SimMedium::new(0);
+        let options = recovery::Options::plain("appendonly.aof", "dump.rdb", 2, "boot", &data);
         let plan = recovery::inspect(&medium, &options).unwrap();
         for shards in [1, 2, 4] {
             let (found, _) = load(&medium, &plan.steps, shards).unwrap();

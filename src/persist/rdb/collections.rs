@@ -1,7 +1,7 @@
 //! Sets and hashes of an RDB file, element by element or packed as Redis keeps them.
 //!
-//! Packed bytes are checked whole before anything looks into them; what is larger than our own
-//! bounds allow is unpacked.
+//! Packed bytes are checked whole before anything looks into them. Those within our own bounds, and
+//! with nothing twice, are kept as they stand; others are built anew.
 
 use bytes::BytesMut;
 
@@ -26,7 +26,15 @@ impl Reader<'_> {
         let built = match kind {
             TYPE_SET => self.set()?,
             TYPE_HASH => self.hash()?,
-            _ => self.packed(kind)?,
+            _ => {
+                let bytes = self.packed_string()?;
+                if let Some(form) = self.packed_form(kind, &bytes) {
+                    return self.store_packed(form, bytes, expire_ms);
+                }
+                let built = self.packed(kind, &bytes);
+                self.packed = bytes;
+                built?
+            }
         };
         let of_set = matches!(kind, TYPE_SET | TYPE_SET_INTSET | TYPE_SET_LISTPACK);
         let value = match &built {
@@ -54,16 +62,28 @@ impl Reader<'_> {
         }
     }
 
+    /// How many of so many elements to make room for: whatever is said, what is left of the file
+    /// can't hold more that are distinct.
+    fn worth(&self, count: u64) -> usize {
+        count.min(self.source.left() / 3) as usize
+    }
+
     pub(super) fn next_string(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         out.clear();
+        if let Some(text) = self.source.short_text(self.options.string_max) {
+            out.extend_from_slice(text);
+            return Ok(());
+        }
         let head = self.string_head()?;
         self.string_into(head, out)
     }
 
     fn set(&mut self) -> Result<Built, Problem> {
-        let mut set = set::Builder::new(self.options.shapes, self.options.hash_seed);
+        let (shapes, seed) = (self.options.shapes, self.options.hash_seed);
+        let count = self.count()?;
+        let mut set = set::Builder::new(shapes, seed).expect(self.worth(count));
         let mut member = Vec::new();
-        for _ in 0..self.count()? {
+        for _ in 0..count {
             self.next_string(&mut member)?;
             if !set.add(&member) {
                 return Err(self.damaged(Type::Set, "a member stands in it twice".to_owned()));
@@ -73,9 +93,11 @@ impl Reader<'_> {
     }
 
     fn hash(&mut self) -> Result<Built, Problem> {
-        let mut hash = hash::Builder::new(self.options.shapes, self.options.hash_seed);
+        let (shapes, seed) = (self.options.shapes, self.options.hash_seed);
+        let count = self.count()?;
+        let mut hash = hash::Builder::new(shapes, seed).expect(self.worth(count));
         let (mut field, mut value) = (Vec::new(), Vec::new());
-        for _ in 0..self.count()? {
+        for _ in 0..count {
             self.next_string(&mut field)?;
             self.next_string(&mut value)?;
             if !hash.set(&field, &value) {
@@ -85,48 +107,84 @@ impl Reader<'_> {
         Ok(hash.finish())
     }
 
-    /// A value that is packed into one string; built anew, so that it has our own bounds and
-    /// nothing twice.
-    fn packed(&mut self, kind: u8) -> Result<Built, Problem> {
-        let mut bytes = Vec::new();
+    /// A value that is packed into one string; to be given back as `packed` for the next one.
+    pub(super) fn packed_string(&mut self) -> Result<Vec<u8>, Problem> {
+        let mut bytes = std::mem::take(&mut self.packed);
         self.next_string(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Stores a value as it is packed.
+    pub(super) fn store_packed(
+        &mut self,
+        form: Form,
+        bytes: Vec<u8>,
+        expire_ms: Option<i64>,
+    ) -> Result<(), Problem> {
+        // Redis leaves out keys that hold nothing as well.
+        let empty = form != Form::IntSet && Pack(&bytes).is_empty();
+        let stored = match empty {
+            true => Ok(()),
+            false => self.store(NewValue::Packed { form, bytes: &bytes }, expire_ms),
+        };
+        self.packed = bytes;
+        stored
+    }
+
+    /// The form in which packed bytes can be kept as they stand.
+    fn packed_form(&self, kind: u8, bytes: &[u8]) -> Option<Form> {
+        let shapes = &self.options.shapes;
+        let (form, fits) = match kind {
+            TYPE_SET_LISTPACK => (Form::Set, set::is_packed(bytes, shapes)),
+            TYPE_HASH_LISTPACK => (Form::Hash, hash::is_packed(bytes, shapes)),
+            TYPE_SET_INTSET => {
+                let len = intset::validate(bytes);
+                (Form::IntSet, len.is_ok_and(|len| len <= shapes.set_intset))
+            }
+            _ => return None,
+        };
+        fits.then_some(form)
+    }
+
+    /// A value whose packed form is not ours, or not within our bounds, built anew.
+    fn packed(&self, kind: u8, bytes: &[u8]) -> Result<Built, Problem> {
         let (shapes, seed) = (self.options.shapes, self.options.hash_seed);
         let digits = &mut itoa::Buffer::new();
         let mut twice = false;
         let built = match kind {
             TYPE_SET_INTSET => {
-                intset::validate(&bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
-                if Ints(&bytes).len() <= shapes.set_intset {
-                    Built::Packed(Form::IntSet, BytesMut::from(&bytes[..]))
+                intset::validate(bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
+                if Ints(bytes).len() <= shapes.set_intset {
+                    Built::Packed(Form::IntSet, BytesMut::from(bytes))
                 } else {
-                    Built::Dict(Set::Ints(Ints(&bytes)).to_dict(seed))
+                    Built::Dict(Set::Ints(Ints(bytes)).to_dict(seed))
                 }
             }
             TYPE_SET_LISTPACK => {
-                listpack::validate(&bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
+                listpack::validate(bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
                 let mut set = set::Builder::packed(shapes, seed);
-                for (_, member) in Pack(&bytes).iter() {
+                for (_, member) in Pack(bytes).iter() {
                     twice |= !set.add(member.text(digits));
                 }
                 set.finish()
             }
             TYPE_HASH_ZIPLIST | TYPE_HASH_ZIPMAP => {
                 let mut hash = hash::Builder::new(shapes, seed);
-                for (field, value) in self.old_pairs(kind, &bytes)? {
+                for (field, value) in self.old_pairs(kind, bytes)? {
                     let mut other = itoa::Buffer::new();
                     twice |= !hash.set(field.text(digits), value.text(&mut other));
                 }
                 hash.finish()
             }
             _ => {
-                let count = listpack::validate(&bytes)
+                let count = listpack::validate(bytes)
                     .map_err(|e| self.damaged(Type::Hash, e.to_string()))?;
                 if count % 2 == 1 {
                     return Err(self.damaged(Type::Hash, "a field lacks its value".to_owned()));
                 }
                 let mut hash = hash::Builder::new(shapes, seed);
                 let mut other = itoa::Buffer::new();
-                Hash::Packed(Pack(&bytes)).each(|field, value| {
+                Hash::Packed(Pack(bytes)).each(|field, value| {
                     twice |= !hash.set(field.text(digits), value.text(&mut other));
                 });
                 hash.finish()

@@ -94,6 +94,21 @@ pub struct Options<'a> {
     pub modules: Modules,
 }
 
+impl Options<'_> {
+    /// Whatever is there is read: any database, anything past its expiry, of any length.
+    pub fn all(hash_seed: [u64; 2], modules: Modules) -> Self {
+        Options {
+            databases: i32::MAX as usize,
+            drop_expired: None,
+            string_max: u64::MAX,
+            shapes: Shapes::DEFAULT,
+            hash_seed,
+            progress: None,
+            modules,
+        }
+    }
+}
+
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
@@ -335,6 +350,8 @@ pub(super) struct Reader<'a> {
     pub(super) loaded: Loaded,
     pub(super) key: Vec<u8>,
     scratch: Vec<u8>,
+    /// Room for the next packed value.
+    pub(super) packed: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
@@ -357,6 +374,7 @@ impl<'a> Reader<'a> {
             loaded: Loaded::default(),
             key: Vec::new(),
             scratch: Vec::new(),
+            packed: Vec::new(),
         }
     }
 }
@@ -559,8 +577,16 @@ impl Reader<'_> {
             Text::Int(n) => self.sink.store(self.db, &self.key, NewValue::Int(n), expire_ms),
             Text::Plain(len) => self.store_plain(len, expire_ms)?,
             Text::Lzf { packed, len } => {
-                let bytes = self.unpack(packed, len)?;
-                self.store_owned(bytes, expire_ms)
+                let mut bytes = std::mem::take(&mut self.packed);
+                self.unpack(packed, len, &mut bytes)?;
+                let stored = match bytes.len() {
+                    ..=INLINE_VALUE_MAX => {
+                        self.sink.store(self.db, &self.key, small_value(&bytes), expire_ms)
+                    }
+                    _ => self.store_owned(bytes.as_slice().to_vec(), expire_ms),
+                };
+                self.packed = bytes;
+                stored
             }
         };
         self.stored(stored)
@@ -644,31 +670,29 @@ impl Reader<'_> {
     /// Reads a string into `key`.
     pub(super) fn read_key(&mut self) -> Result<(), Problem> {
         let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        let head = self.string_head()?;
-        self.string_into(head, &mut key)?;
+        let read = self.next_string(&mut key);
         self.key = key;
-        Ok(())
+        read
     }
 
     pub(super) fn string_into(&mut self, head: Text, out: &mut Vec<u8>) -> Result<(), Problem> {
         match head {
             Text::Int(n) => out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes()),
             Text::Plain(len) => self.source.read_into(len, out)?,
-            Text::Lzf { packed, len } => *out = self.unpack(packed, len)?,
+            Text::Lzf { packed, len } => self.unpack(packed, len, out)?,
         }
         Ok(())
     }
 
-    fn unpack(&mut self, packed: u64, len: u64) -> Result<Vec<u8>, Problem> {
+    fn unpack(&mut self, packed: u64, len: u64, out: &mut Vec<u8>) -> Result<(), Problem> {
         if let Some(bytes) = self.source.peek(packed)? {
-            let text = lzf::decompress(bytes, len).map_err(|_| Problem::Lzf)?;
+            lzf::decompress_into(bytes, len, out).map_err(|_| Problem::Lzf)?;
             self.source.consume(packed as usize);
-            return Ok(text);
+            return Ok(());
         }
         let mut bytes = Vec::new();
         self.source.read_into(packed, &mut bytes)?;
-        lzf::decompress(&bytes, len).map_err(|_| Problem::Lzf)
+        lzf::decompress_into(&bytes, len, out).map_err(|_| Problem::Lzf)
     }
 
     pub(super) fn pass_over(&mut self, head: Text) -> Result<(), Problem> {

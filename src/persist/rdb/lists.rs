@@ -11,6 +11,14 @@ use crate::value::listpack::{self, Invalid, Item, Pack};
 use crate::value::object::{Object, Type};
 use crate::value::ziplist;
 
+/// A list as it was read.
+enum Read {
+    /// One node that can be kept as it stands.
+    Packed(Vec<u8>),
+    /// What its nodes hold.
+    Nodes(List),
+}
+
 impl Reader<'_> {
     /// Reads a list of one of the kinds that are known here.
     pub(super) fn list_entry(&mut self, kind: u8) -> Result<(), Problem> {
@@ -19,7 +27,10 @@ impl Reader<'_> {
         if !self.is_wanted(expire_ms) {
             return self.pass_over_list(kind);
         }
-        let list = self.list(kind)?;
+        let list = match self.list(kind)? {
+            Read::Packed(bytes) => return self.store_packed(Form::List, bytes, expire_ms),
+            Read::Nodes(list) => list,
+        };
         if list.is_empty() {
             // Redis leaves out keys that hold nothing as well.
             return Ok(());
@@ -31,9 +42,10 @@ impl Reader<'_> {
         self.store(NewValue::Object(Box::new(Object::List(list))), expire_ms)
     }
 
-    fn list(&mut self, kind: u8) -> Result<List, Problem> {
-        let mut list = List::new(self.options.shapes.list);
-        let mut text = Vec::new();
+    fn list(&mut self, kind: u8) -> Result<Read, Problem> {
+        let limits = self.options.shapes.list;
+        let mut list = List::new(limits);
+        let mut text = std::mem::take(&mut self.packed);
         let parts = if kind == TYPE_LIST_ZIPLIST { 1 } else { self.count()? };
         for _ in 0..parts {
             let container = if kind == TYPE_LIST_QUICKLIST_2 { self.length()? } else { NODE_PLAIN };
@@ -45,7 +57,9 @@ impl Reader<'_> {
                 }
                 (_, NODE_PACKED) => {
                     let count = listpack::validate(&text).map_err(|e| self.bad_node(&e))?;
-                    let limits = self.options.shapes.list;
+                    if parts == 1 && count > 0 && !limits.is_passed(text.len(), count) {
+                        return Ok(Read::Packed(text));
+                    }
                     if count > 0 && text.len() <= limits.bytes() && count <= limits.count() {
                         list.push_row(Pack(&text));
                     } else {
@@ -60,7 +74,8 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(list)
+        self.packed = text;
+        Ok(Read::Nodes(list))
     }
 
     pub(super) fn bad_node(&self, why: &Invalid) -> Problem {

@@ -167,6 +167,19 @@ impl<'a> Source<'a> {
         Ok(Some(&self.buf[self.at..self.at + n]))
     }
 
+    /// Consumes a string whose length takes a byte, with that, if both are buffered and it has at
+    /// most `most` bytes. Most strings are such; whatever else comes is left where it is.
+    #[inline]
+    pub(super) fn short_text(&mut self, most: u64) -> Option<&[u8]> {
+        let len = usize::from(*self.buf.get(self.at).filter(|first| **first < 1 << 6)?);
+        let from = self.at + 1;
+        if from + len > self.end || len as u64 > most {
+            return None;
+        }
+        self.consume(1 + len);
+        Some(&self.buf[from..from + len])
+    }
+
     /// Reads what follows the buffered bytes into `buf[into..]`.
     fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
         let from = self.offset + (self.end - self.at) as u64;

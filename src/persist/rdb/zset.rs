@@ -1,7 +1,7 @@
 //! Sorted sets of an RDB file: member by member, with scores as text or as doubles, or packed as
 //! Redis keeps them.
 //!
-//! Everything is built anew, so that it stands in order, has our own bounds and nothing twice.
+//! What does not stand in order, or not within our own bounds, is built anew.
 
 use crate::base::double;
 use crate::persist::rdb::decode::{Problem, Reader};
@@ -28,7 +28,15 @@ impl Reader<'_> {
             return self.pass_over_zset(kind);
         }
         let built = match kind {
-            TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST => self.packed_zset(kind)?,
+            TYPE_ZSET_LISTPACK | TYPE_ZSET_ZIPLIST => {
+                let bytes = self.packed_string()?;
+                let built = match self.is_packed_zset(kind, &bytes) {
+                    true => return self.store_packed(Form::Zset, bytes, expire_ms),
+                    false => self.packed_zset(kind, &bytes),
+                };
+                self.packed = bytes;
+                built?
+            }
             _ => self.zset(kind)?,
         };
         match built {
@@ -80,13 +88,16 @@ impl Reader<'_> {
         })
     }
 
-    fn packed_zset(&mut self, kind: u8) -> Result<Built, Problem> {
-        let mut bytes = Vec::new();
-        self.next_string(&mut bytes)?;
+    /// Whether it can be kept as it stands.
+    fn is_packed_zset(&self, kind: u8, bytes: &[u8]) -> bool {
+        kind == TYPE_ZSET_LISTPACK && packed::is_packed(bytes, &self.options.shapes)
+    }
+
+    fn packed_zset(&self, kind: u8, bytes: &[u8]) -> Result<Built, Problem> {
         let items: Vec<Item<'_>> = match kind {
-            TYPE_ZSET_ZIPLIST => ziplist::read(&bytes),
-            _ => listpack::validate(&bytes)
-                .map(|_| Pack(&bytes).iter().map(|(_, item)| item).collect()),
+            TYPE_ZSET_ZIPLIST => ziplist::read(bytes),
+            _ => listpack::validate(bytes)
+                .map(|_| Pack(bytes).iter().map(|(_, item)| item).collect()),
         }
         .map_err(|e| self.damaged(Type::Zset, e.to_string()))?;
         if items.len() % 2 == 1 {
@@ -130,6 +141,7 @@ mod tests {
     use crate::persist::rdb::decode::Problem;
     use crate::persist::rdb::format::*;
     use crate::persist::rdb::tests::{Build, Collect, OPTIONS, problem, read, read_with};
+    use crate::value::listpack;
 
     /// "a", "1.5", "b", 7 as a listpack.
     const PACK: &[u8] = b"\x14\0\0\0\x04\0\x81a\x02\x831.5\x04\x81b\x02\x07\x01\xff";
@@ -178,6 +190,43 @@ mod tests {
         assert_eq!(value(b"empty"), None);
         let mut nothing = Collect { unwanted_len: Some(0), ..Collect::default() };
         assert_eq!(read_with(&file, &OPTIONS, &mut nothing).unwrap().keys, 0);
+    }
+
+    fn packed(items: &[&str]) -> Vec<u8> {
+        let mut pack = Vec::new();
+        listpack::create(&mut pack);
+        items.iter().for_each(|item| listpack::push_back(&mut pack, item.as_bytes()));
+        pack
+    }
+
+    /// Packed ones are kept as they stand only if they could have been made here.
+    #[test]
+    fn packed_ones_are_put_in_order_and_members_told_from_each_other() {
+        let long = "m".repeat(65);
+        for (items, expected) in [
+            (&["b", "7", "a", "1.5"][..], "zset: a = 1.5, b = 7"),
+            (&["b", "7", "a", "7"], "zset: a = 7, b = 7"),
+            (&["a", "1.50", "b", "7"], "zset: a = 1.5, b = 7"),
+            (&["a", "1", &long, "2"], &format!("zset: a = 1, {long} = 2")),
+        ] {
+            let pack = packed(items);
+            let file = Build::new(11).raw(&[TYPE_ZSET_LISTPACK]).text(b"k").text(&pack).end();
+            let contents = read(&file).unwrap().1;
+            let (_, value) = &contents[&(0, b"k".to_vec())];
+            assert_eq!(String::from_utf8_lossy(value), *expected);
+        }
+        for items in [&["a", "1", "a", "2"][..], &["a", "1", "b", "nan"], &["a", "1", "b"]] {
+            let pack = packed(items);
+            let file = Build::new(11).raw(&[TYPE_ZSET_LISTPACK]).text(b"k").text(&pack).end();
+            assert!(matches!(problem(&file).1, Problem::Damaged { .. }), "{items:?}");
+        }
+        for (kind, items) in
+            [(TYPE_SET_LISTPACK, ["1", "2", "1", "x"]), (TYPE_HASH_LISTPACK, ["f", "2", "f", "x"])]
+        {
+            let pack = packed(&items);
+            let file = Build::new(11).raw(&[kind]).text(b"k").text(&pack).end();
+            assert!(matches!(problem(&file).1, Problem::Damaged { .. }), "{items:?}");
+        }
     }
 
     #[test]

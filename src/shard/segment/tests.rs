@@ -15,19 +15,7 @@ use rustix::io::Errno;
 const NAME: &str = "appendonly.aof";
 
 fn options<'v>(data: &'v SimMedium, boot_id: &'v str) -> Options<'v> {
-    Options {
-        appendfilename: NAME,
-        dbfilename: "",
-        shards: 1,
-        boot_id,
-        load_truncated: true,
-        data,
-        accept_damage: false,
-        corrupt_tail_max: 0,
-        until: None,
-        bounds: None,
-        keep_history: false,
-    }
+    Options::plain(NAME, "", 1, boot_id, data)
 }
 
 /// A log of one shard on a medium, and what was told of it.

@@ -445,19 +445,7 @@ impl Schedule {
         if armed {
             self.medium.fail(On::Read, 1 + self.random.below(8), Fault::Error(Errno::IO));
         }
-        let mut options = Options {
-            appendfilename: "appendonly.aof",
-            dbfilename: "dump.rdb",
-            shards: self.shards,
-            boot_id: boot,
-            load_truncated: true,
-            corrupt_tail_max: 0,
-            until: None,
-            bounds: None,
-            keep_history: false,
-            data,
-            accept_damage: false,
-        };
+        let mut options = Options::plain("appendonly.aof", "dump.rdb", self.shards, boot, data);
         let mut found = recovery::inspect(&self.medium, &options);
         if let (Err(error), 0, true) = (&found, self.medium.faults_left(), armed) {
             self.totals.unreadable += 1;

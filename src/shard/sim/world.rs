@@ -89,19 +89,13 @@ fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
     Box::new(move |config, spaces, ends| {
         let Some(ends) = ends else { return Err("there are no files here".to_owned()) };
         let data = SimMedium::new(0);
-        let options = Options {
-            appendfilename: &config.appendfilename,
-            dbfilename: &config.dbfilename,
-            shards: spaces.len(),
-            boot_id: &boot_id,
-            load_truncated: true,
-            corrupt_tail_max: 0,
-            until: None,
-            bounds: None,
-            keep_history: false,
-            data: &data,
-            accept_damage: false,
-        };
+        let options = Options::plain(
+            &config.appendfilename,
+            &config.dbfilename,
+            spaces.len(),
+            &boot_id,
+            &data,
+        );
         let loading = Loading {
             log: &medium,
             data: &data,

@@ -16,7 +16,6 @@ use crate::persist::rdb::{
 };
 use crate::persist::volume::DirVolume;
 use crate::tools::check_aof::Tool;
-use crate::value::shapes::Shapes;
 
 /// Sees every key and keeps none.
 struct Count;
@@ -37,15 +36,7 @@ impl Visitor for Count {
 
 /// Reads an RDB to its end and checks all that loading would check.
 pub fn read_rdb(volume: &DirVolume, file: &str) -> Result<Loaded, RdbError> {
-    let options = Options {
-        databases: i32::MAX as usize,
-        drop_expired: None,
-        string_max: u64::MAX,
-        shapes: Shapes::DEFAULT,
-        hash_seed: [1, 2],
-        progress: None,
-        modules: Modules::Skip,
-    };
+    let options = Options::all([1, 2], Modules::Skip);
     visit(volume, file, &options, &mut Count)
 }
 

@@ -84,7 +84,7 @@ impl Limits {
     }
 
     /// Whether a listpack of `bytes` with `count` elements is too large to be a list by itself.
-    fn is_passed(self, bytes: usize, count: usize) -> bool {
+    pub fn is_passed(self, bytes: usize, count: usize) -> bool {
         bytes > self.bytes() || self.size >= 0 && count > self.count() || bytes > PACKED_MAX
     }
 }

@@ -11,6 +11,8 @@ use crate::value::listpack::{END, HEAD, Pack, SIZE_MAX, UNCOUNTED};
 pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> {
     /// Replaces `remove` bytes at `at` by `bytes`; what is behind moves.
     fn splice_at(&mut self, at: usize, remove: usize, bytes: &[u8]);
+    /// Adds so many zeros at the end.
+    fn grow(&mut self, by: usize);
 }
 
 /// Moves what is behind `at + remove` so that `insert` bytes fit in between; `resize` sets the
@@ -36,12 +38,22 @@ impl Buffer for Vec<u8> {
         make_gap(self, (at, remove, bytes.len()), |buffer, len| buffer.resize(len, 0));
         self[at..at + bytes.len()].copy_from_slice(bytes);
     }
+
+    #[inline]
+    fn grow(&mut self, by: usize) {
+        self.resize(self.len() + by, 0);
+    }
 }
 
 impl Buffer for BytesMut {
     fn splice_at(&mut self, at: usize, remove: usize, bytes: &[u8]) {
         make_gap(self, (at, remove, bytes.len()), |buffer, len| buffer.resize(len, 0));
         self[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    #[inline]
+    fn grow(&mut self, by: usize) {
+        self.resize(self.len() + by, 0);
     }
 }
 
@@ -181,7 +193,12 @@ pub fn insert(buffer: &mut impl Buffer, offset: usize, text: &[u8]) {
 /// Appends `text`.
 pub fn push_back(buffer: &mut impl Buffer, text: &[u8]) {
     let end = Pack(buffer.as_ref()).end();
-    insert(buffer, end, text);
+    let Some(len) = short_len(text) else { return insert(buffer, end, text) };
+    buffer.grow(len);
+    let bytes = &mut buffer.as_mut()[end..];
+    put_short(&mut bytes[..len], text);
+    bytes[len] = END;
+    settle(buffer, 1);
 }
 
 /// Inserts `text` in front of all.

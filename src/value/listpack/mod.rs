@@ -24,6 +24,7 @@
 //! sound. Offsets point at the first byte of an element; the one of the end byte is [`Pack::end`].
 
 mod append;
+mod distinct;
 mod edit;
 mod read;
 mod row;
@@ -31,10 +32,11 @@ mod row;
 mod tests;
 
 pub use append::{Appender, set_int};
+pub use distinct::{Checked, Filter};
 pub use edit::{
     Buffer, create, delete, insert, push_back, push_front, put_short, replace, short_len,
 };
-pub use read::{Invalid, Item, Iter, Pack, validate};
+pub use read::{Invalid, Item, Iter, Pack, validate, walk};
 pub use row::{Row, encoded};
 
 /// Bytes in front of the first element.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::base::number::parse_i64;
 use crate::value::listpack::{END, HEAD, UNCOUNTED};
 
 /// An element.
@@ -24,7 +25,13 @@ impl<'a> Item<'a> {
 
     /// Length of its text in bytes.
     pub fn text_len(self) -> usize {
-        self.text(&mut itoa::Buffer::new()).len()
+        match self {
+            Item::Str(bytes) => bytes.len(),
+            Item::Int(n) => {
+                let digits = n.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1);
+                digits + usize::from(n < 0)
+            }
+        }
     }
 
     /// Whether its text is `bytes`.
@@ -216,8 +223,13 @@ impl<'a> Pack<'a> {
 
     /// Offset of the first element with this text, looking at every `step`-th from `offset` on.
     pub fn find(self, offset: usize, text: &[u8], step: usize) -> Option<usize> {
+        let int = parse_i64(text);
         let mut items = self.iter_from(offset).step_by(step);
-        items.find(|(_, item)| item.is(text)).map(|(offset, _)| offset)
+        let same = |item| match item {
+            Item::Str(own) => own == text,
+            Item::Int(own) => int == Some(own),
+        };
+        items.find(|(_, item)| same(*item)).map(|(offset, _)| offset)
     }
 }
 
@@ -258,7 +270,50 @@ impl std::error::Error for Invalid {}
 
 /// Checks bytes from elsewhere; gives the number of elements.
 pub fn validate(bytes: &[u8]) -> Result<usize, Invalid> {
-    let wrong = |offset, why| Err(Invalid { offset, why });
+    walk(bytes, |_, _| ())
+}
+
+/// [`validate`] with a look at each element and its offset, in order, as far as all is sound.
+#[inline]
+pub fn walk<'b>(bytes: &'b [u8], mut look: impl FnMut(usize, Item<'b>)) -> Result<usize, Invalid> {
+    let (end, count) = ends(bytes)?;
+    let (mut offset, mut elements) = (HEAD, 0);
+    while offset < end {
+        let next = match bytes[offset] {
+            // Nearly all are: a short string, with its length behind it in one byte.
+            first @ 0x80..=0xBF => {
+                let len = 1 + usize::from(first & 0x3F);
+                if offset + len >= end || usize::from(bytes[offset + len]) != len {
+                    // It says what is wrong.
+                    check(bytes, offset, end)?;
+                }
+                look(offset, Item::Str(&bytes[offset + 1..offset + len]));
+                offset + len + 1
+            }
+            _ => {
+                let next = check(bytes, offset, end)?;
+                if let Some((item, _)) = element(&bytes[offset..end]) {
+                    look(offset, item);
+                }
+                next
+            }
+        };
+        offset = next;
+        elements += 1;
+    }
+    match count {
+        UNCOUNTED => Ok(elements),
+        count if usize::from(count) == elements => Ok(elements),
+        _ => wrong(4, "it does not hold as many elements as it says"),
+    }
+}
+
+fn wrong<T>(offset: usize, why: &'static str) -> Result<T, Invalid> {
+    Err(Invalid { offset, why })
+}
+
+/// Checks head and end; gives the offset of the end and the number of elements that the head says.
+fn ends(bytes: &[u8]) -> Result<(usize, u16), Invalid> {
     let Some((total, rest)) = bytes.split_first_chunk::<4>() else {
         return wrong(0, "its head is cut off");
     };
@@ -272,25 +327,21 @@ pub fn validate(bytes: &[u8]) -> Result<usize, Invalid> {
     if bytes[end] != END {
         return wrong(end, "its end is missing");
     }
-    let (mut offset, mut elements) = (HEAD, 0);
-    while offset < end {
-        let Some(shape) = shape(&bytes[offset..end]) else {
-            return wrong(offset, "an encoding is unknown or cut off");
-        };
-        let len = shape.head + shape.data;
-        let next = offset.saturating_add(len).saturating_add(back_len(len));
-        if next > end {
-            return wrong(offset, "an element is cut off");
-        }
-        if length_before(bytes, next) != Some((len, back_len(len))) {
-            return wrong(next - 1, "a length behind an element is not its own");
-        }
-        offset = next;
-        elements += 1;
+    Ok((end, u16::from_le_bytes(*count)))
+}
+
+/// Checks the element at `offset`; gives the offset of the next one.
+fn check(bytes: &[u8], offset: usize, end: usize) -> Result<usize, Invalid> {
+    let Some(shape) = shape(&bytes[offset..end]) else {
+        return wrong(offset, "an encoding is unknown or cut off");
+    };
+    let len = shape.head + shape.data;
+    let next = offset.saturating_add(len).saturating_add(back_len(len));
+    if next > end {
+        return wrong(offset, "an element is cut off");
     }
-    match u16::from_le_bytes(*count) {
-        UNCOUNTED => Ok(elements),
-        count if usize::from(count) == elements => Ok(elements),
-        _ => wrong(4, "it does not hold as many elements as it says"),
+    if length_before(bytes, next) != Some((len, back_len(len))) {
+        return wrong(next - 1, "a length behind an element is not its own");
     }
+    Ok(next)
 }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::base::random::Random;
 use crate::value::entry::{Entry, Form, ValueRef};
-use crate::value::listpack::{Item, Pack};
+use crate::value::listpack::{Filter, Item, Pack};
 use crate::value::object::Object;
 use crate::value::shapes::Shapes;
 
@@ -265,6 +265,8 @@ pub struct Builder {
     shapes: Shapes,
     seed: [u64; 2],
     kept: Built,
+    /// The members in a listpack.
+    seen: Filter,
 }
 
 /// A sorted set that was made.
@@ -279,18 +281,20 @@ pub enum Built {
 impl Builder {
     /// An empty one.
     pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder { shapes, seed, kept: Built::Packed(BytesMut::new()) }
+        let kept = Built::Packed(BytesMut::new());
+        Builder { shapes, seed, kept, seen: Filter::default() }
     }
 
     /// An empty one that has structures of its own from the beginning.
     pub fn large(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder { shapes, seed, kept: Built::Large(Box::new(Large::new(seed))) }
+        let kept = Built::Large(Box::new(Large::new(seed)));
+        Builder { shapes, seed, kept, seen: Filter::default() }
     }
 
     /// Adds a member; false when it was there.
     pub fn add(&mut self, member: &[u8], score: f64) -> bool {
         if let Built::Packed(bytes) = &mut self.kept {
-            if !bytes.is_empty() && packed::find(Pack(bytes), member).is_some() {
+            if !self.seen.is_new(member) && packed::find(Pack(bytes), member).is_some() {
                 return false;
             }
             if packed::has_room(bytes, member, &self.shapes) {

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 
 use crate::base::double;
-use crate::value::listpack::{self, Item, Pack};
+use crate::value::listpack::{self, Checked, Item, Pack};
 use crate::value::shapes::{PACKED_MAX, Shapes};
 
 /// The score that an element of a listpack is.
@@ -57,6 +57,12 @@ pub fn insert(bytes: &mut BytesMut, member: &[u8], new: f64) {
         listpack::create(bytes);
     }
     let pack = Pack(bytes);
+    // Elements often come in order.
+    if is_last(pack, member, new) {
+        listpack::push_back(bytes, member);
+        listpack::push_back(bytes, text(new).as_bytes());
+        return;
+    }
     let behind = |(_, own, own_score): &(usize, Item<'_>, Item<'_>)| {
         let own_score = score(*own_score);
         own_score > new || own_score == new && own.text(&mut itoa::Buffer::new()) > member
@@ -64,6 +70,51 @@ pub fn insert(bytes: &mut BytesMut, member: &[u8], new: f64) {
     let at = pairs(pack).find(behind).map_or(pack.end(), |(at, ..)| at);
     listpack::insert(bytes, at, text(new).as_bytes());
     listpack::insert(bytes, at, member);
+}
+
+/// Whether a member with this score belongs behind all others.
+fn is_last(pack: Pack<'_>, member: &[u8], new: f64) -> bool {
+    let ends = pack.last().and_then(|at| Some((at, pack.before(at)?)));
+    let Some((score_at, member_at)) = ends else { return true };
+    match (pack.at(member_at), pack.at(score_at)) {
+        (Some((own, _)), Some((own_score, _))) => is_before((own, score(own_score)), member, new),
+        _ => true,
+    }
+}
+
+/// Whether a member with its score comes before another one.
+fn is_before((own, own_score): (Item<'_>, f64), member: &[u8], new: f64) -> bool {
+    own_score < new || own_score == new && own.text(&mut itoa::Buffer::new()) < member
+}
+
+/// Whether bytes from elsewhere are a listpack as a sorted set would be packed here: short members
+/// and scores that are numbers, in their order.
+pub fn is_packed(bytes: &[u8], shapes: &Shapes) -> bool {
+    if bytes.len() > PACKED_MAX {
+        return false;
+    }
+    let (mut member, mut last) = (None, None);
+    let mut fits = true;
+    let checked = Checked::of(bytes, 2, |item| {
+        let Some(own) = member.take() else {
+            member = Some(item);
+            return;
+        };
+        let own_score = match item {
+            Item::Int(n) => n as f64,
+            Item::Str(text) => double::parse(text).unwrap_or(f64::NAN),
+        };
+        let mut digits = itoa::Buffer::new();
+        let text = Item::text(own, &mut digits);
+        fits &= text.len() <= shapes.zset_value
+            && !own_score.is_nan()
+            && last.is_none_or(|last| is_before(last, text, own_score));
+        last = Some((own, own_score));
+    });
+    fits && checked.is_ok_and(|checked| {
+        let whole = member.is_none();
+        whole && checked.len / 2 <= shapes.zset_entries && checked.distinct
+    })
 }
 
 /// Gives the member at `at` another score.
