@@ -1,11 +1,14 @@
 //! Turning the log on and off while the server runs (CONFIG SET appendonly).
 //!
 //! ```text
-//!            yes, a thread has seen that it can be                 the base is durable: one manifest
-//!  Off  ----------------------------------------->  Waiting  ------ names it and all files ------->  On
-//!   ^                                                |  |  FLUSHALL: no base is needed  (Emptied) -> |
-//!   |<------------ no, or a failure -----------------|                                               |
-//!   |<------------ no: last frames, flush, the manifest names the ends ------------------------------|
+//!  Off      yes: a thread has seen that it can be          -> Waiting
+//!  Waiting  the base is durable: one manifest names it
+//!           and all files                                  -> On
+//!           FLUSHALL: no base is needed                    -> Emptied
+//!           no, or a failure: the new files go             -> Off
+//!  Emptied  the manifest of that FLUSHALL is durable       -> On
+//!  On       no: last frames, flush, the manifest names
+//!           the ends                                       -> Off
 //! ```
 //!
 //! # Yes
@@ -27,7 +30,7 @@
 //!
 //! *A failure*, at once or later (the disk is full, a file cannot be made), leaves `appendonly no`:
 //! the directive is set back, the operator is told, and the new files are removed. Redis goes on
-//! trying, and says yes meanwhile; here `yes` in CONFIG GET never stands for a log that will not be.
+//! trying, and says yes meanwhile; here `yes` never stands for a log that will not be.
 //!
 //! # No
 //!
@@ -348,8 +351,10 @@ impl Shard {
     ) -> Option<(Vec<CutFile>, i64, bool)> {
         let Some(prepared) = self.turns.prepared.take() else {
             return self.log.is_some().then(|| {
+                // One that has lost its base, and is about to end, may get another one first.
+                let waits = self.global.turning.state() == Logging::Waiting;
                 let (files, first) = self.lead_rewrite();
-                (files, first, false)
+                (files, first, waits)
             });
         };
         let Prepared { before, retired, floor } = *prepared;

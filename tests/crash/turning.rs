@@ -1,5 +1,5 @@
-//! kill -9 while the log is turned on and off, rewritten, and written under changing policies and by
-//! changing methods (CONFIG SET appendonly, appendfsync, aof-commit-method, BGREWRITEAOF), with
+//! kill -9 while the log is turned on and off, rewritten, and written under changing policies and
+//! by changing methods (CONFIG SET appendonly, appendfsync, aof-commit-method, BGREWRITEAOF), with
 //! cuts in between. Every start behind a kill has `appendonly yes`.
 //!
 //! What it may find depends on what the one client that turns the log had done, and been told, when
@@ -7,8 +7,8 @@
 //!
 //! * the log was on, and that was confirmed (WAITAOF, or the end of the rewrite in INFO): all that
 //!   was acknowledged;
-//! * it was off: what it held when it was turned off, which is at least what was acknowledged before
-//!   `no` was sent, and at most what was sent before its reply came;
+//! * it was off: what it held when it was turned off, which is at least what was acknowledged
+//!   before `no` was sent, and at most what was sent before its reply came;
 //! * `yes` was said and not confirmed: one of the two.
 
 use std::sync::Arc;
