@@ -29,7 +29,7 @@ use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
-use crate::server::shards::{self, Disks, Start, modules};
+use crate::server::shards::{self, Disks, End, Start, modules};
 use crate::server::supervise::Supervisor;
 use crate::server::{again, fatal, listen, probe, report, stop, supervise, termination};
 use crate::shard::backup::adopt_backup;
@@ -288,14 +288,19 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     };
     let ends = stop::wait(running, &global, &order, journal, &supervisor, ready)?;
     remove_pid_file(config);
+    end_log(&global, &ends).map_err(line)?;
+    Ok(global.starts_again())
+}
+
+/// The clean end of the log, if there is one.
+fn end_log(global: &Global, ends: &[End]) -> std::io::Result<()> {
     // From here on no thread changes the manifest.
     global.seal_manifest();
     if global.turning.is_on() {
-        let log = DirVolume::open(&global.turning.dir()).map_err(line)?;
-        stop::seal(&log, &global, &ends).map_err(line)?;
+        stop::seal(&DirVolume::open(&global.turning.dir())?, global, ends)?;
     }
-    forsake(&global);
-    Ok(global.starts_again())
+    forsake(global);
+    Ok(())
 }
 
 /// Measures what a commit costs, when what it takes decides how the log is written.

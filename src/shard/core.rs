@@ -175,6 +175,15 @@ pub struct Shard {
     pub(super) stopping: bool,
 }
 
+/// A shard starts over this keyspace, and with this log, if any.
+fn starts(space: &mut Keyspace, log: Option<&LogWriter>, order: &Order<Message>, global: &Global) {
+    if log.is_some() {
+        global.turning.started();
+    }
+    space.events.set_wanted(global.config().events);
+    order.set_released(space.shard, log.map_or(u64::MAX, LogWriter::release));
+}
+
 /// A push of step 4.
 #[derive(Debug)]
 pub enum Push {
@@ -199,11 +208,7 @@ impl Shard {
         random: Random,
     ) -> Self {
         let (id, config) = (space.shard, global.config());
-        if log.is_some() {
-            global.turning.started();
-        }
-        space.events.set_wanted(config.events);
-        order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
+        starts(&mut space, log.as_ref(), &order, &global);
         Shard {
             id,
             seen: (0..order.shards()).map(|s| order.released(s)).collect(),
