@@ -241,7 +241,7 @@ mod tests {
             let text = refused.unwrap_err().to_string();
             assert!(text.contains(&stray) && text.contains("is missing"), "{text}");
         }
-        assert_eq!(volume.list().unwrap(), [stray.clone()]);
+        assert_eq!(volume.list().unwrap(), std::slice::from_ref(&stray));
         volume.write_synced(OPENING, b"").unwrap();
         check(&volume, NAME).unwrap();
         assert_eq!(prepare(&volume, NAME).unwrap().floor, 0);
