@@ -13,6 +13,7 @@
 //! | `RINGSTONE_LINEAR_HISTORIES` | 12 | recorded histories, over 2 and 4 shards |
 //! | `RINGSTONE_CRASH_SEED` | 1 | seed of the load that is killed |
 //! | `RINGSTONE_CRASH_ROUNDS` | 3 | kill -9 rounds per `appendfsync` policy |
+//! | `RINGSTONE_TURN_KILLS` | 6 | kill -9 while the log is turned on and off (long: 100) |
 //! | `RINGSTONE_RESTARTS` | 10 | restarts in a row, half of them by kill -9 |
 //! | `RINGSTONE_INTEROP_COMMANDS` | 2000 | commands behind each directory handed to the peer |
 //! | `RINGSTONE_HOSTILE_CONNECTIONS` | 300 | half-open and hostile connections at once |

@@ -227,9 +227,7 @@ fn waitaof(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     }
     let deadline = timeout(&args[3], ctx.now.mono_us)?;
     if local > 0 && !ctx.server.config().appendonly {
-        return Err(Fault::new(
-            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-        ));
+        return Err(Fault::new(NO_LOG));
     }
     let durable = ctx.server.is_durable();
     ctx.out.array(2);
@@ -241,6 +239,9 @@ fn waitaof(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What WAITAOF says without a log.
+pub const NO_LOG: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
 const OUT_OF_RANGE: &str = "ERR value is out of range, must be positive";
 
 #[cfg(test)]

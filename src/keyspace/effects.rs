@@ -101,6 +101,20 @@ impl Effects {
         }
     }
 
+    /// The log begins, at `position`, or ends (`None`): from then on nothing is kept, and positions
+    /// stand still. Nothing is pending.
+    pub fn set_log(&mut self, begins: Option<u64>) {
+        assert!(self.buf.is_empty());
+        self.enabled = begins.is_some();
+        self.preface.clear();
+        self.forget_selected();
+        if let Some(position) = begins {
+            assert!(position >= self.base, "positions are used once");
+            self.base = position;
+            self.told = 0;
+        }
+    }
+
     /// From here on effects are diverted: they name their database, and take no positions.
     pub fn begin_diversion(&mut self) {
         assert!(self.buf.is_empty());
@@ -157,11 +171,12 @@ impl Effects {
 
     /// Appends a mark; what it marks follows. Returns the position in front of it.
     pub fn mark(&mut self, lines: &[u8]) -> u64 {
+        if !self.enabled {
+            return self.end();
+        }
         self.put_preface();
         let at = self.end();
-        if self.enabled {
-            self.buf.extend_from_slice(lines);
-        }
+        self.buf.extend_from_slice(lines);
         at
     }
 
@@ -264,6 +279,25 @@ mod tests {
         none.set_second(Some(5));
         none.mark(b"#M 1 3\r\n");
         assert!(none.is_empty());
+    }
+
+    #[test]
+    fn a_log_that_ends_and_begins_again() {
+        let mut effects = Effects::new(5, true);
+        effects.log(1, &[b"A"]);
+        effects.set_preface(b"#D 1:2\r\n".to_vec());
+        let end = effects.end();
+        drop(effects.take(Vec::new()));
+        effects.set_log(None);
+        effects.set_preface(b"#D 1:3\r\n".to_vec());
+        effects.log(1, &[b"B"]);
+        effects.mark(b"#M 1 3\r\n");
+        assert_eq!((effects.end(), effects.stamp(), effects.enabled()), (end, 0, false));
+        effects.set_log(Some(end + 9));
+        effects.log(1, &[b"C"]);
+        let text = "*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n*1\r\n$1\r\nC\r\n";
+        assert_eq!(effects.pending(), text.as_bytes(), "the old preface is gone");
+        assert_eq!(effects.end(), end + 9 + text.len() as u64);
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Rewrites {
         }
     }
 
+    /// None is to begin any more.
+    pub fn unschedule(&self) {
+        self.scheduled.store(false, Relaxed);
+    }
+
     /// Whether one is to begin as soon as it can.
     pub fn is_scheduled(&self) -> bool {
         self.scheduled.load(Relaxed)

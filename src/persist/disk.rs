@@ -7,6 +7,7 @@
 //! or not at all, in any order.
 
 use std::io;
+use std::path::Path;
 
 /// A file opened through the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +103,14 @@ pub struct DiskDone {
 pub trait Disk {
     /// Starts an operation; its completion carries `token`.
     fn submit(&mut self, token: u64, op: DiskOp);
+
+    /// Works in the log directory `dir` from here on. Nothing is in flight that names a file.
+    ///
+    /// # Errors
+    /// It cannot be opened; the disk stays where it was.
+    fn work_in(&mut self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
 
     /// How far ahead a file is written on this disk, when it is.
     fn ahead(&self) -> AheadSizes {

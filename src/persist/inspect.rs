@@ -20,6 +20,7 @@ use crate::persist::recovery::{
     Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail,
     io_error,
 };
+use crate::persist::turning::OPENING;
 
 /// Finds out what a directory holds and what of it is kept. Changes nothing.
 pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v>, RecoveryError> {
@@ -104,6 +105,8 @@ impl<'v> Inspection<'_, 'v> {
     /// No manifest: a lone file of Redis, or nothing yet.
     fn lone(&mut self, names: &[String]) -> Result<(), RecoveryError> {
         let options = self.plan.options;
+        // A log that was about to begin has left its files.
+        let names = if names.iter().any(|name| name == OPENING) { &[] } else { names };
         let found = |file: &str| match options.data.len(file) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

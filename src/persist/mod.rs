@@ -14,6 +14,7 @@ pub mod restore;
 pub mod rewrite;
 pub mod sim;
 pub mod snapshot;
+pub mod turning;
 pub mod volume;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::persist::disk::{Disk, DiskOp, Flush, Volume};
 use crate::persist::recovery::{Plan, commit, inspect};
 use crate::persist::sim::SimMedium;
 use crate::persist::testing::*;
+use crate::persist::turning::OPENING;
 
 fn look<'v>(volume: &MemVolume, data: &'v MemVolume, boot: &'v str) -> Plan<'v> {
     inspect(volume, &options(data, 2, boot)).unwrap()
@@ -336,6 +337,30 @@ fn lone_files_are_taken_over_and_strays_are_not_overwritten() {
     commit(plan, &fresh, &mut Random::new(1)).unwrap();
     assert_eq!(fresh.read_all("appendonly.aof.1.base.rdb").unwrap(), b"REDIS0011");
     assert_eq!(data.list().unwrap(), ["dump.rdb"], "a dump is copied, not moved");
+}
+
+#[test]
+fn what_a_log_that_was_about_to_begin_has_left_is_removed() {
+    for dump in [false, true] {
+        let (volume, data) = (MemVolume::default(), MemVolume::default());
+        for file in ["1.s00.incr.aof", "2.s01.incr.aof", "3.cut.incr.aof", "4.base.rdb"] {
+            volume.put(&format!("{NAME}.{file}"), b"*1\r\n");
+        }
+        if dump {
+            data.put("dump.rdb", b"REDIS0011");
+        }
+        assert!(refusal(&volume, "new").contains("whose manifest"));
+        volume.put(OPENING, b"");
+        let plan = look(&volume, &data, "new");
+        assert_eq!(plan.steps.len(), usize::from(dump));
+        let started = commit(plan, &volume, &mut Random::new(1)).unwrap();
+        let mut names: Vec<String> =
+            started.manifest.lines.into_iter().map(|line| line.file).collect();
+        names.push(manifest_name(NAME));
+        names.sort_unstable();
+        assert_eq!(volume.list().unwrap(), names);
+        assert!(look(&volume, &data, "new").report.is_empty());
+    }
 }
 
 #[test]

@@ -293,4 +293,8 @@ impl Disk for Ring {
             self.local.push_back(Event::Disk(refused));
         }
     }
+
+    fn work_in(&mut self, dir: &Path) -> std::io::Result<()> {
+        self.open_dir(dir)
+    }
 }

@@ -29,7 +29,7 @@ use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
 use crate::server::doorman::{Desk, Doorman, Left};
-use crate::server::shards::{self, Disks, Start, modules};
+use crate::server::shards::{self, Disks, End, Start, modules};
 use crate::server::supervise::Supervisor;
 use crate::server::{again, fatal, listen, probe, report, stop, supervise, termination};
 use crate::shard::backup::adopt_backup;
@@ -41,6 +41,7 @@ use crate::shard::pace::rates;
 use crate::shard::reload::ReadLog;
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer;
+use crate::shard::turning::{forsake, log_dir};
 
 /// Runs the server until it is stopped.
 pub fn run(loaded: Loaded) -> ExitCode {
@@ -287,10 +288,19 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     };
     let ends = stop::wait(running, &global, &order, journal, &supervisor, ready)?;
     remove_pid_file(config);
-    if started.is_some() {
-        stop::seal(&disks.log, &global, &ends).map_err(line)?;
-    }
+    end_log(&global, &ends).map_err(line)?;
     Ok(global.starts_again())
+}
+
+/// The clean end of the log, if there is one.
+fn end_log(global: &Global, ends: &[End]) -> std::io::Result<()> {
+    // From here on no thread changes the manifest.
+    global.seal_manifest();
+    if global.turning.is_on() {
+        stop::seal(&DirVolume::open(&global.turning.dir())?, global, ends)?;
+    }
+    forsake(global);
+    Ok(())
 }
 
 /// Measures what a commit costs, when what it takes decides how the log is written.
@@ -379,9 +389,13 @@ fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog
             let loaded = load_together(&loading, &steps, spaces);
             return loaded.map(drop).map_err(|error| error.to_string());
         };
+        let failed =
+            |error: &dyn std::fmt::Display| format!("ERR Error trying to load the AOF: {error}");
         let options = options(&config, &disks, shards, &boot_id);
-        reload(&disks.log, &options, &loading, ends, spaces)
-            .map_err(|error| format!("ERR Error trying to load the AOF: {error}"))
+        // A log that was turned on since the start is elsewhere.
+        let log = DirVolume::open(&log_dir(now)).map_err(|error| failed(&error))?;
+        let loading = Loading { log: &log, ..loading };
+        reload(&log, &options, &loading, ends, spaces).map_err(|error| failed(&error))
     })
 }
 

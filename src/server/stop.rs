@@ -86,6 +86,9 @@ fn begin(
     };
     journal.warn(&format!("Received {} scheduling shutdown...", termination::last()));
     journal.warn("User requested shutdown...");
+    if global.may_not_end(how.force) {
+        return false;
+    }
     let saves = config.saves_at_stop(how);
     if saves {
         supervisor.tell("STATUS=Saving the final RDB snapshot\n");
@@ -117,7 +120,6 @@ pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
         ends.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
     order.sort_unstable_by_key(|(shard, _)| *shard);
     let positions: Vec<(u64, u64)> = order.iter().map(|(_, end)| (end.pos, end.sum)).collect();
-    global.seal_manifest();
     let mut manifest = global.manifest().clone();
     manifest.seal(&positions, true);
     let last = |pairs: &ShardPairs| pairs.generation == manifest.generation();

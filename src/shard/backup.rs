@@ -133,6 +133,13 @@ impl Shard {
                 self.sealed(sealer, Err("ERR The server stops".to_owned()));
             }
         } else if self.global.begin_cut() {
+            if self.log.is_none() {
+                self.global.end_cut();
+                while let Some(sealer) = self.rewriting.sealing.waits.pop_front() {
+                    self.sealed(sealer, Err(NOT_READY.to_owned()));
+                }
+                return;
+            }
             match self.rewriting.sealing.waits.pop_front() {
                 Some(sealer) => {
                     let nobody = self.nobody();
@@ -260,6 +267,20 @@ fn discard(global: &Global) {
     match backup::remove(&*shelf(global, &backup.dir), &backup.files) {
         Ok(()) => global.registry.backups.now().files.clear(),
         Err(error) => global.warn(&format!("Files of the backup stay: {error}")),
+    }
+}
+
+/// Nothing comes of a backup that has begun.
+pub(super) fn end_backup(global: &Arc<Global>, why: &str) {
+    let mut backup = global.registry.backups.now();
+    if backup.phase.is_open() {
+        backup.fail(why);
+        let global = Arc::clone(global);
+        drop(backup);
+        Arc::clone(&global).run_errand(Box::new(move || {
+            let _files = global.registry.backups.files();
+            discard(&global);
+        }));
     }
 }
 

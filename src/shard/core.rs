@@ -55,6 +55,7 @@ use crate::shard::order::Order;
 use crate::shard::reload::Reload;
 use crate::shard::rewrite::Rewriting;
 use crate::shard::snapshot::Snapshots;
+use crate::shard::turning::Turns;
 use crate::shard::wait::Blocked;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
@@ -68,7 +69,7 @@ pub struct Shard {
     pub(super) global: Arc<Global>,
     /// The data; `None` while on lease.
     pub(super) space: Option<Box<Keyspace>>,
-    /// The log; `None` with `appendonly no`.
+    /// The log; there is none with `appendonly no`.
     pub(super) log: Option<LogWriter>,
     /// The turn's time.
     pub(super) now: Now,
@@ -107,6 +108,8 @@ pub struct Shard {
     pub(super) snapshot: Snapshots,
     /// See [`super::rewrite`].
     pub(super) rewriting: Rewriting,
+    /// See [`super::turning`].
+    pub(super) turns: Turns,
     /// See [`super::migrate`].
     pub(super) migrations: Migrations,
     /// Connections whose output may have changed.
@@ -172,6 +175,15 @@ pub struct Shard {
     pub(super) stopping: bool,
 }
 
+/// A shard starts over this keyspace, and with this log, if any.
+fn starts(space: &mut Keyspace, log: Option<&LogWriter>, order: &Order<Message>, global: &Global) {
+    if log.is_some() {
+        global.turning.started();
+    }
+    space.events.set_wanted(global.config().events);
+    order.set_released(space.shard, log.map_or(u64::MAX, LogWriter::release));
+}
+
 /// A push of step 4.
 #[derive(Debug)]
 pub enum Push {
@@ -196,8 +208,7 @@ impl Shard {
         random: Random,
     ) -> Self {
         let (id, config) = (space.shard, global.config());
-        space.events.set_wanted(config.events);
-        order.set_released(id, log.as_ref().map_or(u64::MAX, LogWriter::release));
+        starts(&mut space, log.as_ref(), &order, &global);
         Shard {
             id,
             seen: (0..order.shards()).map(|s| order.released(s)).collect(),
@@ -227,6 +238,7 @@ impl Shard {
             reload: Reload::default(),
             snapshot: Snapshots::default(),
             rewriting: Rewriting::default(),
+            turns: Turns::default(),
             migrations: Migrations::default(),
             dirty: Vec::new(),
             again: Vec::new(),
@@ -464,6 +476,8 @@ impl Shard {
             Message::Delivered(name, delivery) => self.delivered(name, *delivery),
             Message::LetGo(hold) => self.let_go(&hold),
             Message::Cut(step) => self.cut_step(step),
+            Message::BeginLog => self.turn_on(),
+            Message::LogPrepared(prepared) => self.log_prepared(prepared),
             Message::Adopt(arrival) => self.adoptions.push(arrival),
             Message::Asked { to, ask } => {
                 let answer = self.answer_to(&ask, to);
@@ -511,6 +525,7 @@ impl Shard {
         self.try_rewrite();
         self.try_seal();
         self.try_mend();
+        self.try_end_log();
         self.start_queued_save();
         self.start_migrations();
         if !self.parked.is_empty() && !self.global.cut_busy() && !self.is_log_pressed() {

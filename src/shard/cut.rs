@@ -43,6 +43,8 @@
 //! second time, the process stops. The directory in front of the rename: a cut that says nothing
 //! and mends nothing is given up, of any other the process stops. Behind the rename it always
 //! does: which manifest the medium has is then unknown, and either is whole.
+//! A log that begins or ends does so by a cut too ([`super::turning`]). While one that has begun is
+//! not listed yet, a cut changes the manifest in memory alone: it is written with the base.
 
 use std::sync::atomic::Ordering;
 
@@ -54,14 +56,16 @@ use crate::persist::aof::manifest::{
     Manifest, NewFile, PartKind, manifest_name, shard_file_name, temp_manifest_name,
 };
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::persist::turning::OPENING;
 use crate::shard::backup::Sealer;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::lease::Work;
 use crate::shard::log::kept::Ending;
 use crate::shard::log::{LogFile, Outcome, token};
-use crate::shard::message::{Call, CutFile, CutStep, Message};
+use crate::shard::message::{Call, CutFile, CutStep, Message, Turn};
 use crate::shard::requests::{Taken, all_shards};
+use crate::shard::turning::Logging;
 
 /// How long a coordinator waits before it tries again what the disk refused, in microseconds.
 const RETRY_US: u64 = 100_000;
@@ -134,21 +138,35 @@ impl Diverted {
 /// A shard's part in a cut.
 #[derive(Debug)]
 pub struct CutPart {
-    file: CutFile,
+    pub(super) file: CutFile,
     /// Where the new file begins.
     start: u64,
     created: Option<FileId>,
     create_sent: bool,
     /// When a creation that failed is tried again.
     create_us: u64,
-    sync_sent: bool,
-    synced: bool,
-    told: bool,
+    pub(super) sync_sent: bool,
+    pub(super) synced: bool,
+    pub(super) told: bool,
     /// The log goes on in the old file.
     goes_back: bool,
 }
 
 impl CutPart {
+    fn new(file: CutFile, start: u64) -> Self {
+        CutPart {
+            file,
+            start,
+            created: None,
+            create_sent: false,
+            create_us: 0,
+            sync_sent: false,
+            synced: false,
+            told: false,
+            goes_back: false,
+        }
+    }
+
     /// Whether it is one of a rewrite.
     fn rewrites(&self) -> bool {
         self.file.gap == 0
@@ -162,7 +180,7 @@ impl CutPart {
 
 /// Where the coordinator of a cut stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LeadStep {
+pub(super) enum LeadStep {
     /// Waiting for the shards.
     Gather,
     RemovePart,
@@ -188,9 +206,16 @@ pub struct CutLead {
     files: Vec<CutFile>,
     /// Number of the first of them.
     first: i64,
-    ends: Vec<Option<Ending>>,
+    pub(super) ends: Vec<Option<Ending>>,
     /// Bytes of the files that end.
     len: u64,
+    /// The log begins behind this manifest.
+    pub(super) begins: Option<Manifest>,
+    /// It ends; a log that does not end in good order is not sealed.
+    pub(super) closes: bool,
+    pub(super) unsealed: bool,
+    /// The manifest changes in memory alone.
+    unlisted: bool,
     /// What begins is a rewrite, a backup is sealed or a log is mended: the cut says nothing.
     rewrites: bool,
     /// A log is to be mended, and nothing else.
@@ -201,16 +226,16 @@ pub struct CutLead {
     sealer: Option<Sealer>,
     /// So many shards are back in their old files.
     went_back: usize,
-    step: LeadStep,
-    manifest: Option<Manifest>,
+    pub(super) step: LeadStep,
+    pub(super) manifest: Option<Manifest>,
     /// Parts to be written: name, bytes.
     parts: Vec<(String, Vec<u8>)>,
     /// So many are.
     parts_done: usize,
-    file: Option<FileId>,
+    pub(super) file: Option<FileId>,
     /// Files to remove once the cut is committed.
-    removals: Vec<String>,
-    retry_us: Option<u64>,
+    pub(super) removals: Vec<String>,
+    pub(super) retry_us: Option<u64>,
 }
 
 impl Shard {
@@ -226,14 +251,14 @@ impl Shard {
         if self.is_out(conn, batch) {
             return Taken::NotYet;
         }
-        let cut = self.log.is_some();
-        if cut && !self.begin_cut(conn) {
+        // Without a log as well: none begins before this has run.
+        if !self.begin_cut(conn) {
             return Taken::NotYet;
         }
         self.note_if_emptied(command);
         let request = OwnedRequest::from_args(args);
         let call = Call { command, db: conn.session.db, quiet: false, request };
-        let work = Work { calls: vec![call], cut, ..Work::default() };
+        let work = Work { calls: vec![call], cut: true, ..Work::default() };
         self.start_lease(conn, all_shards(shards), work);
         Taken::Yes
     }
@@ -264,6 +289,8 @@ impl Shard {
         let empty = diverted.empty && self.config.rewrite.retention == 0;
         if empty {
             self.supersede_rewrite();
+            // A log that waited for its base needs none: it is listed with this cut.
+            self.global.turning.no_base_needed();
         }
         let first = self.next_seq() + i64::from(!empty);
         let payload = if empty { Vec::new() } else { diverted.payload };
@@ -296,7 +323,7 @@ impl Shard {
         files
     }
 
-    fn lead_to(
+    pub(super) fn lead_to(
         &mut self,
         first: i64,
         payload: Vec<u8>,
@@ -309,6 +336,7 @@ impl Shard {
             name: shard_file_name(name, first + shard as i64, shard),
             seed: random.next_u64(),
             gap: u64::from(!rewrites),
+            turn: Turn::GoesOn,
         };
         let files: Vec<_> = (0..shards).map(|s| file(s, &mut self.random)).collect();
         assert!(self.cut_lead.is_none(), "one cut at a time");
@@ -319,6 +347,10 @@ impl Shard {
             first,
             ends: (0..shards).map(|_| None).collect(),
             len: 0,
+            begins: None,
+            closes: false,
+            unsealed: false,
+            unlisted: self.global.turning.state() == Logging::Waiting,
             rewrites,
             mends: false,
             flush_failed: false,
@@ -344,31 +376,51 @@ impl Shard {
         file: CutFile,
     ) -> u64 {
         assert!(self.cut.is_none(), "one cut at a time");
-        let start = space.effects.end() + file.gap;
-        space.effects.begin_file(start);
-        if file.gap > 0 {
-            space.floor = start;
-        } else {
-            space.effects.forget_selected();
-        }
-        self.log.as_mut().expect("a cut has a log").begin_cut();
+        let start = match file.turn {
+            Turn::GoesOn => {
+                let start = space.effects.end() + file.gap;
+                space.effects.begin_file(start);
+                if file.gap > 0 {
+                    space.floor = start;
+                } else {
+                    space.effects.forget_selected();
+                }
+                self.log.as_mut().expect("a cut has a log").begin_cut();
+                start
+            }
+            Turn::Begins { start, .. } => self.begin_log(space, start, file.seed),
+            Turn::Ends => self.end_log(space),
+        };
         self.entry_executed(entry, start);
-        self.cut = Some(CutPart {
-            file,
-            start,
-            created: None,
-            create_sent: false,
-            create_us: 0,
-            sync_sent: false,
-            synced: false,
-            told: false,
-            goes_back: false,
-        });
+        self.cut = Some(CutPart::new(file, start));
         start
     }
 
     /// Drives this shard's part of a cut, and the cut it coordinates.
     pub(super) fn cut_progress(&mut self, disk: &mut impl Disk) {
+        self.bury_log(disk);
+        self.cut_part_progress(disk);
+        let now = self.now.mono_us;
+        if let Some(lead) = &mut self.cut_lead
+            && lead.retry_us.is_some_and(|at| at <= now)
+        {
+            lead.retry_us = None;
+            lead.step = if lead.step == LeadStep::Remove {
+                LeadStep::Remove
+            } else if lead.parts.is_empty() {
+                LeadStep::RemoveTemp
+            } else {
+                lead.parts_done = 0;
+                LeadStep::RemovePart
+            };
+            self.cut_lead_submit(disk);
+        }
+    }
+
+    fn cut_part_progress(&mut self, disk: &mut impl Disk) {
+        if self.cut.as_ref().is_some_and(|part| part.file.turn == Turn::Ends) {
+            return self.end_progress(disk);
+        }
         if let (Some(part), Some(log)) = (&mut self.cut, &mut self.log) {
             if part.goes_back {
                 if !part.is_in_flight() {
@@ -378,6 +430,15 @@ impl Shard {
             }
             if !part.create_sent && part.create_us <= self.now.mono_us {
                 part.create_sent = true;
+                if let Turn::Begins { dir, .. } = &part.file.turn
+                    && let Err(error) = disk.work_in(dir)
+                {
+                    part.create_sent = false;
+                    part.create_us = u64::MAX;
+                    let error = format!("opening {}: {error}", dir.display());
+                    let failed = Message::Cut(CutStep::Failed { error });
+                    return self.order.push(part.file.coordinator, failed);
+                }
                 let op = DiskOp::Create { path: part.file.name.clone() };
                 disk.submit(token::CUT_CREATE, op);
             }
@@ -396,29 +457,17 @@ impl Shard {
                 self.order.push(part.file.coordinator, ready);
             }
         }
-        let now = self.now.mono_us;
-        if let Some(lead) = &mut self.cut_lead
-            && lead.retry_us.is_some_and(|at| at <= now)
-        {
-            lead.retry_us = None;
-            lead.step = if lead.step == LeadStep::Remove {
-                LeadStep::Remove
-            } else if lead.parts.is_empty() {
-                LeadStep::RemoveTemp
-            } else {
-                lead.parts_done = 0;
-                LeadStep::RemovePart
-            };
-            self.cut_lead_submit(disk);
-        }
     }
 
-    /// Nothing of this shard's part is in flight any more: the log goes on in its old file.
+    /// Nothing of this shard's part is in flight any more: the log goes on in its old file, or,
+    /// where there is none, not at all, and is about to end.
     fn go_back(&mut self) {
         let Some(part) = self.cut.take() else { return };
         self.old_files.extend(part.created);
-        if let Some(log) = &mut self.log {
-            log.go_back();
+        match &mut self.log {
+            Some(log) if part.file.turn == Turn::GoesOn => log.go_back(),
+            Some(log) => log.stop(),
+            None => {}
         }
         self.order.push(part.file.coordinator, Message::Cut(CutStep::WentBack));
     }
@@ -468,6 +517,7 @@ impl Shard {
                 self.log.as_mut().expect("a cut has a log").all_durable();
                 self.move_release();
             }
+            (_, Err(error)) if part.file.turn == Turn::Ends => self.end_unsealed(&error),
             (_, Err(error)) => {
                 let log = self.log.as_mut().expect("a cut has a log");
                 if let Outcome::Broken(error) = log.broke(&error) {
@@ -490,12 +540,13 @@ impl Shard {
                 lead.len += ending.len + ending.tail.len() as u64;
                 lead.flush_failed |= ending.broken;
                 lead.ends[shard] = Some(ending);
-                if lead.ends.iter().all(Option::is_some) {
-                    self.plan_manifest();
-                    let lead = self.cut_lead.as_mut().expect("just looked");
-                    // The disk is at hand at the end of the turn.
-                    lead.retry_us = Some(0);
-                }
+                self.gathered_ends();
+            }
+            CutStep::Unsealed { shard } => {
+                let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+                lead.ends[shard] = Some(Ending::default());
+                lead.unsealed = true;
+                self.gathered_ends();
             }
             CutStep::Failed { error } => self.give_up_cut(&error),
             CutStep::GoBack => {
@@ -514,6 +565,9 @@ impl Shard {
             }
             CutStep::Committed => {
                 let part = self.cut.take().expect("a cut is under way");
+                if part.file.turn == Turn::Ends {
+                    return self.log_has_ended();
+                }
                 let log = self.log.as_mut().expect("a cut has a log");
                 let id = part.created.expect("its file was created");
                 let seed = part.file.seed;
@@ -521,7 +575,9 @@ impl Shard {
                 let failed = log.is_failing();
                 log.resume(LogFile { id, seed, sum: seed, offset: 0 }, part.start);
                 self.stats().log_size.set(0);
-                self.old_files.push(old);
+                if part.file.turn == Turn::GoesOn {
+                    self.old_files.push(old);
+                }
                 if failed {
                     self.global.log_failing(self.id, None);
                 }
@@ -530,14 +586,36 @@ impl Shard {
         }
     }
 
+    /// Every shard has come to its end, if this was the last.
+    fn gathered_ends(&mut self) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        if !lead.ends.iter().all(Option::is_some) {
+            return;
+        }
+        // The disk is at hand at the end of the turn.
+        lead.retry_us = Some(0);
+        if lead.closes {
+            return self.seal_or_not();
+        }
+        self.plan_manifest();
+        let lead = self.cut_lead.as_ref().expect("just looked");
+        if lead.unlisted && lead.parts.is_empty() {
+            self.commit_cut();
+        }
+    }
+
     fn plan_manifest(&mut self) {
         let next_id = self.order.next_id();
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let name = self.global.append_filename();
-        let mut manifest = self.global.manifest().clone();
         let ends: Vec<Ending> = lead.ends.iter_mut().filter_map(Option::take).collect();
-        let named: Vec<(u64, u64)> = ends.iter().map(|ending| ending.named).collect();
-        manifest.seal(&named, false);
+        let begins = lead.begins.take();
+        let goes_on = begins.is_none();
+        let mut manifest = begins.unwrap_or_else(|| self.global.manifest().clone());
+        if goes_on {
+            let named: Vec<(u64, u64)> = ends.iter().map(|ending| ending.named).collect();
+            manifest.seal(&named, false);
+        }
         if lead.empty {
             lead.removals = manifest.drop_lines(|_| true);
         } else {
@@ -565,7 +643,7 @@ impl Shard {
         lead.manifest = Some(manifest);
     }
 
-    fn cut_lead_submit(&mut self, disk: &mut impl Disk) {
+    pub(super) fn cut_lead_submit(&mut self, disk: &mut impl Disk) {
         let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
         let name = self.global.append_filename();
         let temp = temp_manifest_name(name);
@@ -591,11 +669,12 @@ impl Shard {
             LeadStep::Remove => match lead.removals.pop() {
                 Some(path) => DiskOp::Remove { path },
                 None => {
-                    let sealer = lead.sealer.take();
+                    let (sealer, ends) = (lead.sealer.take(), lead.closes);
+                    let unlisted = lead.unlisted;
                     self.cut_lead = None;
                     match sealer {
                         Some(sealer) => self.link_sealed(sealer),
-                        None => self.global.end_cut(),
+                        None => self.clear_up(ends && unlisted),
                     }
                     return;
                 }
@@ -637,6 +716,12 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
+            if lead.closes {
+                self.global.warn(&format!("The log that ends is not sealed: {error}"));
+                self.old_files.extend(lead.file.take());
+                self.commit_end(step == LeadStep::SyncDir);
+                return self.cut_lead_submit(disk);
+            }
             return self.cut_lead_failed(error, done.sync_failed);
         }
         if let (LeadStep::CreatePart | LeadStep::CreateTemp, Ok(file)) = (step, &done.result) {
@@ -666,21 +751,34 @@ impl Shard {
             LeadStep::Rename => LeadStep::SyncDir,
             LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
         };
-        if step == LeadStep::SyncDir {
-            let registry = &self.global.registry;
-            if lead.empty {
-                registry.log_base_size.store(0, Ordering::Relaxed);
-                registry.rewrites.set_base_size(0);
-            } else {
-                registry.log_base_size.fetch_add(lead.len, Ordering::Relaxed);
-            }
-            let manifest = lead.manifest.take().expect("planned");
-            self.global.set_manifest(manifest);
-            for shard in 0..self.order.shards() {
-                self.order.push(shard, Message::Cut(CutStep::Committed));
-            }
+        let unlisted = lead.unlisted && lead.step == LeadStep::RemoveTemp;
+        if step == LeadStep::SyncDir && lead.closes {
+            self.commit_end(true);
+        } else if step == LeadStep::SyncDir || unlisted {
+            self.commit_cut();
         }
         self.cut_lead_submit(disk);
+    }
+
+    /// The manifest is in force, and shards write on.
+    fn commit_cut(&mut self) {
+        let lead = self.cut_lead.as_mut().expect("this shard coordinates the cut");
+        let registry = &self.global.registry;
+        if lead.empty {
+            registry.log_base_size.store(0, Ordering::Relaxed);
+            registry.rewrites.set_base_size(0);
+        } else {
+            registry.log_base_size.fetch_add(lead.len, Ordering::Relaxed);
+        }
+        let manifest = lead.manifest.take().expect("planned");
+        self.global.set_manifest(manifest);
+        if lead.empty && self.global.turning.is_listed() {
+            lead.removals.push(OPENING.to_owned());
+        }
+        lead.step = LeadStep::Remove;
+        for shard in 0..self.order.shards() {
+            self.order.push(shard, Message::Cut(CutStep::Committed));
+        }
     }
 
     /// Closes files that a cut has ended.

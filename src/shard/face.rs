@@ -16,8 +16,10 @@ use crate::shard::ending::NO_SHUTDOWN;
 use crate::shard::global::NO_RESTART;
 use crate::shard::late::Bounds;
 use crate::shard::log::FsyncPolicy;
+use crate::shard::message::Message;
 use crate::shard::refill::How;
 use crate::shard::reload::Source;
+use crate::shard::turning::{Logging, Wanted, set_on};
 
 /// What BGSAVE says while the log is rewritten.
 const REWRITES: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. Use \
@@ -59,6 +61,9 @@ impl Shard {
             // The replies of a transaction are one, and no part of it can be waited for.
             result = result.and_then(|()| work().map_err(Fault::text));
         }
+        if in_exec && self.turns.wished {
+            self.turn_off_aside();
+        }
         if in_exec && let Some((_, force)) = self.snapshot.ends.take() {
             self.end_behind_snapshot(force, None);
             // If it goes on after all, the transaction has all its replies.
@@ -82,7 +87,11 @@ impl Shard {
         let version = self.global.config_version();
         if version != self.config_version {
             self.config_version = version;
+            let logged = self.config.appendonly;
             self.config = self.global.config();
+            if logged && !self.config.appendonly {
+                self.refuse_waits();
+            }
             if let Some(log) = &mut self.log {
                 log.set_policy(policy(self.config.appendfsync));
                 log.set_segment(self.global.writes_ahead(&self.config));
@@ -110,6 +119,19 @@ impl Server for Shard {
     }
 
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+        let now = self.global.config();
+        if !now.appendonly && now.changed(pairs, local)?.appendonly {
+            let (global, order, id) = (Arc::clone(&self.global), Arc::clone(&self.order), self.id);
+            let pairs = pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
+            let wanted = Wanted { pairs, local };
+            self.aside = Some(Box::new(move || {
+                set_on(&global, &wanted)?;
+                // In front of the reply.
+                order.push(id, Message::BeginLog);
+                Ok(())
+            }));
+            return Ok(());
+        }
         let is_dir = |name: &[u8]| matches!(table::find(name), Some((_, d)) if d.kind == Kind::Dir);
         // With a log it is refused without a look at the disk.
         if self.log.is_none() && pairs.iter().any(|(name, _)| is_dir(name)) {
@@ -118,11 +140,16 @@ impl Server for Shard {
             self.aside = Some(Box::new(move || global.change_dir(&pairs, local)));
             return Ok(());
         }
-        let before = self.global.config().appendfsync;
+        let before = self.global.config();
         self.global.change_config(pairs, local)?;
         self.refresh_settings();
         let now = self.config.appendfsync;
-        self.tightened |= now == Flush::Always && before != now && self.log.is_some();
+        self.tightened |= now == Flush::Always && before.appendfsync != now && self.log.is_some();
+        // Who says `no` when it has been said waits for the end as well.
+        let said = pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"appendonly"));
+        let is_off = self.global.turning.state() == Logging::Off && !self.global.cut_busy();
+        let ends = before.appendonly || !is_off;
+        self.turns.wished |= said && ends && !self.config.appendonly;
         Ok(())
     }
 
@@ -141,8 +168,12 @@ impl Server for Shard {
     }
 
     fn load_log(&mut self) -> Result<(), String> {
-        if self.log.is_none() {
-            return Err("ERR There is no AOF to load: appendonly is no".to_owned());
+        if !self.global.turning.is_on() {
+            let why = match self.config.appendonly {
+                true => "the log waits for its base",
+                false => "appendonly is no",
+            };
+            return Err(format!("ERR There is no AOF to load: {why}"));
         }
         self.reload.wished = Some(Source::Log);
         Ok(())
@@ -262,6 +293,9 @@ impl Server for Shard {
         if abort {
             // While a stop saves, no request is looked at.
             return Err("ERR No shutdown in progress.".to_owned());
+        }
+        if self.global.may_not_end(force) {
+            return Err(NO_SHUTDOWN.to_owned());
         }
         self.end_process(Shutdown { save, force }, NO_SHUTDOWN);
         Ok(())

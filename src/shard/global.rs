@@ -21,6 +21,7 @@ use crate::shard::reload::{Keyspaces, ReadLog};
 use crate::shard::room::Room;
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer::Writer;
+use crate::shard::turning::Turning;
 
 /// Why DEBUG RESTART did nothing.
 pub const NO_RESTART: &str = "ERR failed to restart the server. Check server logs.";
@@ -95,6 +96,8 @@ pub struct Global {
     pub room: Room,
     /// See [`Ending`].
     pub ending: Ending,
+    /// Where the log stands.
+    pub turning: Turning,
     /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
     again_ms: AtomicU64,
     /// Microseconds to wait before anything is written to a log, for tests.
@@ -151,6 +154,7 @@ impl Global {
             troubled: AtomicBool::new(false),
             room: Room::default(),
             ending: Ending::default(),
+            turning: Turning::new(&config),
             pressed: AtomicU64::new(0),
             idle: AtomicU64::new(0),
             woken: AtomicU64::new(0),
@@ -332,6 +336,12 @@ impl Global {
     /// The log is not where it was: `what`.
     pub fn log_lost(&self, what: &str) {
         what.clone_into(&mut lock(&self.failure));
+        self.weigh_trouble();
+    }
+
+    /// A shard's log has ended, however it was.
+    pub fn log_gone(&self, shard: usize) {
+        self.failing.fetch_and(!(1 << shard), Ordering::SeqCst);
         self.weigh_trouble();
     }
 

@@ -50,6 +50,8 @@ pub struct Work {
     pub seals: Option<Sealer>,
     /// Nothing is to be run: a log goes on in another file, see [`super::mend`].
     pub mends: bool,
+    /// Nothing is to be run: the log ends, see [`super::turning`].
+    pub ends_log: bool,
     /// Nothing is to be run: keys are on their way, by this name, see [`super::migrate`].
     pub migration: Option<u64>,
     /// The one command may wait.
@@ -157,6 +159,8 @@ impl Shard {
                 self.begin_seal(entry, held, sealer);
             } else if held.work.mends {
                 self.begin_mend(entry, held);
+            } else if held.work.ends_log {
+                self.begin_end(entry, held);
             } else if let Some(name) = held.work.migration {
                 self.at_the_keys(entry, held, name);
             } else {
@@ -174,6 +178,13 @@ impl Shard {
         let mut out = Reply::new(session.resp3);
         let second = self.second();
         lease.spaces.iter_mut().flatten().for_each(|s| s.effects.set_second(second));
+        // Whether there is a log is known here: nobody turns it on or off while this has the right
+        // to cut.
+        let logs = lease.spaces.iter().flatten().any(|space| space.effects.enabled());
+        if lease.work.cut && !logs {
+            lease.work.cut = false;
+            self.global.end_cut();
+        }
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
         self.meter.begin(true);

@@ -37,6 +37,8 @@ use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::log::kept::{Frame, KEPT_MAX, KEPT_SOON, Safe, Unflushed, plain};
 use crate::shard::segment::{Ahead, DEPTH, Place};
 
+mod ending;
+
 /// When writes are flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FsyncPolicy {
@@ -154,6 +156,8 @@ pub struct LogWriter {
     failing: bool,
     /// Set while a cut is under way: nothing is framed.
     held: bool,
+    /// Nothing is begun any more.
+    stopped: bool,
     spare: Vec<u8>,
     unflushed: Unflushed,
     /// The database selected behind what was gathered, and behind what waits for the next file.
@@ -227,6 +231,7 @@ impl LogWriter {
             release: position,
             failing: false,
             held: false,
+            stopped: false,
             spare: Vec::new(),
             unflushed: Unflushed::new(Safe { sum: file.sum, tight: file.offset, db: 0 }),
             selected: [0; 2],
@@ -409,7 +414,7 @@ impl LogWriter {
 
     /// Starts what can be started: a frame of everything gathered, a flush that is due, filler.
     pub fn pump(&mut self, disk: &mut impl Disk, now_us: u64) {
-        if self.is_broken() {
+        if self.is_broken() || self.stopped {
             return;
         }
         self.retry(disk, now_us);
@@ -532,7 +537,7 @@ impl LogWriter {
 
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
     pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
-        if self.held || self.is_broken() {
+        if self.held || self.stopped || self.is_broken() {
             // The cut's own flush covers all of the old file, and nothing may be in flight on that
             // file when the log goes on in the next.
             return self.syncing.is_some();
@@ -566,7 +571,7 @@ impl LogWriter {
 
     /// When the next flush is due, in monotonic microseconds, if anything waits for one.
     pub fn next_due_us(&self) -> Option<u64> {
-        if self.is_broken() {
+        if self.is_broken() || self.stopped {
             return None;
         }
         if let Some(at) = self.retry_us() {

@@ -1,6 +1,7 @@
 //! What shards send each other.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::keyspace::waiting::{Claim, Ticket, Waiter};
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
+use crate::persist::turning::Prepared;
 use crate::resp::{Checkpoint, Reply};
 use crate::shard::courier::Delivery;
 use crate::shard::log::kept::Ending;
@@ -97,6 +99,10 @@ pub enum Message {
     LetGo(Arc<Hold>),
     /// Progress of a cut; see [`super::cut`].
     Cut(CutStep),
+    /// `appendonly` has been set to `yes`: the log is to begin; see [`super::turning`].
+    BeginLog,
+    /// The directory is ready for that, or is not.
+    LogPrepared(Result<Box<Prepared>, String>),
     /// A connection that was accepted elsewhere.
     Adopt(Arrival),
     /// A command to execute that may wait; see [`super::blocking`].
@@ -299,6 +305,24 @@ pub struct CutFile {
     /// Its first position, counted from where the shard's log ends: 1 where the cut itself tells
     /// something, and is what that position stands for.
     pub gap: u64,
+    /// What becomes of the log.
+    pub turn: Turn,
+}
+
+/// What becomes of a shard's log at a cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It goes on in the new file.
+    GoesOn,
+    /// It begins with the new file, see [`super::turning`].
+    Begins {
+        /// The file's first position.
+        start: u64,
+        /// The log directory.
+        dir: Arc<Path>,
+    },
+    /// It ends, and there is no new file.
+    Ends,
 }
 
 /// Steps of a cut between its coordinator and the shards.
@@ -310,6 +334,11 @@ pub enum CutStep {
         shard: usize,
         /// Where its log ended.
         ending: Ending,
+    },
+    /// A shard's log has come to its end as it stands: not all of it is durable, or need be.
+    Unsealed {
+        /// The shard.
+        shard: usize,
     },
     /// The manifest that names the new files is durable: they may be written.
     Committed,

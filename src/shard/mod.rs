@@ -57,6 +57,7 @@ pub mod serve;
 pub mod snapshot;
 pub mod tick;
 pub mod transaction;
+pub mod turning;
 pub mod upkeep;
 pub mod wait;
 

@@ -28,7 +28,8 @@ impl Shard {
             self.gather.completed(now.saturating_sub(began));
             self.note_write(now.saturating_sub(began));
         }
-        let log = self.log.as_mut().expect("only a log writes");
+        // Cutting filler off a log that has ended is its last operation.
+        let Some(log) = &mut self.log else { return };
         match log.done(done, now) {
             Outcome::Quiet => {}
             Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
@@ -52,7 +53,7 @@ impl Shard {
 
     /// Moves the release point as far as it goes and frees what waited for it.
     pub(super) fn move_release(&mut self) {
-        let Some(log) = &mut self.log else { return };
+        let Some(log) = &mut self.log else { return self.followed() };
         if let Some(id) = log.passed() {
             self.order.pass(self.id, id);
             for shard in self.order.stuck(self.id) {
@@ -93,9 +94,9 @@ impl Shard {
         self.move_release();
     }
 
-    fn followed(&mut self) {
-        let Some(log) = &self.log else { return };
-        let reached = log.durable().min(log.release());
+    pub(super) fn followed(&mut self) {
+        let reached = |log: &LogWriter| log.durable().min(log.release());
+        let reached = self.log.as_ref().map_or(u64::MAX, reached);
         let replies = &mut self.replies;
         self.following.retain(|&(end, to)| {
             if end <= reached {
@@ -132,7 +133,7 @@ impl Shard {
         self.replies.extend((0..self.order.shards()).map(|s| (s, Message::Stricter { to })));
     }
 
-    fn released(&mut self) {
+    pub(super) fn released(&mut self) {
         let release = self.release();
         let in_play = self.waiters.len() + self.held.len();
         self.order.set_released(self.id, release);

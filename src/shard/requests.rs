@@ -368,7 +368,11 @@ impl Shard {
                 }
                 let mut out = Reply::new(conn.session.resp3);
                 self.run_session(&mut conn.session, command, code, args, &mut out);
-                if self.tightened {
+                if self.turns.wished {
+                    // Without a log no policy is followed.
+                    self.tightened = false;
+                    self.tell_when_ended(conn);
+                } else if self.tightened {
                     self.tell_when_followed(conn, out);
                 } else if let Some(work) = self.aside.take() {
                     self.tell_when_done(conn, work);

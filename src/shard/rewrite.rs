@@ -28,6 +28,8 @@
 //! base. (A file's number is never used again, so another generation cannot be taken for it.) The
 //! walk is given up at once, since nothing can come of it: the log is as short as it can be.
 //!
+//! *Without a log* it writes a base alone; with one that is to begin, see [`super::turning`].
+//!
 //! *A failure* leaves the old base and all generations as they are; what is begun next time begins
 //! one more.
 
@@ -40,7 +42,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::observe::saves::End;
-use crate::persist::aof::manifest::{FileType, Line, Manifest, manifest_name};
+use crate::persist::aof::manifest::{FileType, Line};
 use crate::persist::disk::{Sheets, Volume};
 use crate::persist::restore::due;
 use crate::persist::rewrite::{
@@ -48,6 +50,7 @@ use crate::persist::rewrite::{
     temp_base_name, temp_rdb_name,
 };
 use crate::persist::snapshot::{Chunk, Flow, Target, write_on};
+use crate::persist::turning::read_manifest;
 use crate::persist::volume::DirVolume;
 use crate::shard::backup::Sealing;
 use crate::shard::core::Shard;
@@ -56,6 +59,7 @@ use crate::shard::global::Global;
 use crate::shard::mend::Mending;
 use crate::shard::pace::rates;
 use crate::shard::snapshot::{Job, contents};
+use crate::shard::turning::{self, Logging};
 
 /// Seconds between looks for history that has grown old.
 const LOOK: i64 = 1;
@@ -67,6 +71,8 @@ pub struct Rewriting {
     wanted: bool,
     /// What it does where a flush of the log has failed.
     pub(super) mending: Mending,
+    /// It is one of a log, and of no use without.
+    with_log: bool,
     /// Backups that this shard is to seal.
     pub(super) sealing: Sealing,
     /// When history was last looked through for what has grown old, in seconds of Unix time.
@@ -82,6 +88,8 @@ pub(super) struct Aim {
     pub first: Option<i64>,
     /// It is to consist of commands.
     pub plain: bool,
+    /// The log begins with it, see [`super::turning`].
+    pub opens: bool,
 }
 
 /// How a rewrite has ended.
@@ -111,6 +119,7 @@ impl Shard {
         let pid = std::process::id();
         self.global.notice(&format!("Background append only file rewriting started by pid {pid}"));
         self.rewriting.wanted = true;
+        self.rewriting.with_log = self.global.config().appendonly;
         self.try_rewrite();
         true
     }
@@ -121,13 +130,24 @@ impl Shard {
             return;
         }
         if self.stopping || self.global.ending.is_wished() {
-            self.rewriting.wanted = false;
-            let registry = &self.global.registry;
-            registry.saves.end_rewrite(|| registry.rewrites.end(None, Default::default(), 0));
+            self.forget_rewrite();
         } else if self.global.begin_cut() {
             self.rewriting.wanted = false;
-            self.ask_for_rewrite();
+            if self.is_to_turn_on() {
+                self.prepare_log();
+            } else if self.rewriting.with_log && self.global.turning.state() == Logging::Off {
+                self.global.end_cut();
+                self.forget_rewrite();
+            } else {
+                self.ask_for_rewrite();
+            }
         }
+    }
+
+    fn forget_rewrite(&mut self) {
+        self.rewriting.wanted = false;
+        let registry = &self.global.registry;
+        registry.saves.end_rewrite(|| registry.rewrites.end(None, Default::default(), 0));
     }
 
     /// Whether one waits for its turn here.
@@ -140,7 +160,10 @@ impl Shard {
     /// Has history that has grown old removed, every now and then.
     fn age_history(&mut self) {
         let (now, retention) = (self.seconds(), self.config.rewrite.retention);
-        if retention == 0 || !self.config.appendonly || now - self.rewriting.history_seen < LOOK {
+        if retention == 0
+            || !self.global.turning.is_on()
+            || now - self.rewriting.history_seen < LOOK
+        {
             return;
         }
         self.rewriting.history_seen = now;
@@ -171,7 +194,7 @@ impl Shard {
         self.age_history();
         let registry = &self.global.registry;
         let config = &self.config;
-        let growth = (config.appendonly).then(|| registry.log_size()).and_then(|size| {
+        let growth = self.global.turning.is_on().then(|| registry.log_size()).and_then(|size| {
             let (percentage, least) =
                 (config.auto_aof_rewrite_percentage, config.auto_aof_rewrite_min_size);
             registry.rewrites.growth(size, percentage, least)
@@ -211,7 +234,7 @@ impl Shard {
 /// Where the base is written.
 pub(super) fn target(config: &Config) -> Target {
     Target {
-        dir: config.dir.join(&config.appenddirname),
+        dir: turning::log_dir(config),
         name: temp_base_name(),
         temp: temp_base_name(),
         flush_each: config.rewrite.flush_each,
@@ -339,6 +362,7 @@ fn put_in_place(global: &Global, aim: &Aim, disk: &dyn Sheets, temp: &str) -> io
     match install(disk, name, temp, ending, aim.first, &manifest)? {
         Installed::Superseded => Ok(false),
         Installed::Done { manifest, base, durable } => {
+            let (opens, lasts) = (aim.opens, durable.is_ok());
             global.notice(&format!(
                 "Successfully renamed the temporary AOF base file {temp} into {base}"
             ));
@@ -346,17 +370,11 @@ fn put_in_place(global: &Global, aim: &Aim, disk: &dyn Sheets, temp: &str) -> io
             registry.log_base_size.store(sealed_size(disk, &manifest), Ordering::Relaxed);
             registry.rewrites.set_base_size(registry.log_size());
             global.set_manifest(manifest);
+            if opens {
+                turning::listed(global, lasts);
+            }
             durable.map(|()| true)
         }
-    }
-}
-
-/// The manifest of a log that is not written.
-fn read_manifest(disk: &dyn Volume, name: &str) -> io::Result<Manifest> {
-    match disk.read_all(&manifest_name(name)) {
-        Ok(bytes) => Manifest::parse(&bytes).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Manifest::default()),
-        Err(error) => Err(error),
     }
 }
 
@@ -399,6 +417,10 @@ pub(super) fn remove_served(global: &Global, disk: &dyn Volume, files: &[String]
 pub(super) fn forget_served(global: &Global, disk: &dyn Volume, gone: &[String]) {
     let name = global.append_filename();
     let forgotten = global.change_manifest(|| {
+        if global.turning.is_waiting() {
+            // What stands on disk is another one; the lines go with the next files.
+            return Ok(());
+        }
         let manifest = global.manifest().clone();
         match forget_history(disk, name, gone, &manifest)? {
             Some(manifest) => {

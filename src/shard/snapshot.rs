@@ -435,19 +435,20 @@ impl Shard {
             space.begin_snapshot(&open);
         }
         self.global.registry.saves.progress.set_total(contents.keys());
-        let cut = (job.is_rewrite() && self.log.is_some()).then(|| self.lead_rewrite());
+        let cut = job.is_rewrite().then(|| self.lead_walk(&mut lease.spaces)).flatten();
         if job.is_rewrite() && cut.is_none() {
             self.global.end_cut();
         }
-        let first = cut.as_ref().map(|(_, first)| *first);
+        let first = cut.as_ref().map(|(_, first, _)| *first);
+        let opens = cut.as_ref().is_some_and(|(.., opens)| *opens);
         let plain = !self.config.rewrite.rdb && !contents.has_functions();
         if job.is_rewrite() && !self.config.rewrite.rdb && !plain {
             // A log of commands with FUNCTION in it is none that we load.
             self.global.warn("There are libraries of functions: the base is an RDB file");
         }
-        let aim = job.is_rewrite().then_some(Aim { first, plain });
+        let aim = job.is_rewrite().then_some(Aim { first, plain, opens });
         self.write_snapshot(plan, aim, &job, chunks, &contents);
-        self.send_home(entry, lease, false, cut.map(|(files, _)| files), &[]);
+        self.send_home(entry, lease, false, cut.map(|(files, ..)| files), &[]);
         // Not before every part has one that counts for it.
         drop(open);
     }
@@ -661,6 +662,7 @@ impl Shard {
                 if registry.backups.walk_is_over(rewrite::verdict(end)) {
                     registry.rewrites.schedule(true);
                 }
+                self.walk_is_over();
             } else {
                 #[cfg(test)]
                 crate::shard::sim::probe::saved(end);

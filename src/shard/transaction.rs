@@ -230,7 +230,7 @@ impl Shard {
             request.with(|args| match command.run_of(args) {
                 Run::Data(_) => {
                     plan.targets |= self.targets(command, command.route_of(args.len()), args);
-                    plan.cut |= command.route == Route::Cut && self.log.is_some();
+                    plan.cut |= command.route == Route::Cut && (self.log.is_some() || shards > 1);
                 }
                 Run::Session(_) | Run::Control(_) => plan.session = true,
             });

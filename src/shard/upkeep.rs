@@ -358,6 +358,7 @@ impl Shard {
                 if self.has_rewrite_to_begin()
                     || self.has_log_to_mend()
                     || self.has_backup_to_seal()
+                    || self.has_log_to_end()
                     || self.snapshot.has_queue() =>
             {
                 1_000

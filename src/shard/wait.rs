@@ -8,6 +8,7 @@
 use crate::client::output::{Merged, Remote};
 use crate::client::{Conn, ConnKey};
 use crate::command::session::Wait;
+use crate::command::standalone::NO_LOG;
 use crate::resp::Reply;
 use crate::shard::core::Shard;
 use crate::shard::message::ReplyTo;
@@ -19,6 +20,8 @@ pub struct Blocked {
     /// The batch in its output that stands for the command.
     id: u64,
     wait: Wait,
+    /// Shards have been asked for their word: the log is what a start loads.
+    asked: bool,
 }
 
 impl Shard {
@@ -34,10 +37,11 @@ impl Shard {
         let quiet = conn.session.is_muted();
         conn.output.push_remote(Remote { id, missing, commands, parts, estimate: 0, bytes, quiet });
         self.mark_dirty(conn);
-        if wait.durable {
+        let asked = wait.durable && self.global.turning.is_on();
+        if asked {
             self.spread_stricter(self.reply_to(conn.key, id));
         }
-        self.blocked.push(Blocked { conn: conn.key, id, wait });
+        self.blocked.push(Blocked { conn: conn.key, id, wait, asked });
     }
 
     fn reply_to(&self, conn: ConnKey, batch: u64) -> ReplyTo {
@@ -50,8 +54,13 @@ impl Shard {
             return;
         }
         let (now, durable) = (self.now.mono_us, self.all_durable());
-        for blocked in std::mem::take(&mut self.blocked) {
-            let Blocked { conn, id, wait } = &blocked;
+        let is_on = self.global.turning.is_on();
+        for mut blocked in std::mem::take(&mut self.blocked) {
+            if blocked.wait.durable && !blocked.asked && is_on {
+                blocked.asked = true;
+                self.spread_stricter(self.reply_to(blocked.conn, blocked.id));
+            }
+            let Blocked { conn, id, wait, .. } = &blocked;
             let over = wait.deadline.is_some_and(|at| at <= now);
             let waits = self.conn_mut(*conn).and_then(|conn| {
                 let resp3 = conn.session.resp3;
@@ -66,9 +75,29 @@ impl Shard {
         }
     }
 
+    /// The log is turned off: who waits for it is told so.
+    pub(super) fn refuse_waits(&mut self) {
+        let (refused, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.blocked).into_iter().partition(|b| b.wait.durable);
+        self.blocked = others;
+        for Blocked { conn, id, .. } in refused {
+            let resp3 = self.conn(conn).is_some_and(|conn| conn.session.resp3);
+            self.arrived(self.reply_to(conn, id), |remote| {
+                if remote.missing == 0 {
+                    return false;
+                }
+                let mut reply = Reply::new(resp3);
+                reply.error(NO_LOG.as_bytes());
+                remote.missing = 0;
+                remote.commands = vec![Merged::Ready(reply)];
+                true
+            });
+        }
+    }
+
     /// Tells a client how far things have come.
     fn end_wait(&mut self, blocked: &Blocked, resp3: bool, durable: bool) {
-        let Blocked { conn, id, wait } = blocked;
+        let Blocked { conn, id, wait, .. } = blocked;
         let others = usize::from(wait.replicas);
         self.arrived(self.reply_to(*conn, *id), |remote| {
             let durable = if wait.durable { remote.missing <= others } else { durable };
@@ -119,7 +148,9 @@ impl Shard {
 
     /// Whether all that any shard is known to have executed is durable.
     pub(super) fn all_durable(&self) -> bool {
-        let Some(log) = &self.log else { return false };
+        let Some(log) = self.log.as_ref().filter(|_| self.global.turning.is_on()) else {
+            return false;
+        };
         // While the data is with a transaction, what it had before was made known in front of it.
         let known = self.stats().log_position.get();
         let end = self.space.as_ref().map_or(known.max(log.gathered()), |s| s.effects.end());

@@ -4,4 +4,5 @@ mod debug;
 mod loadaof;
 mod observe;
 mod peer;
+mod turning;
 mod wait;

@@ -335,7 +335,7 @@ const VALUES: &[&str] = &[
 const APART: &[(&str, &str)] = &[
     ("port", "the tests talk through it"),
     ("bind", "the tests talk through it"),
-    ("appendonly", "switching it takes a restart here"),
+    ("appendonly", "what comes of it is compared in admin::turning"),
     ("dir", "protected; and a restart here"),
     ("requirepass", "the tests would be shut out"),
     ("protected-mode", "set by neither"),

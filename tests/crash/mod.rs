@@ -2,12 +2,13 @@
 
 mod every;
 mod program;
-mod rewrite;
+pub mod rewrite;
+mod turning;
 mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use ringstone::base::crc::shard_of;
@@ -31,8 +32,17 @@ struct Wrote {
     wrong: Option<String>,
 }
 
+/// How far a writer has come, for those who look on.
+#[derive(Default)]
+struct Tally {
+    /// Not more than what was acknowledged.
+    acknowledged: AtomicU64,
+    /// Not less than what was sent.
+    sent: AtomicU64,
+}
+
 /// Writes until the connection fails; tells of acknowledged operations as it goes.
-fn write(port: u16, program: Program, seed: u64, progress: &Sender<u64>) -> Wrote {
+fn write(port: u16, program: Program, seed: u64, progress: &Sender<u64>, tally: &Tally) -> Wrote {
     let mut random = Random::new(seed);
     let mut wrote = Wrote { program, acknowledged: 0, sent: 0, wrong: None };
     let Ok(mut client) = Client::connect(port) else { return wrote };
@@ -47,6 +57,7 @@ fn write(port: u16, program: Program, seed: u64, progress: &Sender<u64>) -> Wrot
             batch.push((number, op, commands.len()));
         }
         wrote.sent += count;
+        tally.sent.store(wrote.sent, Ordering::SeqCst);
         if client.send(&bytes).is_err() {
             return wrote;
         }
@@ -61,6 +72,7 @@ fn write(port: u16, program: Program, seed: u64, progress: &Sender<u64>) -> Wrot
             }
             wrote.acknowledged = number;
         }
+        tally.acknowledged.store(wrote.acknowledged, Ordering::SeqCst);
         if progress.send(count).is_err() {
             return wrote;
         }
@@ -127,7 +139,8 @@ fn round_beside(
     for (i, program) in programs.iter().cloned().enumerate() {
         let tell = tell.clone();
         let seed = seed * 1000 + i as u64;
-        writers.push(std::thread::spawn(move || write(port, program, seed, &tell)));
+        let work = move || write(port, program, seed, &tell, &Tally::default());
+        writers.push(std::thread::spawn(work));
     }
     drop(tell);
     let watched = programs.clone();

@@ -21,12 +21,12 @@ const CYCLE: u64 = 40;
 const PAUSE: u64 = 60;
 
 /// What database [`BESIDE`] holds behind so many steps.
-fn state(steps: u64) -> Option<u64> {
+pub fn state(steps: u64) -> Option<u64> {
     Some(steps).filter(|steps| !steps.is_multiple_of(CYCLE))
 }
 
 /// Counts, and now and then empties the database, which cuts the log; `done` has the steps.
-fn beside(port: u16, done: &AtomicU64) {
+pub fn beside(port: u16, done: &AtomicU64) {
     let Ok(mut client) = Client::connect(port) else { return };
     let mut call = |words: &[&str]| client.try_call(words).is_ok_and(|reply| !reply.is_error());
     let mut going = call(&["SELECT", &BESIDE.to_string()]) && call(&["FLUSHDB"]);
@@ -43,7 +43,7 @@ fn beside(port: u16, done: &AtomicU64) {
     }
 }
 
-fn found(client: &mut Client) -> Option<u64> {
+pub fn found(client: &mut Client) -> Option<u64> {
     client.words(&format!("SELECT {BESIDE}"));
     let step = client.words("GET step");
     assert_eq!(client.words("DBSIZE"), Value::Int(i64::from(step.text().is_some())));
@@ -51,7 +51,7 @@ fn found(client: &mut Client) -> Option<u64> {
 }
 
 /// Files of the log that its manifest does not name.
-fn unnamed(dir: &Path) -> Vec<String> {
+pub fn unnamed(dir: &Path) -> Vec<String> {
     let names: Vec<String> = std::fs::read_dir(dir)
         .expect("a directory")
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

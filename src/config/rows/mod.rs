@@ -99,8 +99,14 @@ pub static EFFECTIVE: &[Directive] = &[
     ),
     known("active-expire-effort", Int(1, 10), "1", "Effort spent on finding expired keys."),
     // The log.
-    row("appendonly", Bool, "yes", "Whether writes are logged. Redis' own default is `no`.")
-        .fixed(),
+    row(
+        "appendonly",
+        Bool,
+        "yes",
+        "Whether writes are logged. Redis' own default is `no`. Set to `yes` live, the log is what \
+         a start loads once a base has been written (`aof_rewrite_in_progress`); set to `no`, the \
+         log stays as it is, and a start with `yes` would load it.",
+    ),
     row(
         "appendfsync",
         Enum(&["everysec", "always", "no"]),

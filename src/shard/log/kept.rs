@@ -92,7 +92,7 @@ pub struct Safe {
 }
 
 /// Where an old file ends, and what was written behind it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ending {
     /// Position at which the log goes on in another file.
     pub pos: u64,

@@ -1,0 +1,29 @@
+//! The end of a log while the server goes on ([`crate::shard::turning`]).
+
+use crate::persist::disk::{Disk, FileId};
+use crate::shard::log::{InFlight, LogWriter};
+
+impl LogWriter {
+    /// The log is about to end as it stands: nothing is begun any more, nor tried again.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether nothing is in flight, though there may be more to write.
+    pub fn is_still(&self) -> bool {
+        let waits = |f: &InFlight| f.completed || f.retry.is_some();
+        self.in_flight.iter().all(waits) && self.syncing.is_none() && !self.ahead.is_busy()
+    }
+
+    /// The last entry of those executed that the raw point has not passed.
+    pub fn last_entry(&self) -> Option<u64> {
+        self.entries.back().map(|(id, _)| *id)
+    }
+
+    /// The log has ended, and nothing is in flight: filler goes. Gives the file, to be closed.
+    pub fn close(mut self, disk: &mut impl Disk) -> FileId {
+        self.ahead.next_file(self.file.id, self.tight, false);
+        self.ahead.tidy(disk);
+        self.file.id
+    }
+}
