@@ -351,6 +351,7 @@ mod tests {
     fn scan_refuses() {
         World::new().check(&[
             ("SCAN x", "-ERR invalid cursor", ""),
+            ("SCAN 99999999999999999999", "-ERR invalid cursor", ""),
             ("SCAN 0 COUNT 0", "-ERR syntax error", ""),
             ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range", ""),
             ("SCAN 0 COUNT", "-ERR syntax error", ""),

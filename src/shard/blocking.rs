@@ -209,7 +209,8 @@ impl Shard {
         conn.output.push_remote(remote);
         self.mark_dirty(conn);
         let (client, claim) = (conn.session.id, Arc::clone(claim));
-        let (vain, deadline, leaving) = (None, None, false);
+        // Its stream may have ended in the same turn, in front of this command's.
+        let (vain, deadline, leaving) = (None, None, conn.leaving);
         let wait = KeyWait { client, batch: id, claim, targets, vain, deadline, leaving };
         self.key_waits.insert(conn.key, wait);
         ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 }

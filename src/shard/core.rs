@@ -321,8 +321,12 @@ impl Shard {
         // Deadlines ascend.
         let due = self.leaving.partition_point(|(at, _)| *at <= now);
         let due: Vec<ConnKey> = self.leaving.drain(..due).map(|(_, key)| key).collect();
-        // One that has not been told yet is owed what may be nowhere else: an element.
-        let owed = |key: &ConnKey| self.conn(*key).is_some_and(|c| !c.output.slots.is_empty());
+        // One that has not been told yet is owed what may be nowhere else: an element. Not so one
+        // that is sent away, or that waits in WAIT, perhaps for ever.
+        let owed = |key: &ConnKey| {
+            let asks = self.conn(*key).is_some_and(|c| !c.ended && !c.output.slots.is_empty());
+            asks && !self.blocked.iter().any(|blocked| blocked.is_of(*key))
+        };
         let (owed, over): (Vec<_>, _) = due.into_iter().partition(owed);
         self.leaving.extend(owed.into_iter().map(|key| (now + LEAVING_US, key)));
         over

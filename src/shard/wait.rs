@@ -24,6 +24,13 @@ pub struct Blocked {
     asked: bool,
 }
 
+impl Blocked {
+    /// Whether it is this client.
+    pub(super) fn is_of(&self, key: ConnKey) -> bool {
+        self.conn == key
+    }
+}
+
 impl Shard {
     /// Makes a client wait.
     pub(super) fn block(&mut self, conn: &mut Conn, wait: Wait) {

@@ -310,8 +310,9 @@ fn lcs(g: &mut Gen) -> Args {
 }
 
 fn scan(g: &mut Gen) -> Args {
-    let mut args =
-        vec![g.word(&["0", "0", "0", "0", "abc", "-1", "", "99999999999999999999", " 0"])];
+    // None beyond 64 bits: redis-server remembers that a number was too large, and the next SORT BY
+    // fails of it.
+    let mut args = vec![g.word(&["0", "0", "0", "0", "abc", "-1", "", "0x", " 0"])];
     if g.chance(40) {
         args.extend([g.word(&["MATCH"]), g.pattern()]);
     }
