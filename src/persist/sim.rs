@@ -10,9 +10,9 @@
 //!   everything else                         carried out      ─▶ reported
 //! ```
 //!
-//! So two operations in flight together may happen, and be reported, in either order; a write and
-//! the flush linked to it are one operation. What has been carried out stands in the page cache; a
-//! flush, and for names a flush of the directory, carries it to the medium.
+//! Two operations in flight together may happen, and be reported, in either order; a write and its
+//! flush are one. What has been carried out stands in the page cache; a flush carries it to the
+//! medium, and names a flush of the directory.
 //!
 //! - [`SimMedium::crash_process`] keeps the page cache; what was in flight has happened wholly,
 //!   partly or not at all.
@@ -22,8 +22,7 @@
 //! Invariants:
 //! 1. Only a flush that reported success makes anything durable for certain (but see
 //!    [`Fault::Lie`]).
-//! 2. After a crash nothing of the process is left: files are closed, handles dead, faults
-//!    disarmed.
+//! 2. After a crash nothing of the process is left: no open file, no handle, no armed fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -120,7 +120,8 @@ impl Server for Shard {
 
     fn config_set(&mut self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let now = self.global.config();
-        if !now.appendonly && now.changed(pairs, local)?.appendonly {
+        // What is wrong with them is told below, in its order.
+        if !now.appendonly && now.changed(pairs, local).is_ok_and(|next| next.appendonly) {
             let (global, order, id) = (Arc::clone(&self.global), Arc::clone(&self.order), self.id);
             let pairs = pairs.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
             let wanted = Wanted { pairs, local };

@@ -147,8 +147,8 @@ fn an_entry_half_of_which_is_behind_a_bound_is_not_kept() {
     assert_eq!(both(format!("0:{}", a.pos - 1)), (1, 0));
 }
 
-/// Of a frame beyond the bound stays what stands in front of the last mark that is not: no more, and
-/// no less.
+/// Of a frame beyond the bound stays what stands in front of the last mark that is not: no more,
+/// and no less.
 #[test]
 fn a_frame_is_cut_at_the_last_mark_in_front_of_a_bound() {
     let entries = |count: u64| {
