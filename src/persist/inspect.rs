@@ -601,6 +601,8 @@ impl<'v> Inspection<'_, 'v> {
     /// that has loaded a torn log and gone on in it. Nothing a crash leaves reads like that: behind
     /// a frame another one begins, and a lost block with that border in it reads as zeros, which
     /// are no command. They may stand inside a line, though, which then goes on in a later frame.
+    /// In a file that is written ahead it reads as filler, which is skipped; there more of it
+    /// follows up to the end.
     fn continued(&self, line: &Line, scan: &Scan) -> Result<bool, RecoveryError> {
         let (file, start) = (&line.file, scan.end.offset);
         let mut bytes = [0; HEAD_MAX];
@@ -621,17 +623,20 @@ impl<'v> Inspection<'_, 'v> {
         let mut reader = reader.map_err(self.log_error())?.strict();
         let mut selects = false;
         loop {
-            let ended = match reader.next_command() {
+            let end = match reader.next_command() {
                 Ok(Some(command)) => {
                     // The first thing a stock server appends says which database it means.
                     let name = command.args.first();
                     selects |= name.is_some_and(|n| n.eq_ignore_ascii_case(b"SELECT"));
                     continue;
                 }
-                Ok(None) => true,
-                Err(error) => matches!(error.fault, Fault::Truncated),
+                Ok(None) => Some(scan.len),
+                Err(error) if matches!(error.fault, Fault::Truncated) => None,
+                Err(_) => return Ok(false),
             };
-            return Ok(ended && selects && reader.whole() > should_end);
+            // What it appends is the last in the file: filler stands behind frames only.
+            let last = end.is_none_or(|end| end == reader.whole());
+            return Ok(last && selects && reader.whole() > should_end);
         }
     }
 

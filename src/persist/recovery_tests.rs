@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use crate::base::random::Random;
+use crate::persist::aof::filler;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
 use crate::persist::aof::repair::is_cut_off;
 use crate::persist::disk::{Disk, DiskOp, Flush, Volume};
@@ -281,6 +282,38 @@ fn a_block_lost_over_a_border_is_no_other_servers_work() {
         let plan = look(&volume, &data, "new");
         assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
     }
+}
+
+/// The same in a file that was written ahead: what is lost reads as filler there.
+#[test]
+fn filler_over_a_border_is_no_other_servers_work() {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    log.command(&["RPUSH", "k", "1"]);
+    let from = log.next();
+    log.command(&["RPUSH", "k", &"x".repeat(700)]).frame(0, 0);
+    log.command(&["RPUSH", "k", "2"]);
+    let to = log.next();
+    log.command(&["SELECT", "1"]).command(&["RPUSH", "k", "3"]).frame(0, 0);
+    let offset = |pos: u64| {
+        let (offset, start) = log.borders.iter().rfind(|b| b.1 <= pos).unwrap();
+        let head = log.bytes[*offset as usize..].iter().position(|&b| b == b'\n').unwrap();
+        *offset as usize + head + 1 + (pos - start) as usize
+    };
+    let mut bytes = log.bytes[..offset(from)].to_vec();
+    bytes.push(b'#');
+    bytes.resize(offset(to) - 1, b' ');
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&log.bytes[offset(to)..]);
+    let len = bytes.len() as u64;
+    filler::fill(&mut bytes, len, (len / 512 + 4) * 512);
+    log.bytes = bytes;
+    let (volume, _) = directory(&[log]);
+    let data = MemVolume::default();
+    let plan = look(&volume, &data, "new");
+    assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+    commit(plan, &volume, &mut Random::new(1)).unwrap();
 }
 
 #[test]
