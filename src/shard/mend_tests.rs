@@ -25,6 +25,16 @@ impl Trial {
         Trial { bench, asked: Vec::new(), created: 100, fails: None, flush: false }
     }
 
+    /// One with a log of which a flush has failed, and a write that waited for it.
+    fn broken() -> Trial {
+        let mut trial = Trial::new("always");
+        trial.fails = Some(|op| is_flush_of(op, OLD));
+        trial.flush = true;
+        trial.send(0, "SET k2 in-vain");
+        trial.disk(0);
+        trial
+    }
+
     /// Completes what is with a shard's disk; gives how much that was.
     fn disk(&mut self, shard: usize) -> usize {
         let mut count = 0;
@@ -191,11 +201,7 @@ fn a_flush_once_a_second_that_fails_loses_nothing() {
 
 #[test]
 fn what_the_disk_refuses_while_a_log_is_mended_is_tried_again() {
-    let mut trial = Trial::new("always");
-    trial.fails = Some(|op| is_flush_of(op, OLD));
-    trial.flush = true;
-    trial.send(0, "SET k2 in-vain");
-    trial.disk(0);
+    let mut trial = Trial::broken();
     trial.fails = Some(|op| matches!(op, DiskOp::Create { .. }));
     for _ in 0..20 {
         trial.goes_on();
@@ -207,11 +213,7 @@ fn what_the_disk_refuses_while_a_log_is_mended_is_tried_again() {
 #[test]
 #[should_panic(expected = "no more can be promised")]
 fn a_second_flush_that_fails_ends_the_process() {
-    let mut trial = Trial::new("always");
-    trial.fails = Some(|op| is_flush_of(op, OLD));
-    trial.flush = true;
-    trial.send(0, "SET k2 in-vain");
-    trial.disk(0);
+    let mut trial = Trial::broken();
     trial.fails = Some(|op| match op {
         DiskOp::Write { data, .. } => data.starts_with(b"#rs"),
         _ => false,

@@ -9,8 +9,8 @@
 //!   acknowledged is in memory, and can be read.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::persist::aof::manifest::{Manifest, Ours, manifest_name};
 use crate::persist::disk::Volume;
@@ -21,11 +21,14 @@ use crate::shard::global::Global;
 /// How often is looked, in microseconds.
 const LOOK_US: u64 = 500_000;
 
+/// A directory: its path and its identity.
+type Home = (PathBuf, (u64, u64));
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// The log's directory, as it was at the start: path, identity. Nothing is looked at without.
-    home: std::sync::OnceLock<(PathBuf, (u64, u64))>,
+    /// The log's directory, as it was when the log began there. Nothing is looked at without.
+    home: Mutex<Option<Home>>,
     /// A look is under way.
     looking: AtomicBool,
     /// The next is due, in monotonic microseconds.
@@ -39,14 +42,29 @@ impl Room {
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
+
+    fn home(&self) -> MutexGuard<'_, Option<Home>> {
+        self.home.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Global {
     /// From here on the log's directory is looked at.
     pub fn watch_room(&self, dir: &DirVolume) {
         if let Ok(identity) = dir.identity() {
-            let _ = self.room.home.set((dir.path().to_owned(), identity));
+            *self.room.home() = Some((dir.path().to_owned(), identity));
         }
+    }
+
+    /// There is no log any more: whatever was found says nothing.
+    pub fn forget_room(&self) {
+        let mut home = self.room.home();
+        *home = None;
+        self.room.gone.store(false, Ordering::Relaxed);
+        self.registry.disk_free.store(u64::MAX, Ordering::Relaxed);
+        self.registry.disk_low.store(false, Ordering::Relaxed);
+        drop(home);
+        self.weigh_trouble();
     }
 }
 
@@ -55,7 +73,7 @@ impl Shard {
     pub(super) fn look_at_room(&self) {
         let (room, now) = (&self.global.room, self.now.mono_us);
         let due = self.log.is_some() && now >= room.next_us.load(Ordering::Relaxed);
-        if !due || room.home.get().is_none() || room.looking.swap(true, Ordering::Relaxed) {
+        if !due || room.looking.swap(true, Ordering::Relaxed) {
             return;
         }
         room.next_us.store(now + LOOK_US, Ordering::Relaxed);
@@ -75,13 +93,12 @@ impl Shard {
 }
 
 fn look(global: &Global) {
-    let Some((path, identity)) = global.room.home.get() else { return };
-    let there = DirVolume::open(path).and_then(|dir| Ok((dir.identity()?, dir)));
+    let Some((path, identity)) = global.room.home().clone() else { return };
+    let there = DirVolume::open(&path).and_then(|dir| Ok((dir.identity()?, dir)));
+    let mut free = None;
     let gone = match there {
-        Ok((found, dir)) if found == *identity => {
-            if let Ok(free) = dir.free_bytes() {
-                weigh(global, free);
-            }
+        Ok((found, dir)) if found == identity => {
+            free = dir.free_bytes().ok();
             lost_name(global, &dir)
         }
         Ok(_) => Some("the directory of the log is another one".to_owned()),
@@ -91,6 +108,14 @@ fn look(global: &Global) {
         // A disk that does not answer is told of by what is written.
         Err(_) => return,
     };
+    let home = global.room.home();
+    if *home != Some((path, identity)) {
+        // The log is somewhere else by now, or nowhere.
+        return;
+    }
+    if let Some(free) = free {
+        weigh(global, free);
+    }
     let was = global.room.gone.swap(gone.is_some(), Ordering::Relaxed);
     match gone {
         Some(what) if !was => {

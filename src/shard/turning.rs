@@ -215,7 +215,11 @@ pub(super) fn set_on(global: &Global, wanted: &Wanted) -> Result<(), String> {
 /// Makes the directory ready, for whoever has the right to cut. For a thread that may wait.
 fn make_ready(global: &Global, dir: &Path) -> Result<Box<Prepared>, String> {
     let prepared = DirVolume::create(dir)
-        .and_then(|volume| prepare(&volume, global.append_filename()))
+        .and_then(|volume| {
+            let prepared = prepare(&volume, global.append_filename())?;
+            global.watch_room(&volume);
+            Ok(prepared)
+        })
         .map_err(|error| format!("{}: {error}", dir.display()))?;
     *lock(&global.turning.dir) = dir.to_owned();
     Ok(Box::new(prepared))
@@ -574,6 +578,7 @@ impl Shard {
         }
         lead.step = LeadStep::Remove;
         turning.set(Logging::Off);
+        self.global.forget_room();
         for shard in 0..self.order.shards() {
             self.order.push(shard, Message::Cut(CutStep::Committed));
         }

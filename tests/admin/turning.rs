@@ -189,6 +189,33 @@ fn off_and_on_again_keeps_everything() {
     }
 }
 
+/// The log's directory is watched where the log is, and for as long as there is one.
+#[test]
+fn a_directory_that_was_removed_is_made_anew() {
+    if judged_by_peer() {
+        return;
+    }
+    let server = Server::start(options(2, true));
+    let mut client = server.client();
+    assert_eq!(client.words("SET k 0"), ok());
+    std::fs::remove_dir_all(log_dir(&server)).unwrap();
+    while !client.words("SET k 1").is_error() {
+        std::thread::yield_now();
+    }
+    // Without a log there is nothing to miss.
+    assert_eq!(client.words(NO), ok());
+    assert_eq!(client.words("SET k 2"), ok());
+    assert_eq!(client.words(YES), ok());
+    until_on(&mut client);
+    // A look has told that there is less than so much.
+    assert_eq!(client.words("CONFIG SET aof-low-space 9000000000000000"), ok());
+    while told(&mut client, "aof_disk_low") != "1" {
+        assert_eq!(client.words("SET k 3"), ok(), "{}", server.log());
+    }
+    let server = server.kill().restart();
+    assert_eq!(server.client().words("GET k"), Value::Bulk(b"3".into()));
+}
+
 /// Without save points nothing but the log is there: a start behind `no` finds it as it was then.
 #[test]
 fn a_log_that_was_turned_off_is_sealed() {

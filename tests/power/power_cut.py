@@ -440,19 +440,25 @@ def campaign(kind, policy, claimed, template, args, seed):
         disk.remove()
 
 
-def main():
-    args = parse_args()
+def begin(args, what):
+    """The server's command line and the seed. Ends the process where there is nothing to try."""
     reason = missing()
     if reason is not None:
-        print(f"power cuts cannot be tested here: {reason}", file=sys.stderr)
-        return 3
+        print(f"{what} cannot be tested here: {reason}", file=sys.stderr)
+        sys.exit(3)
     if args.check:
-        return 0
+        sys.exit(0)
     template = next(iter(harness.parse_servers([args.server]).values()))
     if not args.no_build:
         harness.build()
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}, {template}")
+    print(f"seed {seed}, {template}", flush=True)
+    return template, seed
+
+
+def main():
+    args = parse_args()
+    template, seed = begin(args, "power cuts")
     claimed, _, real = (args.plant or "").partition("=")
     pairs = [(real, claimed)] if args.plant else [(p, p) for p in args.policies.split(",")]
     broken = False

@@ -3,8 +3,6 @@
 //! Packed bytes are checked whole before anything looks into them. Those within our own bounds, and
 //! with nothing twice, are kept as they stand; others are built anew.
 
-use bytes::BytesMut;
-
 use crate::persist::rdb::decode::{Problem, Reader, shown};
 use crate::persist::rdb::format::*;
 use crate::value::entry::{Form, NewValue};
@@ -154,11 +152,8 @@ impl Reader<'_> {
         let built = match kind {
             TYPE_SET_INTSET => {
                 intset::validate(bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
-                if Ints(bytes).len() <= shapes.set_intset {
-                    Built::Packed(Form::IntSet, BytesMut::from(bytes))
-                } else {
-                    Built::Dict(Set::Ints(Ints(bytes)).to_dict(seed))
-                }
+                // One within our bounds has been kept as it stands.
+                Built::Dict(Set::Ints(Ints(bytes)).to_dict(seed))
             }
             TYPE_SET_LISTPACK => {
                 listpack::validate(bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;

@@ -7,20 +7,22 @@ use crate::base::double;
 use crate::value::listpack::{self, Checked, Item, Pack};
 use crate::value::shapes::{PACKED_MAX, Shapes};
 
+/// The score that an element of a listpack is, if it can be one.
+fn number(item: Item<'_>) -> Option<f64> {
+    match item {
+        Item::Int(n) => Some(n as f64),
+        Item::Str(text) => double::parse(text),
+    }
+}
+
 /// The score that an element of a listpack is.
 pub fn score(item: Item<'_>) -> f64 {
-    match item {
-        Item::Int(n) => n as f64,
-        Item::Str(text) => double::parse(text).unwrap_or(0.0),
-    }
+    number(item).unwrap_or(0.0)
 }
 
 /// Whether an element of a listpack can be a score.
 pub fn is_score(item: Item<'_>) -> bool {
-    match item {
-        Item::Int(_) => true,
-        Item::Str(text) => double::parse(text).is_some(),
-    }
+    number(item).is_some()
 }
 
 /// A score as it is kept.
@@ -100,14 +102,13 @@ pub fn is_packed(bytes: &[u8], shapes: &Shapes) -> bool {
             member = Some(item);
             return;
         };
-        let own_score = match item {
-            Item::Int(n) => n as f64,
-            Item::Str(text) => double::parse(text).unwrap_or(f64::NAN),
+        let Some(own_score) = number(item) else {
+            fits = false;
+            return;
         };
         let mut digits = itoa::Buffer::new();
         let text = Item::text(own, &mut digits);
         fits &= text.len() <= shapes.zset_value
-            && !own_score.is_nan()
             && last.is_none_or(|last| is_before(last, text, own_score));
         last = Some((own, own_score));
     });
