@@ -9,7 +9,7 @@ use crate::base::clock::Now;
 use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
 use crate::command::migrate::Migration;
-use crate::command::table::Command;
+use crate::command::table::{Again, Command};
 use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;
 use crate::observe::Registry;
@@ -41,7 +41,7 @@ pub struct Session {
     /// What CLIENT SETINFO was told.
     pub library: Option<Box<Library>>,
     /// The last command it has asked for.
-    pub last: Option<&'static Command>,
+    pub last: Again,
     /// Whether it is told replies.
     pub replies: Replies,
     /// It listens to what is executed (MONITOR).
@@ -132,7 +132,7 @@ impl Session {
             closing: false,
             place: None,
             library: None,
-            last: None,
+            last: Again::default(),
             replies: Replies::On,
             monitor: false,
             no_evict: false,

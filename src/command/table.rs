@@ -532,23 +532,54 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, Fault> {
     if command.arity_ok(args.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
 }
 
-/// [`meant`] by a client whose last command was `last`: as a rule it is the same again.
-#[inline]
-pub fn meant_again(
-    last: Option<&'static Command>,
-    args: &Args<'_>,
-) -> Result<&'static Command, Fault> {
-    match last {
-        // A subcommand's own name has a bar in it, which nobody may call it by.
-        Some(last)
-            if last.subcommands.is_empty()
-                && args.get(0).is_some_and(|name| {
-                    last.name.as_bytes().eq_ignore_ascii_case(name) && !name.contains(&b'|')
-                }) =>
-        {
-            Ok(last)
+/// The command a client has asked for last, and as what: as a rule the next one is the same, to
+/// the letter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Again {
+    command: Option<&'static Command>,
+    /// The name as the client wrote it. Empty where a name alone does not say what is meant: with
+    /// subcommands, and when it is longer than this.
+    name: [u8; 15],
+    len: u8,
+}
+
+impl Again {
+    /// The command asked for last.
+    pub fn command(&self) -> Option<&'static Command> {
+        self.command
+    }
+
+    /// Remembers `command`, and that `name` meant it.
+    fn note(&mut self, command: &'static Command, name: &[u8]) {
+        *self = Again { command: Some(command), ..Again::default() };
+        // A subcommand has a bar in its own name, and was called by another.
+        let alone = command.subcommands.is_empty() && !command.name.contains('|');
+        if alone && let Some(place) = self.name.get_mut(..name.len()) {
+            place.copy_from_slice(name);
+            self.len = name.len() as u8;
         }
-        _ => meant(args),
+    }
+
+    /// [`meant`] by this client.
+    #[inline]
+    pub fn meant(&self, args: &Args<'_>) -> Result<&'static Command, Fault> {
+        let name = args.get(0).unwrap_or_default();
+        if let Some(command) = self.command
+            && self.len > 0
+            && self.name[..usize::from(self.len)] == *name
+        {
+            return Ok(command);
+        }
+        meant(args)
+    }
+
+    /// This is the last command now.
+    #[inline]
+    pub fn asked(&mut self, command: &'static Command, args: &Args<'_>) {
+        let same = self.command.is_some_and(|last| std::ptr::eq(last, command));
+        if !same || self.len == 0 {
+            self.note(command, args.get(0).unwrap_or_default());
+        }
     }
 }
 

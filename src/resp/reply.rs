@@ -45,6 +45,15 @@ impl Reply {
         self.buf.len()
     }
 
+    /// Makes room for `room` bytes where there is none, so that the buffer need not grow to that
+    /// from nothing.
+    #[inline]
+    pub fn expect(&mut self, room: usize) {
+        if self.buf.capacity() == 0 {
+            self.buf.reserve_exact(room);
+        }
+    }
+
     /// True when nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.buf.is_empty() && self.shared.is_empty()

@@ -145,7 +145,8 @@ fn flags(conn: &Conn) -> String {
     let raised = session.watch.as_ref().is_some_and(|watch| watch.is_raised());
     let unix = session.place.as_ref().is_some_and(|place| place.unix);
     // Other reasons to be blocked are of our own making, and over before anybody could look.
-    let waits = conn.blocked && session.last.is_some_and(|last| last.flags.has(Flags::BLOCKING));
+    let waits =
+        conn.blocked && session.last.command().is_some_and(|last| last.flags.has(Flags::BLOCKING));
     let all = [
         (session.monitor, 'O'),
         (conn.postponed || waits, 'b'),
@@ -195,7 +196,7 @@ fn line(conn: &Conn, now_us: u64) -> Vec<u8> {
         conn.output_peak,
         output.slots.len(),
         if output.sending.is_some() { "rw" } else { "r" },
-        session.last.map_or("NULL", |command| command.name),
+        session.last.command().map_or("NULL", |command| command.name),
         if session.resp3 { 3 } else { 2 },
     );
     let library = session.library.as_deref();

@@ -37,6 +37,11 @@ const OUTPUT_TOTAL: usize = 64 << 20;
 /// looked at by itself, in bytes.
 const PEEK_MIN: usize = 160;
 
+/// Room for the replies to one request or two, and to a row of them, in bytes: replies that need
+/// more of it make it grow.
+const ROOM_FOR_ONE: usize = 64;
+const ROOM_FOR_MANY: usize = 512;
+
 /// What remains of a chunk once requests have been taken from it.
 struct Rest {
     /// Where the first unconsumed byte stands.
@@ -119,7 +124,9 @@ impl Shard {
         let mut batch = None;
         let mut at = 0;
         // What comes alone may as well be timed alone: it costs no further look at the clock.
-        self.meter.begin(bytes.len() <= PEEK_MIN);
+        let few = bytes.len() <= PEEK_MIN;
+        self.meter.begin(few);
+        self.reply_room = if few { ROOM_FOR_ONE } else { ROOM_FOR_MANY };
         conn.held = false;
         let mut keep = None;
         let mut peeked = 0;
@@ -234,12 +241,10 @@ impl Shard {
         let parser = &input.parser;
         let from = parser.words().unwrap_or(raw);
         let mut items = SmallVec::<[&[u8]; 8]>::new();
+        items.extend(parser.ranges().iter().map(|&(start, end)| &from[start..end]));
         let big: Option<(usize, &Bytes)> = parser.big().zip(input.big_done.as_ref());
-        for (i, &(start, end)) in parser.ranges().iter().enumerate() {
-            match big {
-                Some((at, bytes)) if at == i => items.push(bytes),
-                _ => items.push(&from[start..end]),
-            }
+        if let Some((at, bytes)) = big {
+            items[at] = bytes;
         }
         let mut args = match (parser.words(), big) {
             (None, None) if parser.is_regular() => Args::with_raw(&items, raw),
@@ -286,7 +291,7 @@ impl Shard {
 
     /// Checks a request in the order in which Redis does, then queues or runs it.
     fn request(&mut self, conn: &mut Conn, batch: &mut Option<Batch>, args: &Args<'_>) -> Taken {
-        let command = match table::meant_again(conn.session.last, args) {
+        let command = match conn.session.last.meant(args) {
             Ok(command) => command,
             Err(_) if is_http(args) => {
                 self.forged(conn);
@@ -298,7 +303,7 @@ impl Shard {
             return self.reject(conn, batch, command, args, &table::wrong_arity(command.name).0);
         }
         let flags = command.flags;
-        conn.session.last = Some(command);
+        conn.session.last.asked(command, args);
         if flags.has(Flags::PROTECTED)
             && let Some(text) = self.protected(command, conn.session.local)
         {
@@ -628,6 +633,7 @@ impl Shard {
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;
             out.resp3 = resp3;
+            out.expect(self.reply_room);
             let at = out.checkpoint();
             let tag = run(&mut around, space, db, out);
             #[cfg(test)]
