@@ -138,6 +138,19 @@ impl Saves {
         self.count.fetch_add(1, Relaxed);
     }
 
+    /// The rewrite under way has left a file like that of a save that ended at `at`, in Unix
+    /// seconds, with so many changes since the start. For the rewrite, before it has ended.
+    pub fn served(&self, at: i64, dirty: u64) {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set_saved(at, dirty);
+    }
+
+    fn set_saved(&self, at: i64, dirty: u64) {
+        self.dirty.store(dirty, Relaxed);
+        self.failed.store(false, Relaxed);
+        self.last.store(at, Relaxed);
+    }
+
     /// It has ended like this, and nothing of it is left: the next may begin. `took`: that long, in
     /// the background.
     pub fn finish(&self, end: End, took: Option<Duration>) {
@@ -146,11 +159,7 @@ impl Saves {
             self.seconds.store(took.as_secs() as i64, Relaxed);
         }
         match end {
-            End::Saved { at, dirty } => {
-                self.dirty.store(dirty, Relaxed);
-                self.failed.store(false, Relaxed);
-                self.last.store(at, Relaxed);
-            }
+            End::Saved { at, dirty } => self.set_saved(at, dirty),
             End::Failed => self.failed.store(true, Relaxed),
             End::Untold => {}
         }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::persist::disk::{Sheet, Sheets};
+use crate::persist::disk::{Sheet, Sheets, Volume};
 use crate::persist::rdb::format::OP_EOF;
 use crate::persist::rdb::index::{Block, Index, Part};
 use crate::persist::volume::DirVolume;
@@ -397,6 +397,22 @@ impl Arriving {
         }
         Ok(false)
     }
+}
+
+/// Makes `file`, a finished RDB file that is never changed again, the snapshot that `target` names
+/// as well, in the manner of one that was written: the old file is there until the new one is
+/// durable under its name.
+///
+/// # Errors
+/// What the disk says; both have to be on one file system.
+pub fn adopt(file: &Path, target: &Target) -> io::Result<()> {
+    let disk = DirVolume::open(&target.dir)?;
+    let temp = target.dir.join(&target.temp);
+    // One of this process that was cut off. Whether it was there does not matter.
+    drop(fs::remove_file(&temp));
+    fs::hard_link(file, &temp)?;
+    disk.rename(&target.temp, &target.name).inspect_err(|_| drop(fs::remove_file(&temp)))?;
+    disk.sync_dir()
 }
 
 /// Removes what a snapshot that was cut off has left behind.

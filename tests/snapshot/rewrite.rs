@@ -1,7 +1,10 @@
 //! BGREWRITEAOF beside snapshots, in transactions and without a log; and rewrites by themselves.
 
+use std::sync::Arc;
+
 use super::{options, told, until_saved};
 use crate::interop::rewrite::{rewrite, until_rewritten};
+use crate::support::server::fresh_home;
 use crate::support::{Client, Options, Server, Value};
 
 const STARTED: &str = "Background append only file rewriting started";
@@ -160,4 +163,39 @@ fn without_a_log_it_writes_a_base_to_begin_with() {
     next.more.extend(["--save".to_owned(), String::new()]);
     let again = server.kill().restart_with(next);
     assert_eq!(again.client().words("DEBUG DIGEST"), digest);
+}
+
+/// The base serves the save points as well: a file under their name, nothing left to save.
+#[test]
+fn one_walk_serves_log_and_save_points() {
+    let server = Server::start(logged(2).with("save", "3600 1"));
+    let mut client = server.client();
+    let dump = server.home().path().join("dump.rdb");
+    client.words("DEBUG POPULATE 300 key 10");
+    client.words("CONFIG SET save ''");
+    rewrite(&mut client);
+    assert_ne!(told(&mut client, "rdb_changes_since_last_save"), "0");
+    assert!(!dump.exists(), "nobody asks for a snapshot");
+    client.words("CONFIG SET save '3600 1'");
+    for round in 0..2 {
+        client.words(&format!("SET round {round}"));
+        let digest = client.words("DEBUG DIGEST");
+        rewrite(&mut client);
+        assert_eq!(told(&mut client, "rdb_changes_since_last_save"), "0");
+        client.words("SET behind it");
+        assert_eq!(told(&mut client, "rdb_changes_since_last_save"), "1");
+        client.words("DEL behind");
+        let alone = fresh_home();
+        std::fs::copy(&dump, alone.path().join("dump.rdb")).unwrap();
+        let again = Server::start_in(Arc::clone(&alone), options(1));
+        assert_eq!(again.client().words("DEBUG DIGEST"), digest);
+        again.kill();
+        if let Some(peer) = Server::peer_in(alone, options(1), "the base as a snapshot") {
+            assert_eq!(peer.client().words("DEBUG DIGEST"), digest);
+        }
+    }
+    client.words("CONFIG SET aof-use-rdb-preamble no");
+    client.words("SET last 1");
+    rewrite(&mut client);
+    assert_eq!(told(&mut client, "rdb_changes_since_last_save"), "3");
 }

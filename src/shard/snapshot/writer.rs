@@ -7,11 +7,12 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use crate::base::clock::Watch;
 use crate::observe::saves::End;
+use crate::persist::aof::manifest::FileType;
 #[cfg(test)]
 use crate::persist::disk::Sheets;
 #[cfg(test)]
 use crate::persist::rewrite::history;
-use crate::persist::snapshot::{Chunk, write};
+use crate::persist::snapshot::{Chunk, adopt, write};
 #[cfg(test)]
 use crate::persist::snapshot::{Making, Means, Target};
 use crate::resp::Reply;
@@ -22,7 +23,8 @@ use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 use crate::shard::rewrite::{self, Aim, Rewritten};
-use crate::shard::snapshot::{Job, Plan, conclude};
+use crate::shard::snapshot::{Job, Plan, conclude, contents};
+use crate::shard::turning;
 
 /// All that it takes to write the file of a snapshot.
 pub struct Writer {
@@ -117,8 +119,39 @@ impl Writer {
         let (global, target) = (&self.global, &self.plan.target);
         let flow = &self.job.flow;
         let rewritten = rewrite::rewrite(global, aim, target, &self.header, &self.chunks, flow);
+        if matches!(rewritten, Ok(Rewritten::Done { .. })) {
+            self.serve_save_points(aim);
+        }
         if self.rewritten(rewritten) {
             rewrite::collect(global, target);
+        }
+    }
+
+    /// The base holds the data of one moment, as a snapshot does. Where save points ask for those
+    /// it becomes one by a second name, and nothing is walked and written twice. Nobody changes a
+    /// base, so neither name can take from the other; before this shard's rewrite is over no save
+    /// begins that could be newer.
+    fn serve_save_points(&self, aim: &Aim) {
+        let (global, config) = (&self.global, self.global.config());
+        if aim.plain || aim.first.is_none() || config.save_points.is_empty() {
+            return;
+        }
+        let manifest = global.manifest().clone();
+        let Some(base) = manifest.lines.iter().find(|line| line.kind == FileType::Base) else {
+            return;
+        };
+        let (from, target) = (turning::log_dir(&config).join(&base.file), contents::target(&config));
+        match adopt(&from, &target) {
+            Ok(()) => {
+                let at = self.seconds + self.watch.elapsed().as_secs() as i64;
+                global.registry.saves.served(at, self.dirty);
+                global.notice(&format!("DB saved on disk: {} is also {}", base.file, target.name));
+            }
+            // The next save point makes a file of its own.
+            Err(error) => global.notice(&format!(
+                "The base of the log does not become {} as well: {error}",
+                target.name
+            )),
         }
     }
 
