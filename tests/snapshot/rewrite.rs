@@ -172,11 +172,11 @@ fn one_walk_serves_log_and_save_points() {
     let mut client = server.client();
     let dump = server.home().path().join("dump.rdb");
     client.words("DEBUG POPULATE 300 key 10");
-    client.words("CONFIG SET save ''");
+    client.call(&["CONFIG", "SET", "save", ""]);
     rewrite(&mut client);
     assert_ne!(told(&mut client, "rdb_changes_since_last_save"), "0");
     assert!(!dump.exists(), "nobody asks for a snapshot");
-    client.words("CONFIG SET save '3600 1'");
+    client.call(&["CONFIG", "SET", "save", "3600 1"]);
     for round in 0..2 {
         client.words(&format!("SET round {round}"));
         let digest = client.words("DEBUG DIGEST");
