@@ -88,10 +88,14 @@ impl SimMedium {
         self.lock().struck.clone()
     }
 
-    /// Everything is on the medium: time has passed, and the system has written all of it back.
+    /// Everything is on the medium: time has passed, and the system has written all of it back and
+    /// needed the memory. (What a failed flush has lost is lost.)
     pub fn write_back(&self) {
         let mut state = self.lock();
-        state.inodes.values_mut().for_each(|file| file.sync(super::ALL_BLOCKS));
+        state.inodes.values_mut().for_each(|file| {
+            file.sync(super::ALL_BLOCKS);
+            file.forget_cached();
+        });
         state.names_are_durable();
     }
 }

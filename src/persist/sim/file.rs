@@ -133,6 +133,11 @@ impl Inode {
         self.durable.truncate(self.cached.len());
     }
 
+    /// What is clean is read from the medium from here on. Nothing is dirty.
+    pub(super) fn forget_cached(&mut self) {
+        self.cached.clone_from(&self.durable);
+    }
+
     /// A flush that fails, as Linux fails it: some blocks were written, the others never will be,
     /// yet all are clean, and the page cache goes on showing what was not written.
     pub(super) fn sync_fails(&mut self, random: &mut Random) {

@@ -51,6 +51,8 @@ pub struct Witness {
     reconfigured: bool,
     /// Requests for that which are not answered.
     changing: usize,
+    /// Some of these were under way together: which came last nobody knows.
+    tangled: bool,
     /// From this request on the policy is `always`.
     strict_from: Option<u64>,
     /// Clients that were told by the reply that their SAVE has succeeded.
@@ -86,7 +88,8 @@ impl Witness {
         let known = vec![0; shards];
         let (told, known_by, causes, saves) = Default::default();
         let (asked, counts) = Default::default();
-        let (reconfigured, changing, strict_from) = (false, 0, always.then_some(0));
+        let (reconfigured, tangled) = (false, false);
+        let (changing, strict_from) = (0, always.then_some(0));
         Witness {
             told,
             saves,
@@ -98,6 +101,7 @@ impl Witness {
             counts,
             reconfigured,
             changing,
+            tangled,
             strict_from,
         }
     }
@@ -107,6 +111,7 @@ impl Witness {
         self.known_by.insert(request.id, self.known.clone());
         if request.text.starts_with(POLICY) {
             self.reconfigured = true;
+            self.tangled |= self.changing > 0;
             self.changing += 1;
             self.strict_from = None;
         }
@@ -145,7 +150,9 @@ impl Witness {
     /// another is under way. (One whose client has gone stays so.)
     fn reconfigures(&mut self, request: &Request) {
         self.changing -= 1;
-        let always = request.text.ends_with("always") && self.changing == 0;
+        let alone = self.changing == 0 && !self.tangled;
+        self.tangled &= self.changing > 0;
+        let always = request.text.ends_with("always") && alone;
         let behind = self.known_by.keys().max().map_or(0, |id| id + 1);
         self.strict_from = always.then_some(behind);
     }

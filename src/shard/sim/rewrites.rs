@@ -142,7 +142,7 @@ impl Rewrites {
             let installed = || lock(&self.queue).counts.get(INSTALLED).copied();
             let successes = installed();
             let over = writer.step(medium);
-            if writer.is_alone() && installed() > successes {
+            if writer.is_alone() && installed() > successes && !medium.is_dead() {
                 ledger.is_done_alone(moment);
             }
             let base = base_of(&global.manifest());

@@ -524,7 +524,10 @@ impl World {
     /// A step of a thread that waits for the disk of the log; false when there is none.
     pub fn thread_step(&mut self, medium: &SimMedium, random: &mut Random) -> bool {
         let did = self.saves.rewrites.step(medium, &self.global, &mut self.ledger, random);
-        self.look_at_log();
+        // What a dead process thinks of its last operation nobody knows.
+        if !medium.is_dead() {
+            self.look_at_log();
+        }
         did
     }
 
