@@ -250,8 +250,7 @@ impl World {
             lanes.push(Lane { shard, disk, phase, arriving, reaped, sent, stopped });
         }
         let witness = Witness::new(shards, config.appendfsync == Flush::Always);
-        let clients = Vec::new();
-        let (heard, next_conn, next_id) = (None, 0, 1);
+        let (clients, heard, next_conn, next_id) = (Vec::new(), None, 0, 1);
         let (ending, kept_on, mut taste) = (false, 0, Taste::some(random));
         (taste.calm, taste.turns) = (random.one_in(4), turns);
         let waiters = taste.calm.then(|| Waiters::begin(shards, &base));
