@@ -36,6 +36,7 @@ use crate::persist::aof::filler;
 use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush};
 
 mod blocking;
+mod faults;
 mod file;
 mod shelf;
 #[cfg(test)]
@@ -134,6 +135,8 @@ struct Armed {
 #[derive(Clone, Debug)]
 struct State {
     random: Random,
+    /// Bytes that are written as one.
+    block: usize,
     inodes: BTreeMap<InodeId, Inode>,
     next_inode: InodeId,
     /// Names as the running system sees them.
@@ -154,6 +157,8 @@ struct State {
     done: Vec<(usize, Reported)>,
     faults: Vec<Armed>,
     counts: BTreeMap<On, u64>,
+    /// What has gone wrong, by name.
+    struck: BTreeMap<String, u64>,
     frozen: bool,
     effects: u64,
     dies_at: Option<u64>,
@@ -225,6 +230,7 @@ impl SimMedium {
     pub fn new(seed: u64) -> Self {
         let state = State {
             random: Random::new(seed),
+            block: BLOCK,
             inodes: BTreeMap::new(),
             next_inode: 0,
             names: BTreeMap::new(),
@@ -241,6 +247,7 @@ impl SimMedium {
             done: Vec::new(),
             faults: Vec::new(),
             counts: BTreeMap::new(),
+            struck: BTreeMap::new(),
             frozen: false,
             effects: 0,
             dies_at: None,
@@ -306,77 +313,6 @@ impl SimMedium {
         self.lock().counts.get(&on).copied().unwrap_or(0)
     }
 
-    /// Makes the `nth` operation of this kind from now on (1: the next) go wrong.
-    pub fn fail(&self, on: On, nth: u64, fault: Fault) {
-        assert!(nth > 0, "the next operation is number 1");
-        self.lock().faults.push(Armed { on, path: None, left: nth, fault });
-    }
-
-    /// [`SimMedium::fail`], counting only operations on the file named `path`.
-    pub fn fail_file(&self, on: On, path: &str, nth: u64, fault: Fault) {
-        assert!(nth > 0, "the next operation is number 1");
-        self.lock().faults.push(Armed { on, path: Some(path.to_owned()), left: nth, fault });
-    }
-
-    /// Takes back every fault armed, and the moment given to [`SimMedium::die_after`].
-    pub fn disarm(&self) {
-        let mut state = self.lock();
-        state.faults.clear();
-        state.dies_at = None;
-    }
-
-    /// Faults armed that have not struck.
-    pub fn faults_left(&self) -> usize {
-        self.lock().faults.len()
-    }
-
-    /// Bytes that all files together may hold; writes beyond fail with ENOSPC, in part.
-    pub fn set_capacity(&self, bytes: Option<usize>) {
-        self.lock().capacity = bytes;
-    }
-
-    /// Cuts one write in `one_in` short (the disk goes on with the rest later); 0: none.
-    pub fn set_short_writes(&self, one_in: u64) {
-        self.lock().short_writes = one_in;
-    }
-
-    /// Whether [`DiskOp::Direct`] and [`DiskOp::Truncate`] are refused, as some systems do.
-    pub fn set_plain(&self, plain: bool) {
-        self.lock().no_direct = plain;
-    }
-
-    /// Which un-synced names a loss of power leaves.
-    pub fn set_names(&self, keeps: Names) {
-        self.lock().keeps = keeps;
-    }
-
-    /// Whether blocking reads go past the page cache (and so do not see what a failed flush lost).
-    pub fn set_reads_past_cache(&self, past: bool) {
-        self.lock().past_cache = past;
-    }
-
-    /// Nothing happens until [`SimMedium::thaw`]; blocking changes answer `WouldBlock`.
-    pub fn freeze(&self) {
-        self.lock().frozen = true;
-    }
-
-    /// Ends [`SimMedium::freeze`].
-    pub fn thaw(&self) {
-        self.lock().frozen = false;
-    }
-
-    /// The process dies in the middle of the effect that follows the next `effects`: that one
-    /// happens in part, nothing after it does, and blocking calls fail, until a crash is called.
-    pub fn die_after(&self, effects: u64) {
-        let mut state = self.lock();
-        state.dies_at = Some(state.effects + effects);
-    }
-
-    /// Whether the moment given to [`SimMedium::die_after`] has come.
-    pub fn is_dead(&self) -> bool {
-        self.lock().dead()
-    }
-
     /// Turns one bit of a file over, in the cache and at rest; false when there is none there.
     pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> bool {
         let mut state = self.lock();
@@ -415,24 +351,6 @@ impl State {
         }
         self.effects += 1;
         true
-    }
-
-    /// Counts an operation and draws the fault that strikes it, if one does.
-    fn strike(&mut self, on: On, path: Option<&str>) -> Option<Fault> {
-        *self.counts.entry(on).or_default() += 1;
-        let mut struck = None;
-        self.faults.retain_mut(|armed| {
-            let meant = armed.on == on && (armed.path.is_none() || armed.path.as_deref() == path);
-            if meant && struck.is_none() {
-                armed.left -= 1;
-                if armed.left == 0 {
-                    struck = Some(armed.fault);
-                    return false;
-                }
-            }
-            true
-        });
-        struck.and_then(|fault| self.dies_of(fault, on))
     }
 
     fn path_of(&self, inode: InodeId) -> Option<String> {
@@ -546,7 +464,7 @@ impl State {
         };
         let from = *offset as usize;
         let blocks = match flush {
-            Flush::Own => from / BLOCK..(from + data.len()).div_ceil(BLOCK),
+            Flush::Own => from / self.block..(from + data.len()).div_ceil(self.block),
             Flush::No | Flush::File => ALL_BLOCKS,
         };
         let result = self.inode_of(*file).and_then(|inode| self.sync(inode, blocks));
@@ -556,7 +474,7 @@ impl State {
     fn new_inode(&mut self, path: &str) -> InodeId {
         let inode = self.next_inode;
         self.next_inode += 1;
-        self.inodes.insert(inode, Inode::new());
+        self.inodes.insert(inode, Inode::new(self.block));
         self.names.insert(path.to_owned(), inode);
         self.name_ops.push(NameOp::Link { path: path.to_owned(), inode });
         inode
@@ -610,7 +528,10 @@ impl State {
         let mut n = left;
         let error = match fault {
             Some(Fault::Error(error)) => Some(error),
-            _ if full => Some(Errno::NOSPC),
+            _ if full => {
+                self.note("the disk is full");
+                Some(Errno::NOSPC)
+            }
             _ => None,
         };
         if error.is_some() {
@@ -622,6 +543,7 @@ impl State {
             }
         } else if self.short_writes > 0 && left > 1 && self.random.one_in(self.short_writes) {
             n = 1 + self.random.below(left as u64 - 1) as usize;
+            self.note("a write is cut short");
         }
         self.put(inode, offset + written, &data[written..written + n]);
         error.map_or(Ok(written + n), Err)

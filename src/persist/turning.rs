@@ -13,14 +13,15 @@
 //! *Without an older log* the new files stand in a directory that has no manifest. That is what a
 //! log looks like whose manifest was lost, and a start refuses it. So an empty file,
 //! [`OPENING`], stands there, durably, before the first of them is made, and goes when the manifest
-//! is durable or the last of them is gone: with it such files are leftovers, and removed.
+//! is durable or the last of them is gone: with it such files are leftovers, and removed. It stands
+//! there as well while a rewrite without a log puts its base into such a directory ([`guard`]).
 
 use std::io;
 
 use crate::persist::aof::manifest::{FileType, Manifest, Ours, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::inspect::is_log_file;
-use crate::persist::rewrite::is_temp_base;
+use crate::persist::rewrite::{Installed, is_temp_base};
 
 /// The file that says that a log is about to begin. Every start of the server removes it.
 pub const OPENING: &str = "temp-rewriteaof-opening";
@@ -127,6 +128,36 @@ fn retire(manifest: &Manifest) -> Manifest {
         }
     }
     manifest
+}
+
+/// Puts a base in its place with `install` where there is no log, and perhaps no manifest: what it
+/// has made when the process dies is a leftover then, as what a log that begins has.
+///
+/// # Errors
+/// What `install` says, or the disk; that the directory holds what is left of somebody's data.
+pub fn guard(
+    volume: &dyn Volume,
+    appendfilename: &str,
+    manifest: &Manifest,
+    install: impl FnOnce() -> io::Result<Installed>,
+) -> io::Result<Installed> {
+    if !manifest.lines.is_empty() {
+        return install();
+    }
+    refuse_orphans(volume, appendfilename, manifest)?;
+    volume.write_synced(OPENING, b"")?;
+    volume.sync_dir()?;
+    let installed = install();
+    let is_over = match &installed {
+        Ok(Installed::Done { durable, .. }) => durable.is_ok(),
+        // What is left must be gone for good before the mark is.
+        Ok(Installed::Superseded) | Err(_) => volume.sync_dir().is_ok(),
+    };
+    if is_over {
+        // One that stays is removed at the next start.
+        drop(volume.remove(OPENING));
+    }
+    installed
 }
 
 /// Removes what `manifest`, which is in force, does not name of this log, but for [`OPENING`].
@@ -248,6 +279,32 @@ mod tests {
         assert_eq!(volume.list().unwrap(), [OPENING]);
         settle(&volume, NAME, &Manifest::default()).unwrap();
         settle(&volume, NAME, &Manifest::default()).unwrap();
+        assert_eq!(volume.list().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_base_without_a_log_is_a_leftover_until_its_manifest_is_there() {
+        let (_temp, volume) = fresh();
+        let base = format!("{NAME}.1.base.rdb");
+        let none = Manifest::default();
+        let done =
+            |durable| Ok(Installed::Done { manifest: none.clone(), base: NAME.into(), durable });
+        // It is marked while it is put into its place, and as long as that may be undone.
+        let install = |durable| {
+            let volume = &volume;
+            volume.write_synced(&base, b"REDIS0011")?;
+            assert!(volume.list()?.contains(&OPENING.to_owned()));
+            done(durable)
+        };
+        guard(&volume, NAME, &none, || install(Err(io::Error::other("a flush fails")))).unwrap();
+        assert_eq!(volume.list().unwrap(), [base.clone(), OPENING.to_owned()]);
+        guard(&volume, NAME, &none, || install(Ok(()))).unwrap();
+        assert_eq!(volume.list().unwrap(), [base.clone()]);
+        // What is left of somebody's data is not made a leftover.
+        let refused = guard(&volume, NAME, &none, || unreachable!("it is refused"));
+        assert!(refused.unwrap_err().to_string().contains("is missing"));
+        volume.remove(&base).unwrap();
+        guard(&volume, NAME, &none, || Err(io::Error::other("no room"))).unwrap_err();
         assert_eq!(volume.list().unwrap(), [""; 0]);
     }
 

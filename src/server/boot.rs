@@ -521,7 +521,7 @@ fn note_sizes(global: &Global, disks: &Disks) {
     global.registry.log_base_size.store(size, Ordering::Relaxed);
     global.registry.rewrites.set_base_size(size);
     if !files.is_empty() {
-        global.watch_room(&disks.log);
+        global.watch_room(disks.log.path());
     }
     global.registry.startup_memory.store(process::usage().rss, Ordering::Relaxed);
     let keys = disks.keys_loaded.load(Ordering::Relaxed);

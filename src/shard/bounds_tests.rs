@@ -362,6 +362,23 @@ fn requests_that_never_end_are_bounded_and_a_long_value_gets_through() {
 }
 
 /// What the kernel has received before a connection is stopped comes all the same.
+/// An element that has been popped is nowhere else; the reply tells of it when the disk allows.
+#[test]
+fn who_has_ended_its_stream_hears_what_it_popped_however_long_the_disk_hangs() {
+    let mut bench = Bench::new(1, &[("appendfsync", "always")]);
+    bench.turn(0, &[(0, b"RPUSH k0 one\r\nLPOP k0\r\n")], true);
+    bench.turn(1, &[], true);
+    bench.shards[0].leave(key(0));
+    for _ in 0..4 {
+        bench.now.mono_us += 9_000_000;
+        bench.turn(0, &[], true);
+        assert_eq!(bench.shards[0].take_lingering(), [], "its answer is under way");
+    }
+    assert_eq!(bench.told[0], b"");
+    bench.settle();
+    assert_eq!(bench.told[0], b":1\r\n$3\r\none\r\n");
+}
+
 #[test]
 fn bursts_beyond_the_bound_end_the_oldest() {
     const CLIENTS: usize = 4_000;

@@ -339,6 +339,8 @@ impl Shard {
             turn: Turn::GoesOn,
         };
         let files: Vec<_> = (0..shards).map(|s| file(s, &mut self.random)).collect();
+        #[cfg(test)]
+        crate::shard::sim::probe::new_files(files.iter().map(|file| file.seed));
         assert!(self.cut_lead.is_none(), "one cut at a time");
         self.cut_lead = Some(CutLead {
             payload,
@@ -391,6 +393,10 @@ impl Shard {
             Turn::Begins { start, .. } => self.begin_log(space, start, file.seed),
             Turn::Ends => self.end_log(space),
         };
+        #[cfg(test)]
+        if file.turn != Turn::GoesOn {
+            crate::shard::sim::probe::log_turned(space);
+        }
         self.entry_executed(entry, start);
         self.cut = Some(CutPart::new(file, start));
         start

@@ -169,15 +169,13 @@ impl Server for Shard {
     }
 
     fn load_log(&mut self) -> Result<(), String> {
-        if !self.global.turning.is_on() {
-            let why = match self.config.appendonly {
-                true => "the log waits for its base",
-                false => "appendonly is no",
-            };
-            return Err(format!("ERR There is no AOF to load: {why}"));
+        match self.no_log_to_load() {
+            Some(text) => Err(text),
+            None => {
+                self.reload.wished = Some(Source::Log);
+                Ok(())
+            }
         }
-        self.reload.wished = Some(Source::Log);
-        Ok(())
     }
 
     fn load_file(&mut self, save: bool, flush: bool, merge: bool) {

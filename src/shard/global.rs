@@ -12,7 +12,9 @@ use crate::observe::registry::Facts;
 use crate::observe::{Registry, crash};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::backup::{DirShelf, Shelf};
+use crate::persist::disk::Volume;
 use crate::persist::snapshot;
+use crate::persist::volume::DirVolume;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
@@ -39,6 +41,9 @@ pub type StartWriter = dyn Fn(Writer) -> std::io::Result<()> + Send + Sync;
 
 /// The directory of a backup, beside that of the log, which comes first.
 pub type OpenShelf = dyn Fn(&Path, &Path) -> Box<dyn Shelf> + Send + Sync;
+
+/// A directory to be written to; `true`: it is made when it is not there.
+pub type OpenDir = dyn Fn(&Path, bool) -> std::io::Result<Box<dyn Volume>> + Send + Sync;
 
 /// How the process speaks and dies; handed in, so that a simulation can listen.
 pub struct Voice {
@@ -126,6 +131,8 @@ pub struct Global {
     pub grain: Grain,
     /// Where backups are.
     pub shelf: Box<OpenShelf>,
+    /// Where a log that begins is.
+    pub open_dir: Box<OpenDir>,
     voice: Voice,
 }
 
@@ -181,6 +188,10 @@ impl Global {
             holds: Holds::default(),
             grain: Grain::default(),
             shelf: Box::new(|log, dir| Box::new(DirShelf::new(log, dir))),
+            open_dir: Box::new(|dir, make| {
+                let made = if make { DirVolume::create(dir) } else { DirVolume::open(dir) };
+                made.map(|volume| Box::new(volume) as Box<dyn Volume>)
+            }),
             voice,
         }
     }

@@ -593,7 +593,7 @@ impl LogWriter {
         match token::kind(done.token) {
             token::WRITE => self.write_done(done, now_us),
             token::SYNC => self.sync_done(&done, now_us),
-            token::SHORTEN => Outcome::Quiet,
+            token::SHORTEN => said(self.ahead.shortened(done.result)),
             token::DIRECT => said(self.ahead.opened(done.result)),
             token::FILL => {
                 let broke = done.result.as_ref().err().filter(|_| done.sync_failed);

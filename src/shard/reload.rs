@@ -124,6 +124,11 @@ impl Shard {
 
     /// Every keyspace is here: asks every shard to make durable what it has executed.
     pub(super) fn begin_reload(&mut self, entry: u64, lease: Lease, source: Source) {
+        // It may have ended, or begun, since this was asked for; from here on it does not.
+        if let (Source::Log, Some(text)) = (&source, self.no_log_to_load()) {
+            let held = Held { entry, lease, source, word: 0, missing: 0 };
+            return self.end_reload(held, Err(text));
+        }
         let word = self.name();
         let to = ReplyTo { batch: word, ..lease.to };
         let logged = self.log.is_some();
@@ -135,6 +140,16 @@ impl Shard {
             // There is nothing that could be made durable.
             false => self.read_again(),
         }
+    }
+
+    /// Why there is no log that could be read again, if there is none.
+    pub(super) fn no_log_to_load(&self) -> Option<String> {
+        let why = match self.global.config().appendonly {
+            true => "the log waits for its base",
+            false => "appendonly is no",
+        };
+        let is_on = self.global.turning.is_on();
+        (!is_on).then(|| format!("ERR There is no AOF to load: {why}"))
     }
 
     /// Takes a shard's word if it is one of those waited for here.

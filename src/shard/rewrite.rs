@@ -50,7 +50,7 @@ use crate::persist::rewrite::{
     temp_base_name, temp_rdb_name,
 };
 use crate::persist::snapshot::{Chunk, Flow, Target, write_on};
-use crate::persist::turning::read_manifest;
+use crate::persist::turning::{guard, read_manifest};
 use crate::persist::volume::DirVolume;
 use crate::shard::backup::Sealing;
 use crate::shard::core::Shard;
@@ -359,7 +359,12 @@ fn put_in_place(global: &Global, aim: &Aim, disk: &dyn Sheets, temp: &str) -> io
         None => read_manifest(disk, name)?,
     };
     let ending = if aim.plain { "aof" } else { "rdb" };
-    match install(disk, name, temp, ending, aim.first, &manifest)? {
+    let install = || install(disk, name, temp, ending, aim.first, &manifest);
+    let installed = match aim.first {
+        Some(_) => install(),
+        None => guard(disk, name, &manifest, install),
+    };
+    match installed? {
         Installed::Superseded => Ok(false),
         Installed::Done { manifest, base, durable } => {
             let (opens, lasts) = (aim.opens, durable.is_ok());

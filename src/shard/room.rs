@@ -8,7 +8,7 @@
 //!   nobody will find it. Writes are refused from then on, until the names are back. What has been
 //!   acknowledged is in memory, and can be read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,9 +50,9 @@ impl Room {
 
 impl Global {
     /// From here on the log's directory is looked at.
-    pub fn watch_room(&self, dir: &DirVolume) {
-        if let Ok(identity) = dir.identity() {
-            *self.room.home() = Some((dir.path().to_owned(), identity));
+    pub fn watch_room(&self, dir: &Path) {
+        if let Ok(identity) = DirVolume::open(dir).and_then(|dir| dir.identity()) {
+            *self.room.home() = Some((dir.to_owned(), identity));
         }
     }
 

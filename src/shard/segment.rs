@@ -87,6 +87,8 @@ pub struct Ahead {
     /// Of a file that has ended: what is to be closed, and cut.
     old_direct: Option<FileId>,
     old_end: Option<(FileId, u64)>,
+    /// Files that are being cut.
+    shortening: u32,
     /// Longest frame that waits for filler.
     waits: u64,
     /// Bytes of filler written.
@@ -150,11 +152,24 @@ impl Ahead {
     /// Cuts and closes what is over; nothing may be in flight on it.
     pub fn tidy(&mut self, disk: &mut impl Disk) {
         if let Some((file, len)) = self.old_end.take() {
+            self.shortening += 1;
             disk.submit(token::SHORTEN, DiskOp::Truncate { file, len });
         }
         if let Some(file) = self.old_direct.take() {
             disk.submit(token::CLOSE, DiskOp::Close { file });
         }
+    }
+
+    /// A file that has ended has been cut, or not; gives what is to be said.
+    pub fn shortened(&mut self, done: std::io::Result<Option<FileId>>) -> Option<String> {
+        self.shortening -= 1;
+        let said = |error| format!("Cutting a file of the log to its end failed: {error}");
+        done.err().map(said)
+    }
+
+    /// Whether every file that has ended has been cut.
+    pub fn is_tidy(&self) -> bool {
+        self.old_end.is_none() && self.shortening == 0
     }
 
     /// Starts what is due: opening, the next piece. `offset` is where the next frame of `file`
@@ -234,7 +249,8 @@ impl Ahead {
         let old_end = (self.touched > end || broken).then_some((old, end));
         let old_direct = self.direct.take().or(self.old_direct);
         let (wanted, waits, bytes) = (self.wanted, self.waits, self.bytes);
-        *self = Ahead { wanted, waits, bytes, old_end, old_direct, ..Ahead::default() };
+        let shortening = self.shortening;
+        *self = Ahead { wanted, waits, bytes, old_end, old_direct, shortening, ..Ahead::default() };
     }
 }
 

@@ -62,7 +62,6 @@ use crate::keyspace::Keyspace;
 use crate::persist::aof::manifest::{Manifest, shard_file_name};
 use crate::persist::disk::{Disk, DiskOp, FileId};
 use crate::persist::turning::{Prepared, check, prepare, settle};
-use crate::persist::volume::DirVolume;
 use crate::resp::Reply;
 use crate::shard::backup::end_backup;
 use crate::shard::core::Shard;
@@ -197,8 +196,8 @@ pub(super) fn set_on(global: &Global, wanted: &Wanted) -> Result<(), String> {
         wanted.pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
     let before = global.config();
     let next = before.changed_in(&pairs, wanted.local, &files::enter)?;
-    let checked = DirVolume::create(&log_dir(&next))
-        .and_then(|volume| check(&volume, global.append_filename()));
+    let checked = (global.open_dir)(&log_dir(&next), true)
+        .and_then(|volume| check(&*volume, global.append_filename()));
     if let Err(error) = checked {
         global.warn(&format!("Can't turn on the AOF in {}: {error}", log_dir(&next).display()));
         return Err(UNABLE.to_owned());
@@ -214,12 +213,9 @@ pub(super) fn set_on(global: &Global, wanted: &Wanted) -> Result<(), String> {
 
 /// Makes the directory ready, for whoever has the right to cut. For a thread that may wait.
 fn make_ready(global: &Global, dir: &Path) -> Result<Box<Prepared>, String> {
-    let prepared = DirVolume::create(dir)
-        .and_then(|volume| {
-            let prepared = prepare(&volume, global.append_filename())?;
-            global.watch_room(&volume);
-            Ok(prepared)
-        })
+    let prepared = (global.open_dir)(dir, true)
+        .and_then(|volume| prepare(&*volume, global.append_filename()))
+        .inspect(|_| global.watch_room(dir))
         .map_err(|error| format!("{}: {error}", dir.display()))?;
     *lock(&global.turning.dir) = dir.to_owned();
     Ok(Box::new(prepared))
@@ -239,8 +235,8 @@ pub(super) fn listed(global: &Global, durable: bool) {
 }
 
 fn clear(global: &Global, manifest: &Manifest) {
-    let settled = DirVolume::open(&global.turning.dir())
-        .and_then(|volume| settle(&volume, global.append_filename(), manifest));
+    let settled = (global.open_dir)(&global.turning.dir(), false)
+        .and_then(|volume| settle(&*volume, global.append_filename(), manifest));
     if let Err(error) = settled {
         global.warn(&format!("Files that no manifest names stay for now: {error}"));
     }
@@ -368,6 +364,8 @@ impl Shard {
         self.global.turning.set(Logging::Waiting);
         self.global.registry.log_base_size.store(0, Ordering::Relaxed);
         let (name, first) = (self.global.append_filename().to_owned(), retired.next_seq());
+        #[cfg(test)]
+        crate::shard::sim::probe::log_begins();
         let mut files = self.lead_to(first, Vec::new(), false, true);
         let dir: Arc<Path> = self.global.turning.dir().into();
         for (file, space) in files.iter_mut().zip(spaces.iter().flatten()) {
@@ -376,7 +374,11 @@ impl Shard {
                 file.name == shard_file_name(&name, first + space.shard as i64, space.shard)
             );
             file.turn = Turn::Begins { start, dir: Arc::clone(&dir) };
-            // Before any shard writes: a mark may name no point that is not one of its log.
+            // A mark may name no point that is not one of its log. None would without this: every
+            // shard without a log has the same point, and notes it when its log begins; from then
+            // on it names those that have moved, and what moves one is its own new log. That is
+            // written when all shards have begun theirs (the cut waits for them), so none has moved
+            // before everybody has noted it. But what nobody reads is no place for a false point.
             self.order.set_released(space.shard, start);
         }
         let lead = self.cut_lead.as_mut().expect("it has just begun");
@@ -492,6 +494,8 @@ impl Shard {
         }
         self.supersede_rewrite();
         end_backup(&self.global, "appendonly is stopped");
+        #[cfg(test)]
+        crate::shard::sim::probe::log_ends(&lease.spaces);
         let mut files = self.lead_to(0, Vec::new(), false, true);
         files.iter_mut().for_each(|file| file.turn = Turn::Ends);
         let lead = self.cut_lead.as_mut().expect("it has just begun");

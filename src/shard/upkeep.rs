@@ -469,7 +469,8 @@ impl Shard {
     /// of it.
     fn is_at_rest(&self) -> bool {
         let effects = self.space.as_ref().is_none_or(|s| !s.effects.is_empty());
-        let log = self.log.as_ref().is_none_or(|l| l.is_clean() && l.durable() == l.appended());
+        let log = self.log.as_ref();
+        let log = log.is_none_or(|l| l.is_clean() && l.is_tidy() && l.durable() == l.appended());
         !effects
             && log
             && (self.snapshot.holds_still || self.has_executed_all())

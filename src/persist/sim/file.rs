@@ -15,7 +15,8 @@ use std::ops::Range;
 
 use crate::base::random::Random;
 
-/// Bytes that a medium writes as one, all or nothing (but for a torn block).
+/// Bytes that a medium writes as one, all or nothing (but for a torn block), unless it is told
+/// otherwise.
 pub const BLOCK: usize = 512;
 
 /// Every block of a file.
@@ -30,7 +31,7 @@ const VERSIONS_MAX: usize = 8;
 struct Version {
     /// Which write made it, counted over the medium.
     write: u64,
-    bytes: [u8; BLOCK],
+    bytes: Vec<u8>,
 }
 
 /// What happened to a file when the power went.
@@ -49,6 +50,8 @@ pub struct FileLoss {
 /// A file, whatever its names.
 #[derive(Clone, Debug)]
 pub(super) struct Inode {
+    /// Length of a block in bytes.
+    block: usize,
     cached: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeMap<usize, Vec<Version>>,
@@ -58,9 +61,10 @@ pub(super) struct Inode {
 }
 
 impl Inode {
-    pub(super) fn new() -> Self {
+    /// An empty file on a medium with blocks of `block` bytes.
+    pub(super) fn new(block: usize) -> Self {
         let (cached, durable, dirty, direct) = Default::default();
-        Inode { cached, durable, dirty, direct, lens: vec![0] }
+        Inode { block, cached, durable, dirty, direct, lens: vec![0] }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,7 +87,7 @@ impl Inode {
             self.lens.push(end);
         }
         self.cached[offset..end].copy_from_slice(data);
-        for block in offset / BLOCK..=(end - 1) / BLOCK {
+        for block in offset / self.block..=(end - 1) / self.block {
             self.note_version(block, write);
         }
     }
@@ -97,7 +101,7 @@ impl Inode {
 
     fn note_version(&mut self, block: usize, write: u64) {
         self.direct.remove(&block);
-        let bytes = block_of(&self.cached, block);
+        let bytes = block_of(&self.cached, block, self.block);
         let versions = self.dirty.entry(block).or_default();
         if versions.len() == VERSIONS_MAX {
             versions.remove(VERSIONS_MAX / 2);
@@ -109,24 +113,29 @@ impl Inode {
     pub(super) fn set_len(&mut self, len: usize, write: u64) {
         self.cached.resize(len, 0);
         self.lens.push(len);
-        self.dirty.split_off(&len.div_ceil(BLOCK));
-        if !len.is_multiple_of(BLOCK) {
-            self.note_version(len / BLOCK, write);
+        self.dirty.split_off(&len.div_ceil(self.block));
+        if !len.is_multiple_of(self.block) {
+            self.note_version(len / self.block, write);
         }
     }
 
     /// A flush that succeeds: everything cached and dirty is durable.
     pub(super) fn sync(&mut self, blocks: Range<usize>) {
         self.make_length_durable();
-        let (cached, durable) = (&self.cached, &mut self.durable);
+        let (cached, durable, size) = (&self.cached, &mut self.durable, self.block);
         self.dirty.retain(|&block, _| {
             let flushed = blocks.contains(&block);
             if flushed {
-                put_block(durable, block, &block_of(cached, block));
+                put_block(durable, block, &block_of(cached, block, size));
             }
             !flushed
         });
         self.durable.truncate(self.cached.len());
+    }
+
+    /// What is clean is read from the medium from here on. Nothing is dirty.
+    pub(super) fn forget_cached(&mut self) {
+        self.cached.clone_from(&self.durable);
     }
 
     /// A flush that fails, as Linux fails it: some blocks were written, the others never will be,
@@ -140,7 +149,7 @@ impl Inode {
         self.direct = direct;
         for block in lost {
             if random.one_in(2) {
-                put_block(&mut self.durable, block, &block_of(&self.cached, block));
+                put_block(&mut self.durable, block, &block_of(&self.cached, block, self.block));
             }
         }
         if random.one_in(2) {
@@ -170,11 +179,17 @@ impl Inode {
     /// and hence as cached; clean ones come from the medium.
     pub(super) fn read_direct(&self, offset: usize, buf: &mut [u8]) -> usize {
         let n = self.read(offset, buf);
-        for (i, byte) in buf[..n].iter_mut().enumerate() {
-            let at = offset + i;
-            if !self.dirty.contains_key(&(at / BLOCK)) {
-                *byte = self.durable.get(at).copied().unwrap_or(0);
+        let mut at = offset;
+        while at < offset + n {
+            let block = at / self.block;
+            let upto = ((block + 1) * self.block).min(offset + n);
+            if !self.dirty.contains_key(&block) {
+                let (there, from) = (&mut buf[at - offset..upto - offset], self.durable.len());
+                let held = &self.durable[at.min(from)..upto.min(from)];
+                there[..held.len()].copy_from_slice(held);
+                there[held.len()..].fill(0);
             }
+            at = upto;
         }
         n
     }
@@ -187,8 +202,8 @@ impl Inode {
         if let Some(byte) = self.durable.get_mut(offset) {
             *byte ^= mask;
         }
-        for version in self.dirty.get_mut(&(offset / BLOCK)).into_iter().flatten() {
-            version.bytes[offset % BLOCK] ^= mask;
+        for version in self.dirty.get_mut(&(offset / self.block)).into_iter().flatten() {
+            version.bytes[offset % self.block] ^= mask;
         }
         true
     }
@@ -206,16 +221,17 @@ impl Inode {
         }
         image.resize(len, 0);
         let torn_block = self.torn_block(random);
-        let grown_from = self.lens[0] / BLOCK;
+        let size = self.block;
+        let grown_from = self.lens[0] / size;
         for (block, versions) in std::mem::take(&mut self.dirty) {
-            if block * BLOCK >= len {
+            if block * size >= len {
                 loss.lost += 1;
                 continue;
             }
             let Some(last) = versions.last() else { continue };
             if Some(block) == torn_block {
-                let mut torn = block_of(&image, block);
-                let cut = random.below(BLOCK as u64) as usize;
+                let mut torn = block_of(&image, block, size);
+                let cut = random.below(size as u64) as usize;
                 torn[..cut].copy_from_slice(&last.bytes[..cut]);
                 put_block(&mut image, block, &torn);
                 loss.torn += 1;
@@ -258,19 +274,19 @@ impl Inode {
 }
 
 /// A block of an image, zeros where it ends early.
-fn block_of(image: &[u8], block: usize) -> [u8; BLOCK] {
-    let mut bytes = [0; BLOCK];
-    let from = image.get(block * BLOCK..).unwrap_or_default();
-    let n = from.len().min(BLOCK);
+fn block_of(image: &[u8], block: usize, size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    let from = image.get(block * size..).unwrap_or_default();
+    let n = from.len().min(size);
     bytes[..n].copy_from_slice(&from[..n]);
     bytes
 }
 
 /// Writes a block into an image, lengthening it with zeros where it ends early.
-fn put_block(image: &mut Vec<u8>, block: usize, bytes: &[u8; BLOCK]) {
-    let end = (block + 1) * BLOCK;
+fn put_block(image: &mut Vec<u8>, block: usize, bytes: &[u8]) {
+    let end = (block + 1) * bytes.len();
     if image.len() < end {
         image.resize(end, 0);
     }
-    image[end - BLOCK..end].copy_from_slice(bytes);
+    image[end - bytes.len()..end].copy_from_slice(bytes);
 }

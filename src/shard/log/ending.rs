@@ -15,6 +15,12 @@ impl LogWriter {
         self.in_flight.iter().all(waits) && self.syncing.is_none() && !self.ahead.is_busy()
     }
 
+    /// Whether every file that has ended has been cut: Redis reads what stands behind an end that
+    /// only our manifest names.
+    pub fn is_tidy(&self) -> bool {
+        self.ahead.is_tidy()
+    }
+
     /// The last entry of those executed that the raw point has not passed.
     pub fn last_entry(&self) -> Option<u64> {
         self.entries.back().map(|(id, _)| *id)

@@ -281,3 +281,20 @@ fn a_segment_must_be_clearly_faster() {
     assert!(of(400, 100) && of(400, 320) && !of(400, 321) && !of(100, 400));
     assert!(!of(2, 1), "memory is no disk");
 }
+
+#[test]
+fn a_file_that_was_flushed_in_vain_is_cut_before_all_is_tidy() {
+    let (mut ahead, mut disk) = (Ahead::default(), crate::shard::bounds_tests::Stalled::default());
+    assert!(ahead.is_tidy());
+    ahead.next_file(FileId(1), 100, true);
+    assert!(!ahead.is_tidy());
+    ahead.tidy(&mut disk);
+    assert!(!ahead.is_tidy() && disk.waiting.len() == 1);
+    // The next one ends before this one has been cut.
+    ahead.next_file(FileId(2), 100, true);
+    ahead.tidy(&mut disk);
+    assert_eq!(ahead.shortened(Ok(None)), None);
+    assert!(!ahead.is_tidy());
+    assert!(ahead.shortened(Err(std::io::Error::other("no"))).is_some_and(|s| s.ends_with("no")));
+    assert!(ahead.is_tidy());
+}

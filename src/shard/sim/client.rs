@@ -48,6 +48,17 @@ const METHODS: &[&str] = &[
     "aof-disable-auto-gc no",
 ];
 
+/// The log is turned on and off, and somebody waits until it is what a start finds.
+const TURNS: &[&str] = &[
+    "CONFIG SET appendonly yes",
+    "CONFIG SET appendonly yes",
+    "CONFIG SET appendonly no",
+    "CONFIG SET appendonly no",
+    DURABLE,
+];
+/// Asks for the word that all is durable.
+pub const DURABLE: &str = "WAITAOF 1 0 0";
+
 /// Something a request looks at: a key of a database, or, without one, all keys that these shards
 /// hold of it.
 pub type Look = (usize, Option<Vec<u8>>, u64);
@@ -151,6 +162,12 @@ impl Client {
                 7 | 9 if self.log && random.one_in(self.taste.files) => {
                     self.push(&mut batch, &words(one_of(LOG_FILES, random)), next_id);
                 }
+                10 if self.taste.turns && random.one_in(12) => {
+                    self.push(&mut batch, &words(one_of(TURNS, random)), next_id);
+                }
+                11 if self.log && random.one_in(40) => {
+                    self.push(&mut batch, &words(DURABLE), next_id);
+                }
                 8 if self.log && random.one_in(2 * self.taste.files) => {
                     let set = format!("CONFIG SET {}", one_of(METHODS, random));
                     self.push(&mut batch, &words(&set), next_id);
@@ -253,7 +270,7 @@ impl Client {
     fn shards_of(&self, command: &[Vec<u8>]) -> u64 {
         let own = |key: &Vec<u8>| 1 << shard_of(key, self.shards);
         match &command[0][..] {
-            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => 0,
+            b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" | b"WAITAOF" => 0,
             _ if is_of_files(command) => 0,
             b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"DEBUG" => all_shards(self.shards),
             b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
@@ -311,7 +328,7 @@ fn keys(command: &[Vec<u8>]) -> Vec<Vec<u8>> {
         b"DEL" | b"UNLINK" | b"EXISTS" | b"TOUCH" | b"MGET" | b"WATCH" => command[1..].to_vec(),
         b"MSET" | b"MSETNX" => command[1..].iter().step_by(2).cloned().collect(),
         b"RENAME" | b"RENAMENX" | b"COPY" => command[1..3].to_vec(),
-        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" => Vec::new(),
+        b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" | b"WAITAOF" => Vec::new(),
         _ if is_of_files(command) => Vec::new(),
         b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"SCAN" | b"DEBUG" => Vec::new(),
         _ if is_cut(command) => Vec::new(),

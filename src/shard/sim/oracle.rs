@@ -15,9 +15,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::base::crc::shard_of;
 use crate::observe::saves::End;
-use crate::shard::sim::client::{Client, Look, Request};
+use crate::shard::sim::client::{Client, DURABLE, Look, Request};
 use crate::shard::sim::probe::{self, At, Data, Event, Place, Step, Tracker};
+use crate::shard::sim::rewrites::{Counts, count};
 use crate::shard::sim::tell;
+use crate::shard::sim::turns::{Era, Over, Stand};
 use crate::shard::sim::waiters::Elements;
 
 /// What the policy of flushing is changed with.
@@ -49,6 +51,8 @@ pub struct Witness {
     reconfigured: bool,
     /// Requests for that which are not answered.
     changing: usize,
+    /// Some of these were under way together: which came last nobody knows.
+    tangled: bool,
     /// From this request on the policy is `always`.
     strict_from: Option<u64>,
     /// Clients that were told by the reply that their SAVE has succeeded.
@@ -59,6 +63,11 @@ pub struct Witness {
     known_by: HashMap<u64, Vec<usize>>,
     /// Shard and number of a step, and the request that was answered with it.
     causes: Vec<(usize, usize, u64)>,
+    /// How much had been told, and which log was the last, when somebody asked for the word that
+    /// all is durable.
+    asked: HashMap<u64, (usize, usize)>,
+    /// What has happened.
+    pub counts: Counts,
 }
 
 /// How much of the past a crash must leave.
@@ -78,7 +87,9 @@ impl Witness {
         let moments = vec![Moment { points: vec![(0, 0); shards], told: 0 }];
         let known = vec![0; shards];
         let (told, known_by, causes, saves) = Default::default();
-        let (reconfigured, changing, strict_from) = (false, 0, always.then_some(0));
+        let (asked, counts) = Default::default();
+        let (reconfigured, tangled) = (false, false);
+        let (changing, strict_from) = (0, always.then_some(0));
         Witness {
             told,
             saves,
@@ -86,8 +97,11 @@ impl Witness {
             known,
             known_by,
             causes,
+            asked,
+            counts,
             reconfigured,
             changing,
+            tangled,
             strict_from,
         }
     }
@@ -97,8 +111,33 @@ impl Witness {
         self.known_by.insert(request.id, self.known.clone());
         if request.text.starts_with(POLICY) {
             self.reconfigured = true;
+            self.tangled |= self.changing > 0;
             self.changing += 1;
             self.strict_from = None;
+        }
+        if request.text == DURABLE {
+            let eras = probe::with(|t| t.eras.len()).expect("the process is looked at");
+            self.asked.insert(request.id, (self.told.len(), eras));
+        }
+    }
+
+    /// All is durable: so is what had been told when that was asked for, and the log is listed.
+    fn is_durable(&mut self, request: &Request) {
+        let (told, eras) = self.asked[&request.id];
+        let listed = probe::with(|t| t.eras.iter().rposition(|era| era.listed)).flatten();
+        assert!(listed.is_some_and(|listed| listed + 1 >= eras), "durable in a log nobody finds");
+        self.told[..told].iter_mut().for_each(|told| told.strict = true);
+        count(&mut self.counts, "told that all is durable");
+    }
+
+    /// A change of the configuration is answered.
+    fn configures(&mut self, request: &Request, reply: &[u8]) {
+        let done = if reply == b"+OK\r\n" { "" } else { " (refused)" };
+        let name = request.text.split(' ').nth(2).unwrap_or_default();
+        let value = request.text.split(' ').nth(3).unwrap_or_default();
+        count(&mut self.counts, &format!("CONFIG SET {name} {value}{done}"));
+        if request.text.starts_with(POLICY) {
+            self.reconfigures(request);
         }
     }
 
@@ -111,7 +150,9 @@ impl Witness {
     /// another is under way. (One whose client has gone stays so.)
     fn reconfigures(&mut self, request: &Request) {
         self.changing -= 1;
-        let always = request.text.ends_with("always") && self.changing == 0;
+        let alone = self.changing == 0 && !self.tangled;
+        self.tangled &= self.changing > 0;
+        let always = request.text.ends_with("always") && alone;
         let behind = self.known_by.keys().max().map_or(0, |id| id + 1);
         self.strict_from = always.then_some(behind);
     }
@@ -121,13 +162,20 @@ impl Witness {
         self.told.len()
     }
 
+    /// Number of moments.
+    pub fn moments(&self) -> usize {
+        self.moments.len()
+    }
+
     /// Raw and release points as they are now.
-    pub fn moment(&mut self, points: impl Iterator<Item = (u64, u64)>) {
-        // A policy made stricter moves the raw point back; what was written stays written.
+    pub fn moment(&mut self, points: impl Iterator<Item = Option<(u64, u64)>>) {
+        // A policy made stricter moves the raw point back; what was written stays written. So does
+        // what an earlier log had, where there is none.
         let before = self.moments.last().into_iter().flat_map(|m| &m.points);
-        let before = before.map(|(raw, _)| *raw).chain(std::iter::repeat(0));
-        let points: Vec<(u64, u64)> =
-            points.zip(before).map(|((raw, to), before)| (raw.max(before), to)).collect();
+        let now = |(now, before): (Option<(u64, u64)>, &(u64, u64))| {
+            now.map_or(*before, |(raw, to)| (raw.max(before.0), to))
+        };
+        let points: Vec<(u64, u64)> = points.zip(before).map(now).collect();
         let told = self.told.len();
         match self.moments.last_mut() {
             Some(last) if last.points == points => last.told = told,
@@ -141,15 +189,19 @@ impl Witness {
             let request = client.waiting.pop_front().expect("a reply answers a request");
             let text = format!("{} -> {:?}", request.text, String::from_utf8_lossy(&reply));
             tell(|| format!("client {} hears: {text}", client.key.index));
-            let refused = reply.starts_with(b"-MISCONF") || reply.starts_with(b"-EXECABORT");
+            let refusals: [&[u8]; 3] = [b"-MISCONF", b"-EXECABORT", b"-ERR There is no AOF"];
+            let refused = refusals.iter().any(|refusal| reply.starts_with(refusal));
             if request.text == "SAVE" && reply == b"+OK\r\n" {
                 self.saves += 1;
                 let saved = |m: &&probe::Moment| matches!(m.ended, Some(End::Saved { .. }));
                 let saved = probe::with(|t| t.moments.iter().filter(saved).count());
                 assert!(saved >= Some(self.saves), "a SAVE that nobody knows of");
             }
-            if request.text.starts_with(POLICY) {
-                self.reconfigures(&request);
+            if request.text.starts_with("CONFIG SET") {
+                self.configures(&request, &reply);
+            }
+            if request.text == DURABLE && reply.starts_with(b"*2\r\n:1") {
+                self.is_durable(&request);
             }
             if request.shards == 0 || refused {
                 continue;
@@ -176,9 +228,10 @@ impl Witness {
         reply: &[u8],
     ) -> Vec<usize> {
         let events = tracker.events.get_mut(&origin).expect("something was executed");
-        let mut taken: Vec<Event> = Vec::new();
+        let (mut taken, alone): (Vec<Event>, bool) = (Vec::new(), tracker.steps.len() == 1);
         let mut take = |wanted: &dyn Fn(&Event) -> bool| {
-            let at = events.iter().position(wanted);
+            // Where there is one shard a lease is taken or not, as there is a log or not.
+            let at = events.iter().position(|e| wanted(e) || alone);
             let at = at.unwrap_or_else(|| panic!("answered, not executed: {}", request.text));
             taken.extend(events.remove(at));
         };
@@ -265,6 +318,10 @@ pub struct Past {
     pub always: bool,
     /// What clients that wait for keys know.
     pub elements: Option<Elements>,
+    /// What a start with a log may find.
+    pub stands: Vec<Stand>,
+    /// A flush of the log may have failed.
+    pub flush_may_fail: bool,
 }
 
 impl Past {
@@ -290,41 +347,37 @@ impl Past {
         text
     }
 
-    /// Number of steps behind these positions.
-    pub fn lost(&self, ends: &[u64]) -> u64 {
-        let steps = self.tracker.steps.iter().zip(ends);
-        steps.map(|(s, end)| s.iter().filter(|s| s.end > *end).count() as u64).sum()
+    /// The log that has a file of one of these seeds.
+    pub fn era_of(&self, seeds: &[u64]) -> Option<usize> {
+        self.tracker.eras.iter().position(|era| seeds.iter().any(|seed| era.seeds.contains(seed)))
     }
 
-    /// What is held when each shard's log is kept up to these positions; panics when this is no
-    /// consistent cut, or loses what the crash must not take.
-    pub fn judge(&self, ends: &[u64], crash: Crash) -> Data {
-        let steps = &self.tracker.steps;
-        let kept: Vec<usize> =
-            steps.iter().zip(ends).map(|(s, end)| s.partition_point(|s| s.end <= *end)).collect();
+    /// Whether the log was on when the process ended.
+    pub fn ended_on(&self) -> bool {
+        self.tracker.eras.last().is_some_and(|era| era.listed && era.to.is_none())
+    }
+
+    /// Number of steps that are not kept when a log is kept up to these positions.
+    pub fn lost(&self, era: usize, ends: &[u64]) -> u64 {
+        let kept = self.tracker.eras[era].kept(&self.tracker.steps, ends);
+        let steps = self.tracker.steps.iter().zip(kept);
+        steps.map(|(steps, kept)| (steps.len() - kept) as u64).sum()
+    }
+
+    /// What is held when each shard's file of a log is kept up to these positions; panics when this
+    /// is no consistent cut, or loses what the crash must not take.
+    pub fn judge(&self, era: usize, ends: &[u64], crash: Crash) -> Data {
+        let allowed = |stand: &Stand| matches!(stand, Stand::Era(n) if *n == era);
+        assert!(
+            self.stands.iter().any(allowed),
+            "log {era} is found, which has been given up or replaced ({crash:?})"
+        );
+        let (steps, era) = (&self.tracker.steps, &self.tracker.eras[era]);
+        let kept = era.kept(steps, ends);
         self.entries_are_whole(&kept);
         self.causes_are_kept(&kept);
-        let (points, told) = self.covered(crash);
-        for (shard, ((_, released), end)) in points.iter().zip(ends).enumerate() {
-            assert!(
-                released <= end,
-                "shard {shard}: released up to {released}, recovered up to {end} ({crash:?})"
-            );
-        }
-        let later = self.witness.told[told..].iter().filter(|told| told.strict);
-        for told in self.witness.told[..told].iter().chain(later) {
-            let lost = told.deps.iter().zip(&kept).any(|(dep, kept)| dep > kept);
-            assert!(
-                !lost,
-                "told of what is lost ({crash:?}): {}; depends on {:?}, kept {kept:?}",
-                told.text, told.deps
-            );
-        }
-        let all_is_kept = crash != Crash::Power || self.always;
-        let elements = self.elements.as_ref().filter(|_| all_is_kept);
-        if crash == Crash::Clean {
-            let all: Vec<usize> = steps.iter().map(Vec::len).collect();
-            assert_eq!(kept, all, "a clean stop loses nothing");
+        if era.listed {
+            self.promises_are_kept(era, &kept, ends, crash);
         }
         let mut data = self.base.clone();
         let kept = steps.iter().zip(&kept).flat_map(|(steps, kept)| &steps[..*kept]);
@@ -334,18 +387,58 @@ impl Past {
                 None => data.remove(place),
             };
         }
-        if let Some(elements) = elements {
+        let all_is_kept = crash != Crash::Power || self.always;
+        let one_log = self.tracker.eras.len() == 1 && era.to.is_none();
+        if let Some(elements) = self.elements.as_ref().filter(|_| all_is_kept && one_log) {
             elements.check(&data, 0);
         }
         data
     }
 
+    fn promises_are_kept(&self, era: &Era, kept: &[usize], ends: &[u64], crash: Crash) {
+        if let Some(Over { sealed: true, .. }) = era.over {
+            assert_eq!(Some(kept), era.to.as_deref(), "what was turned off is whole ({crash:?})");
+        }
+        // Of a log that could not be written when it ended nobody knows what its flushes did.
+        let crash = match &era.over {
+            Some(_) if self.flush_may_fail => Crash::Power,
+            _ => crash,
+        };
+        let (points, told) = self.covered(era, crash);
+        for (shard, ((_, released), end)) in points.iter().zip(ends).enumerate() {
+            assert!(
+                released <= end,
+                "shard {shard}: released up to {released}, recovered up to {end} ({crash:?})"
+            );
+        }
+        let all = &self.witness.told;
+        let upto = era.over.as_ref().map_or(all.len(), |over| over.told);
+        let told = told.min(upto);
+        let later = all[told..upto].iter().filter(|told| told.strict);
+        for told in all[..told].iter().chain(later) {
+            let deps = told.deps.iter().zip(kept).enumerate();
+            let mut deps = deps.filter(|(shard, (dep, _))| era.holds(*shard, **dep));
+            let lost = deps.any(|(_, (dep, kept))| dep > kept);
+            assert!(
+                !lost,
+                "told of what is lost ({crash:?}): {}; depends on {:?}, kept {kept:?}",
+                told.text, told.deps
+            );
+        }
+        if crash == Crash::Clean && era.to.is_none() {
+            let all: Vec<usize> = self.tracker.steps.iter().map(Vec::len).collect();
+            assert_eq!(kept, all, "a clean stop loses nothing");
+        }
+    }
+
     /// The release points, and how much of what was told, that a crash must leave.
-    fn covered(&self, crash: Crash) -> (&[(u64, u64)], usize) {
+    fn covered(&self, era: &Era, crash: Crash) -> (&[(u64, u64)], usize) {
         let moments = &self.witness.moments;
+        let over = era.over.as_ref();
+        let moments = &moments[..over.map_or(moments.len(), |over| over.moments)];
+        let durable = over.map_or(&self.durable, |over| &over.durable);
         let all = crash != Crash::Power || self.always;
-        let safe =
-            |m: &&Moment| all || m.points.iter().zip(&self.durable).all(|((raw, _), d)| raw <= d);
+        let safe = |m: &&Moment| all || m.points.iter().zip(durable).all(|((raw, _), d)| raw <= d);
         let last = moments.iter().rev().find(safe).expect("the first one is always safe");
         // What was told after it was told at a later moment.
         (&last.points, last.told)

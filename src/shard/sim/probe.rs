@@ -18,6 +18,7 @@ use crate::keyspace::{Keyspace, spelled};
 use crate::observe::saves::End;
 use crate::shard::message::{Job, ReplyTo};
 use crate::shard::sim::tell;
+use crate::shard::sim::turns::Era;
 use crate::shard::snapshot;
 
 /// A database and a key.
@@ -95,6 +96,8 @@ pub struct Tracker {
     pub rewrites: Vec<Data>,
     /// The same when backups were sealed.
     pub seals: Vec<Data>,
+    /// Logs, in order.
+    pub eras: Vec<Era>,
 }
 
 thread_local! {
@@ -122,6 +125,7 @@ pub fn begin(spaces: &[Box<Keyspace>]) {
         moments: Vec::new(),
         rewrites: Vec::new(),
         seals: Vec::new(),
+        eras: Vec::new(),
     };
     TRACKER.with_borrow_mut(|t| *t = Some(tracker));
 }
@@ -186,6 +190,11 @@ impl Tracker {
             self.ends[shard] = end;
         }
         At { shard, upto: self.steps[shard].len(), own }
+    }
+
+    /// Number of steps by shard.
+    fn counted(&self) -> Vec<usize> {
+        self.steps.iter().map(Vec::len).collect()
     }
 
     fn is_open(&self, shard: usize) -> bool {
@@ -277,7 +286,8 @@ pub fn ran_reload(
     ran_lease(entry, to, spaces);
     with(|t| {
         // Like any other that is refused it tells of nothing.
-        if outcome.as_ref().is_err_and(|text| text.starts_with("MISCONF")) {
+        let refusals = ["MISCONF", "ERR There is no AOF"];
+        if outcome.as_ref().is_err_and(|text| refusals.iter().any(|r| text.starts_with(r))) {
             t.events.entry((to.shard, to.conn)).or_default().pop_back();
         }
         for space in spaces.iter().flatten() {
@@ -321,6 +331,35 @@ pub fn sealing(spaces: &[Option<Box<Keyspace>>]) {
     });
 }
 
+/// A log begins with the rewrite whose moment this is.
+pub fn log_begins() {
+    with(|t| {
+        let from = t.counted();
+        tell(|| format!("the moment at which log {} begins: {from:?}", t.eras.len()));
+        t.eras.push(Era::new(from));
+    });
+}
+
+/// The log ends with these keyspaces.
+pub fn log_ends(spaces: &[Option<Box<Keyspace>>]) {
+    with(|t| {
+        t.unchanged(spaces);
+        let to = t.counted();
+        tell(|| format!("the moment at which the log ends: {to:?}"));
+        t.eras.last_mut().expect("there is one").to = Some(to);
+    });
+}
+
+/// Files of the log with these seeds are about to be made.
+pub fn new_files(seeds: impl Iterator<Item = u64>) {
+    with(|t| t.eras.last_mut().expect("there is one").seeds.extend(seeds));
+}
+
+/// The log of this keyspace has begun or ended: positions go on, or stand still.
+pub fn log_turned(space: &Keyspace) {
+    with(|t| t.ends[space.shard] = space.effects.end());
+}
+
 /// Everybody may know now how the snapshot has ended.
 pub fn saved(end: End) {
     with(|t| {
@@ -340,7 +379,7 @@ pub fn kept_up(space: &Keyspace) {
         // Most turns do nothing here. One that did and did not log it is found out a little later.
         // (Without a log nothing has a position.)
         let end = space.effects.end();
-        let quiet = end > 0 && t.ends[space.shard] == end;
+        let quiet = space.effects.enabled() && t.ends[space.shard] == end;
         t.passed_over += u64::from(quiet);
         if quiet && !t.passed_over.is_multiple_of(16) {
             return;

@@ -29,6 +29,7 @@ use crate::shard::global::Global;
 use crate::shard::sim::probe::{self, Data};
 use crate::shard::sim::saves::{compare, load};
 use crate::shard::sim::tell;
+use crate::shard::sim::turns::Ledger;
 use crate::shard::snapshot::writer::Writer;
 
 /// `appendfilename` of all schedules.
@@ -39,11 +40,12 @@ pub const SHELF: &str = "backup";
 /// What is counted, by name.
 pub type Counts = BTreeMap<String, u64>;
 
+const INSTALLED: &str = "rewrites installed";
 /// What the server says of what is counted here, and under which name it is.
 const SAID: &[(&str, &str)] = &[
     ("Background append only file rewriting started", "rewrites begun"),
     ("Starting automatic rewriting", "of these by themselves"),
-    ("Background AOF rewrite terminated with success", "rewrites installed"),
+    ("Background AOF rewrite terminated with success", INSTALLED),
     ("given up: the log has begun anew", "rewrites superseded"),
     ("given up: the old files stay", "rewrites given up"),
     ("Background AOF rewrite terminated with error", "rewrites failed"),
@@ -75,8 +77,6 @@ struct Queue {
 pub struct Rewrites {
     queue: Arc<Mutex<Queue>>,
     rewriters: Vec<Rewriter>,
-    /// The base that was compared last.
-    base: Option<String>,
     /// What a sealed backup must be; it is there.
     sealed: Option<Data>,
     /// What one may be of which nobody has been told.
@@ -103,7 +103,6 @@ impl Rewrites {
         Rewrites {
             queue: Arc::default(),
             rewriters: Vec::new(),
-            base: None,
             sealed: None,
             may_be: Vec::new(),
             counts: Counts::new(),
@@ -118,9 +117,17 @@ impl Rewrites {
     }
 
     /// A step of some thread; false when there is none.
-    pub fn step(&mut self, medium: &SimMedium, global: &Global, random: &mut Random) -> bool {
+    pub fn step(
+        &mut self,
+        medium: &SimMedium,
+        global: &Global,
+        ledger: &mut Ledger,
+        random: &mut Random,
+    ) -> bool {
         let errand = {
             let mut queue = lock(&self.queue);
+            let alone = queue.begun.iter().filter(|begun| begun.writer.is_alone());
+            alone.for_each(|begun| ledger.begins_alone(begun.moment.clone()));
             self.rewriters.append(&mut queue.begun);
             let first = self.rewriters.is_empty() || random.one_in(3);
             if first { queue.errands.pop_front() } else { None }
@@ -131,10 +138,17 @@ impl Rewrites {
         } else if !self.rewriters.is_empty() {
             let chosen = random.below(self.rewriters.len() as u64) as usize;
             let Rewriter { writer, moment } = &mut self.rewriters[chosen];
+            let before = base_of(&global.manifest());
+            let installed = || lock(&self.queue).counts.get(INSTALLED).copied();
+            let successes = installed();
             let over = writer.step(medium);
-            let moment = moment.clone();
-            if !medium.is_dead() {
-                self.look_at_base(medium, global, &moment);
+            if writer.is_alone() && installed() > successes && !medium.is_dead() {
+                ledger.is_done_alone(moment);
+            }
+            let base = base_of(&global.manifest());
+            if !medium.is_dead() && base.is_some() && base != before {
+                look_at_base(medium, global, moment);
+                count(&mut self.counts, "bases compared");
             }
             if over {
                 self.rewriters.swap_remove(chosen);
@@ -157,21 +171,6 @@ impl Rewrites {
         self.may_be.extend(self.sealed.take());
     }
 
-    fn look_at_base(&mut self, medium: &SimMedium, global: &Global, moment: &Data) {
-        let manifest = global.manifest().clone();
-        let base = base_of(&manifest);
-        if base.is_none() || base == self.base {
-            return;
-        }
-        let mut alone = manifest;
-        alone.lines.retain(|line| line.kind == FileType::Base);
-        let found = read(medium, &alone, &global.config());
-        compare(&found, moment, "the base has", "the moment had");
-        tell(|| format!("{base:?} is in its place, {} keys", found.len()));
-        self.base = base;
-        count(&mut self.counts, "bases compared");
-    }
-
     fn look_at_backup(&mut self, medium: &SimMedium, global: &Global) {
         if global.registry.backups.phase() != Phase::Sealed {
             return;
@@ -188,6 +187,14 @@ impl Rewrites {
         self.may_be.clear();
     }
 
+    /// Counts what was being rewritten when the process died.
+    pub fn died_at(&self, counts: &mut Counts) {
+        for rewriter in &self.rewriters {
+            let at = rewriter.writer.stage();
+            count(counts, &format!("deaths while a rewrite {at}"));
+        }
+    }
+
     /// The process has ended.
     pub fn leave(&mut self) {
         self.rewriters.clear();
@@ -196,7 +203,6 @@ impl Rewrites {
         for (name, n) in queue.counts {
             *self.counts.entry(name).or_default() += n;
         }
-        self.base = None;
     }
 
     /// Behind a crash: looks at the backup.
@@ -221,10 +227,18 @@ impl Rewrites {
 
     /// A process that has taken over what is in the directory knows of the backup.
     pub fn adopted(&mut self, global: &Global) {
-        self.base = base_of(&global.manifest());
         let phase = global.registry.backups.phase();
         assert_eq!(phase == Phase::Sealed, self.sealed.is_some(), "a backup is {phase:?}");
     }
+}
+
+/// A base has just got into its place.
+fn look_at_base(medium: &SimMedium, global: &Global, moment: &Data) {
+    let mut alone = global.manifest().clone();
+    alone.lines.retain(|line| line.kind == FileType::Base);
+    let found = read(medium, &alone, &global.config());
+    compare(&found, moment, "the base has", "the moment had");
+    tell(|| format!("a base is in its place, {} keys", found.len()));
 }
 
 fn base_of(manifest: &Manifest) -> Option<String> {

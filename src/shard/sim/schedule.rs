@@ -1,6 +1,7 @@
 //! One schedule: lives of a process, how they end, and how the next one recovers.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -13,14 +14,16 @@ use crate::persist::aof::manifest::{Manifest, Ours, manifest_name, temp_manifest
 use crate::persist::disk::Volume;
 use crate::persist::durable;
 use crate::persist::recovery::{self, Options, Plan, RecoveryError, Started, Step};
-use crate::persist::sim::{Fault, Names, On, SimMedium};
+use crate::persist::sim::{BLOCK, Fault, Names, On, SimMedium};
 use crate::shard::sim::oracle::{Crash, Past};
 use crate::shard::sim::probe::{self, Data};
 use crate::shard::sim::rewrites::{Counts, NAME, as_redis, count, nothing_is_left};
 use crate::shard::sim::saves::{Figures, Saves, compare, load};
+use crate::shard::sim::turns::Stand;
 use crate::shard::sim::waiters::Waiters;
-use crate::shard::sim::world::World;
+use crate::shard::sim::world::{Start, World};
 use crate::shard::sim::{number, tell};
+use crate::shard::turning::forsake;
 use crate::value::table::SPLIT_AT;
 
 /// Figures of schedules that ran.
@@ -49,8 +52,31 @@ pub struct Totals {
     pub kept_on: u64,
     /// Snapshots.
     pub saves: Figures,
-    /// Rewrites, backups, switches, and deaths in operations.
+    /// Rewrites, backups, switches, faults, and deaths in operations.
     pub counts: Counts,
+    /// In how many schedules each of these happened.
+    pub schedules: Counts,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Totals { lives, stops, kills, cuts, failed_flushes, .. } = self;
+        writeln!(f, "{lives} lives: {stops} clean stops, {kills} kills, {cuts} power cuts,")?;
+        writeln!(f, "  {failed_flushes} failed flushes; {} were asked for", self.saved_stops)?;
+        let Totals { died_recovering, refused, unreadable, kept_on, .. } = self;
+        writeln!(f, "  behind a last snapshot, {kept_on} went on behind one that failed")?;
+        writeln!(f, "{died_recovering} recoveries died; {refused} directories were refused")?;
+        writeln!(f, "  behind a failed flush, {unreadable} could not be read at first")?;
+        let Totals { steps, replies, lost, saves, .. } = self;
+        writeln!(f, "{steps} steps, {replies} replies; {lost} steps not found again")?;
+        writeln!(f, "{saves:?}")?;
+        writeln!(f, "what has happened: how often, and in how many schedules")?;
+        for (name, n) in &self.counts {
+            let schedules = self.schedules.get(name).copied().unwrap_or_default();
+            writeln!(f, "{n:>9} {schedules:>8}  {name}")?;
+        }
+        Ok(())
+    }
 }
 
 impl Totals {
@@ -71,7 +97,14 @@ impl Totals {
         self.saved_stops += other.saved_stops;
         self.kept_on += other.kept_on;
         self.saves.add(&other.saves);
-        for (name, n) in &other.counts {
+        self.add_counts(&other.counts);
+        for (name, _) in other.counts.iter().filter(|(_, n)| **n > 0) {
+            count(&mut self.schedules, name);
+        }
+    }
+
+    fn add_counts(&mut self, counts: &Counts) {
+        for (name, n) in counts {
             *self.counts.entry(name.clone()).or_default() += n;
         }
     }
@@ -99,6 +132,8 @@ impl End {
 
 struct Schedule {
     random: Random,
+    /// The log is turned on and off, and a process may start without one.
+    turns: bool,
     medium: SimMedium,
     /// The data directory; with the process while one runs.
     saves: Option<Saves>,
@@ -111,6 +146,8 @@ struct Schedule {
     flush_may_fail: bool,
     /// The same of the directory's flush.
     names_may_be_lost: bool,
+    /// The process may go on behind that.
+    lives_on: bool,
     /// What is being done for rewrites is a good moment to die.
     deadly: bool,
     totals: Totals,
@@ -125,12 +162,15 @@ struct Attempt {
 /// Runs the schedule of a seed.
 pub fn run(seed: u64) -> Totals {
     let mut random = Random::new(seed);
-    let medium = SimMedium::new(random.next_u64());
+    // What is written as one.
+    let block = [BLOCK, 8 * BLOCK][random.below(2) as usize];
+    let medium = SimMedium::with_blocks(random.next_u64(), block);
     medium.set_names([Names::Prefix, Names::Subset][random.below(2) as usize]);
     let policy = ["always", "always", "everysec", "everysec", "no"][random.below(5) as usize];
     let shards = 1 + random.below(4) as usize;
     let method = ["append", "segment"][Random::new(!seed).below(2) as usize];
-    let log = random.below(5) > 0;
+    let turns = random.one_in(3);
+    let log = turns || random.below(5) > 0;
     let points = if random.one_in(4) { "1 4" } else { "" };
     let kept = ["1500", "8000", "64mb"][random.below(3) as usize];
     let rewrite = Rewrite {
@@ -142,6 +182,7 @@ pub fn run(seed: u64) -> Totals {
     let splits_at = [6, 6, 20, usual][random.below(4) as usize];
     let saves = Saves::new(&config, &mut random);
     let mut schedule = Schedule {
+        turns,
         medium,
         saves: Some(saves),
         config,
@@ -151,20 +192,26 @@ pub fn run(seed: u64) -> Totals {
         next_id: 1,
         flush_may_fail: false,
         names_may_be_lost: false,
+        lives_on: false,
         deadly: false,
         totals: Totals::default(),
         random,
     };
-    tell(|| format!("{policy}, {method}, {shards} shards, log {log}, save points {points:?}"));
+    tell(|| {
+        format!(
+            "{policy}, {method}, {shards} shards, log {log}, turns {turns}, blocks of {block}, \
+             save points {points:?}"
+        )
+    });
     SPLIT_AT.set(splits_at);
     schedule.all();
     SPLIT_AT.set(usual);
     let saves = schedule.saves.expect("no process runs");
     let mut totals = schedule.totals;
     totals.saves = saves.figures;
-    for (name, n) in saves.rewrites.counts {
-        *totals.counts.entry(name).or_default() += n;
-    }
+    totals.add_counts(&saves.rewrites.counts);
+    totals.add_counts(&schedule.medium.struck_so_far());
+    totals.add_counts(&Counts::from([(format!("schedules with blocks of {block}"), 1)]));
     totals
 }
 
@@ -212,8 +259,21 @@ impl Schedule {
     fn all(&mut self) {
         let mut past = None;
         for _ in 0..1 + self.random.below(3) {
+            if self.turns {
+                let log = ["yes", "yes", "no"][self.random.below(3) as usize];
+                self.set_log(log);
+            }
             let mut world = self.recover(past.take());
-            let end = self.live(&mut world);
+            let names = || self.medium.struck_so_far().get("SyncDir fails").copied();
+            let before = names();
+            let mut end = self.live(&mut world);
+            let names = || self.medium.struck_so_far().get("SyncDir fails").copied();
+            if names() > before {
+                end = End::FailedFlush;
+            }
+            if end != End::Stop {
+                world.died_at(&mut self.totals.counts);
+            }
             tell(|| format!("ended: {end:?}"));
             self.count(end);
             past = Some((self.bury(world), end));
@@ -221,9 +281,18 @@ impl Schedule {
             let unknown = end == End::FailedFlush && self.names_may_be_lost;
             self.crash(end == End::Power || unknown);
         }
+        if self.turns {
+            self.set_log("yes");
+        }
         let world = self.recover(past);
         self.saves = Some(world.saves);
         probe::finish();
+    }
+
+    /// Whether the next process is to have a log.
+    fn set_log(&mut self, appendonly: &str) {
+        let pairs: [(&[u8], &[u8]); 1] = [(b"appendonly", appendonly.as_bytes())];
+        self.config = self.config.changed(&pairs, true).expect("it can be set");
     }
 
     fn count(&mut self, end: End) {
@@ -241,6 +310,7 @@ impl Schedule {
         world.ids_from(self.next_id);
         self.flush_may_fail = false;
         self.names_may_be_lost = false;
+        self.lives_on = self.random.one_in(2);
         let faulty = self.random.one_in(3);
         if self.random.one_in(2) {
             self.medium.set_short_writes(2 + self.random.below(6));
@@ -309,7 +379,7 @@ impl Schedule {
         if self.medium.is_dead() {
             return Some(self.died());
         }
-        if self.names_may_be_lost && self.medium.struck(On::SyncDir) {
+        if self.names_may_be_lost && !self.lives_on && self.medium.struck(On::SyncDir) {
             return Some(End::FailedFlush);
         }
         if self.deadly && world.cuts() && self.random.one_in(150) {
@@ -412,13 +482,13 @@ impl Schedule {
             return self.medium.set_capacity(room);
         }
         let error = [Errno::IO, Errno::NOSPC][self.random.below(2) as usize];
-        let on = match self.random.below(25) {
-            0 if flushes_fail() => On::Sync,
-            1 if flushes_fail() => On::SyncDir,
-            2..=4 => On::Create,
-            5..=7 => On::Rename,
-            8 => On::Remove,
-            9 => On::Link,
+        let on = match self.random.below(30) {
+            0..=5 if flushes_fail() => On::Sync,
+            6..=7 if flushes_fail() => On::SyncDir,
+            8..=10 => On::Create,
+            11..=13 => On::Rename,
+            14 => On::Remove,
+            15 => On::Link,
             _ => On::Write,
         };
         count(&mut self.totals.counts, &format!("faults armed: {on:?}"));
@@ -439,7 +509,7 @@ impl Schedule {
         let Some(ends) = world.stop(&self.medium, &mut self.random) else {
             return End::FailedFlush;
         };
-        if !self.config.appendonly {
+        if !self.config.appendonly && !self.turns {
             return End::Stop;
         }
         let threads = |this: &mut Schedule, world: &mut World| {
@@ -450,12 +520,20 @@ impl Schedule {
         if self.random.one_in(8) {
             self.medium.die_after(self.random.below(8));
         }
-        if self.seal(world, &ends).is_err() {
+        let sealed = match world.global().turning.is_on() {
+            true => self.seal(world, &ends),
+            false => Ok(()),
+        };
+        forsake(world.global());
+        if sealed.is_err() {
             assert!(self.medium.is_dead(), "no fault is armed");
             count(&mut self.totals.counts, "deaths in a clean stop");
             return self.died();
         }
         threads(self, world);
+        if self.medium.is_dead() {
+            return self.died();
+        }
         self.medium.live_on();
         End::Stop
     }
@@ -493,7 +571,9 @@ impl Schedule {
         let durable = world.durable();
         let shards = world.shards();
         let elements = world.waiters.as_mut().map(Waiters::end);
-        let (base, witness) = (world.base, world.witness);
+        let (base, mut witness) = (world.base, world.witness);
+        self.totals.add_counts(&world.ledger.counts);
+        self.totals.add_counts(&std::mem::take(&mut witness.counts));
         world.saves.medium.set_capacity(None);
         self.saves = Some(world.saves);
         let always = self.config.appendfsync == crate::config::Flush::Always;
@@ -502,7 +582,8 @@ impl Schedule {
         self.totals.steps += tracker.steps.iter().map(Vec::len).sum::<usize>() as u64;
         self.totals.replies += witness.replies() as u64;
         assert_eq!(tracker.steps.len(), shards);
-        Past { base, tracker, witness, durable, always, elements }
+        let (stands, flush_may_fail) = (world.ledger.stands, self.flush_may_fail);
+        Past { base, tracker, witness, durable, always, elements, stands, flush_may_fail }
     }
 
     fn crash(&mut self, power: bool) {
@@ -521,7 +602,8 @@ impl Schedule {
     }
 
     /// The next process where there is no log: it has what the file has.
-    fn load_dump(&mut self) -> World {
+    fn load_dump(&mut self, past: Option<(Past, End)>) -> World {
+        let older = past.and_then(|(past, end)| self.peek(&past, end));
         let saves = self.saves.take().expect("no process runs");
         let seed = [self.random.next_u64(), self.random.next_u64()];
         let (steps, shards) = (saves.steps(), (self.shards, seed));
@@ -530,7 +612,54 @@ impl Schedule {
         compare(&found, saves.standing(), "loaded", "the file had");
         let started = Started { files: Vec::new(), next_id: 1, manifest: Manifest::default() };
         let (config, medium, now) = (&self.config, &self.medium, self.now);
-        World::start((medium, saves), config, "", spaces, started, now, &mut self.random)
+        let start = Start { config, boot_id: "", turns: self.turns, older };
+        World::start((medium, saves), start, spaces, started, now, &mut self.random)
+    }
+
+    /// What a start with a log would find, where the next one has none: it stays as it is.
+    fn peek(&mut self, past: &Past, end: End) -> Option<Data> {
+        self.medium.write_back();
+        if !self.turns || self.medium.len(&manifest_name(NAME)).is_err() {
+            let none = |stand: &Stand| matches!(stand, Stand::Older(None));
+            assert!(!self.turns || past.stands.iter().any(none), "the log is gone");
+            return None;
+        }
+        let data = self.saves.as_ref().expect("no process runs").medium.clone();
+        let (boot, medium) = (format!("boot-{}", self.boots), self.medium.clone());
+        let plan = self.inspect(&data, &boot, may_be_damaged(past, end));
+        let shards = (self.shards, [self.random.next_u64(), self.random.next_u64()]);
+        let spaces = load(&medium, &data, &self.config, shards, self.now, &plan.steps);
+        let found: Data = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
+        let (seeds, ends) = last_generation(&plan);
+        let wanted = self.wanted(past, (&seeds, &ends), end.crash(), &found);
+        compare(&found, &wanted, "would be recovered", "executed");
+        Some(found)
+    }
+
+    /// What must be found where the last files have these seeds and ends.
+    fn wanted(
+        &mut self,
+        past: &Past,
+        (seeds, ends): (&[u64], &[u64]),
+        crash: Crash,
+        found: &Data,
+    ) -> Data {
+        if let Some(era) = past.era_of(seeds) {
+            self.totals.lost += past.lost(era, ends);
+            tell(|| format!("{}log {era}, kept {ends:?}", past.shown()));
+            return past.judge(era, ends, crash);
+        }
+        tell(|| format!("{}no log of this process is found: {:?}", past.shown(), past.stands));
+        count(&mut self.totals.counts, "starts that found no log of the process before");
+        let saves = self.saves.as_ref().expect("no process runs");
+        let stands = past.stands.iter().filter_map(|stand| match stand {
+            Stand::Older(Some(data)) | Stand::Base(data) => Some(data),
+            Stand::Older(None) => Some(saves.standing()),
+            Stand::Era(_) => None,
+        });
+        let stands: Vec<&Data> = stands.collect();
+        let last = stands.last().expect("a log is found, or what was there before it");
+        (*stands.iter().find(|data| **data == found).unwrap_or(last)).clone()
     }
 
     /// The next process: recovers, dying on the way now and then, and checks what it finds.
@@ -539,10 +668,11 @@ impl Schedule {
             self.shards = 1 + self.random.below(4) as usize;
         }
         if !self.config.appendonly {
-            return self.load_dump();
+            return self.load_dump(past);
         }
         let mut crash = past.as_ref().map_or(Crash::Clean, |(_, end)| end.crash());
-        let flush_failed = past.as_ref().is_some_and(|(_, end)| *end == End::FailedFlush);
+        let flush_failed = past.as_ref().is_some_and(|(past, end)| may_be_damaged(past, *end));
+        let ended_on = past.as_ref().is_some_and(|(past, _)| past.ended_on());
         let past = past.map(|(past, _)| past);
         let mut attempts: Vec<Attempt> = Vec::new();
         loop {
@@ -559,15 +689,11 @@ impl Schedule {
             let committed = attempts.iter().find(|a| a.seeds == seeds).map(|a| &a.data);
             let wanted = match (committed, &past) {
                 (Some(data), _) => data.clone(),
-                (None, Some(past)) => {
-                    self.totals.lost += past.lost(&ends);
-                    tell(|| format!("{}kept {ends:?}", past.shown()));
-                    past.judge(&ends, crash)
-                }
+                (None, Some(past)) => self.wanted(past, (&seeds, &ends), crash, &found),
                 (None, None) => Data::new(),
             };
             compare(&found, &wanted, "recovered", "executed");
-            if crash == Crash::Clean && attempts.is_empty() && past.is_some() {
+            if crash == Crash::Clean && attempts.is_empty() && ended_on {
                 let plain = as_redis(&self.medium, &self.config).expect("there is a manifest");
                 compare(&plain, &found, "Redis reads behind a stop", "recovered");
             }
@@ -586,7 +712,8 @@ impl Schedule {
                     let random = &mut self.random;
                     let saves = self.saves.take().expect("no process runs");
                     let disks = (&medium, saves);
-                    return World::start(disks, config, &boot, spaces, started, now, random);
+                    let start = Start { config, boot_id: &boot, turns: self.turns, older: None };
+                    return World::start(disks, start, spaces, started, now, random);
                 }
                 Err(error) => assert!(self.medium.is_dead(), "recovery fails: {error}"),
             }
@@ -633,6 +760,12 @@ impl Schedule {
             }
         }
     }
+}
+
+/// Whether something may be missing that was written: flushed in vain.
+fn may_be_damaged(past: &Past, end: End) -> bool {
+    let ended = past.tracker.eras.iter().any(|era| era.over.is_some());
+    end == End::FailedFlush || past.flush_may_fail && ended
 }
 
 /// Whether a flush may fail, and the process with it.

@@ -20,6 +20,8 @@ pub struct Taste {
     pub files: u64,
     /// Nobody removes a whole database.
     pub calm: bool,
+    /// The log is turned on and off.
+    pub turns: bool,
 }
 
 const KINDS: [char; 5] = ['h', 'l', 's', 'z', 't'];
@@ -29,10 +31,11 @@ impl Taste {
     pub fn some(random: &mut Random) -> Taste {
         let kind = KINDS[random.below(5) as usize];
         let files = [1, 2, 8, 30][random.below(4) as usize];
-        match random.below(3) {
-            0 => Taste { kind: None, keys: KEYS, files, calm: false },
-            _ => Taste { kind: Some(kind), keys: 1 + random.below(KEYS), files, calm: false },
-        }
+        let (kind, keys) = match random.below(3) {
+            0 => (None, KEYS),
+            _ => (Some(kind), 1 + random.below(KEYS)),
+        };
+        Taste { kind, keys, files, calm: false, turns: false }
     }
 
     /// Whether it is more than nothing much.

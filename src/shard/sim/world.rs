@@ -31,11 +31,13 @@ use crate::shard::reload::ReadLog;
 use crate::shard::sim::client::Client;
 use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
-use crate::shard::sim::rewrites::SHELF;
+use crate::shard::sim::rewrites::{Counts, SHELF, count};
 use crate::shard::sim::saves::Saves;
 use crate::shard::sim::tell;
+use crate::shard::sim::turns::Ledger;
 use crate::shard::sim::values::Taste;
 use crate::shard::sim::waiters::{Sent, Waiters};
+use crate::shard::turning::Logging;
 
 /// Rounds without anything to be told, behind which everything is at rest.
 const REST: u32 = 60;
@@ -88,6 +90,20 @@ pub struct World {
     pub waiters: Option<Waiters>,
     /// Rounds of a stop since these were answered.
     rested: u32,
+    /// Logs that begin and end.
+    pub ledger: Ledger,
+}
+
+/// How a process is started.
+pub struct Start<'a> {
+    /// Its configuration.
+    pub config: &'a Config,
+    /// Of the machine.
+    pub boot_id: &'a str,
+    /// Clients turn the log on and off.
+    pub turns: bool,
+    /// Without a log: the data of the log that lies there, if one does.
+    pub older: Option<Data>,
 }
 
 /// What [`Global::fatal`] unwinds with.
@@ -175,8 +191,9 @@ fn voice(medium: &SimMedium, boot_id: &str, saves: &mut Saves, random: &mut Rand
 
 /// As the server takes over the backup that an earlier process has left.
 fn put_shelf(global: &mut Global, medium: &SimMedium, saves: &mut Saves) {
-    let shelves = medium.clone();
+    let (shelves, log) = (medium.clone(), medium.clone());
     global.shelf = Box::new(move |_, _| Box::new(shelves.shelf(SHELF)));
+    global.open_dir = Box::new(move |_, _| Ok(Box::new(log.clone())));
     if global.config().appendonly {
         adopt_backup(global).expect("it can be read");
         saves.rewrites.adopted(global);
@@ -192,14 +209,14 @@ impl World {
     #[expect(clippy::vec_box, reason = "a keyspace travels in its box for all its life")]
     pub fn start(
         (medium, mut saves): (&SimMedium, Saves),
-        config: &Config,
-        boot_id: &str,
+        start: Start<'_>,
         spaces: Vec<Box<Keyspace>>,
         started: Started,
         now: Now,
         random: &mut Random,
     ) -> World {
         let shards = spaces.len();
+        let Start { config, boot_id, turns, older } = start;
         let voice = voice(medium, boot_id, &mut saves, random);
         let manifest = started.manifest.clone();
         let facts = Facts::default();
@@ -217,6 +234,8 @@ impl World {
         spaces.iter_mut().for_each(|space| space.snapshots.large_value = large);
         probe::begin(&spaces);
         let base = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
+        let seeds = started.files.iter().map(|file| file.seed).collect();
+        let ledger = Ledger::new(seeds, older, shards);
         for space in spaces {
             let log = started.files.get(space.shard).map(|file| {
                 let id = medium.open(&file.file).expect("it has just been made");
@@ -231,10 +250,9 @@ impl World {
             lanes.push(Lane { shard, disk, phase, arriving, reaped, sent, stopped });
         }
         let witness = Witness::new(shards, config.appendfsync == Flush::Always);
-        let clients = Vec::new();
-        let (heard, next_conn, next_id) = (None, 0, 1);
+        let (clients, heard, next_conn, next_id) = (Vec::new(), None, 0, 1);
         let (ending, kept_on, mut taste) = (false, 0, Taste::some(random));
-        taste.calm = random.one_in(4);
+        (taste.calm, taste.turns) = (random.one_in(4), turns);
         let waiters = taste.calm.then(|| Waiters::begin(shards, &base));
         let mut world = World {
             lanes,
@@ -252,6 +270,7 @@ impl World {
             taste,
             waiters,
             rested: 0,
+            ledger,
         };
         for _ in 0..2 + random.below(6) {
             world.connect(random);
@@ -273,7 +292,7 @@ impl World {
         let home = random.below(self.lanes.len() as u64) as usize;
         let key = ConnKey { index: self.next_conn, generation: 1 };
         self.next_conn += 1;
-        let log = self.lanes[home].shard.log.is_some();
+        let log = self.lanes[home].shard.log.is_some() || self.taste.turns;
         self.lanes[home].admit(key);
         self.clients.push(Client::new(home, key, self.lanes.len(), (log, self.taste)));
     }
@@ -340,8 +359,9 @@ impl World {
         let stepped = catch_unwind(AssertUnwindSafe(|| self.step(shard, random)));
         match stepped {
             Ok(()) => {
-                let logs = self.lanes.iter().filter_map(|l| l.shard.log.as_ref());
-                self.witness.moment(logs.map(|log| (log.raw(), log.release())));
+                let logs = self.lanes.iter().map(|l| l.shard.log.as_ref());
+                self.witness.moment(logs.map(|log| log.map(|log| (log.raw(), log.release()))));
+                self.look_at_log();
                 self.saves.look();
                 if self.ending && !self.global.ending.is_wished() {
                     self.ending = false;
@@ -352,6 +372,11 @@ impl World {
             Err(payload) if payload.is::<ProcessEnded>() => false,
             Err(payload) => resume_unwind(payload),
         }
+    }
+
+    fn look_at_log(&mut self) {
+        let durable = || durable(&self.lanes);
+        self.ledger.look(&self.global, &self.witness, durable);
     }
 
     /// One phase of some shard's turn, or all that are left of it; false when the process ended.
@@ -435,6 +460,7 @@ impl World {
     /// Lets everything come to rest and stops; gives where the logs ended. No fault is armed; when
     /// one has struck before, of which the process has not heard, it may end itself: `None`.
     pub fn stop(&mut self, medium: &SimMedium, random: &mut Random) -> Option<Vec<(u64, u64)>> {
+        let forced = random.one_in(8);
         for round in 0.. {
             medium.settle();
             self.now.mono_us += 50_000;
@@ -455,7 +481,8 @@ impl World {
             }
             // Behind a last snapshot nobody is answered.
             let answered = self.clients.iter().all(|c| c.waiting.is_empty()) && self.waiters_rest();
-            if answered && !self.ending && !self.global.is_stopping() {
+            let at_rest = answered && !self.ending && !self.global.is_stopping();
+            if at_rest && !self.global.may_not_end(forced) {
                 self.global.stop();
             }
             if self.has_stopped() {
@@ -495,12 +522,30 @@ impl World {
 
     /// A step of a thread that waits for the disk of the log; false when there is none.
     pub fn thread_step(&mut self, medium: &SimMedium, random: &mut Random) -> bool {
-        self.saves.rewrites.step(medium, &self.global, random)
+        let did = self.saves.rewrites.step(medium, &self.global, &mut self.ledger, random);
+        // What a dead process thinks of its last operation nobody knows.
+        if !medium.is_dead() {
+            self.look_at_log();
+        }
+        did
     }
 
     /// The log is about to go over to other files.
     pub fn cuts(&self) -> bool {
         self.global.cut_busy()
+    }
+
+    /// Counts at what the process has died.
+    pub fn died_at(&self, counts: &mut Counts) {
+        for lead in self.lanes.iter().filter_map(|lane| lane.shard.cut_lead.as_ref()) {
+            let what = if lead.closes { "a log is turned off" } else { "the log is cut" };
+            count(counts, &format!("deaths while {what}: {:?}", lead.step));
+        }
+        let state = self.global.turning.state();
+        if state != Logging::On {
+            count(counts, &format!("deaths with the log {state:?}"));
+        }
+        self.saves.rewrites.died_at(counts);
     }
 
     /// Every shard's thread has ended.
@@ -510,7 +555,7 @@ impl World {
 
     /// As a signal asks for the end, behind a last snapshot.
     pub fn wish_end(&mut self) {
-        if !self.global.is_stopping() && !self.ending {
+        if !self.global.is_stopping() && !self.ending && !self.global.may_not_end(false) {
             tell(|| "the end is asked for".to_owned());
             self.lanes[0].shard.end_behind_snapshot(false, None);
             self.ending = true;
@@ -551,8 +596,7 @@ impl World {
 
     /// What each shard's log knows to be durable.
     pub fn durable(&self) -> Vec<u64> {
-        let durable = |lane: &Lane| lane.shard.log.as_ref().map_or(0, LogWriter::durable);
-        self.lanes.iter().map(durable).collect()
+        durable(&self.lanes)
     }
 
     /// Where a shard's file ends, without filler.
@@ -564,6 +608,11 @@ impl World {
     pub fn shards(&self) -> usize {
         self.lanes.len()
     }
+}
+
+fn durable(lanes: &[Lane]) -> Vec<u64> {
+    let durable = |lane: &Lane| lane.shard.log.as_ref().map_or(0, LogWriter::durable);
+    lanes.iter().map(durable).collect()
 }
 
 impl Lane {

@@ -175,6 +175,25 @@ impl Writer {
         self.aim.is_some()
     }
 
+    /// Whether that makes a base without a log.
+    #[cfg(test)]
+    pub fn is_alone(&self) -> bool {
+        self.aim.as_ref().is_some_and(|aim| aim.first.is_none())
+    }
+
+    /// What the writer of a base does next, for humans.
+    #[cfg(test)]
+    pub fn stage(&self) -> &'static str {
+        match self.rewriting {
+            Rewriting::Walk => "writes what is walked",
+            Rewriting::Base(_) => "makes the base",
+            Rewriting::Install(_) => "waits for the right to cut",
+            Rewriting::Remove(_) => "removes history",
+            Rewriting::Forget(_) => "takes history out of the manifest",
+            Rewriting::Over => "is over",
+        }
+    }
+
     /// One step of it, on a disk that is no real one; true when it is over.
     #[cfg(test)]
     pub fn step(&mut self, disk: &dyn Sheets) -> bool {
