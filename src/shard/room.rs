@@ -53,11 +53,12 @@ impl Global {
     pub fn watch_room(&self, dir: &DirVolume) {
         if let Ok(identity) = dir.identity() {
             *self.room.home() = Some((dir.path().to_owned(), identity));
+            self.keep_reserve(Arc::new(dir.clone()));
         }
     }
 
     /// There is no log any more: whatever was found says nothing.
-    pub fn forget_room(&self) {
+    pub fn forget_room(self: &Arc<Self>) {
         let mut home = self.room.home();
         *home = None;
         self.room.gone.store(false, Ordering::Relaxed);
@@ -65,6 +66,8 @@ impl Global {
         self.registry.disk_low.store(false, Ordering::Relaxed);
         drop(home);
         self.weigh_trouble();
+        let global = Arc::clone(self);
+        self.run_errand(Box::new(move || global.end_reserve()));
     }
 }
 
@@ -80,6 +83,9 @@ impl Shard {
         let global = Arc::clone(&self.global);
         self.global.run_errand(Box::new(move || {
             look(&global);
+            if !global.room.is_gone() {
+                global.tend_reserve();
+            }
             global.room.looking.store(false, Ordering::Relaxed);
         }));
     }
