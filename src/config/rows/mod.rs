@@ -138,7 +138,7 @@ pub static EFFECTIVE: &[Directive] = &[
     ),
     row(
         "aof-reserve-size",
-        Memory(0, 1 << 40),
+        Memory(0, LONG_MAX),
         "8388608",
         "Bytes of a file beside the log that is given up when the disk is full: room for what is \
          under way, and to end cleanly; 0: none.",

@@ -178,20 +178,6 @@ fn a_cut_gets_its_room() {
     }
 }
 
-/// A rewrite is begun again when there is room; nobody's writes are refused for it.
-#[test]
-fn a_rewrite_does_not_get_it() {
-    let mut trial = Trial::new();
-    trial.is_taken(0);
-    trial.fill(is_creation, 0);
-    trial.send(0, "BGREWRITEAOF");
-    trial.goes_on();
-    let failures = &trial.global().registry.rewrites;
-    assert!(trial.told(0).starts_with("+Background") && !failures.in_progress());
-    assert_eq!(trial.kept(), Some(BYTES));
-    trial.is_taken(1);
-}
-
 /// A flush has failed, and the other file that the log goes on in has no room.
 #[test]
 fn the_mending_of_a_log_gets_its_room() {
