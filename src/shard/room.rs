@@ -143,11 +143,12 @@ fn look(global: &Global) {
 fn lost_name(global: &Global, dir: &DirVolume) -> Option<String> {
     let manifest = global.manifest().clone();
     let written = written_files(&manifest);
-    let name = manifest_name(global.append_filename());
+    // A log that waits for its base has no manifest yet.
+    let name = global.turning.is_on().then(|| manifest_name(global.append_filename()));
     let missing = |file: &String| {
         dir.len(file).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     };
-    let lost = written.chain([name]).find(missing)?;
+    let lost = written.chain(name).find(missing)?;
     // A cut may have removed it since.
     let same = *global.manifest() == manifest && !global.cut_busy();
     same.then(|| format!("the file {lost} of the log is gone"))
@@ -176,5 +177,30 @@ fn weigh(global: &Global, free: u64) {
         ));
     } else if was && !low {
         global.notice("The disk of the log has room again.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::bounds_tests::Bench;
+    use crate::shard::turning::Logging;
+
+    #[test]
+    fn a_log_that_waits_for_its_base_has_no_manifest_to_lose() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = DirVolume::open(temp.path()).unwrap();
+        let bench = Bench::new(0, &[]);
+        let global = &bench.shards[0].global;
+        let files: Vec<String> = global.manifest().lines.iter().map(|l| l.file.clone()).collect();
+        files.iter().for_each(|file| dir.write_synced(file, b"").unwrap());
+        global.turning.set(Logging::Waiting);
+        assert_eq!(lost_name(global, &dir), None);
+        global.turning.set(Logging::On);
+        assert!(lost_name(global, &dir).is_some_and(|what| what.contains("aof.manifest")));
+        dir.write_synced(&manifest_name(global.append_filename()), b"").unwrap();
+        assert_eq!(lost_name(global, &dir), None);
+        dir.remove(&files[0]).unwrap();
+        assert!(lost_name(global, &dir).is_some_and(|what| what.contains(&files[0])));
     }
 }
