@@ -1,3 +1,5 @@
+//! The reserve over a medium that is full, and shards whose disks refuse what it is for.
+
 use std::sync::Arc;
 
 use rustix::io::Errno;
