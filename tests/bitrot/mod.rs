@@ -163,7 +163,7 @@ impl Subject {
         (self.files.with(name, |bytes| bytes[at] ^= 1 << bit), what)
     }
 
-    /// A listed file, history apart: nobody reads that.
+    /// A listed file, history included, which nobody reads.
     fn any_listed(&self, rng: &mut Random) -> &str {
         let lines = &self.manifest.lines;
         &lines[rng.below(lines.len() as u64) as usize].file
@@ -251,7 +251,7 @@ fn no_damage_gives_other_data_in_silence() {
     let (flips, cases) = (number("RINGSTONE_ROT_FLIPS", 600), number("RINGSTONE_ROT_CASES", 40));
     let boots = number("RINGSTONE_ROT_BOOTS", 6);
     let mut tally = Tally::new();
-    // Three in four behind a clean stop.
+    // Seven in ten behind a clean stop.
     let (everything, rdb, plain) =
         (Kind::Everything, Kind::Rewritten { rdb: true }, Kind::Rewritten { rdb: false });
     for (n, (kind, shards, cleanly, share)) in [
