@@ -43,6 +43,8 @@ pub struct Commits {
     pub delay_usec: u64,
     /// `aof-low-space`, in bytes; 0: nothing is too little.
     pub low_space: u64,
+    /// `aof-reserve-size`, in bytes; 0: there is none.
+    pub reserve: u64,
 }
 
 /// Weight of a line in the server's log.
@@ -497,7 +499,8 @@ fn commits<'a>(word: &dyn Fn(&str) -> &'a str) -> Commits {
         _ => CommitMethod::Auto,
     };
     let (delay, low) = (word("aof-commit-delay-usec"), word("aof-low-space"));
-    Commits { method, delay_usec: number(delay), low_space: number(low) }
+    let reserve = number(word("aof-reserve-size"));
+    Commits { method, delay_usec: number(delay), low_space: number(low), reserve }
 }
 
 fn log_level(word: &str) -> LogLevel {

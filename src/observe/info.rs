@@ -264,6 +264,7 @@ fn commits(v: &View<'_>, out: &mut String) {
             u64::MAX => 0,
             free => free,
         },
+        "aof_reserve_bytes": registry.reserve.load(Relaxed),
         "aof_disk_low": u8::from(registry.disk_low.load(Relaxed)),
         "aof_disk_slow": u8::from(v.totals.log_slow > 0),
         "aof_unflushed_bytes": v.totals.log_unflushed,

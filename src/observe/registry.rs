@@ -142,6 +142,8 @@ pub struct Registry {
     pub log_base_size: AtomicU64,
     /// Bytes free on the log's disk; the greatest number where that is not known.
     pub disk_free: AtomicU64,
+    /// Bytes of the file that is given up when the log's disk is full; 0 while it is.
+    pub reserve: AtomicU64,
     /// That is less than `aof-low-space`.
     pub disk_low: AtomicBool,
     /// Bytes in use before anything was stored.
@@ -173,6 +175,7 @@ impl Registry {
             backups: Backups::default(),
             log_base_size: AtomicU64::new(0),
             disk_free: AtomicU64::new(u64::MAX),
+            reserve: AtomicU64::new(0),
             disk_low: AtomicBool::new(false),
             startup_memory: AtomicU64::new(0),
             slowlog: SlowLog::new(shards),

@@ -145,6 +145,14 @@ pub trait Volume: Send + Sync {
     fn forget_cached(&self, _path: &str) {}
     /// Writes a whole new file, or over an old one, and flushes it.
     fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()>;
+    /// Gives a file, which is made where there is none, so many bytes and the room for them. What
+    /// is in it is of no interest, and nothing need be flushed.
+    fn allocate(&self, path: &str, len: u64) -> io::Result<()> {
+        match self.len(path) {
+            Ok(there) if there >= len => self.truncate(path, len),
+            _ => self.write_synced(path, &vec![0; len as usize]),
+        }
+    }
     /// Cuts a file to `len` bytes and flushes it.
     fn truncate(&self, path: &str, len: u64) -> io::Result<()>;
     /// Renames over whatever has the new name.

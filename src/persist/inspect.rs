@@ -1,6 +1,7 @@
 //! The first half of the state machine in [`super::recovery`]: looks at a directory, and says what
 //! of it is kept and what is refused. Changes nothing on disk.
 
+mod tails;
 mod time;
 
 use std::io;
@@ -21,6 +22,7 @@ use crate::persist::recovery::{
     io_error,
 };
 use crate::persist::turning::OPENING;
+use tails::Tailed;
 
 /// Finds out what a directory holds and what of it is kept. Changes nothing.
 pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v>, RecoveryError> {
@@ -36,6 +38,7 @@ pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v
             late: false,
             since: None,
             dropped: Vec::new(),
+            tails: Vec::new(),
             options: *options,
             source: Source::Fresh,
             last: Vec::new(),
@@ -154,10 +157,10 @@ impl<'v> Inspection<'_, 'v> {
         let manifest = Manifest::parse(&bytes)
             .map_err(|error| RecoveryError::Manifest { file: name.clone(), error })?;
         let listed = self.group(&manifest)?;
-        let count = listed.len();
-        for (i, item) in listed.into_iter().enumerate() {
-            let last = i + 1 == count;
-            if self.is_late(&item)? || self.is_beyond(&item, &manifest)? {
+        let mut done = 0;
+        for (i, item) in listed.iter().enumerate() {
+            let last = i + 1 == listed.len();
+            if i < done || self.is_late(item)? || self.is_beyond(item, &manifest)? {
                 continue;
             }
             match item {
@@ -168,7 +171,11 @@ impl<'v> Inspection<'_, 'v> {
                     self.plain(&line.file, role, Place::Log, last && line.ours.is_none())?
                 }
                 Listed::Part(line, pairs) => self.part(line, pairs)?,
-                Listed::Generation(group) => self.generation(&group, last)?,
+                Listed::Generation(group) => {
+                    let tails = self.tails_of(&listed[i + 1..])?;
+                    done = i + 1 + tails.len();
+                    self.generation(group, &tails, last)?;
+                }
             }
         }
         self.plan.source = Source::Listed(manifest);
@@ -329,32 +336,43 @@ impl<'v> Inspection<'_, 'v> {
     }
 
     fn part(&mut self, line: &Line, pairs: &PartPairs) -> Result<(), RecoveryError> {
-        let file = line.file.clone();
-        let len = self.len_of(&file)?;
-        let whole = len == pairs.len && {
-            let bytes = self.volume.read_all(&file).map_err(io_error(&file))?;
-            manifest::part_sum(&bytes) == pairs.sum
-        };
-        if !whole {
-            return Err(self.not_whole(&file, len, pairs.len));
-        }
+        self.part_is_whole(line, pairs)?;
+        let (file, len) = (line.file.clone(), pairs.len);
         self.check(&file, "INCR", len, len);
         self.plan.steps.push(Step::Part { file, len });
         Ok(())
     }
 
-    fn generation(&mut self, group: &Group<'_>, last: bool) -> Result<(), RecoveryError> {
+    fn part_is_whole(&self, line: &Line, pairs: &PartPairs) -> Result<(), RecoveryError> {
+        let file = &line.file;
+        let len = self.len_of(file)?;
+        let whole = len == pairs.len && {
+            let bytes = self.volume.read_all(file).map_err(io_error(file))?;
+            manifest::part_sum(&bytes) == pairs.sum
+        };
+        if whole { Ok(()) } else { Err(self.not_whole(file, len, pairs.len)) }
+    }
+
+    /// A generation with the tails behind it, of which there are some only where less than
+    /// everything is wanted: any others are parts like all.
+    fn generation(
+        &mut self,
+        group: &Group<'_>,
+        tails: &[Tailed],
+        last: bool,
+    ) -> Result<(), RecoveryError> {
         let mut scans = self.scan_all(group, MARKS_KEPT)?;
         for (scan, (_, pairs)) in scans.iter().zip(&group.lines) {
             self.plan.next_id = self.plan.next_id.max(pairs.next_id).max(scan.next_id);
             self.plan.next_pos = self.plan.next_pos.max(scan.highest);
         }
         self.since(&scans);
-        if scans.iter().any(|scan| scan.late) {
-            return self.late(group, scans);
+        if scans.iter().chain(tails.iter().map(|of| &of.tail.scan)).any(|scan| scan.late) {
+            return self.late(group, scans, tails);
         }
         if group.lines[0].1.end.is_some() {
-            return self.sealed(group, &scans, last);
+            self.sealed(group, &scans, last)?;
+            return tails.iter().try_for_each(|tail| self.keep_tail(tail, tail.tail.scan.len));
         }
         let appended = self.foreign_tail(group, &scans)?;
         self.no_times_of_others(appended.as_ref())?;
@@ -494,11 +512,13 @@ impl<'v> Inspection<'_, 'v> {
             if !last {
                 self.check(&line.file, "INCR", end.offset, end.offset);
             }
-            if scan.solid <= end.offset {
+            if scan.solid <= end.offset && scan.gap.is_none() {
                 self.note_blank(&line.file, scan);
                 continue;
             }
-            if !last {
+            // Filler that is torn, as behind a log that was turned off shortly before the power
+            // failed, is no loss either. But Redis, which knows of no named ends, cannot read it.
+            if !last || scan.solid <= end.offset {
                 self.plan.longer.push((line.file.clone(), end.offset));
                 continue;
             }
@@ -668,7 +688,8 @@ impl<'v> Inspection<'_, 'v> {
 
     fn cut_error(&self, group: &Group<'_>, scans: &[Scan], error: CutError) -> RecoveryError {
         let at = |shard: usize, mark: usize| {
-            let file = group.lines.get(shard).map_or("", |(line, _)| &line.file);
+            let line = group.lines.iter().find(|(_, pairs)| usize::from(pairs.shard) == shard);
+            let file = line.map_or("", |(line, _)| &line.file);
             let offset = scans.get(shard).and_then(|s| s.marks.get(mark)).map_or(0, |m| m.offset);
             (file.to_owned(), offset)
         };

@@ -240,6 +240,9 @@ pub struct Plan<'v> {
     pub(super) source: Source,
     /// Files all of which is later than that: they go from the manifest.
     pub(super) dropped: Vec<String>,
+    /// Tails of which only the first bytes are kept: name and how many. They are dropped, and
+    /// these are written anew.
+    pub(super) tails: Vec<(String, u64)>,
     /// The last generation's files, if there is one.
     pub(super) last: Vec<LastFile>,
     /// Sealed files that are longer than their end: name and length to cut to.

@@ -23,7 +23,8 @@
 //! kept is the greatest choice in which every mark is met, so it is consistent. A log is cut
 //! between frames or in front of a mark: of a frame that goes beyond a bound nothing is kept but
 //! what stands in front of the last mark before it. Positions that the server tells as written are
-//! borders of frames.
+//! borders of frames. A log that goes on in a *tail* is cut there in the same way: a tail tells
+//! where its frames began.
 
 use std::io;
 

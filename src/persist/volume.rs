@@ -125,6 +125,25 @@ impl Volume for DirVolume {
         file.sync_all()
     }
 
+    fn allocate(&self, path: &str, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).open(self.at(path)?)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, len) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                let piece = vec![0; 1 << 20];
+                let mut at = 0;
+                while at < len {
+                    let n = piece.len().min((len - at) as usize);
+                    file.write_all_at(&piece[..n], at)?;
+                    at += n as u64;
+                }
+            }
+            allocated => allocated?,
+        }
+        file.set_len(len)
+    }
+
     fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.at(path)?)?;
         file.set_len(len)?;
@@ -202,6 +221,10 @@ mod tests {
         assert_eq!(volume.list().unwrap(), ["b"]);
         assert_eq!(volume.len("b").unwrap(), 4);
         assert!(volume.age("b").unwrap() < Duration::from_secs(3600) && volume.age("a").is_err());
+        volume.allocate("b", 9_000).unwrap();
+        volume.allocate("b", 5_000).unwrap();
+        assert_eq!(volume.len("b").unwrap(), 5_000);
+        assert!(fs::metadata(volume.path().join("b")).unwrap().blocks() >= 5_000 / 512);
         volume.remove("b").unwrap();
         assert_eq!(volume.len("b").unwrap_err().kind(), io::ErrorKind::NotFound);
         for name in ["../b", "", ".", "..", "x/y", "nul\0"] {

@@ -116,6 +116,8 @@ fn insist(global: &Global, journal: &Journal) {
 
 /// Records where each log ended, so that the next start can tell a clean stop from a crash.
 pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
+    // Now there is need of it.
+    global.end_reserve();
     let mut order: Vec<(usize, LogEnd)> =
         ends.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
     order.sort_unstable_by_key(|(shard, _)| *shard);

@@ -61,7 +61,7 @@ use crate::shard::backup::Sealer;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::lease::Work;
-use crate::shard::log::kept::Ending;
+use crate::shard::log::kept::{Ending, plain};
 use crate::shard::log::{LogFile, Outcome, token};
 use crate::shard::message::{Call, CutFile, CutStep, Message, Turn};
 use crate::shard::requests::{Taken, all_shards};
@@ -458,7 +458,7 @@ impl Shard {
             }
             if part.synced && part.created.is_some() && !part.told {
                 part.told = true;
-                let step = CutStep::Ready { shard: self.id, ending: log.ending() };
+                let step = CutStep::Ready { shard: self.id, ending: log.ending(self.id) };
                 let ready = Message::Cut(step);
                 self.order.push(part.file.coordinator, ready);
             }
@@ -508,12 +508,16 @@ impl Shard {
         match (done.token, done.result) {
             (token::CUT_CREATE, Ok(file)) => part.created = file,
             (token::CUT_CREATE, Err(error)) if part.rewrites() => {
+                if self.global.is_log_failing() {
+                    self.global.needs_room(error.kind(), &plain(&error));
+                }
                 part.create_sent = false;
                 part.create_us = u64::MAX;
                 let failed = CutStep::Failed { error: format!("creating a log file: {error}") };
                 self.order.push(part.file.coordinator, Message::Cut(failed));
             }
             (token::CUT_CREATE, Err(error)) => {
+                self.global.needs_room(error.kind(), &plain(&error));
                 self.global.warn(&format!("creating a log file failed, trying again: {error}"));
                 part.create_sent = false;
                 part.create_us = self.now.mono_us + RETRY_US;
@@ -722,6 +726,12 @@ impl Shard {
         if let Err(error) = &done.result
             && !may_fail
         {
+            // A rewrite without room leaves all as it is.
+            let must = !lead.rewrites || self.global.is_log_failing();
+            if must && self.global.needs_room(error.kind(), &plain(error)) && lead.closes {
+                lead.retry_us = Some(self.now.mono_us + RETRY_US);
+                return self.old_files.extend(lead.file.take());
+            }
             if lead.closes {
                 self.global.warn(&format!("The log that ends is not sealed: {error}"));
                 self.old_files.extend(lead.file.take());

@@ -20,6 +20,7 @@ use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
 use crate::shard::pace::Grain;
 use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::reserve::Reserve;
 use crate::shard::room::Room;
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer::Writer;
@@ -99,6 +100,8 @@ pub struct Global {
     stop: AtomicBool,
     /// See [`Room`].
     pub room: Room,
+    /// See [`Reserve`].
+    pub reserve: Reserve,
     /// See [`Ending`].
     pub ending: Ending,
     /// Where the log stands.
@@ -160,6 +163,7 @@ impl Global {
             failure: Mutex::new(String::new()),
             troubled: AtomicBool::new(false),
             room: Room::default(),
+            reserve: Reserve::default(),
             ending: Ending::default(),
             turning: Turning::new(&config),
             pressed: AtomicU64::new(0),
@@ -204,6 +208,7 @@ impl Global {
     /// Whether a log is to be written ahead of its frames under `config`.
     pub fn writes_ahead(&self, config: &Config) -> bool {
         match config.commits.method {
+            _ if self.reserve.is_out() => false,
             CommitMethod::Append => false,
             CommitMethod::Segment => true,
             CommitMethod::Auto => {
@@ -328,6 +333,16 @@ impl Global {
         self.memory[shard].store(bytes, Ordering::Relaxed);
     }
 
+    /// What shards go by has changed, beside the configuration: they look at it again.
+    pub(super) fn has_changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Why writes are refused.
+    pub(super) fn note_failure(&self, error: &str) {
+        error.clone_into(&mut lock(&self.failure));
+    }
+
     /// A shard's log cannot be written, with the reason, or can again.
     pub fn log_failing(&self, shard: usize, error: Option<String>) {
         match error {
@@ -337,7 +352,9 @@ impl Global {
                 self.failing.fetch_or(1 << shard, Ordering::SeqCst);
             }
             None => {
-                self.warn("AOF write error looks solved. The server can write again.");
+                if !self.reserve.is_out() {
+                    self.warn("AOF write error looks solved. The server can write again.");
+                }
                 self.failing.fetch_and(!(1 << shard), Ordering::SeqCst);
             }
         }
@@ -346,7 +363,7 @@ impl Global {
 
     /// The log is not where it was: `what`.
     pub fn log_lost(&self, what: &str) {
-        what.clone_into(&mut lock(&self.failure));
+        self.note_failure(what);
         self.weigh_trouble();
     }
 
@@ -377,8 +394,13 @@ impl Global {
     }
 
     /// Whether any shard's log cannot be written.
+    pub(super) fn is_log_failing(&self) -> bool {
+        self.failing.load(Ordering::SeqCst) != 0
+    }
+
+    /// The same, or whether none is to be written: it is not where it was, or the disk is full.
     pub fn any_log_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed) != 0 || self.room.is_gone()
+        self.is_log_failing() || self.room.is_gone() || self.reserve.is_out()
     }
 
     /// Says whether a shard has as much waiting for its log as may wait.

@@ -108,8 +108,8 @@ pub struct LogFile {
 pub enum Outcome {
     /// Nothing to tell.
     Quiet,
-    /// Writes began to fail, with this error text.
-    Failing(String),
+    /// Writes began to fail, with this error: its text, and what it is.
+    Failing(String, std::io::ErrorKind),
     /// Writes work again.
     Mended,
     /// Something to be said to the operator.
@@ -629,7 +629,8 @@ impl LogWriter {
                 return said.map_or(Outcome::Quiet, Outcome::Said);
             }
             let first = !std::mem::replace(&mut self.failing, true);
-            return if first { Outcome::Failing(plain(&error)) } else { Outcome::Quiet };
+            let failing = Outcome::Failing(plain(&error), error.kind());
+            return if first { failing } else { Outcome::Quiet };
         }
         flight.completed = true;
         flight.frame.data = done.data;

@@ -1,10 +1,17 @@
 //! A flush that fails, on shards without sockets over a disk that keeps what it is asked for.
 
+use std::sync::Arc;
+
 use rustix::io::Errno;
 
-use crate::persist::aof::manifest::Manifest;
-use crate::persist::disk::{DiskDone, DiskOp, FileId, Flush};
+use crate::persist::aof::manifest::{Manifest, manifest_name};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush, Volume};
+use crate::persist::recovery::inspect;
+use crate::persist::rewrite::{Installed, install};
+use crate::persist::sim::{Fault, On, SimDisk, SimMedium};
+use crate::persist::testing::{MemVolume, NAME, load, options, resp};
 use crate::shard::bounds_tests::{Bench, SHARDS};
+use crate::shard::turning::Logging;
 
 /// The files that the shards began with have their numbers.
 const OLD: FileId = FileId(0);
@@ -156,7 +163,7 @@ fn check_tail(trial: &Trial, old_ends: u64) {
         });
         found.expect("it is written")
     };
-    let tail = String::from_utf8(written(b"*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n")).unwrap();
+    let tail = String::from_utf8(written(b"#B 0:")).unwrap();
     assert!(tail.contains("in-vain") && tail.contains("queued") && !tail.contains("durable"));
     let bytes = written(b"#rs");
     let manifest = Manifest::parse(&bytes).unwrap();
@@ -219,4 +226,85 @@ fn a_second_flush_that_fails_ends_the_process() {
         _ => false,
     });
     trial.goes_on();
+}
+
+/// Shards over a medium that can be loaded from.
+struct Waiting {
+    bench: Bench,
+    medium: SimMedium,
+    disks: Vec<SimDisk>,
+}
+
+impl Waiting {
+    /// A log that waits for its base: no manifest names it.
+    fn new(policy: &str) -> Waiting {
+        let bench = Bench::new(3, &[("appendfsync", policy), ("aof-commit-method", "append")]);
+        let medium = SimMedium::new(7);
+        let global = &bench.shards[0].global;
+        for (shard, line) in global.manifest().lines.iter().enumerate() {
+            medium.write_synced(&line.file, b"").unwrap();
+            assert_eq!(medium.open(&line.file).unwrap(), FileId(shard as u32));
+        }
+        global.turning.set(Logging::Waiting);
+        let disks = (0..SHARDS).map(|_| medium.disk()).collect();
+        Waiting { bench, medium, disks }
+    }
+
+    fn goes_on(&mut self) {
+        for _ in 0..60 {
+            for shard in 0..SHARDS {
+                self.bench.turn(shard, &[], true);
+                while let Some((token, op)) = self.bench.disks[shard].waiting.pop_front() {
+                    self.disks[shard].submit(token, op);
+                }
+                self.medium.settle();
+                for done in self.disks[shard].take_done() {
+                    self.bench.shards[shard].disk_done(done, &mut self.bench.disks[shard]);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, client: usize, line: &str) -> String {
+        self.bench.turn(0, &[(client, format!("{line}\r\n").as_bytes())], true);
+        self.goes_on();
+        String::from_utf8(std::mem::take(&mut self.bench.told[client])).unwrap()
+    }
+}
+
+/// A flush fails while the log waits for its base: it goes on in another file all the same, in the
+/// manifest that is in memory alone, and the base is listed with everything that came behind it.
+#[test]
+fn a_log_that_waits_for_its_base_is_mended_in_memory() {
+    for policy in ["always", "everysec"] {
+        let mut waiting = Waiting::new(policy);
+        let global = Arc::clone(&waiting.bench.shards[0].global);
+        let first = global.manifest().lines[0].seq;
+        assert_eq!(waiting.send(0, "RPUSH k2 kept"), ":1\r\n");
+        waiting.medium.fail(On::Sync, 1, Fault::Error(Errno::IO));
+        assert_eq!(waiting.send(0, "SELECT 5\r\nRPUSH k2 in-vain"), "+OK\r\n:1\r\n");
+        // Turns take a millisecond; the flush of `everysec` comes within a second.
+        (0..30).for_each(|_| waiting.goes_on());
+        assert_eq!(waiting.medium.faults_left(), 0, "a flush has failed");
+        assert!(!waiting.bench.shards[0].log.as_ref().unwrap().is_broken());
+        assert_eq!(waiting.send(1, "RPUSH k0 there"), ":1\r\n");
+        assert_eq!(waiting.send(2, "RPUSH k2 behind"), ":2\r\n");
+        assert!(waiting.medium.len(&manifest_name(NAME)).is_err(), "nothing is listed yet");
+        let listed = global.manifest().clone();
+        assert_eq!(listed.generation(), 2);
+        assert!(listed.lines.iter().any(|line| line.file.ends_with(".tail.incr.aof")));
+        let base = [resp(&["SELECT", "0"]), resp(&["RPUSH", "base", "1"])].concat();
+        waiting.medium.write_synced("temp-rewriteaof-bg-1.aof", &base).unwrap();
+        let temp = "temp-rewriteaof-bg-1.aof";
+        let done = install(&waiting.medium, NAME, temp, "aof", Some(first), &listed).unwrap();
+        assert!(matches!(done, Installed::Done { durable: Ok(()), .. }), "{done:?}");
+        let data = MemVolume::default();
+        let plan = inspect(&waiting.medium, &options(&data, SHARDS, "boot")).unwrap();
+        let state = load(&plan, &waiting.medium, &data);
+        let held = |db, key: &str| state.get(&(db, key.to_owned())).cloned().unwrap_or_default();
+        assert_eq!(held(0, "base"), ["1"]);
+        assert_eq!(held(0, "k2"), ["kept", "behind"], "{policy}");
+        assert_eq!(held(5, "k2"), ["in-vain"], "{policy}");
+        assert_eq!(held(0, "k0"), ["there"]);
+    }
 }

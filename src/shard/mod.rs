@@ -50,6 +50,7 @@ pub mod refill;
 pub mod release;
 pub mod reload;
 pub mod requests;
+pub mod reserve;
 pub mod rewrite;
 pub mod room;
 pub mod segment;

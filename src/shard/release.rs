@@ -32,7 +32,10 @@ impl Shard {
         let Some(log) = &mut self.log else { return };
         match log.done(done, now) {
             Outcome::Quiet => {}
-            Outcome::Failing(error) => self.global.log_failing(self.id, Some(error)),
+            Outcome::Failing(error, kind) => {
+                self.global.log_failing(self.id, Some(error.clone()));
+                self.global.needs_room(kind, &error);
+            }
             Outcome::Said(text) => self.global.warn(&text),
             Outcome::Mended => self.global.log_failing(self.id, None),
             Outcome::Broken(error) => self.log_broke(&error),

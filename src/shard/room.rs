@@ -51,13 +51,15 @@ impl Room {
 impl Global {
     /// From here on the log's directory is looked at.
     pub fn watch_room(&self, dir: &Path) {
-        if let Ok(identity) = DirVolume::open(dir).and_then(|dir| dir.identity()) {
-            *self.room.home() = Some((dir.to_owned(), identity));
+        let Ok(dir) = DirVolume::open(dir) else { return };
+        if let Ok(identity) = dir.identity() {
+            *self.room.home() = Some((dir.path().to_owned(), identity));
+            self.keep_reserve(Arc::new(dir));
         }
     }
 
     /// There is no log any more: whatever was found says nothing.
-    pub fn forget_room(&self) {
+    pub fn forget_room(self: &Arc<Self>) {
         let mut home = self.room.home();
         *home = None;
         self.room.gone.store(false, Ordering::Relaxed);
@@ -65,6 +67,8 @@ impl Global {
         self.registry.disk_low.store(false, Ordering::Relaxed);
         drop(home);
         self.weigh_trouble();
+        let global = Arc::clone(self);
+        self.run_errand(Box::new(move || global.end_reserve()));
     }
 }
 
@@ -80,6 +84,9 @@ impl Shard {
         let global = Arc::clone(&self.global);
         self.global.run_errand(Box::new(move || {
             look(&global);
+            if !global.room.is_gone() {
+                global.tend_reserve();
+            }
             global.room.looking.store(false, Ordering::Relaxed);
         }));
     }
@@ -137,11 +144,12 @@ fn look(global: &Global) {
 fn lost_name(global: &Global, dir: &DirVolume) -> Option<String> {
     let manifest = global.manifest().clone();
     let written = written_files(&manifest);
-    let name = manifest_name(global.append_filename());
+    // A log that waits for its base has no manifest yet.
+    let name = global.turning.is_on().then(|| manifest_name(global.append_filename()));
     let missing = |file: &String| {
         dir.len(file).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     };
-    let lost = written.chain([name]).find(missing)?;
+    let lost = written.chain(name).find(missing)?;
     // A cut may have removed it since.
     let same = *global.manifest() == manifest && !global.cut_busy();
     same.then(|| format!("the file {lost} of the log is gone"))
@@ -170,5 +178,30 @@ fn weigh(global: &Global, free: u64) {
         ));
     } else if was && !low {
         global.notice("The disk of the log has room again.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::bounds_tests::Bench;
+    use crate::shard::turning::Logging;
+
+    #[test]
+    fn a_log_that_waits_for_its_base_has_no_manifest_to_lose() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = DirVolume::open(temp.path()).unwrap();
+        let bench = Bench::new(0, &[]);
+        let global = &bench.shards[0].global;
+        let files: Vec<String> = global.manifest().lines.iter().map(|l| l.file.clone()).collect();
+        files.iter().for_each(|file| dir.write_synced(file, b"").unwrap());
+        global.turning.set(Logging::Waiting);
+        assert_eq!(lost_name(global, &dir), None);
+        global.turning.set(Logging::On);
+        assert!(lost_name(global, &dir).is_some_and(|what| what.contains("aof.manifest")));
+        dir.write_synced(&manifest_name(global.append_filename()), b"").unwrap();
+        assert_eq!(lost_name(global, &dir), None);
+        dir.remove(&files[0]).unwrap();
+        assert!(lost_name(global, &dir).is_some_and(|what| what.contains(&files[0])));
     }
 }

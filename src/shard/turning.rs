@@ -143,7 +143,7 @@ impl Turning {
         matches!(self.state(), Logging::Waiting | Logging::Emptied)
     }
 
-    fn set(&self, state: Logging) {
+    pub(super) fn set(&self, state: Logging) {
         self.state.store(state as u8, Ordering::SeqCst);
     }
 
@@ -541,7 +541,7 @@ impl Shard {
         }
         if part.synced {
             part.told = true;
-            let ending = Ending { len: 0, ..log.ending() };
+            let ending = Ending { len: 0, ..log.ending(self.id) };
             let ready = Message::Cut(CutStep::Ready { shard: self.id, ending });
             self.order.push(part.file.coordinator, ready);
         }

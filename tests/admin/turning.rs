@@ -2,12 +2,14 @@
 //! what becomes of it where the disk refuses, or somebody comes in between. Kills:
 //! `crash::turning`.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use crate::crash::rewrite::unnamed;
 use crate::interop::rewrite::{told, until_rewritten};
 use crate::snapshot::crash::Small;
-use crate::support::server::judged_by_peer;
+use crate::support::server::{fresh_home, judged_by_peer, subject};
 use crate::support::{Client, Options, Server, Value, encode};
 
 const YES: &str = "CONFIG SET appendonly yes";
@@ -453,4 +455,62 @@ fn until_off(client: &mut Client) {
     }
     // What was begun is gone when the log is.
     assert_eq!(client.words(NO), ok());
+}
+
+/// A server that was started from its configuration file alone.
+struct FromFile(Child);
+
+impl FromFile {
+    fn start(conf: &Path) -> FromFile {
+        let mut command = Command::new(subject());
+        command.arg(conf).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = FromFile(command.spawn().expect("started"));
+        let said = BufReader::new(server.0.stdout.take().expect("piped"));
+        let mut lines = said.lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("Ready to accept")), "it did not come up");
+        server
+    }
+}
+
+impl Drop for FromFile {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// CONFIG SET appendonly and CONFIG REWRITE, and a start from nothing but that file.
+#[test]
+fn what_was_turned_and_written_down_is_what_the_next_start_does() {
+    if judged_by_peer() {
+        return;
+    }
+    for on in [true, false] {
+        let home = fresh_home();
+        let conf = home.path().join("redis.conf");
+        std::fs::write(&conf, "maxclients 321\n").expect("written");
+        let server = Server::start_in(home.clone(), options(2, !on).conf(&conf));
+        let (mut client, port) = (server.client(), server.port());
+        client.words("SET before 1");
+        assert_eq!(client.words(if on { YES } else { NO }), ok());
+        if on {
+            until_on(&mut client);
+        }
+        client.words("SET behind 2");
+        assert_eq!(client.words("CONFIG REWRITE"), ok());
+        drop(client);
+        drop(server.kill());
+        let text = std::fs::read_to_string(&conf).expect("read");
+        assert_eq!(text.contains("appendonly yes"), on, "{text}");
+        let again = FromFile::start(&conf);
+        let mut client = Client::connect(port).expect("the same port");
+        let said = client.words("CONFIG GET appendonly");
+        let said = said.items().and_then(|items| items[1].text()).map(<[u8]>::to_vec);
+        assert_eq!(said.as_deref(), Some(if on { &b"yes"[..] } else { b"no" }));
+        // Without a log nothing had been saved, as in Redis.
+        assert_eq!(client.words("DBSIZE"), Value::Int(if on { 2 } else { 0 }));
+        assert_eq!(told(&mut client, "aof_enabled"), if on { "1" } else { "0" });
+        drop(again);
+    }
 }

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::interop::rewrite::{rewrite, told};
 use crate::support::server::{Stopped, fresh_home};
 use crate::support::{Client, Options, Server, encode};
 
@@ -160,4 +161,59 @@ fn appended_by_another(server: Server) -> Server {
     let server = stopped.restart();
     assert_eq!(server.client().words("GET foreign").text(), Some(&b"2"[..]));
     server
+}
+
+/// A directory behind two rewrites, with what they have replaced still there, several generations
+/// behind the base, a whole-keyspace command between them, and files that were written ahead. The
+/// base is an RDB or, where `rdb` is not set, commands.
+pub fn behind_rewrites(shards: usize, cleanly: bool, rdb: bool) -> Stopped {
+    let options = with_log(shards)
+        .with("aof-use-rdb-preamble", if rdb { "yes" } else { "no" })
+        .with("aof-commit-method", "segment")
+        .with("aof-disable-auto-gc", "yes")
+        .with("aof-reserve-size", "0");
+    let server = Server::start(options);
+    let mut client = server.client();
+    fill(&mut client, 1);
+    rewrite(&mut client);
+    fill(&mut client, 2);
+    rewrite(&mut client);
+    fill(&mut client, 3);
+    for round in 4..6 {
+        client.words("SELECT 9");
+        client.words("SET gone 1");
+        client.words("FLUSHDB");
+        fill(&mut client, round);
+    }
+    // What was written ahead is there by then.
+    until_ahead(&mut client, shards);
+    fill(&mut client, 6);
+    drop(client);
+    let stopped = if cleanly { server.stop() } else { server.kill() };
+    for (_, file) in ending(&log_dir(stopped.path()), ".incr.aof") {
+        shorten_filler(&file);
+    }
+    stopped
+}
+
+/// Waits until every shard writes over what was written ahead.
+fn until_ahead(client: &mut Client, shards: usize) {
+    while told(client, "aof_commit_method") != "segment" {
+        for key in 0..4 * shards {
+            client.words(&format!("SET ahead:{key} 1"));
+        }
+    }
+}
+
+/// Leaves some of the filler at a file's end, as if the kill had come earlier: there may be
+/// megabytes, in which most bits would flip.
+fn shorten_filler(file: &Path) {
+    let bytes = std::fs::read(file).expect("reads");
+    let blank = |byte: &u8| matches!(byte, b'#' | b' ' | b'\n');
+    let solid = bytes.iter().rposition(|byte| !blank(byte)).map_or(0, |at| at + 1);
+    // A whole number of lines.
+    let kept = (solid + 3000).next_multiple_of(512);
+    if kept < bytes.len() {
+        std::fs::write(file, &bytes[..kept]).expect("cut");
+    }
 }

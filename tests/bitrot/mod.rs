@@ -18,10 +18,10 @@ use std::path::Path;
 
 use ringstone::base::random::Random;
 use ringstone::persist::aof::format::parse_head;
-use ringstone::persist::aof::manifest::{Manifest, Ours};
+use ringstone::persist::aof::manifest::{FileType, Line, Manifest, Ours};
 use ringstone::persist::durable::boot_identity;
 
-use directory::{log_dir, with_everything};
+use directory::{behind_rewrites, log_dir, with_everything};
 use files::{Contents, Files, NAME, load};
 
 use crate::support::server::{copy_home, fresh_home, judged_by_peer};
@@ -43,6 +43,21 @@ enum Verdict {
 /// How often which verdict was given, by kind of damage.
 type Tally = BTreeMap<(&'static str, Verdict), u64>;
 
+/// What has become of a log.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Every kind of file, and no rewrite.
+    Everything,
+    /// Two rewrites, history, files that were written ahead.
+    Rewritten {
+        /// The base is an RDB.
+        rdb: bool,
+    },
+}
+
+/// How what was written ahead ends.
+const FILLER: &[u8] = b"        \n";
+
 /// A stopped server's directory, and what it holds.
 struct Subject {
     home: crate::support::server::Stopped,
@@ -55,8 +70,11 @@ struct Subject {
 }
 
 impl Subject {
-    fn make(shards: usize, cleanly: bool) -> Subject {
-        let home = with_everything(shards, cleanly);
+    fn make(shards: usize, cleanly: bool, kind: Kind) -> Subject {
+        let home = match kind {
+            Kind::Everything => with_everything(shards, cleanly),
+            Kind::Rewritten { rdb } => behind_rewrites(shards, cleanly, rdb),
+        };
         let dir = log_dir(home.path());
         let files = Files::read(&dir);
         let boot = boot_identity(&dir).expect("a boot id");
@@ -64,12 +82,25 @@ impl Subject {
         let held = load(&files, shards, &boot).expect("undamaged it loads");
         assert!(held.contents.len() > 100 && !cleanly || held.report.is_empty());
         let names: Vec<&str> = files.0.keys().map(String::as_str).collect();
-        for ending in [".base.rdb", ".cut.incr.aof", ".tail.incr.aof", ".s00.incr.aof"] {
+        let endings: &[&str] = match kind {
+            Kind::Everything => &[".base.rdb", ".cut.incr.aof", ".tail.incr.aof", ".s00.incr.aof"],
+            Kind::Rewritten { rdb: true } => &[".base.rdb", ".cut.incr.aof", ".s00.incr.aof"],
+            Kind::Rewritten { rdb: false } => &[".base.aof", ".cut.incr.aof", ".s00.incr.aof"],
+        };
+        for ending in endings {
             assert!(names.iter().any(|n| n.ends_with(ending)), "no {ending} in {names:?}");
         }
-        let whole =
-            |l: &&ringstone::persist::aof::manifest::Line| matches!(l.ours, Some(Ours::Whole(_)));
-        assert!(manifest.lines.iter().filter(whole).count() > 1, "the base and a foreign file");
+        let count = |of: &dyn Fn(&Line) -> bool| manifest.lines.iter().filter(|l| of(l)).count();
+        let whole = count(&|line| matches!(line.ours, Some(Ours::Whole(_))));
+        let history = count(&|line| line.kind == FileType::History);
+        let filled = files.0.values().any(|bytes| bytes.ends_with(FILLER));
+        match kind {
+            Kind::Everything => assert!(whole > 1, "the base and a foreign file"),
+            Kind::Rewritten { .. } => {
+                assert!(whole > 0 && history > shards, "a base, and what it has replaced");
+                assert!(cleanly || filled, "written ahead");
+            }
+        }
         Subject { home, files, manifest, contents: held.contents, shards, boot, cleanly }
     }
 
@@ -132,7 +163,7 @@ impl Subject {
         (self.files.with(name, |bytes| bytes[at] ^= 1 << bit), what)
     }
 
-    /// A listed file, history apart: nobody reads that.
+    /// A listed file, history included, which nobody reads.
     fn any_listed(&self, rng: &mut Random) -> &str {
         let lines = &self.manifest.lines;
         &lines[rng.below(lines.len() as u64) as usize].file
@@ -220,11 +251,25 @@ fn no_damage_gives_other_data_in_silence() {
     let (flips, cases) = (number("RINGSTONE_ROT_FLIPS", 600), number("RINGSTONE_ROT_CASES", 40));
     let boots = number("RINGSTONE_ROT_BOOTS", 6);
     let mut tally = Tally::new();
-    // Four in five behind a clean stop.
-    for (shards, cleanly, of_ten) in [(2, true, 4), (4, true, 4), (2, false, 1), (4, false, 1)] {
-        let subject = Subject::make(shards, cleanly);
-        let mut rng = Random::new(seed * 100 + shards as u64 * 10 + u64::from(cleanly));
-        let (flips, cases) = (flips * of_ten / 10, cases * of_ten / 10);
+    // Seven in ten behind a clean stop.
+    let (everything, rdb, plain) =
+        (Kind::Everything, Kind::Rewritten { rdb: true }, Kind::Rewritten { rdb: false });
+    for (n, (kind, shards, cleanly, share)) in [
+        (everything, 2, true, 4),
+        (everything, 4, true, 4),
+        (everything, 2, false, 1),
+        (everything, 4, false, 1),
+        (rdb, 2, true, 3),
+        (plain, 4, true, 3),
+        (rdb, 4, false, 2),
+        (plain, 2, false, 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let subject = Subject::make(shards, cleanly, kind);
+        let mut rng = Random::new(seed * 100 + n as u64);
+        let (flips, cases) = (flips * share / 20, cases * share / 20);
         for round in 0..flips + cases {
             let (damaged, kind, what) = if round < flips {
                 let (damaged, what) = subject.flip(&mut rng);
@@ -234,11 +279,12 @@ fn no_damage_gives_other_data_in_silence() {
             };
             let verdict = subject.judge(&damaged, &what);
             *tally.entry((kind, verdict)).or_default() += 1;
-            if rng.below(flips + cases) < boots * of_ten / 10 {
+            if rng.below(flips + cases) < boots * share / 20 {
                 judged_by_the_server(&subject, &damaged, verdict, &what);
             }
         }
-        println!("{shards} shards, {} bytes, cleanly: {cleanly}", subject.files.size());
+        let size = subject.files.size();
+        println!("{kind:?}, {shards} shards, {size} bytes, cleanly: {cleanly}");
     }
     for ((kind, verdict), count) in &tally {
         println!("rounds held: {kind}: {verdict:?}: {count}");

@@ -1,6 +1,6 @@
-//! kill -9 while the log is rewritten, one rewrite behind the other, with whole-keyspace commands
-//! in between. Beside what every round of kills checks, nothing may be left in the directory that
-//! the manifest does not name.
+//! kill -9 while the log is rewritten and snapshots are taken, one behind the other, with
+//! whole-keyspace commands in between. Beside what every round of kills checks, nothing may be left
+//! in the directory that the manifest does not name.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,19 +61,21 @@ pub fn unnamed(dir: &Path) -> Vec<String> {
     let named = |name: &&String| {
         name.ends_with(".manifest") && !name.starts_with("temp-")
             || name.ends_with(".cut")
+            || name.ends_with(".reserve")
             || manifest.contains(&format!("file {name} "))
     };
     names.iter().filter(|name| !named(name)).cloned().collect()
 }
 
-/// Rewrites until the server is gone; `begun` counts them.
-fn rewrite(port: u16, begun: &AtomicU64) {
+/// Begins rewrites (`BGREWRITEAOF`) or snapshots (`BGSAVE SCHEDULE`) until the server is gone;
+/// `begun` counts them.
+fn walk(port: u16, command: &[&str], begun: &AtomicU64) {
     let Ok(mut client) = Client::connect(port) else { return };
     client.words(&format!("SELECT {BESIDE}"));
     // None of these is judged: they stay out of the database of the steps.
     let mut left = 0;
     loop {
-        let words: &[&str] = if left > 0 { &["DEL", "nothing"] } else { &["BGREWRITEAOF"] };
+        let words: &[&str] = if left > 0 { &["DEL", "nothing"] } else { command };
         let Ok(reply) = client.try_call(words) else { return };
         if left > 0 {
             left -= 1;
@@ -101,19 +103,21 @@ fn kills(fsync: &'static str) {
     let mut server = Server::start(options(0));
     let reply = server.client().words(&format!("DEBUG POPULATE {KEYS} ballast 100"));
     assert!(!reply.is_error(), "{reply:?}");
-    let mut total = 0;
+    let (mut total, mut snapshots) = (0, 0);
     for i in 0..rounds {
         let (port, name) = (server.port(), format!("rewrite:{fsync}{i}"));
         let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        let saved = AtomicU64::new(0);
         server = std::thread::scope(|scope| {
             let begin = || {
-                scope.spawn(|| rewrite(port, &begun));
+                scope.spawn(|| walk(port, &["BGREWRITEAOF"], &begun));
+                scope.spawn(|| walk(port, &["BGSAVE", "SCHEDULE"], &saved));
                 scope.spawn(|| beside(port, &done));
             };
-            // Somewhere within a rewrite: they come one behind the other.
+            // Somewhere within one of them: they come one behind the other.
             let wanted = 2 + (base * 31 + i * 7) % 3;
             let moment = || {
-                while begun.load(Ordering::SeqCst) < wanted {
+                while begun.load(Ordering::SeqCst) < wanted || saved.load(Ordering::SeqCst) == 0 {
                     std::thread::yield_now();
                 }
             };
@@ -131,8 +135,12 @@ fn kills(fsync: &'static str) {
         );
         assert_eq!(unnamed(&server.home().path().join("appendonlydir")), [""; 0], "{name}");
         total += begun.load(Ordering::SeqCst);
+        snapshots += saved.load(Ordering::SeqCst);
     }
-    println!("long form: {rounds} rounds of kill -9 under {fsync}, {total} rewrites begun");
+    println!(
+        "long form: {rounds} rounds of kill -9 under {fsync}, {total} rewrites and {snapshots} \
+         snapshots begun or scheduled"
+    );
 }
 
 #[test]

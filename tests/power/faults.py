@@ -29,7 +29,9 @@ from power_cut import MAKE, Broken, Disk, RespError, Writer, fetch, harness, run
 from harness import Client, Server  # noqa: E402
 
 WRITERS = power_cut.WRITERS
+MAKE = {**MAKE, "btrfs": ["mkfs.btrfs", "-q", "-f"]}
 FULL = "MISCONF Errors writing to the AOF file: No space left on device"
+QUOTA = "MISCONF Errors writing to the AOF file: Disk quota exceeded"
 NO_WRITES = "MISCONF Errors writing to the AOF file: "
 # So many that they lie in many segments of the table: a reply is held per segment.
 COLD = [f"cold:{i}" for i in range(60_000)]
@@ -38,19 +40,19 @@ COLD = [f"cold:{i}" for i in range(60_000)]
 class SmallDisk(Disk):
     """A file system that is soon full, perhaps on a device that has less room than it says."""
 
-    def __init__(self, kind, work, thin=False, options="", megabytes=None):
+    def __init__(self, kind, work, thin=False, options="", megabytes=None, quota=None):
         self.home = tempfile.mkdtemp(prefix=f"ringstone-faults-{kind}-", dir=work)
         self.store = os.path.join(self.home, "store")
         self.path = os.path.join(self.home, "mnt")
         os.mkdir(self.path)
         os.mkdir(self.store)
-        self.thin, self.options = thin, options
+        self.thin, self.options, self.quota = thin, options, quota
         self.mounted = self.frozen = False
         if thin:
             run("mount", "-t", "tmpfs", "-o", "size=400m", "none", self.store)
         self.image = os.path.join(self.store, "image")
         # xfs takes no less than 300 MB.
-        size = (megabytes or (96 if kind == "ext4" else 320)) << 20
+        size = (megabytes or (112 if kind == "ext4" else 320)) << 20
         with open(self.image, "wb") as image:
             image.truncate(size)
         run(*MAKE[kind], self.image)
@@ -59,6 +61,11 @@ class SmallDisk(Disk):
         run("mount", "-o", "loop" + (f",{self.options}" if self.options else ""), self.image,
             self.path)
         self.mounted = True
+        data = os.path.join(self.path, "data")
+        if self.quota and not os.path.exists(data):
+            run("btrfs", "quota", "enable", self.path)
+            run("btrfs", "subvolume", "create", data)
+            run("btrfs", "qgroup", "limit", self.quota, data)
 
     def settle_metadata(self):
         """Every block of the file system's own gets its room; files' blocks have none."""
@@ -164,7 +171,8 @@ class Trial:
         got = [power_cut.wait_reply(client, 2.0) for client in clients]
         for client in clients:
             client.close()
-        if sum(value == b"there" for value in got) < len(clients) // 2:
+        # A reply is held per segment of the table, and the fault has struck some hundred writes.
+        if sum(value == b"there" for value in got) < len(clients) // 5:
             raise Broken(f"reads were not served: {got}")
 
     def refused(self, wanted, seconds=10.0):
@@ -176,9 +184,9 @@ class Trial:
             if isinstance(reply, RespError) and str(reply).startswith(wanted):
                 client.close()
                 return
-            if wanted == FULL:
+            if wanted in (FULL, QUOTA):
                 # Room that the file system had put by for files that grow.
-                fill(self.disk.path, 0)
+                fill(self.data, 0)
         raise Broken(f"a write was answered {reply!r}, not {wanted}")
 
     def resumes(self, seconds=15.0):
@@ -230,6 +238,9 @@ class Trial:
         redis = shutil.which("redis-server")
         if redis is None:
             return "no redis-server"
+        for writer in (writer for told in self.told for writer in told):
+            writer.stop.set()
+            writer.join(10)
         client = Client(self.server.port)
         size, digest = client.call("DBSIZE"), client.call("DEBUG", "DIGEST")
         client.close()
@@ -278,23 +289,61 @@ class Trial:
             return log.read().decode("utf-8", "replace").count(text)
 
 
-def full(trial):
-    """The disk is full for a while, under load, twice: once it is, once the server is killed."""
-    for killed in (False, True):
+def full(trial, text=FULL):
+    """There is no room for a while, under load: then there is again, or the server is killed
+    meanwhile, or stopped in good order, with what it has put by for that."""
+    for ends in ("by itself", "killed", "stopped"):
         trial.load(0.1)
-        ballast = fill(trial.disk.path, 1 << 18)
+        ballast = fill(trial.data, 1 << 18)
         failures = trial.said("Error writing to the AOF file")
+        given_up = trial.said("The room of the reserve is given up")
         trial.load(30.0, lambda _: trial.said("Error writing to the AOF file") > failures)
-        trial.refused(FULL)
+        trial.refused(text)
         trial.reads()
-        if killed:
+        if trial.said("The room of the reserve is given up") == given_up:
+            raise Broken("the reserve was not given up")
+        if ends == "by itself":
+            os.unlink(ballast)
+            trial.resumes()
+        elif ends == "killed":
             trial.kill()
             os.unlink(ballast)
             trial.start()
         else:
+            for writer in (writer for told in trial.told for writer in told):
+                writer.stop.set()
+            trial.stop()
+            log = pathlib.Path(trial.data) / "appendonlydir"
+            if " clean 1 " not in (log / "appendonly.aof.manifest").read_text():
+                raise Broken("the stop on a full disk did not end the log")
+            if (log / "appendonly.aof.reserve").exists():
+                raise Broken("the stop left the reserve")
             os.unlink(ballast)
-            trial.resumes()
+            trial.start()
         trial.load(0.1)
+    return trial.aftermath()
+
+
+def quota(trial):
+    """The same where it is a quota that is used up."""
+    return full(trial, QUOTA)
+
+
+def immutable(trial):
+    """What the log is written to may not be changed for a while (`chattr +i`): a file system that
+    is read-only for files that are open, which Linux does not allow to be done in good order."""
+    log = os.path.join(trial.data, "appendonlydir")
+    for _ in range(2):
+        trial.load(0.3)
+        run("chattr", "-R", "+i", log)
+        try:
+            trial.load(1.0)
+            trial.refused(NO_WRITES)
+            trial.reads()
+        finally:
+            run("chattr", "-R", "-i", log)
+        trial.resumes()
+        trial.load(0.3)
     return trial.aftermath()
 
 
@@ -445,6 +494,8 @@ def removed(trial):
 
 FAULTS = {
     "full": (full, {}, ("ext4", "xfs")),
+    "quota": (quota, {"quota": "96M"}, ("btrfs",)),
+    "immutable": (immutable, {}, ("ext4",)),
     "shutdown": (shutdown, {}, ("ext4", "xfs")),
     "read-only": (read_only, {"options": "errors=remount-ro"}, ("ext4",)),
     "frozen": (frozen, {}, ("ext4", "xfs")),
@@ -489,7 +540,7 @@ def parse_args():
     parser.add_argument("--only", default=",".join(FAULTS))
     parser.add_argument("--policies", default=None, help="default: always, and everysec for some")
     parser.add_argument("--methods", default="append,segment")
-    parser.add_argument("--file-systems", default="ext4,xfs")
+    parser.add_argument("--file-systems", default="ext4,xfs,btrfs")
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--window", type=float, default=2.0,
                         help="what everysec may lose at most, in seconds")
@@ -514,7 +565,7 @@ def plan(args):
                     else:
                         # The short form: the other policy once each.
                         policies = ["everysec" if (kind, method) == ("ext4", "append")
-                                    and name not in ("full", "removed") else "always"]
+                                    and name not in ("full", "immutable", "removed") else "always"]
                     for policy in policies:
                         yield name, kind, policy, method
 

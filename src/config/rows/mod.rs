@@ -136,6 +136,13 @@ pub static EFFECTIVE: &[Directive] = &[
         "Bytes free on the log's disk below which the server warns, in its log and as \
          `aof_disk_low` in INFO; 0: never.",
     ),
+    row(
+        "aof-reserve-size",
+        Memory(0, LONG_MAX),
+        "8388608",
+        "Bytes of a file beside the log that is given up when the disk is full: room for what is \
+         under way, and to end cleanly; 0: none.",
+    ),
     row("appendfilename", FileName { empty: false }, "appendonly.aof", "First part of log names.")
         .immutable(),
     row("appenddirname", FileName { empty: false }, "appendonlydir", "Directory of the log.")

@@ -17,6 +17,14 @@
 //! at      = shard ":" position
 //! ```
 //!
+//! A *tail* part ([`super::manifest`]) is made of payload, with a line in front of what each frame
+//! had, or was to have:
+//!
+//! ```text
+//! tail    = [ command ] *( border payload )    ; a SELECT, where it does not begin in database 0
+//! border  = "#B " at CRLF                      ; whose log, and the position of what follows
+//! ```
+//!
 //! Every number is lower-case hexadecimal without leading zeros. A `#` line has at most 1,023 bytes
 //! with its line end, which is what stock Redis skips; so Redis loads such a file as it stands.
 //!
@@ -244,6 +252,20 @@ pub fn parse_mark(line: &[u8]) -> Result<Option<Mark>, BadMark> {
         }
         _ => Ok(None),
     }
+}
+
+/// Appends the line that tells where a frame began in a tail.
+pub fn write_border(out: &mut Vec<u8>, (shard, position): At) {
+    out.extend_from_slice(b"#B ");
+    write_hex(out, u64::from(shard));
+    out.push(b':');
+    write_hex(out, position);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What such a line tells; `None` for any other line.
+pub fn parse_border(line: &[u8]) -> Option<At> {
+    parse_at(line.strip_prefix(b"#B ")?.strip_suffix(b"\r\n")?).ok()
 }
 
 /// The second of Unix time that a `#TS:` line tells; `None` for any other line.

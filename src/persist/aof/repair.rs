@@ -8,7 +8,7 @@
 //! 3. nothing is cut off or removed that the new manifest counts.
 
 use crate::base::random::Random;
-use crate::persist::aof::format::{HEAD_MAX, parse_head};
+use crate::persist::aof::format::{HEAD_MAX, parse_head, write_border};
 use crate::persist::aof::manifest::{
     FileType, Line, Manifest, NewFile, Ours, PartKind, manifest_name, temp_manifest_name,
 };
@@ -231,10 +231,16 @@ impl<'v> Work<'_, 'v> {
         Ok(())
     }
 
-    /// Writes the kept fronts of cut frames as parts.
+    /// Writes the kept fronts of cut frames, and of tails, as parts.
     fn write_tails(&self, manifest: &mut Manifest) -> Result<(), RecoveryError> {
         for last in self.plan.last.iter().filter(|l| l.kept.inside_frame()) {
             let bytes = self.front(last)?;
+            let name = manifest.add_part(self.plan.options.appendfilename, PartKind::Tail, &bytes);
+            self.volume.write_synced(&name, &bytes).map_err(io_error(&name))?;
+        }
+        for (file, len) in &self.plan.tails {
+            let mut bytes = vec![0; *len as usize];
+            self.volume.read_exact(file, 0, &mut bytes).map_err(io_error(file))?;
             let name = manifest.add_part(self.plan.options.appendfilename, PartKind::Tail, &bytes);
             self.volume.write_synced(&name, &bytes).map_err(io_error(&name))?;
         }
@@ -258,6 +264,9 @@ impl<'v> Work<'_, 'v> {
             let db = kept.border.db.to_string();
             let select = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
             bytes.extend_from_slice(select.as_bytes());
+        }
+        if let Some(Ours::Shard(pairs)) = &last.line.ours {
+            write_border(&mut bytes, (pairs.shard, kept.border.pos));
         }
         let mut at = bytes.len();
         let mut from = kept.offset - len;

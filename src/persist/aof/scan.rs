@@ -154,7 +154,7 @@ impl Scan {
     /// Puts a mark that nothing meets where the log is to be cut so that nothing behind `bound` is
     /// kept: in front of the last mark at or before it in the frame that has just been read, behind
     /// the border `front`; or at that border.
-    fn stop_in_front_of(&mut self, bound: u64, front: Border) {
+    pub(super) fn stop_in_front_of(&mut self, bound: u64, front: Border) {
         let first = self.marks.partition_point(|mark| mark.pos < front.pos);
         let behind = self.marks.partition_point(|mark| mark.pos <= bound).max(first);
         let (pos, offset) = match self.marks.range(first..behind).next_back() {

@@ -3,11 +3,13 @@
 //! Every shard's log tells in `#TS:` lines in which second what follows was executed. The first
 //! generation in which one of them is later than wanted is cut, each log in front of its first such
 //! line and then further, to the greatest consistent choice ([`crate::persist::aof::cut`]): for
-//! that the line counts as a mark that asks for what no log has. Everything listed behind is later
-//! and goes as a whole; so does a part, which is one moment.
+//! that the line counts as a mark that asks for what no log has. Tails are cut with the logs
+//! that they go on from ([`super::tails`]). Everything listed behind is later and goes as a whole;
+//! so does a whole-keyspace command, which is one moment.
 //!
 //! What cannot be cut so is refused by name: a base made later, and what another server wrote.
 
+use super::tails::{Tailed, apart, whole_logs};
 use super::{Group, Inspection, Listed};
 use crate::persist::aof::cut::{CutError, greatest_cut};
 use crate::persist::aof::format::parse_time;
@@ -162,6 +164,7 @@ impl Inspection<'_, '_> {
         &mut self,
         group: &Group<'_>,
         mut scans: Vec<Scan>,
+        tails: &[Tailed],
     ) -> Result<(), RecoveryError> {
         for (scan, (line, pairs)) in scans.iter().zip(&group.lines) {
             let end = scan.end;
@@ -173,14 +176,18 @@ impl Inspection<'_, '_> {
         if group.lines[0].1.end.is_none() {
             self.judge(group, &scans, None)?;
         }
-        let mut kept = greatest_cut(&scans);
+        let mut whole = whole_logs(group, &scans, tails);
+        let mut kept = greatest_cut(&whole);
         if kept == Err(CutError::ListTooShort) {
             scans = self.scan_all(group, usize::MAX)?;
-            kept = greatest_cut(&scans);
+            whole = whole_logs(group, &scans, tails);
+            kept = greatest_cut(&whole);
         }
-        let kept = kept.map_err(|error| self.cut_error(group, &scans, error))?;
+        let kept = kept.map_err(|error| self.cut_error(group, &whole, error))?;
         self.plan.late = true;
-        self.keep(group, &scans, kept, None)
+        let (files, of_tails) = apart(group, &scans, tails, &kept);
+        self.keep(group, &scans, files, None)?;
+        tails.iter().zip(of_tails).try_for_each(|(tail, len)| self.keep_tail(tail, len))
     }
 
     /// Refuses to cut a log that tells no time, or no time that is early enough.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::random::Random;
+use crate::persist::aof::format;
 use crate::persist::aof::manifest::{NewFile, PartKind};
 use crate::persist::recovery::commit;
 use crate::persist::rewrite::{Installed, install};
@@ -187,6 +188,108 @@ fn a_part_is_kept_with_the_position_behind_it() {
     assert_eq!(parts(ends[0], ends[1]), 0);
     assert_eq!(parts(ends[0] + 1, ends[1]), 0);
     assert_eq!(parts(ends[0] + 1, ends[1] + 1), 1);
+}
+
+/// The file that a log goes on in from `from` on, as [`crate::shard::log::kept`] writes it.
+fn tail(log: &LogFile, shard: u8, from: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for two in log.borders[from..].windows(2) {
+        let ((at, pos), (end, behind)) = (two[0], two[1]);
+        format::write_border(&mut bytes, (shard, pos));
+        let head = (end - at) - (behind - pos);
+        bytes.extend_from_slice(&log.bytes[(at + head) as usize..end as usize]);
+    }
+    bytes
+}
+
+/// A generation whose first log goes on in a tail behind `from` frames, and one more behind it.
+fn tailed(a: &LogFile, b: &LogFile, from: usize) -> Logs {
+    let mut logs = Logs { volume: MemVolume::default(), manifest: Manifest::default() };
+    let mut front = a.clone();
+    (front.pos, front.bytes) = (a.borders[from].1, a.bytes[..a.borders[from].0 as usize].to_vec());
+    // What its last frame says is its checksum.
+    front.sum = match from {
+        0 => a.seed,
+        _ => {
+            let (at, _) = a.borders[from - 1];
+            format::parse_head(&a.bytes[at as usize..]).unwrap().sum
+        }
+    };
+    logs.generation(&mut [front, b.clone()], true);
+    let bytes = tail(a, 0, from);
+    let name = logs.manifest.add_part(NAME, PartKind::Tail, &bytes);
+    logs.volume.put(&name, &bytes);
+    logs.generation(&mut [pushes(7, a.pos, "k0", 2), pushes(8, b.pos, "k1", 2)], false);
+    logs
+}
+
+#[test]
+fn a_log_is_cut_within_its_tail() {
+    let (a, b) = (pushes(1, 10, "k0", 5), pushes(2, 10, "k1", 2));
+    let logs = tailed(&a, &b, 2);
+    for (n, &(_, pos)) in a.borders.iter().enumerate() {
+        let kept = |to: u64| values(&logs.go_back(&format!("0:{to},1:{}", b.pos)).unwrap(), "k0");
+        assert_eq!(kept(pos), n, "border {n}");
+        if n > 0 {
+            assert_eq!((kept(pos - 1), kept(pos + 1)), (n - 1, n), "around border {n}");
+        }
+    }
+    // The other log within the generation: the tail is wanted as a whole.
+    let state = logs.go_back(&format!("0:{},1:{}", a.pos, b.borders[1].1)).unwrap();
+    assert_eq!((values(&state, "k0"), values(&state, "k1")), (5, 1));
+    let state = logs.go_back(&format!("0:{},1:{}", a.pos + 1, b.pos)).unwrap();
+    assert_eq!((values(&state, "k0"), values(&state, "k1")), (5, 2));
+    // And everything.
+    let state = logs.go_back(&format!("0:{},1:{}", u64::MAX, u64::MAX)).unwrap();
+    assert_eq!((values(&state, "k0"), values(&state, "k1")), (7, 4));
+}
+
+/// Entries over both logs, of which one has its part in a tail.
+#[test]
+fn an_entry_whose_part_in_a_tail_is_behind_a_bound_is_not_kept() {
+    let (mut a, mut b) = (LogFile::new(1, 10), LogFile::new(2, 10));
+    a.command(&["RPUSH", "k0", "first"]).frame(0, 0);
+    for id in 1..4 {
+        a.entry(id, 3, &[]).command(&["RPUSH", "k0", "both"]);
+        if id != 2 {
+            a.frame(0, 0);
+        }
+        b.entry(id, 3, &[]).command(&["RPUSH", "k1", "both"]);
+        b.command(&["RPUSH", "k1", "too"]).frame(0, 0);
+    }
+    let logs = tailed(&a, &b, 1);
+    let both = |to: String| {
+        let state = logs.go_back(&to).unwrap();
+        (values(&state, "k0"), values(&state, "k1"))
+    };
+    let at = |n: usize| a.borders[n].1;
+    // Not one of them; one; one, since two are in a frame that the mark between them parts; all.
+    assert_eq!(both(format!("0:{}", at(1))), (1, 0));
+    assert_eq!(both(format!("0:{}", at(2) - 1)), (1, 0));
+    assert_eq!(both(format!("0:{}", at(2))), (2, 2));
+    assert_eq!(both(format!("0:{}", at(3) - 1)), (3, 4));
+    assert_eq!(both(format!("0:{},1:{}", at(3), b.pos)), (4, 6));
+    // What the tail holds goes where the other's part is not wanted.
+    for (n, kept) in [(0, (1, 0)), (1, (2, 2)), (2, (3, 4)), (3, (4, 6))] {
+        assert_eq!(both(format!("0:{},1:{}", a.pos, b.borders[n].1)), kept);
+    }
+}
+
+/// A generation of which one log held nothing, and has no file.
+#[test]
+fn a_log_without_a_file_is_no_other_log() {
+    let mut logs = Logs { volume: MemVolume::default(), manifest: Manifest::default() };
+    let (mut b, mut c) = (LogFile::new(2, 10), LogFile::new(3, 10));
+    b.seen(&[(0, 10)]).command(&["RPUSH", "k1", "first"]).frame(0, 0);
+    for id in 1..3 {
+        b.entry(id, 6, &[]).command(&["RPUSH", "k1", "both"]).frame(0, 0);
+        c.entry(id, 6, &[]).command(&["RPUSH", "k2", "both"]).frame(0, 0);
+    }
+    logs.generation(&mut [LogFile::new(1, 10), b.clone(), c.clone()], true);
+    logs.manifest.drop_lines(|line| line.file.contains(".s00."));
+    logs.volume.put(&manifest_name(NAME), &logs.manifest.encode());
+    let state = logs.go_back(&format!("2:{}", c.borders[1].1)).unwrap();
+    assert_eq!((values(&state, "k1"), values(&state, "k2")), (2, 1));
 }
 
 #[test]

@@ -48,6 +48,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use crate::persist::aof::format::write_border;
 use crate::shard::log::{InFlight, LogWriter, Outcome};
 
 /// Unflushed bytes from which on a flush is due at once.
@@ -116,13 +117,15 @@ pub struct Unflushed {
     /// Payload of the unknown frames and of what was gathered behind them, once the log is broken
     /// and nothing is in flight.
     tail: Vec<u8>,
+    /// Where a frame begins in it, and at which position.
+    borders: Vec<(usize, u64)>,
 }
 
 impl Unflushed {
     /// Nothing is unflushed.
     pub fn new(safe: Safe) -> Self {
-        let (frames, tail) = Default::default();
-        Unflushed { frames, bytes: 0, safe, broken: false, tail }
+        let (frames, tail, borders) = Default::default();
+        Unflushed { frames, bytes: 0, safe, broken: false, tail, borders }
     }
 
     /// Behind what is durable.
@@ -161,25 +164,34 @@ impl Unflushed {
         }
     }
 
-    /// Takes over what was written last, and what has not been; nothing is in flight.
-    pub fn collect(&mut self, in_flight: impl Iterator<Item = Frame>, backlog: &[u8]) {
+    /// Takes over what was written last, and what has not been: `backlog`, from a position on.
+    /// Nothing is in flight.
+    pub fn collect(&mut self, in_flight: impl Iterator<Item = Frame>, backlog: (u64, &[u8])) {
         let written = std::mem::take(&mut self.frames);
         for frame in written.into_iter().chain(in_flight) {
+            self.borders.push((self.tail.len(), frame.end - frame.len as u64));
             self.tail.extend_from_slice(frame.payload());
         }
         self.bytes = 0;
-        self.tail.extend_from_slice(backlog);
+        if !backlog.1.is_empty() {
+            self.borders.push((self.tail.len(), backlog.0));
+            self.tail.extend_from_slice(backlog.1);
+        }
     }
 
-    /// The tail as a file of its own, which begins in database 0.
-    pub fn tail(&self) -> Vec<u8> {
+    /// The tail of a shard's log as a file of its own, which begins in database 0.
+    pub fn tail(&self, shard: usize) -> Vec<u8> {
         let mut file = Vec::new();
         if self.safe.db != 0 && !self.tail.is_empty() {
             let db = self.safe.db.to_string();
             let select = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
             file.extend_from_slice(select.as_bytes());
         }
-        file.extend_from_slice(&self.tail);
+        let ends = self.borders.iter().skip(1).map(|(at, _)| *at).chain([self.tail.len()]);
+        for (&(at, position), end) in self.borders.iter().zip(ends) {
+            write_border(&mut file, (shard as u8, position));
+            file.extend_from_slice(&self.tail[at..end]);
+        }
         file
     }
 }
@@ -218,19 +230,20 @@ impl LogWriter {
             let data = flight.retry.map_or(flight.frame.data, |(data, _)| data);
             Frame { data, ..flight.frame }
         });
-        self.unflushed.collect(frames, &self.backlog);
+        self.unflushed.collect(frames, (self.appended, &self.backlog));
         self.appended += self.backlog.len() as u64;
         self.backlog.clear();
         true
     }
 
     /// Where the old file ends, once everything is drained, and what is to stand behind it.
-    pub fn ending(&self) -> Ending {
+    /// The log is that of `shard`.
+    pub fn ending(&self, shard: usize) -> Ending {
         let (pos, broken, safe) = (self.appended, self.is_broken(), self.unflushed.safe());
         match broken {
             true => {
                 let (named, len, tail) =
-                    ((self.durable, safe.sum), safe.tight, self.unflushed.tail());
+                    ((self.durable, safe.sum), safe.tight, self.unflushed.tail(shard));
                 Ending { pos, named, len, broken, tail }
             }
             false => {
