@@ -7,5 +7,6 @@ pub mod manifest;
 pub mod repair;
 pub mod resp;
 pub mod scan;
+pub mod stream;
 pub mod whole;
 mod words;

@@ -26,6 +26,7 @@
 //! when there is only one.
 
 mod client;
+mod offsets;
 mod oracle;
 pub mod probe;
 mod rewrites;

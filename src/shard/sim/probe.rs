@@ -17,7 +17,7 @@ use crate::client::ConnKey;
 use crate::keyspace::{Keyspace, spelled};
 use crate::observe::saves::End;
 use crate::shard::message::{Job, ReplyTo};
-use crate::shard::sim::tell;
+use crate::shard::sim::{offsets, tell};
 use crate::shard::snapshot;
 
 /// A database and a key.
@@ -124,6 +124,7 @@ pub fn begin(spaces: &[Box<Keyspace>]) {
         seals: Vec::new(),
     };
     TRACKER.with_borrow_mut(|t| *t = Some(tracker));
+    offsets::begin(spaces);
 }
 
 /// Ends it and gives what was seen.
@@ -179,6 +180,7 @@ impl Tracker {
     /// A step that ends here, if something happened.
     fn plain(&mut self, space: &Keyspace) -> At {
         let (shard, end) = (space.shard, space.effects.end());
+        offsets::note(space);
         let changes = self.changes(space);
         let own = !changes.is_empty() || end != self.ends[shard];
         if own {
@@ -195,6 +197,7 @@ impl Tracker {
     fn close(&mut self, space: &Keyspace) {
         let shard = space.shard;
         let end = space.effects.end();
+        offsets::note(space);
         self.ends[shard] = end;
         self.steps[shard].last_mut().expect("a step is open").end = end;
     }

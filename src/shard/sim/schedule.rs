@@ -20,7 +20,7 @@ use crate::shard::sim::rewrites::{Counts, NAME, as_redis, count, nothing_is_left
 use crate::shard::sim::saves::{Figures, Saves, compare, load};
 use crate::shard::sim::waiters::Waiters;
 use crate::shard::sim::world::World;
-use crate::shard::sim::{number, tell};
+use crate::shard::sim::{number, offsets, tell};
 use crate::value::table::SPLIT_AT;
 
 /// Figures of schedules that ran.
@@ -490,6 +490,7 @@ impl Schedule {
         self.medium.set_capacity(None);
         self.now = world.now;
         self.next_id = world.next_id();
+        offsets::end(&world);
         let durable = world.durable();
         let shards = world.shards();
         let elements = world.waiters.as_mut().map(Waiters::end);
@@ -560,6 +561,10 @@ impl Schedule {
             let wanted = match (committed, &past) {
                 (Some(data), _) => data.clone(),
                 (None, Some(past)) => {
+                    if attempts.is_empty() {
+                        let safe = crash != Crash::Power || past.always;
+                        offsets::check(&plan, &ends, crash, safe, flush_failed);
+                    }
                     self.totals.lost += past.lost(&ends);
                     tell(|| format!("{}kept {ends:?}", past.shown()));
                     past.judge(&ends, crash)
