@@ -12,5 +12,6 @@ pub mod lzf;
 pub mod memory;
 pub mod number;
 pub mod random;
+pub mod replication;
 pub mod sync;
 pub mod version;

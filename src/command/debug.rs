@@ -5,6 +5,7 @@
 
 use crate::base::hash::{hex, sha1};
 use crate::base::number::parse_i64;
+use crate::base::replication::Replication;
 use crate::base::{clock, crash, glob};
 use crate::command::args::Args;
 use crate::command::context::{Ctx, Expiry};
@@ -104,7 +105,7 @@ fn flush_sleep(ctx: &mut SessionCtx<'_>, args: &Args<'_>) -> Result<(), Fault> {
 fn change_repl_id(ctx: &mut SessionCtx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
     let text = "Changing replication IDs after receiving DEBUG change-repl-id";
     ctx.server.say(LogLevel::Notice, text);
-    ctx.server.registry().change_replication_id();
+    ctx.server.registry().set_replication(Replication::default());
     ctx.out.ok();
     Ok(())
 }
@@ -656,9 +657,9 @@ mod tests {
     #[test]
     fn what_concerns_the_server() {
         let mut fake = Fake::default();
-        let before = fake.registry.replication_id();
+        let before = fake.registry.replication();
         assert_eq!(fake.run("DEBUG CHANGE-REPL-ID"), "+OK\r\n");
-        assert_ne!(fake.registry.replication_id(), before);
+        assert_ne!(fake.registry.replication(), before);
         assert_eq!(fake.run("DEBUG log a\nb"), "+OK\r\n");
         let said = (LogLevel::Warning, "DEBUG LOG: a b".to_owned());
         assert_eq!(fake.said.borrow().last(), Some(&said));

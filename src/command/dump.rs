@@ -205,7 +205,7 @@ fn log(ctx: &mut Ctx<'_>, key: &[u8], usage: Usage) {
     let (db, codec) = (ctx.db, ctx.codec);
     let space = ctx.spaces.of(key);
     if !space.effects.enabled() {
-        return;
+        return space.effects.add_stream(1);
     }
     let Some(entry) = space.dbs[db].find(key).entry else { return };
     log_whole(&mut space.effects, codec, (db, usage), entry);

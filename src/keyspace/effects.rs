@@ -2,6 +2,10 @@
 //!
 //! A *position* counts payload bytes of one shard's log since it began: the commands and marks, not
 //! the frame lines around them. It is known while a command executes, before any frame exists.
+//!
+//! Beside it runs the *stream count*: the bytes of the commands alone, which is what replicas are
+//! told of ([`crate::persist::aof::stream`]). What it leaves out is rare, so it is kept as the
+//! difference to the position, and costs a command nothing.
 
 use crate::base::number::write_i64;
 
@@ -29,6 +33,11 @@ pub struct Effects {
     enabled: bool,
     /// Effects go into a file of their own and take no positions.
     diverted: bool,
+    /// The position, less the stream count: what has a position and is no command. (It wraps: the
+    /// count goes on where positions begin anew.)
+    outside: u64,
+    /// The same in front of what is diverted.
+    outside_before: u64,
     /// A command was logged that Redis 7.0 does not know.
     is_newer: bool,
 }
@@ -45,8 +54,27 @@ impl Effects {
             told: 0,
             enabled,
             diverted: false,
+            outside: position,
+            outside_before: position,
             is_newer: false,
         }
+    }
+
+    /// The stream count behind everything produced so far: bytes of commands, wherever their log
+    /// began. Where nothing is logged every effect counts as one byte, so that no two states share
+    /// a count.
+    pub fn stream(&self) -> u64 {
+        self.end().wrapping_sub(self.outside)
+    }
+
+    /// The stream count is this one here.
+    pub fn begin_stream(&mut self, count: u64) {
+        self.outside = self.end().wrapping_sub(count);
+    }
+
+    /// So many bytes of commands stand elsewhere: in a file between two of this log, or nowhere.
+    pub fn add_stream(&mut self, bytes: u64) {
+        self.outside = self.outside.wrapping_sub(bytes);
     }
 
     /// Whether writes are logged at all.
@@ -97,6 +125,7 @@ impl Effects {
     pub fn insert(&mut self, at: u64, bytes: &[u8]) {
         if self.enabled {
             let offset = (at - self.base) as usize;
+            self.outside = self.outside.wrapping_add(bytes.len() as u64);
             self.buf.splice(offset..offset, bytes.iter().copied());
         }
     }
@@ -110,7 +139,7 @@ impl Effects {
         self.forget_selected();
         if let Some(position) = begins {
             assert!(position >= self.base, "positions are used once");
-            self.base = position;
+            self.move_to(position);
             self.told = 0;
         }
     }
@@ -119,6 +148,7 @@ impl Effects {
     pub fn begin_diversion(&mut self) {
         assert!(self.buf.is_empty());
         self.diverted = true;
+        self.outside_before = self.outside;
         self.forget_selected();
     }
 
@@ -131,9 +161,15 @@ impl Effects {
     /// anew. Nothing is pending.
     pub fn begin_file(&mut self, position: u64) {
         assert!(self.buf.is_empty() && position >= self.base);
-        self.base = position;
+        self.move_to(position);
         self.selected = 0;
         self.told = 0;
+    }
+
+    /// Leaves positions out, which no command takes.
+    fn move_to(&mut self, position: u64) {
+        self.outside = self.outside.wrapping_add(position - self.base);
+        self.base = position;
     }
 
     /// The database that replay has selected behind everything produced so far; 0 where the next
@@ -147,9 +183,14 @@ impl Effects {
         self.selected = usize::MAX;
     }
 
-    /// Takes the effects of a command that goes into a file of its own; positions do not move.
-    pub fn divert(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buf)
+    /// Takes the effects of a command that goes into a file of its own, with how many bytes of
+    /// them the stream has; positions do not move, nor does the count.
+    pub fn divert(&mut self) -> (Vec<u8>, u64) {
+        let notes = std::mem::replace(&mut self.outside, self.outside_before);
+        let notes = notes.wrapping_sub(self.outside_before);
+        let payload = std::mem::take(&mut self.buf);
+        let streamed = payload.len() as u64 - notes;
+        (payload, streamed)
     }
 
     /// Hands in `#` lines for the front of the next effect; they replace those not used yet.
@@ -176,7 +217,7 @@ impl Effects {
         }
         self.put_preface();
         let at = self.end();
-        self.buf.extend_from_slice(lines);
+        self.note(|buf| buf.extend_from_slice(lines));
         at
     }
 
@@ -185,13 +226,23 @@ impl Effects {
             && self.enabled
         {
             self.told = second;
-            self.buf.extend_from_slice(TIME_LINE);
-            write_i64(&mut self.buf, second);
-            self.buf.extend_from_slice(b"\r\n");
+            self.note(|buf| {
+                buf.extend_from_slice(TIME_LINE);
+                write_i64(buf, second);
+                buf.extend_from_slice(b"\r\n");
+            });
         }
         if !self.preface.is_empty() {
-            self.buf.append(&mut self.preface);
+            let mut lines = std::mem::take(&mut self.preface);
+            self.note(|buf| buf.append(&mut lines));
         }
+    }
+
+    /// Appends what is no command.
+    fn note(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.buf.len();
+        write(&mut self.buf);
+        self.outside = self.outside.wrapping_add((self.buf.len() - before) as u64);
     }
 
     fn select(&mut self, db: usize) {
@@ -230,6 +281,8 @@ impl Effects {
             self.put_preface();
             self.select(db);
             self.command(parts);
+        } else {
+            self.add_stream(1);
         }
     }
 
@@ -251,6 +304,8 @@ impl Effects {
             self.select(db);
             self.make_room(resp.len());
             self.buf.extend_from_slice(resp);
+        } else {
+            self.add_stream(1);
         }
     }
 }
@@ -308,9 +363,48 @@ mod tests {
             effects.log(1, &[b"SET", b"k", b"v"]);
             assert_eq!(effects.stamp(), 8);
         }
-        assert!(effects.divert().starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+        let (payload, streamed) = effects.divert();
+        assert!(payload.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+        assert_eq!((streamed, effects.stream()), (payload.len() as u64, 0));
         effects.begin_file(8);
         effects.end_diversion();
         assert_eq!((effects.end(), effects.stamp()), (8, 9));
+    }
+
+    #[test]
+    fn the_stream_has_commands_and_nothing_else() {
+        let mut effects = Effects::new(1000, true);
+        effects.begin_stream(40);
+        assert_eq!(effects.stream(), 40);
+        effects.set_second(Some(5));
+        effects.set_preface(b"#D 1:2\r\n".to_vec());
+        effects.mark(b"#M 1 3\r\n");
+        assert_eq!(effects.stream(), 40, "marks and notes");
+        effects.log(0, &[b"A"]);
+        assert_eq!(effects.stream(), 40 + 11);
+        effects.insert(1000, b"#M 2 3\r\n");
+        assert_eq!(effects.stream(), 40 + 11);
+        effects.log_raw(1, b"*1\r\n$1\r\nB\r\n");
+        assert_eq!(effects.stream(), 40 + 11 + 23 + 11, "a SELECT is a command");
+        drop(effects.take(Vec::new()));
+        effects.begin_file(effects.end() + 1);
+        assert_eq!(effects.stream(), 85, "a gap of positions is none of the stream");
+        // A cut has its command elsewhere, with its notes.
+        effects.set_second(None);
+        effects.set_preface(b"#D 1:9\r\n".to_vec());
+        effects.begin_diversion();
+        effects.log(0, &[b"C"]);
+        let (payload, streamed) = effects.divert();
+        assert_eq!((payload.len() as u64 - 8, effects.stream()), (streamed, 85));
+        effects.add_stream(streamed);
+        effects.end_diversion();
+        assert_eq!(effects.stream(), 85 + streamed);
+        // Without a log effects are counted, and the count goes on where one begins.
+        effects.set_log(None);
+        let count = effects.stream();
+        effects.log(0, &[b"D", b"long enough"]);
+        assert_eq!(effects.stream(), count + 1);
+        effects.set_log(Some(effects.end() + 77));
+        assert_eq!(effects.stream(), count + 1);
     }
 }

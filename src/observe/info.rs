@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::Now;
+use crate::base::replication::{ID_LEN, Replication};
 use crate::base::version;
 use crate::config::{Config, Flush};
 use crate::observe::metrics::{ShardStats, Totals};
@@ -414,14 +415,20 @@ fn stats(v: &View<'_>, out: &mut String) {
 
 fn replication(v: &View<'_>, out: &mut String) {
     out.push_str("# Replication\r\n");
+    let Replication { id, second } = v.s.registry.replication();
+    let (second, upto) = match second {
+        // The first offset that the old id does not know.
+        Some((id, upto)) => (id, upto as i64 + 1),
+        None => ("0".repeat(ID_LEN), -1),
+    };
     fields!(out,
         "role": "master",
         "connected_slaves": 0,
         "master_failover_state": "no-failover",
-        "master_replid": v.s.registry.replication_id(),
-        "master_replid2": "0".repeat(40),
-        "master_repl_offset": 0,
-        "second_repl_offset": -1,
+        "master_replid": id.unwrap_or_default(),
+        "master_replid2": second,
+        "master_repl_offset": v.s.registry.replication_offset(),
+        "second_repl_offset": upto,
         "repl_backlog_active": 0,
         "repl_backlog_size": text(v.s.config, "repl-backlog-size"),
         "repl_backlog_first_byte_offset": 0,

@@ -180,6 +180,8 @@ shard_counters! {
     log_durable: gauge,
     /// The release point.
     log_released: gauge,
+    /// Bytes of the stream for replicas that this shard has released.
+    stream: gauge,
     /// Log frames written.
     log_frames: counter,
     /// Bytes written to the log, frame lines included.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
+use crate::base::replication::{Replication, new_id};
 use crate::observe::backups::Backups;
 use crate::observe::events::Events;
 use crate::observe::latency::Merged;
@@ -46,12 +47,6 @@ pub struct Listener {
     pub binds: Vec<String>,
     /// Port; `None` for a path.
     pub port: Option<u16>,
-}
-
-/// 40 hex digits.
-pub fn hex_id(random: &mut Random) -> String {
-    let digits: String = (0..3).map(|_| format!("{:016x}", random.next_u64())).collect();
-    digits[..40].to_owned()
 }
 
 /// What loading has done so far, for `-LOADING` and INFO.
@@ -152,7 +147,7 @@ pub struct Registry {
     pub slowlog: SlowLog,
     /// See [`Events`].
     pub events: Events,
-    replication_id: Mutex<String>,
+    replication: Mutex<Replication>,
     sampler: Mutex<Sampler>,
 }
 
@@ -180,20 +175,26 @@ impl Registry {
             startup_memory: AtomicU64::new(0),
             slowlog: SlowLog::new(shards),
             events: Events::default(),
-            replication_id: Mutex::new(hex_id(&mut Random::from_system())),
+            replication: Mutex::default(),
             sampler: Mutex::default(),
         }
     }
 
-    /// 40 hex digits that name this history towards replicas.
-    pub fn replication_id(&self) -> String {
-        self.replication_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What this history is called towards replicas.
+    pub fn replication(&self) -> Replication {
+        let mut replication = self.replication.lock().unwrap_or_else(PoisonError::into_inner);
+        replication.id.get_or_insert_with(|| new_id(&mut Random::from_system()));
+        replication.clone()
     }
 
-    /// Names the history anew.
-    pub fn change_replication_id(&self) {
-        let id = hex_id(&mut Random::from_system());
-        *self.replication_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    /// Calls the history so; an id is drawn where none is given.
+    pub fn set_replication(&self, replication: Replication) {
+        *self.replication.lock().unwrap_or_else(PoisonError::into_inner) = replication;
+    }
+
+    /// The offset of the stream that replicas would be sent: what has been released of it.
+    pub fn replication_offset(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.stream.get()).fold(0, u64::wrapping_add)
     }
 
     /// The counters of all shards added up.
@@ -290,12 +291,5 @@ mod tests {
             registry.sample(now);
         }
         assert_eq!(registry.rates().commands, 500);
-    }
-
-    #[test]
-    fn ids_are_forty_hex_digits() {
-        let id = hex_id(&mut Random::new(1));
-        assert!(id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-        assert_ne!(id, hex_id(&mut Random::new(2)));
     }
 }

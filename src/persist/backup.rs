@@ -143,6 +143,8 @@ pub fn sealed_part(manifest: &Manifest) -> Manifest {
         Some(Ours::Shard(pairs)) => pairs.generation == last,
         _ => false,
     });
+    // The server goes on under the name of this history.
+    sealed.replication = sealed.replication.map(|known| known.renamed_at(u64::MAX));
     sealed.last_generation_mut().for_each(|pairs| pairs.clean = true);
     sealed
 }

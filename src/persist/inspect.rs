@@ -7,6 +7,7 @@ mod time;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::base::replication::Replication;
 use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{At, HEAD_MAX, Mark, parse_head};
@@ -15,6 +16,7 @@ use crate::persist::aof::manifest::{
 };
 use crate::persist::aof::resp::{Fault, LogError, PlainReader, Window};
 use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
+use crate::persist::aof::stream::Reached;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
@@ -35,6 +37,8 @@ pub fn inspect<'v>(volume: &dyn Volume, options: &Options<'v>) -> Result<Plan<'v
             checked: Vec::new(),
             next_id: 1,
             next_pos: 0,
+            reached: Reached::default(),
+            replication: Replication::default(),
             late: false,
             since: None,
             dropped: Vec::new(),
@@ -178,6 +182,10 @@ impl<'v> Inspection<'_, 'v> {
                 }
             }
         }
+        let reached = &mut self.plan.reached;
+        reached.forced |= self.plan.late || self.plan.options.accept_damage;
+        reached.foreign |= self.plan.appended.is_some();
+        self.plan.replication = reached.goes_on(manifest.replication.as_ref());
         self.plan.source = Source::Listed(manifest);
         self.something_is_kept()
     }
@@ -282,6 +290,7 @@ impl<'v> Inspection<'_, 'v> {
         };
         let mut magic = [0; MAGIC_VALKEY.len()];
         let got = volume.read_at(file, 0, &mut magic).map_err(io_error(file))?;
+        self.plan.reached.foreign |= role != "BASE";
         let file = file.to_owned();
         if magic[..got].starts_with(MAGIC) || &magic[..got] == MAGIC_VALKEY {
             self.check(&file, role, len, len);
@@ -413,6 +422,7 @@ impl<'v> Inspection<'_, 'v> {
         if cut.is_some_and(|cut| cut > max) {
             return Err(damage);
         }
+        self.plan.reached.forced = true;
         let allowed = "cut, since aof-load-corrupt-tail-max-size allows so many bytes";
         self.plan.report.push(format!("{damage}: {allowed}"));
         Ok(())
@@ -508,7 +518,7 @@ impl<'v> Inspection<'_, 'v> {
                 let what = "the file does not hold what the manifest says it ends with";
                 return Err(self.damaged(&line.file, end.offset, what));
             }
-            kept.push(Kept { pos: end.pos, border: end, offset: end.offset });
+            kept.push(Kept::all_to(end));
             if !last {
                 self.check(&line.file, "INCR", end.offset, end.offset);
             }
@@ -717,6 +727,7 @@ impl<'v> Inspection<'_, 'v> {
         kept: Vec<Kept>,
         appended: Option<(String, u64, u64)>,
     ) -> Result<(), RecoveryError> {
+        self.plan.reached.torn = scans.iter().any(|scan| scan.gap.is_some());
         self.push_generation(group, &kept);
         for ((scan, (line, _)), kept) in scans.iter().zip(&group.lines).zip(&kept) {
             let mut len = scan.len;
@@ -758,6 +769,21 @@ impl<'v> Inspection<'_, 'v> {
     }
 
     fn push_generation(&mut self, group: &Group<'_>, kept: &[Kept]) {
+        let of = |(_, pairs): &(&Line, &ShardPairs)| pairs.stream;
+        // Older versions did not count; they had no id to go on under either.
+        let base = group.lines.iter().filter_map(of).fold(0, u64::saturating_add);
+        let all = |test: fn(&ShardPairs, &str) -> bool| {
+            group.lines.iter().all(|(_, pairs)| test(pairs, self.plan.options.boot_id))
+        };
+        self.plan.reached = Reached {
+            at: kept.iter().map(|kept| kept.stream).fold(base, u64::saturating_add),
+            base,
+            clean: all(|pairs, _| pairs.clean),
+            same_boot: all(|pairs, boot| pairs.end.is_none() && pairs.boot == boot),
+            // Its share counts whatever stood in front.
+            foreign: false,
+            ..self.plan.reached
+        };
         let file = |((line, pairs), kept): (&(&Line, &ShardPairs), &Kept)| GenerationFile {
             file: line.file.clone(),
             shard: pairs.shard,

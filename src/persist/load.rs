@@ -42,6 +42,7 @@ use crate::base::clock::Now;
 use crate::base::crc::{shard_of_slot, slot, slots_of};
 use crate::base::number::parse_i64;
 use crate::base::random::Random;
+use crate::base::replication::Told;
 use crate::command::table::{self, Control};
 use crate::command::{Args, Command, Ctx, Route, Run, Spaces};
 use crate::keyspace::space::Counters;
@@ -127,6 +128,8 @@ pub struct Report {
     pub skipped_modules: u64,
     /// A file whose commands break off, as it may, and the offset up to which they are whole.
     pub broken_off: Option<(String, u64)>,
+    /// What the last RDB file says of the history its data belongs to.
+    pub told: Told,
 }
 
 /// Why a file could not be loaded.
@@ -401,6 +404,7 @@ impl<'a, 's> Replay<'a, 's> {
         let volume = self.loading.volume(place);
         let mut hash_seed = [0; 2];
         self.spaces.each(|space| hash_seed = space.hash_seed);
+        self.report.told = Told::default();
         let options = rdb::Options {
             databases: self.databases,
             // Even a lone snapshot is the base of a log from now on, and the log must find it as

@@ -20,6 +20,8 @@ pub mod volume;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod until_tests;

@@ -51,9 +51,11 @@
 use std::fmt;
 use std::io;
 
+use crate::base::replication::Replication;
 use crate::persist::aof::cut::Kept;
 use crate::persist::aof::manifest::{Line, Manifest, ManifestError};
 use crate::persist::aof::resp::{Fault, LogError};
+use crate::persist::aof::stream::Reached;
 use crate::persist::disk::Volume;
 
 pub use crate::persist::aof::repair::{Started, StartedFile, commit};
@@ -232,6 +234,10 @@ pub struct Plan<'v> {
     pub next_id: u64,
     /// The position at which the logs of the next generation begin.
     pub next_pos: u64,
+    /// How far the history goes, and how sure that is.
+    pub reached: Reached,
+    /// What it is called from here on; what has no name gets one when the plan is made permanent.
+    pub replication: Replication,
     /// The first second that the log tells of, when [`Options::until`] asks for one.
     pub since: Option<i64>,
     /// Something is later than [`Options::until`] or behind [`Options::bounds`], and is cut.

@@ -338,7 +338,7 @@ fn a_cut_stands_between_generations() {
     volume.put(&name, &cut);
     let mut next = LogFile::new(10, log.pos);
     next.command(&["RPUSH", "k", "new"]).frame(0, 0);
-    let new = crate::persist::aof::manifest::NewFile { seed: 10, start: log.pos };
+    let new = crate::persist::aof::manifest::NewFile { seed: 10, start: log.pos, stream: 0 };
     let file = manifest.begin_generation(NAME, &[new], 1, "old").remove(0);
     volume.put(&file, &next.bytes);
     volume.put(&manifest_name(NAME), &manifest.encode());

@@ -102,7 +102,9 @@ pub fn chain(
             from = at;
         }
     }
-    let mut found = Manifest::default();
+    // Where it comes from may go on under the same name.
+    let heir = manifest.replication.clone().map(|known| known.renamed_at(u64::MAX));
+    let mut found = Manifest::of(heir);
     for (at, line) in lines.into_iter().enumerate().skip(from) {
         let base = is_base(line, appendfilename);
         let kind = match (at == from, base) {

@@ -222,6 +222,8 @@ pub struct LogFile {
     pub bytes: Vec<u8>,
     /// Offsets between frames, and the positions there.
     pub borders: Vec<(u64, u64)>,
+    /// Positions behind what counts for the stream, and how much does up to there.
+    streamed: Vec<(u64, u64)>,
     payload: Vec<u8>,
 }
 
@@ -234,14 +236,33 @@ impl LogFile {
             sum: seed,
             bytes: Vec::new(),
             borders: vec![(0, start)],
+            streamed: vec![(start, 0)],
             payload: Vec::new(),
         }
     }
 
     /// Adds a command to the frame that is being gathered.
     pub fn command(&mut self, args: &[&str]) -> &mut Self {
-        self.payload.extend_from_slice(&resp(args));
+        let bytes = resp(args);
+        self.payload.extend_from_slice(&bytes);
+        self.count(bytes.len() as u64)
+    }
+
+    /// Adds room for so many bytes of the stream.
+    pub fn room(&mut self, bytes: u64) -> &mut Self {
+        self.payload.extend_from_slice(format!("#S {bytes:x}\r\n").as_bytes());
+        self.count(bytes)
+    }
+
+    fn count(&mut self, bytes: u64) -> &mut Self {
+        let all = self.streamed.last().map_or(0, |(_, all)| *all) + bytes;
+        self.streamed.push((self.next(), all));
         self
+    }
+
+    /// Bytes of the stream in front of a position.
+    pub fn streamed(&self, pos: u64) -> u64 {
+        self.streamed.iter().rev().find(|(at, _)| *at <= pos).map_or(0, |(_, all)| *all)
     }
 
     /// Adds the line that tells a second.
@@ -346,6 +367,9 @@ pub fn history(seed: u64, shards: usize) -> Vec<LogFile> {
                 if rng.one_in(3) {
                     log.command(&["SELECT", &rng.below(3).to_string()]);
                 }
+                if rng.one_in(5) {
+                    log.room(rng.below(40));
+                }
                 log.command(&["RPUSH", &format!("k{s}"), &format!("write {id}")]);
             }
         }
@@ -370,7 +394,7 @@ pub fn history(seed: u64, shards: usize) -> Vec<LogFile> {
 pub fn directory(logs: &[LogFile]) -> (MemVolume, Manifest) {
     let mut manifest = Manifest::default();
     let files: Vec<NewFile> =
-        logs.iter().map(|l| NewFile { seed: l.seed, start: l.borders[0].1 }).collect();
+        logs.iter().map(|l| NewFile { seed: l.seed, start: l.borders[0].1, stream: 0 }).collect();
     let names = manifest.begin_generation(NAME, &files, 1, "old");
     let volume = MemVolume::default();
     for (name, log) in names.iter().zip(logs) {

@@ -213,7 +213,7 @@ mod tests {
         let mut manifest = Manifest::default();
         let (file, kind) = (format!("{NAME}.1.base.rdb"), FileType::Base);
         manifest.lines.push(Line { file, seq: 1, kind, ours: None });
-        let file = |start| NewFile { seed: 5, start };
+        let file = |start| NewFile { seed: 5, start, stream: 0 };
         manifest.begin_generation(NAME, &[file(10), file(20)], 1, "boot");
         manifest.seal(&[(400, 1), (30, 2)], false);
         manifest.add_part(NAME, PartKind::Cut, b"*1\r\n$8\r\nFLUSHALL\r\n");
@@ -252,7 +252,12 @@ mod tests {
             // A generation can begin behind them, and the whole is a manifest.
             let next = retired.next_seq();
             assert_eq!(next, manifest.next_seq());
-            retired.begin_generation(NAME, &[NewFile { seed: 6, start: 701 }], 3, "boot");
+            retired.begin_generation(
+                NAME,
+                &[NewFile { seed: 6, start: 701, stream: 0 }],
+                3,
+                "boot",
+            );
             assert_eq!(Manifest::parse(&retired.encode()).unwrap().lines, retired.lines);
             // Listed: what is not in it goes, the mark at last.
             write(&volume, &retired);

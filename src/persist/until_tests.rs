@@ -49,8 +49,10 @@ fn times(seed: u64, shards: usize) -> (MemVolume, Done) {
         for log in logs.iter_mut().filter(|log| log.next() > log.pos) {
             log.frame(0, 0);
         }
-        let files: Vec<NewFile> =
-            logs.iter().map(|l| NewFile { seed: l.seed, start: l.borders[0].1 }).collect();
+        let files: Vec<NewFile> = logs
+            .iter()
+            .map(|l| NewFile { seed: l.seed, start: l.borders[0].1, stream: 0 })
+            .collect();
         let names = manifest.begin_generation(NAME, &files, 1, "old");
         names.iter().zip(&logs).for_each(|(name, log)| volume.put(name, &log.bytes));
         let last = generation + 1 == generations;

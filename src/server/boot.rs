@@ -4,12 +4,13 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, PoisonError};
 
 use crate::base::clock::{SystemClock, Time};
 use crate::base::random::Random;
+use crate::base::replication::{Replication, new_id};
 use crate::base::version;
 use crate::command::introspect;
 use crate::config::load::Loaded;
@@ -17,7 +18,7 @@ use crate::config::settings::OomScore;
 use crate::config::{CommitMethod, Config, LogLevel};
 use crate::keyspace::{Effects, Keyspace, Recency};
 use crate::observe::log::{self, Log, Zone};
-use crate::observe::registry::{Facts, Listener, hex_id};
+use crate::observe::registry::{Facts, Listener};
 use crate::observe::{Registry, crash, process};
 use crate::persist::aof::manifest::Manifest;
 use crate::persist::disk::Volume;
@@ -270,6 +271,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);
+    let stream = if started.is_none() { take_up(&global, &disks) } else { 0 };
     global.next_client.fetch_add(guests.clients, Ordering::Relaxed);
     note_sizes(&global, &disks);
     let order = Arc::new(Order::new(shards, next_id));
@@ -278,6 +280,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
         global: Arc::clone(&global),
         clock,
         file: started.as_ref().map(|s| s.files[shard].clone()),
+        stream: if shard == 0 { stream } else { 0 },
         seed: Random::from_system().next_u64(),
     };
     let running = threads.start(start, sockets)?;
@@ -290,6 +293,16 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     remove_pid_file(config);
     end_log(&global, &ends).map_err(line)?;
     Ok(global.starts_again())
+}
+
+/// What a lone file says of the history its data belongs to: as in Redis that counts under a second
+/// name, up to where the file goes, which is where the stream goes on.
+fn take_up(global: &Global, disks: &Disks) -> u64 {
+    let told = disks.told.lock().unwrap_or_else(PoisonError::into_inner);
+    let second = told.history();
+    let offset = second.as_ref().map_or(0, |(_, offset)| *offset);
+    global.registry.set_replication(Replication { id: None, second });
+    offset
 }
 
 /// The clean end of the log, if there is one.
@@ -427,7 +440,7 @@ fn facts(loaded: &Loaded, sockets: &[OwnedFd], random: &mut Random) -> Facts {
     };
     Facts {
         pid: std::process::id(),
-        run_id: hex_id(random),
+        run_id: new_id(random),
         started: SystemClock::default().now(),
         executable: path(std::env::current_exe().ok()),
         config_file: path(loaded.file.clone()),
@@ -580,6 +593,7 @@ fn load_first(
         disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);
         disks.keys_loaded.fetch_add(report.keys, Ordering::Relaxed);
         broken_off = report.broken_off;
+        disks.note_told(report.told);
     }
     Ok((spaces.into_iter().flatten().collect(), steps[first..].to_vec(), broken_off))
 }

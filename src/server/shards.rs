@@ -2,15 +2,16 @@
 
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::base::clock::SystemClock;
 use crate::base::random::Random;
+use crate::base::replication::Told;
 use crate::config::Config;
 use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::repair::StartedFile;
@@ -43,13 +44,24 @@ pub struct Disks {
     pub skipped_modules: AtomicU64,
     /// Keys that RDB files have brought.
     pub keys_loaded: AtomicU64,
+    /// What a lone RDB file said of the history its data belongs to.
+    pub told: Mutex<Told>,
 }
 
 impl Disks {
     /// Nothing loaded yet.
     pub fn new(data: DirVolume, log: DirVolume) -> Self {
         let [progress, skipped_modules, keys_loaded] = Default::default();
-        Disks { data, log, progress, skipped_modules, keys_loaded }
+        Disks { data, log, progress, skipped_modules, keys_loaded, told: Mutex::default() }
+    }
+}
+
+impl Disks {
+    /// An RDB file has been loaded, or none.
+    pub fn note_told(&self, told: Told) {
+        if told != Told::default() {
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
     }
 }
 
@@ -68,6 +80,8 @@ pub struct Start {
     pub clock: SystemClock,
     /// The log file to begin.
     pub file: Option<StartedFile>,
+    /// Its share of the stream for replicas where there is none.
+    pub stream: u64,
     /// Seed of its randomness.
     pub seed: u64,
 }
@@ -264,18 +278,24 @@ impl Body {
         if self.space.shard == 0 {
             // Every shard passes over the same.
             self.disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);
+            self.disks.note_told(report.told);
         }
         Ok(())
     }
 
     fn open_log(&mut self, start: &Start, ring: &mut Ring) -> Result<Option<LogWriter>, String> {
-        let Some(file) = &start.file else { return Ok(None) };
+        let Some(file) = &start.file else {
+            self.space.effects.begin_stream(start.stream);
+            return Ok(None);
+        };
         let path = self.disks.log.path().join(&file.file);
         let opened = OpenOptions::new().write(true).open(&path);
         let opened = opened.map_err(|error| format!("{}: {error}", path.display()))?;
         self.space.effects = Effects::new(file.start, true);
+        self.space.effects.begin_stream(file.stream);
         let id = ring.adopt_file(opened.into());
         let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
-        Ok(Some(LogWriter::new(self.flush, log, file.start, start.clock.now().mono_us)))
+        let log = LogWriter::new(self.flush, log, file.start, start.clock.now().mono_us);
+        Ok(Some(log.counting_from(file.stream)))
     }
 }

@@ -124,6 +124,7 @@ pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
     let positions: Vec<(u64, u64)> = order.iter().map(|(_, end)| (end.pos, end.sum)).collect();
     let mut manifest = global.manifest().clone();
     manifest.seal(&positions, true);
+    manifest.replication = Some(global.registry.replication());
     let last = |pairs: &ShardPairs| pairs.generation == manifest.generation();
     let files: Vec<(String, u64)> = manifest
         .lines

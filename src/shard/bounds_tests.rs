@@ -51,7 +51,7 @@ fn key(index: usize) -> ConnKey {
 /// One generation that has just begun.
 fn manifest() -> Manifest {
     let mut manifest = Manifest::default();
-    let files = [NewFile { seed: 1, start: 0 }; SHARDS];
+    let files = [NewFile { seed: 1, start: 0, stream: 0 }; SHARDS];
     manifest.begin_generation("appendonly.aof", &files, 1, "boot");
     manifest
 }

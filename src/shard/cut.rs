@@ -46,11 +46,15 @@
 //! A log that begins or ends does so by a cut too ([`super::turning`]). While one that has begun is
 //! not listed yet, a cut changes the manifest in memory alone: it is written with the base.
 
+mod diverted;
+
 use std::sync::atomic::Ordering;
+
+pub use crate::shard::cut::diverted::Diverted;
 
 use crate::base::random::Random;
 use crate::client::Conn;
-use crate::command::{Args, Command, OwnedRequest, Route};
+use crate::command::{Args, Command, OwnedRequest};
 use crate::keyspace::Keyspace;
 use crate::persist::aof::manifest::{
     Manifest, NewFile, PartKind, manifest_name, shard_file_name, temp_manifest_name,
@@ -69,71 +73,6 @@ use crate::shard::turning::Logging;
 
 /// How long a coordinator waits before it tries again what the disk refused, in microseconds.
 const RETRY_US: u64 = 100_000;
-
-/// Effects of a lease that go into the cut's part instead of the shards' logs.
-#[derive(Debug)]
-pub struct Diverted {
-    payload: Vec<u8>,
-    /// A whole-keyspace command has changed something.
-    cut: bool,
-    /// Every database is empty behind the lease.
-    empty: bool,
-}
-
-impl Diverted {
-    /// Begins to collect; every effect names its database from here on.
-    pub fn begin(spaces: &mut [Option<Box<Keyspace>>]) -> Self {
-        spaces.iter_mut().flatten().for_each(|s| s.effects.begin_diversion());
-        Diverted { payload: Vec::new(), cut: false, empty: false }
-    }
-
-    /// Keys per database over all shards: what tells whether a command changed anything.
-    pub fn weigh(spaces: &[Option<Box<Keyspace>>]) -> Vec<usize> {
-        let dbs = spaces.iter().flatten().next().map_or(0, |s| s.dbs.len());
-        let keys = |db: usize| spaces.iter().flatten().map(|s| s.dbs[db].len()).sum();
-        (0..dbs).map(keys).collect()
-    }
-
-    /// A command has run: its effects, or the whole-keyspace command itself, are collected.
-    pub fn ran(
-        &mut self,
-        spaces: &mut [Option<Box<Keyspace>>],
-        call: &Call,
-        db: usize,
-        args: &Args<'_>,
-        failed: bool,
-        before: &[usize],
-    ) {
-        for space in spaces.iter_mut().flatten() {
-            self.payload.extend_from_slice(&space.effects.divert());
-            space.effects.forget_selected();
-        }
-        if failed || call.command.route != Route::Cut {
-            return;
-        }
-        let index = |at| args.get(at).and_then(crate::base::number::parse_i64).unwrap_or(-1);
-        let holds = |db: i64| before.get(db as usize).is_some_and(|n| *n > 0);
-        let (changed, words) = match call.command.name {
-            "swapdb" => {
-                let changed = index(1) != index(2) && (holds(index(1)) || holds(index(2)));
-                (changed, 3)
-            }
-            "flushdb" => (holds(db as i64), 1),
-            _ => (before.iter().any(|n| *n > 0), 1),
-        };
-        if changed {
-            self.cut = true;
-            let mut effects = crate::keyspace::Effects::new(0, true);
-            effects.forget_selected();
-            effects.log(db, &args.items()[..words]);
-            self.payload.extend_from_slice(effects.pending());
-        }
-    }
-
-    fn finish(&mut self, spaces: &[Option<Box<Keyspace>>]) {
-        self.empty = Diverted::weigh(spaces).iter().all(|n| *n == 0);
-    }
-}
 
 /// A shard's part in a cut.
 #[derive(Debug)]
@@ -202,6 +141,8 @@ pub(super) enum LeadStep {
 #[derive(Debug)]
 pub struct CutLead {
     payload: Vec<u8>,
+    /// Bytes of the stream that it takes: they count for the first shard.
+    streamed: u64,
     empty: bool,
     files: Vec<CutFile>,
     /// Number of the first of them.
@@ -277,7 +218,7 @@ impl Shard {
     pub(super) fn lead_cut(
         &mut self,
         mut diverted: Diverted,
-        spaces: &[Option<Box<Keyspace>>],
+        spaces: &mut [Option<Box<Keyspace>>],
     ) -> Option<Vec<CutFile>> {
         diverted.finish(spaces);
         let nothing = !diverted.cut && diverted.payload.is_empty();
@@ -294,7 +235,12 @@ impl Shard {
         }
         let first = self.next_seq() + i64::from(!empty);
         let payload = if empty { Vec::new() } else { diverted.payload };
-        Some(self.lead_to(first, payload, empty, false))
+        let files = self.lead_to(first, payload, empty, false);
+        let lead = self.cut_lead.as_mut().expect("it has just begun");
+        lead.streamed = diverted.streamed;
+        let first = spaces.iter_mut().flatten().next().expect("every keyspace is here");
+        first.effects.add_stream(diverted.streamed);
+        Some(files)
     }
 
     /// A rewrite begins: names the new files, and gives the number of the first.
@@ -344,6 +290,7 @@ impl Shard {
         assert!(self.cut_lead.is_none(), "one cut at a time");
         self.cut_lead = Some(CutLead {
             payload,
+            streamed: 0,
             empty,
             files: files.clone(),
             first,
@@ -387,7 +334,8 @@ impl Shard {
                 } else {
                     space.effects.forget_selected();
                 }
-                self.log.as_mut().expect("a cut has a log").begin_cut();
+                let stream = space.effects.stream();
+                self.log.as_mut().expect("a cut has a log").begin_cut(stream);
                 start
             }
             Turn::Begins { start, .. } => self.begin_log(space, start, file.seed),
@@ -640,12 +588,17 @@ impl Shard {
             }
         }
         manifest.skip_to(lead.first);
-        let new: Vec<NewFile> = lead
+        let mut new: Vec<NewFile> = lead
             .files
             .iter()
             .zip(&ends)
-            .map(|(file, end)| NewFile { seed: file.seed, start: end.pos + file.gap })
+            .map(|(file, end)| {
+                let (seed, start) = (file.seed, end.pos + file.gap);
+                NewFile { seed, start, stream: end.stream }
+            })
             .collect();
+        new[0].stream += lead.streamed;
+        manifest.replication = Some(self.global.registry.replication());
         let names = manifest.begin_generation(name, &new, next_id, self.global.boot_id());
         for (name, file) in names.iter().zip(&lead.files) {
             assert_eq!(*name, file.name, "names were promised when the lease ran");

@@ -201,7 +201,7 @@ impl Shard {
             write_entry_mark(&mut lines, job.entry, job.participants, &[]);
             let at = space.effects.mark(&lines);
             if let Some(log) = &mut self.log {
-                log.marked(job.entry, at);
+                log.marked(job.entry, at, space.effects.stream());
             }
         }
         let mut reply = Reply::new(job.resp3);

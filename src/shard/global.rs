@@ -156,6 +156,8 @@ impl Global {
         let names = introspect::names_counted();
         let databases = config.databases;
         let zeros = || (0..shards).map(|_| AtomicUsize::new(0)).collect();
+        let registry = Registry::new(facts, shards, databases, names);
+        registry.set_replication(manifest.replication.clone().unwrap_or_default());
         Global {
             memory: zeros(),
             memory_max: AtomicU64::new(config.maxmemory),
@@ -187,7 +189,7 @@ impl Global {
             connections: zeros(),
             next_client: AtomicU64::new(1),
             give_backs: AtomicU64::new(0),
-            registry: Registry::new(facts, shards, databases, names),
+            registry,
             resets: AtomicU64::new(0),
             holds: Holds::default(),
             grain: Grain::default(),

@@ -131,7 +131,7 @@ impl Shard {
         {
             let payload = space.effects.take(Vec::new());
             log.gather(payload);
-            log.note_selected(space.effects.selected());
+            log.note_behind(space.effects.selected(), space.effects.stream());
         }
         self.paused = Some(call.entry);
         if call.coordinator == self.id {
@@ -184,6 +184,7 @@ impl Shard {
         if lease.work.cut && !logs {
             lease.work.cut = false;
             self.global.end_cut();
+            lease.spaces.iter_mut().flatten().take(1).for_each(|s| s.effects.add_stream(1));
         }
         let mut diverted = lease.work.cut.then(|| Diverted::begin(&mut lease.spaces));
         lease.spaces.iter_mut().flatten().for_each(|s| s.read_tag = s.floor);
@@ -217,7 +218,7 @@ impl Shard {
         if let Some(conn) = conn {
             self.put_conn(conn);
         }
-        let cut = diverted.and_then(|d| self.lead_cut(d, &lease.spaces));
+        let cut = diverted.and_then(|d| self.lead_cut(d, &mut lease.spaces));
         self.send_home(entry, lease, aborted, cut, &served);
     }
 
@@ -344,7 +345,9 @@ impl Shard {
                     let seen = leading_seen(space.effects.pending());
                     space.effects.insert(at + seen as u64, &lines);
                     if let Some(log) = &mut self.log {
-                        log.marked(home.entry, at);
+                        // What was in front of the lease has been gathered.
+                        let stream = log.stream_here();
+                        log.marked(home.entry, at, stream);
                     }
                 }
                 tag = space.effects.end();

@@ -35,9 +35,11 @@ use crate::persist::aof::filler;
 use crate::persist::aof::format::{FrameHead, HEAD_MAX};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::log::kept::{Frame, KEPT_MAX, KEPT_SOON, Safe, Unflushed, plain};
+use crate::shard::log::points::{Marked, Streamed};
 use crate::shard::segment::{Ahead, DEPTH, Place};
 
 mod ending;
+mod points;
 
 /// When writes are flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,14 +147,15 @@ pub struct LogWriter {
     exposed_next_us: Option<u64>,
     /// Frames in flight, waiting for another try, or completed before one in front of them.
     in_flight: VecDeque<InFlight>,
-    /// Position a flush in flight will make durable.
-    syncing: Option<u64>,
+    /// Position, and count of the stream, that a flush in flight will make durable.
+    syncing: Option<(u64, u64)>,
     last_sync_us: u64,
-    /// Marks in the log that have not been released: (id, position in front).
-    marks: VecDeque<(u64, u64)>,
+    /// Marks in the log that have not been released.
+    marks: VecDeque<Marked>,
     /// Entries executed and not yet passed: (id, position to pass).
     entries: VecDeque<(u64, u64)>,
     release: u64,
+    streamed: Streamed,
     failing: bool,
     /// Set while a cut is under way: nothing is framed.
     held: bool,
@@ -229,6 +232,7 @@ impl LogWriter {
             marks: VecDeque::new(),
             entries: VecDeque::new(),
             release: position,
+            streamed: Streamed::default(),
             failing: false,
             held: false,
             stopped: false,
@@ -315,27 +319,6 @@ impl LogWriter {
         self.policy = policy;
     }
 
-    /// A part of entry `id` left its mark at `position`.
-    pub fn marked(&mut self, id: u64, position: u64) {
-        assert!(self.marks.back().is_none_or(|m| m.0 < id), "marks ascend by id");
-        self.marks.push_back((id, position));
-    }
-
-    /// A part of the writing entry `id` has been executed, and its effects end at `position`.
-    pub fn executed(&mut self, id: u64, position: u64) {
-        assert!(self.entries.back().is_none_or(|e| e.0 < id), "entries ascend by id");
-        self.entries.push_back((id, position));
-    }
-
-    /// All parts of entries below `id` have been executed, and everything is gathered: behind it
-    /// they are passed, though the last of them may not have concerned this log.
-    pub fn executed_below(&mut self, id: u64) {
-        let position = self.gathered();
-        if self.entries.back().is_none_or(|e| e.0 + 1 < id) {
-            self.entries.push_back((id - 1, position));
-        }
-    }
-
     /// Whether payload waits in here to be framed.
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
@@ -351,15 +334,19 @@ impl LogWriter {
         }
     }
 
-    /// The database that is selected behind what has been gathered.
-    pub fn note_selected(&mut self, db: usize) {
+    /// The database that is selected behind what has been gathered, and the stream's count there.
+    pub fn note_behind(&mut self, db: usize, stream: u64) {
         self.selected[usize::from(self.cutting)] = db;
+        self.streamed.gathered[usize::from(self.cutting)] = stream;
     }
 
-    /// The shard has executed a cut: what is gathered from here on waits for the next file.
-    pub fn begin_cut(&mut self) {
+    /// The shard has executed a cut: what is gathered from here on waits for the next file, which
+    /// begins at this count of the stream.
+    pub fn begin_cut(&mut self, stream: u64) {
         assert!(!self.cutting, "one cut at a time");
         self.cutting = true;
+        self.streamed.gathered[1] = stream;
+        self.streamed.next_file = stream;
     }
 
     /// An emptied buffer for the effects.
@@ -453,7 +440,8 @@ impl LogWriter {
         self.tight = offset + data.len() as u64;
         let (end, tight, db) = (self.appended, self.tight, self.selected[0]);
         let line = data.len() - len;
-        let frame = Frame { end, sum, tight, line, len, db, data: Vec::new() };
+        let stream = self.streamed.gathered[0];
+        let frame = Frame { end, stream, sum, tight, line, len, db, data: Vec::new() };
         let file = match place {
             Place::Block(direct) => direct,
             Place::Append | Place::Over | Place::Wait => self.file.id,
@@ -562,7 +550,7 @@ impl LogWriter {
         if flushing || self.ahead.is_busy() {
             return false;
         }
-        self.syncing = Some(self.written);
+        self.syncing = Some((self.written, self.streamed.written));
         self.exposed_next_us = None;
         self.last_sync_us = now_us;
         disk.submit(token::SYNC, DiskOp::Sync { file: self.file.id });
@@ -643,11 +631,13 @@ impl LogWriter {
                 Flush::File => true,
             };
             self.written = flight.frame.end;
+            self.streamed.written = flight.frame.stream;
             self.unflushed.written(flight.frame);
             self.stats.frames += 1;
             self.stats.bytes += flight.len as u64;
             if all {
                 self.durable = self.written;
+                self.streamed.durable = self.streamed.written;
                 self.unflushed.flushed(self.durable);
                 self.stats.syncs += 1;
                 self.exposed_us = None;
@@ -663,70 +653,22 @@ impl LogWriter {
         if mended { Outcome::Mended } else { Outcome::Quiet }
     }
 
-    /// Moves the raw point of `everysec`, unless too long has passed without a flush.
-    fn count(&mut self, now_us: u64) {
-        let slow = self.exposed_us.is_some_and(|since| now_us >= since + EXPOSED_MAX_US);
-        if slow && self.policy == FsyncPolicy::EverySec {
-            self.stats.delayed += 1;
-        } else {
-            self.counted = self.written;
-        }
-    }
-
     fn sync_done(&mut self, done: &DiskDone, now_us: u64) -> Outcome {
-        let upto = self.syncing.take().expect("a flush was in flight");
+        let (upto, stream) = self.syncing.take().expect("a flush was in flight");
         if let Err(error) = &done.result {
             return self.broke(error);
         }
         if self.is_broken() {
             return Outcome::Quiet;
         }
-        self.durable = self.durable.max(upto);
+        if upto > self.durable {
+            (self.durable, self.streamed.durable) = (upto, stream);
+        }
         self.unflushed.flushed(self.durable);
         self.stats.syncs += 1;
         self.exposed_us = self.exposed_next_us;
         self.count(now_us);
         Outcome::Quiet
-    }
-
-    /// The raw point.
-    pub fn raw(&self) -> u64 {
-        match self.policy {
-            FsyncPolicy::Always => self.durable,
-            FsyncPolicy::EverySec => self.counted,
-            FsyncPolicy::No => self.written,
-        }
-    }
-
-    /// The highest entry that the raw point has newly passed.
-    pub fn passed(&mut self) -> Option<u64> {
-        let raw = self.raw();
-        let mut passed = None;
-        while let Some(&(id, position)) = self.entries.front()
-            && position <= raw
-        {
-            self.entries.pop_front();
-            passed = Some(id);
-        }
-        passed
-    }
-
-    /// Moves the release point as far as `settled` allows; true when it moved.
-    pub fn advance(&mut self, settled: u64) -> bool {
-        while self.marks.front().is_some_and(|m| m.0 <= settled) {
-            self.marks.pop_front();
-        }
-        let stop = self.marks.front().map_or(u64::MAX, |m| m.1);
-        let release = self.raw().min(stop);
-        // A policy made stricter moves the raw point back; what was released stays released.
-        let moved = release > self.release;
-        self.release = self.release.max(release);
-        moved
-    }
-
-    /// Whether a mark that has not settled holds the release point back.
-    pub fn is_stuck(&self) -> bool {
-        self.marks.front().is_some_and(|m| m.1 < self.raw())
     }
 
     /// A cut begins: frames what is gathered and then frames no more until [`LogWriter::resume`].
@@ -753,15 +695,6 @@ impl LogWriter {
             && !self.ahead.is_busy()
     }
 
-    /// The flush in front of a cut has made everything durable.
-    pub fn all_durable(&mut self) {
-        self.durable = self.written;
-        self.unflushed.flushed(self.durable);
-        self.counted = self.written;
-        self.exposed_us = None;
-        self.exposed_next_us = None;
-    }
-
     /// Nothing comes of a cut that has taken no position: the log goes on in the old file, of which
     /// the flush in front of the cut is not in flight.
     pub fn go_back(&mut self) {
@@ -771,6 +704,7 @@ impl LogWriter {
         if !behind.is_empty() {
             self.gather(behind);
             self.selected[0] = self.selected[1];
+            self.streamed.gathered[0] = self.streamed.gathered[1];
         }
     }
 
@@ -790,6 +724,7 @@ impl LogWriter {
         self.written = position;
         self.durable = position;
         self.counted = position;
+        self.streamed.resume();
         self.held = false;
         self.cutting = false;
         self.backlog = std::mem::take(&mut self.behind);

@@ -161,7 +161,7 @@ fn meet(old: &Keyspace, new: &Keyspace) -> bool {
 /// Logs what leads from `old` to what is in `new`, or to both together.
 fn log(old: &mut Keyspace, new: &Keyspace, config: &Config, flush: bool) {
     if !old.effects.enabled() {
-        return;
+        return old.effects.add_stream(1);
     }
     let codec = codec(config.rdb.version, config.rdb.compress);
     for (db, (before, after)) in old.dbs.iter().zip(&new.dbs).enumerate() {

@@ -177,7 +177,7 @@ impl Shard {
                 self.gather.started(waiting, now, log.flushes());
                 let payload = space.effects.take(log.spare());
                 log.gather(payload);
-                log.note_selected(space.effects.selected());
+                log.note_behind(space.effects.selected(), space.effects.stream());
             }
         }
         let sleep = self.global.log_sleep_us.load(Ordering::Relaxed);

@@ -393,9 +393,10 @@ impl Shard {
         space.effects.set_log(Some(start));
         let file = LogFile { id: NO_FILE, seed, sum: seed, offset: 0 };
         let flush = policy(self.config.appendfsync);
-        let mut log = LogWriter::new(flush, file, start, self.now.mono_us);
+        let log = LogWriter::new(flush, file, start, self.now.mono_us);
+        let mut log = log.counting_from(space.effects.stream());
         log.set_segment(self.global.writes_ahead(&self.config));
-        log.begin_cut();
+        log.begin_cut(space.effects.stream());
         self.log = Some(log);
         self.preface_seen.clear();
         self.seen = (0..self.order.shards()).map(|s| self.order.released(s)).collect();
@@ -511,7 +512,7 @@ impl Shard {
             // Its files go; and it may have none, if they could not be made.
             log.stop();
         } else {
-            log.begin_cut();
+            log.begin_cut(space.effects.stream());
         }
         space.effects.end()
     }
@@ -566,6 +567,8 @@ impl Shard {
         let mut manifest = self.global.manifest().clone();
         let ends: Vec<(u64, u64)> = lead.ends.iter().flatten().map(|ending| ending.named).collect();
         manifest.seal(&ends, true);
+        // The history goes on without this log.
+        manifest.replication = Some(self.global.registry.replication().renamed_at(u64::MAX));
         lead.manifest = Some(manifest);
     }
 

@@ -259,6 +259,9 @@ impl Shard {
         stats.data_memory.set(space.memory() as u64);
         stats.lazyfree_pending.set(space.garbage.len() as u64);
         stats.log_position.set(space.effects.end());
+        if !space.effects.enabled() {
+            stats.stream.set(space.effects.stream());
+        }
         let waiting = &space.waiting;
         stats.blocking_keys.set(waiting.keys() as u64);
         stats.blocking_keys_on_absence.set(waiting.keys_on_absence() as u64);
@@ -284,6 +287,7 @@ impl Shard {
             stats.log_written.set(log.appended());
             stats.log_durable.set(log.durable());
             stats.log_released.set(log.release());
+            stats.stream.set(log.stream_released());
             stats.log_frames.set(figures.frames);
             stats.log_bytes.set(figures.bytes);
             stats.log_size.set(log.tight());

@@ -1,6 +1,7 @@
 //! kill -9 under mixed load, restarts, and second servers that must not come up.
 
 mod every;
+mod offsets;
 mod program;
 pub mod rewrite;
 mod turning;

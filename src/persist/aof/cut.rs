@@ -50,9 +50,16 @@ pub struct Kept {
     pub border: Border,
     /// Offset in the file of the first byte not kept.
     pub offset: u64,
+    /// Bytes of the stream kept, from the start of the file.
+    pub stream: u64,
 }
 
 impl Kept {
+    /// Everything in front of a border.
+    pub fn all_to(border: Border) -> Kept {
+        Kept { pos: border.pos, border, offset: border.offset, stream: border.stream }
+    }
+
     /// True when the cut falls inside a frame.
     pub fn inside_frame(&self) -> bool {
         self.border.pos < self.pos
@@ -116,8 +123,7 @@ struct Work {
 
 impl Work {
     fn new(scans: &[Scan]) -> Result<Work, CutError> {
-        let whole =
-            |scan: &Scan| Kept { pos: scan.end.pos, border: scan.end, offset: scan.end.offset };
+        let whole = |scan: &Scan| Kept::all_to(scan.end);
         let mut by_pos = vec![Vec::new(); scans.len()];
         let mut by_id = vec![Vec::new(); scans.len()];
         for (shard, scan) in scans.iter().enumerate() {
@@ -176,7 +182,7 @@ impl Work {
 fn in_front_of(mark: &MarkAt) -> Kept {
     // A mark that opens its frame is cut at the border: nothing of the frame is kept.
     let offset = if mark.frame.pos == mark.pos { mark.frame.offset } else { mark.offset };
-    Kept { pos: mark.pos, border: mark.frame, offset }
+    Kept { pos: mark.pos, border: mark.frame, offset, stream: mark.stream }
 }
 
 /// True when a log goes on beyond an entry whose mark it lacks.
@@ -282,6 +288,9 @@ mod tests {
             let kept = greatest_cut(&whole).unwrap();
             let positions: Vec<u64> = kept.iter().map(|k| k.pos).collect();
             prop_assert_eq!(&positions, &by_trying_all(&whole));
+            for (kept, log) in kept.iter().zip(&logs) {
+                prop_assert_eq!(kept.stream, log.streamed(kept.pos));
+            }
             for (kept, scan) in kept.iter().zip(&whole) {
                 prop_assert!(kept.border.pos <= kept.pos && kept.border.offset <= kept.offset);
                 prop_assert_eq!(kept.inside_frame(), kept.border.offset < kept.offset);

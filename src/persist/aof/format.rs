@@ -9,10 +9,11 @@
 //! file    = *( frame / filler )
 //! frame   = head payload
 //! head    = "#R1 " pos " " len " " durable " " written " " prev " " sum CRLF
-//! payload = *( mark / note / command )         ; exactly `len` bytes
+//! payload = *( mark / room / note / command )  ; exactly `len` bytes
 //! command = RESP array of bulk strings, as Redis writes it
 //! mark    = "#M " id " " set *( " " at ) CRLF *( "#m" 1*( " " at ) CRLF )
 //!         / "#D" 1*( " " at ) CRLF *( "#d" 1*( " " at ) CRLF )
+//! room    = "#S " bytes CRLF
 //! note    = "#" any other text LF               ; "#TS:<seconds>" keeps Redis' form
 //! at      = shard ":" position
 //! ```
@@ -41,6 +42,8 @@
 //!   with the position its log must reach. A part is never split over frames, a mark never stands
 //!   inside MULTI and EXEC, and a log may be cut in front of a mark, never behind it.
 //! * `#D` says that what follows had seen these shards' logs up to these positions.
+//! * `#S` says that the stream that replicas are sent has so many bytes here which are no command
+//!   of this log ([`super::stream`]).
 //!
 //! # When a frame is valid
 //!
@@ -272,6 +275,11 @@ pub fn parse_border(line: &[u8]) -> Option<At> {
 pub fn parse_time(line: &[u8]) -> Option<i64> {
     let digits = line.strip_prefix(b"#TS:")?.strip_suffix(b"\r\n")?;
     crate::base::number::parse_i64(digits).filter(|&second| second >= 0)
+}
+
+/// The bytes of the stream that a `#S` line makes room for; `None` for any other line.
+pub fn parse_room(line: &[u8]) -> Option<u64> {
+    parse_hex(line.strip_prefix(b"#S ")?.strip_suffix(b"\r\n")?)
 }
 
 /// Adds a `#m` or `#d` line to the mark it goes on from; false when the line is neither.

@@ -10,12 +10,13 @@
 //! Files that Ringstone wrote carry pairs of ours behind these. `rs` is the version of the pairs
 //! and stands first, `rssum` the checksum of all pairs before it (CRC-64/XZ over key, space, value,
 //! newline of each) and stands last. A shard's log file (numbers behind `seed`, `start`, `id`,
-//! `end`, `endsum`, `len`, `sum` and `rssum` are hexadecimal as in frames, the others decimal):
+//! `stream`, `end`, `endsum`, `len`, `sum` and `rssum` are hexadecimal as in frames, the others
+//! decimal):
 //!
 //! ```text
 //! file <name> seq <n> type i rs 1 gen <generation> shard <s> shards <n> seed <seed>
-//!      start <position> id <next entry id> boot <boot id> [end <position> endsum <sum>] [clean 1]
-//!      rssum <sum>
+//!      start <position> id <next entry id> [stream <count>] boot <boot id>
+//!      [end <position> endsum <sum>] [clean 1] rssum <sum>
 //! ```
 //!
 //! and a *part*, a small file of plain commands that is always whole (a whole-keyspace command
@@ -34,7 +35,9 @@
 //! ```
 //!
 //! Lines without `rs` are files of plain commands or RDB. The manifest as a whole has a checksum
-//! too, in a comment line of ours in front of the others ([`super::whole`]).
+//! too, in a comment line of ours in front of the others ([`super::whole`]). Behind that another
+//! comment says which history this is towards replicas, of which the generations' `stream` counts
+//! the bytes ([`super::stream`]).
 //!
 //! # Invariants
 //!
@@ -48,7 +51,9 @@ use std::fmt;
 
 use crate::base::crc::crc64_frame;
 use crate::base::limits::SHARDS_MAX;
+use crate::base::replication::Replication;
 use crate::persist::aof::format::{parse_hex, write_hex};
+use crate::persist::aof::stream;
 use crate::persist::aof::whole::{WholeKind, WholePairs, check_manifest, manifest_line};
 use crate::persist::aof::words::{leading_number, quote, split_words};
 
@@ -87,6 +92,8 @@ pub struct ShardPairs {
     pub start: u64,
     /// No entry in it has an id below this one.
     pub next_id: u64,
+    /// Its share of the stream's bytes in front of it; older versions did not count.
+    pub stream: Option<u64>,
     /// The machine's boot id when it was begun.
     pub boot: String,
     /// Where it ends (position, checksum of the last frame or seed), when sealed.
@@ -146,6 +153,8 @@ pub struct Line {
 pub struct Manifest {
     /// The lines.
     pub lines: Vec<Line>,
+    /// Which history this is towards replicas, when that is known.
+    pub replication: Option<Replication>,
     /// Highest `seq` of a line that is no longer listed, so that no name comes back.
     dropped_seq: i64,
 }
@@ -224,9 +233,16 @@ pub struct NewFile {
     pub seed: u64,
     /// Position of its first payload byte.
     pub start: u64,
+    /// Its share of the stream's bytes in front of it.
+    pub stream: u64,
 }
 
 impl Manifest {
+    /// One without lines, of this history.
+    pub fn of(replication: Option<Replication>) -> Manifest {
+        Manifest { replication, ..Manifest::default() }
+    }
+
     /// Parses a manifest file.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, ManifestError> {
         let mut manifest = Manifest::default();
@@ -239,6 +255,9 @@ impl Manifest {
             let (line, behind) = rest.split_at(newline.map_or(window.len(), |n| n + 1));
             rest = behind;
             if line[0] == b'#' {
+                let history = stream::parse_line(line)
+                    .map_err(|fault| ManifestError { line: number, fault })?;
+                manifest.replication = history.or(manifest.replication);
                 continue;
             }
             let parsed = if newline.is_none() {
@@ -282,6 +301,9 @@ impl Manifest {
     /// The manifest's bytes: our own line, the base, then history, then incrs.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
+        if let Some(replication) = &self.replication {
+            stream::write_line(&mut out, replication);
+        }
         for kind in [FileType::Base, FileType::History, FileType::Incr] {
             for line in self.lines.iter().filter(|l| l.kind == kind) {
                 let start = out.len();
@@ -360,6 +382,7 @@ impl Manifest {
                 seed: file.seed,
                 start: file.start,
                 next_id,
+                stream: Some(file.stream),
                 boot: boot.to_owned(),
                 end: None,
                 clean: false,
@@ -525,14 +548,13 @@ impl Ours {
         if shards == 0 || shards > SHARDS_MAX as u64 || shard >= shards {
             return Err(ManifestFault::Pair("shard"));
         }
-        let end = match pairs.find("end") {
-            Some(_) => Some((pairs.hex("end")?, pairs.hex("endsum")?)),
-            None => None,
-        };
+        let end = pairs.find("end").map(|_| Ok((pairs.hex("end")?, pairs.hex("endsum")?)));
+        let end = end.transpose()?;
         let start = pairs.hex("start")?;
         if end.is_some_and(|(pos, _)| pos < start) {
             return Err(ManifestFault::Pair("end"));
         }
+        let stream = pairs.find("stream").map(|_| pairs.hex("stream")).transpose()?;
         let boot = pairs.find("boot").ok_or(ManifestFault::Pair("boot"))?;
         Ok(Some(Ours::Shard(ShardPairs {
             generation,
@@ -541,6 +563,7 @@ impl Ours {
             seed: pairs.hex("seed")?,
             start,
             next_id: pairs.hex("id")?,
+            stream,
             boot: String::from_utf8(boot.to_vec()).map_err(|_| ManifestFault::Pair("boot"))?,
             end,
             clean: pairs.find("clean") == Some(b"1"),
@@ -557,6 +580,9 @@ impl Ours {
                 pairs.push(("seed", hex(shard.seed)));
                 pairs.push(("start", hex(shard.start)));
                 pairs.push(("id", hex(shard.next_id)));
+                if let Some(stream) = shard.stream {
+                    pairs.push(("stream", hex(stream)));
+                }
                 pairs.push(("boot", shard.boot.clone()));
                 if let Some((pos, sum)) = shard.end {
                     pairs.push(("end", hex(pos)));

@@ -7,6 +7,7 @@ pub mod manifest;
 pub mod repair;
 pub mod resp;
 pub mod scan;
+pub mod stream;
 pub mod tail;
 pub mod whole;
 mod words;

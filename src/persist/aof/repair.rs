@@ -9,6 +9,7 @@
 
 use crate::base::random::Random;
 use crate::persist::aof::format::{HEAD_MAX, parse_head, write_border};
+use crate::base::replication::new_id;
 use crate::persist::aof::manifest::{
     FileType, Line, Manifest, NewFile, Ours, PartKind, manifest_name, temp_manifest_name,
 };
@@ -39,6 +40,8 @@ pub struct StartedFile {
     pub seed: u64,
     /// Position of its first payload byte.
     pub start: u64,
+    /// Its share of the stream in front of it.
+    pub stream: u64,
 }
 
 /// A log that can be written.
@@ -68,9 +71,13 @@ pub fn commit(
     let emptied = work.seal_last(&mut manifest);
     work.write_tails(&mut manifest)?;
     work.move_appended(&mut manifest)?;
+    let stream = |shard| if shard == 0 { plan.reached.at } else { 0 };
     let seeds: Vec<NewFile> = (0..options.shards)
-        .map(|_| NewFile { seed: rng.next_u64(), start: plan.next_pos })
+        .map(|shard| NewFile { seed: rng.next_u64(), start: plan.next_pos, stream: stream(shard) })
         .collect();
+    let mut replication = plan.replication.clone();
+    replication.id.get_or_insert_with(|| new_id(rng));
+    manifest.replication = Some(replication);
     let name = options.appendfilename;
     let names = manifest.begin_generation(name, &seeds, plan.next_id, options.boot_id);
     for file in &names {
@@ -87,8 +94,10 @@ pub fn commit(
         options.data.remove(lone).map_err(io_error(lone))?;
         options.data.sync_dir().map_err(io_error(lone))?;
     }
-    let started =
-        |(file, new): (String, &NewFile)| StartedFile { file, seed: new.seed, start: new.start };
+    let started = |(file, new): (String, &NewFile)| {
+        let NewFile { seed, start, stream } = *new;
+        StartedFile { file, seed, start, stream }
+    };
     let files = names.into_iter().zip(&seeds).map(started).collect();
     Ok(Started { files, next_id: plan.next_id, manifest })
 }

@@ -38,6 +38,8 @@ pub struct Border {
     pub sum: u64,
     /// The database selected there.
     pub db: u32,
+    /// Bytes of the stream in front of it, from the start of the file.
+    pub stream: u64,
 }
 
 /// A mark and where a cut in front of it would fall.
@@ -49,6 +51,8 @@ pub struct MarkAt {
     pub offset: u64,
     /// The border in front of its frame.
     pub frame: Border,
+    /// Bytes of the stream in front of it, from the start of the file.
+    pub stream: u64,
     /// What it says.
     pub mark: Mark,
 }
@@ -157,13 +161,13 @@ impl Scan {
     pub(super) fn stop_in_front_of(&mut self, bound: u64, front: Border) {
         let first = self.marks.partition_point(|mark| mark.pos < front.pos);
         let behind = self.marks.partition_point(|mark| mark.pos <= bound).max(first);
-        let (pos, offset) = match self.marks.range(first..behind).next_back() {
-            Some(last) => (last.pos, last.offset),
-            None => (front.pos, front.offset),
+        let (pos, offset, stream) = match self.marks.range(first..behind).next_back() {
+            Some(last) => (last.pos, last.offset, last.stream),
+            None => (front.pos, front.offset, front.stream),
         };
         let at = self.marks.partition_point(|mark| mark.pos < pos);
         let mark = Mark::Seen(vec![(0, NEVER)]);
-        self.marks.insert(at, MarkAt { pos, offset, frame: front, mark });
+        self.marks.insert(at, MarkAt { pos, offset, frame: front, stream, mark });
     }
 }
 
@@ -384,6 +388,8 @@ struct Frames<'v> {
     open: Option<Open>,
     args: Vec<Range<usize>>,
     pending: usize,
+    /// Bytes of the stream read so far.
+    stream: u64,
     /// See [`ScanOptions::until`], [`Scan::since`] and [`Scan::late`].
     until: Option<i64>,
     since: Option<i64>,
@@ -405,10 +411,10 @@ struct Open {
 impl<'v> Frames<'v> {
     fn open(volume: &'v dyn Volume, file: &str, seed: u64, start: u64) -> Result<Self, LogError> {
         let window = Window::open(volume, file, 0)?;
-        let border = Border { offset: 0, pos: start, sum: seed, db: 0 };
-        let (open, args, pending) = (None, Vec::new(), 0);
+        let border = Border { offset: 0, pos: start, sum: seed, db: 0, stream: 0 };
+        let (open, args, pending, stream) = (None, Vec::new(), 0, 0);
         let (until, since, late) = (None, None, false);
-        Ok(Frames { volume, window, seed, border, open, args, pending, until, since, late })
+        Ok(Frames { volume, window, seed, border, open, args, pending, stream, until, since, late })
     }
 
     /// Moves the border over the filler behind it.
@@ -480,6 +486,7 @@ impl<'v> Frames<'v> {
                 Some(Item::Command { len }) => {
                     self.command(&mut open, offset, len)?;
                     self.pending = len;
+                    self.stream += len as u64;
                     self.open = Some(open);
                     return Ok(Some(Event::Command { pos, len }));
                 }
@@ -489,7 +496,7 @@ impl<'v> Frames<'v> {
                 }
                 None => {
                     let (pos, sum, db) = (pos, open.sum, open.db);
-                    self.border = Border { offset, pos, sum, db };
+                    self.border = Border { offset, pos, sum, db, stream: self.stream };
                     return Ok(None);
                 }
             }
@@ -504,11 +511,12 @@ impl<'v> Frames<'v> {
         offset: u64,
         len: usize,
     ) -> Result<Option<MarkAt>, LogError> {
-        let border = self.border;
+        let (border, stream) = (self.border, self.stream);
         let bytes = self.window.peek(len)?;
         let line = bytes.get(..len).unwrap_or_default();
         let bad = |what| LogError { file: String::new(), offset, fault: Fault::Mark(what) };
         let second = format::parse_time(line);
+        self.stream = stream.saturating_add(format::parse_room(line).unwrap_or(0));
         self.since = self.since.or(second);
         let too_late = |until: &i64| second.is_some_and(|second| second > *until);
         let late = !open.in_multi && self.until.take_if(|until| too_late(until)).is_some();
@@ -527,7 +535,7 @@ impl<'v> Frames<'v> {
             Ok((false, None)) => Ok(open.mark.take()),
             Ok((false, Some(_))) if open.in_multi => Err(bad("it stands inside a transaction")),
             Ok((false, Some(mark))) => {
-                Ok(open.mark.replace(MarkAt { pos, offset, frame: border, mark }))
+                Ok(open.mark.replace(MarkAt { pos, offset, frame: border, stream, mark }))
             }
         };
         result.map_err(|error| LogError { file: self.window.file().to_owned(), ..error })

@@ -148,6 +148,7 @@ impl Sink for Store<'_, '_> {
     }
 
     fn aux(&mut self, key: &[u8], value: &[u8]) {
+        self.report.told.aux(key, value);
         let notices = &mut self.report.notices;
         if key.first() == Some(&b'%') && notices.len() < NOTICES_MAX {
             notices.push(format!("{}: {}", shown(key), shown(value)));

@@ -16,8 +16,10 @@ struct Logs {
 
 impl Logs {
     fn generation(&mut self, logs: &mut [LogFile], sealed: bool) {
-        let files: Vec<NewFile> =
-            logs.iter().map(|l| NewFile { seed: l.seed, start: l.borders[0].1 }).collect();
+        let files: Vec<NewFile> = logs
+            .iter()
+            .map(|l| NewFile { seed: l.seed, start: l.borders[0].1, stream: 0 })
+            .collect();
         let names = self.manifest.begin_generation(NAME, &files, 1, "old");
         names.iter().zip(&*logs).for_each(|(name, log)| self.volume.put(name, &log.bytes));
         if sealed {

@@ -26,7 +26,8 @@ fn begun(volume: &dyn Volume) -> Begun {
     let mut first = 0;
     for generation in 1..=3u64 {
         let id = generation;
-        let file = |end: &(u64, u64)| NewFile { seed: generation * 10 + end.0, start: end.0 };
+        let file =
+            |end: &(u64, u64)| NewFile { seed: generation * 10 + end.0, start: end.0, stream: 0 };
         let new = ends.each_ref().map(file);
         let names = manifest.begin_generation(NAME, &new, id, "old");
         let mut logs = new.map(|file| LogFile::new(file.seed, file.start));
@@ -184,7 +185,7 @@ fn a_log_that_has_begun_anew_has_no_use_for_the_base() {
     manifest.drop_lines(|_| true);
     // As many generations as there were when the base began.
     for _ in 0..2 {
-        let file = NewFile { seed: 1, start: 5 };
+        let file = NewFile { seed: 1, start: 5, stream: 0 };
         manifest.begin_generation(NAME, &[file, file], 9, "old");
         manifest.seal(&[(5, 1), (5, 1)], false);
     }

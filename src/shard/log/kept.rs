@@ -61,6 +61,8 @@ pub const KEPT_MAX: usize = 128 << 20;
 pub struct Frame {
     /// Position behind it.
     pub end: u64,
+    /// The stream's count behind it.
+    pub stream: u64,
     /// Its checksum.
     pub sum: u64,
     /// Offset behind its bytes, without what pads its block.
@@ -97,6 +99,8 @@ pub struct Safe {
 pub struct Ending {
     /// Position at which the log goes on in another file.
     pub pos: u64,
+    /// The stream's count there.
+    pub stream: u64,
     /// Position of the end that is named, and the checksum of the last frame in front of it.
     pub named: (u64, u64),
     /// Length of the old file in bytes.
@@ -240,15 +244,16 @@ impl LogWriter {
     /// The log is that of `shard`.
     pub fn ending(&self, shard: usize) -> Ending {
         let (pos, broken, safe) = (self.appended, self.is_broken(), self.unflushed.safe());
+        let stream = self.stream_gathered();
         match broken {
             true => {
                 let (named, len, tail) =
                     ((self.durable, safe.sum), safe.tight, self.unflushed.tail(shard));
-                Ending { pos, named, len, broken, tail }
+                Ending { pos, stream, named, len, broken, tail }
             }
             false => {
                 let (named, len) = ((pos, self.file.sum), self.file.offset);
-                Ending { pos, named, len, broken, tail: Vec::new() }
+                Ending { pos, stream, named, len, broken, tail: Vec::new() }
             }
         }
     }

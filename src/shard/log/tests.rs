@@ -49,3 +49,35 @@ fn a_slow_flush_lets_two_seconds_be_acknowledged_and_no_more() {
     log.advance(u64::MAX);
     assert_eq!(log.release(), held);
 }
+
+#[test]
+fn the_stream_follows_the_release_point() {
+    let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
+    let mut log = LogWriter::new(FsyncPolicy::Always, file, 100, 0).counting_from(1000);
+    let mut disk = Asked::default();
+    assert_eq!(log.stream_released(), 1000);
+    // A mark and two commands, of which one stands in front of it.
+    log.gather(b"*1\r\n$4\r\nPING\r\n#M 5 3\r\n*1\r\n$4\r\nPING\r\n".to_vec());
+    log.note_behind(0, 1028);
+    log.marked(5, 114, 1014);
+    log.pump(&mut disk, 0);
+    assert_eq!(log.stream_released(), 1000, "nothing is durable");
+    assert_eq!(log.done(done(token::WRITE), 0), Outcome::Quiet);
+    assert!(log.advance(4));
+    assert_eq!((log.release(), log.stream_released()), (114, 1014), "the mark is in the way");
+    assert!(log.advance(5));
+    assert_eq!((log.release(), log.stream_released()), (136, 1028));
+    // Behind a cut the count goes on, with what the cut itself has taken.
+    log.begin_cut(1050);
+    log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
+    log.note_behind(0, 1064);
+    assert_eq!(log.ending().stream, 1028);
+    assert!(log.hold(&mut disk, 0) && log.is_drained());
+    log.resume(LogFile { id: FileId(2), seed: 9, sum: 9, offset: 0 }, 137);
+    log.advance(u64::MAX);
+    assert_eq!(log.stream_released(), 1050);
+    log.pump(&mut disk, 0);
+    assert_eq!(log.done(done(token::WRITE), 0), Outcome::Quiet);
+    log.advance(u64::MAX);
+    assert_eq!((log.stream_released(), log.ending().stream), (1064, 1064));
+}

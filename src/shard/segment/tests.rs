@@ -260,7 +260,7 @@ fn filler_that_has_changed_is_seen_where_a_log_goes_on_behind_it() {
 #[test]
 fn a_file_that_ends_is_cut_to_its_end() {
     let mut bench = at_rest(3);
-    bench.log.begin_cut();
+    bench.log.begin_cut(0);
     while !(bench.log.hold(&mut bench.disk, bench.now_us) && bench.log.is_drained()) {
         bench.medium.settle();
         bench.turn();

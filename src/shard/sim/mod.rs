@@ -27,6 +27,7 @@
 //! when there is only one.
 
 mod client;
+mod offsets;
 mod oracle;
 pub mod probe;
 mod rewrites;

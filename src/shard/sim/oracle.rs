@@ -357,6 +357,15 @@ impl Past {
         self.tracker.eras.last().is_some_and(|era| era.listed && era.to.is_none())
     }
 
+    /// Whether it had one log, from its begin to its end.
+    pub fn has_one_log(&self) -> bool {
+        let whole = |era: &Era| {
+            era.to.is_none() && era.over.is_none() && era.from.iter().all(|steps| *steps == 0)
+        };
+        matches!(&self.tracker.eras[..], [era] if whole(era))
+            && matches!(self.stands[..], [Stand::Era(0)])
+    }
+
     /// Number of steps that are not kept when a log is kept up to these positions.
     pub fn lost(&self, era: usize, ends: &[u64]) -> u64 {
         let kept = self.tracker.eras[era].kept(&self.tracker.steps, ends);

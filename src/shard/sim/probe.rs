@@ -17,8 +17,8 @@ use crate::client::ConnKey;
 use crate::keyspace::{Keyspace, spelled};
 use crate::observe::saves::End;
 use crate::shard::message::{Job, ReplyTo};
-use crate::shard::sim::tell;
 use crate::shard::sim::turns::Era;
+use crate::shard::sim::{offsets, tell};
 use crate::shard::snapshot;
 
 /// A database and a key.
@@ -128,6 +128,7 @@ pub fn begin(spaces: &[Box<Keyspace>]) {
         eras: Vec::new(),
     };
     TRACKER.with_borrow_mut(|t| *t = Some(tracker));
+    offsets::begin(spaces);
 }
 
 /// Ends it and gives what was seen.
@@ -183,6 +184,7 @@ impl Tracker {
     /// A step that ends here, if something happened.
     fn plain(&mut self, space: &Keyspace) -> At {
         let (shard, end) = (space.shard, space.effects.end());
+        offsets::note(space);
         let changes = self.changes(space);
         let own = !changes.is_empty() || end != self.ends[shard];
         if own {
@@ -204,6 +206,7 @@ impl Tracker {
     fn close(&mut self, space: &Keyspace) {
         let shard = space.shard;
         let end = space.effects.end();
+        offsets::note(space);
         self.ends[shard] = end;
         self.steps[shard].last_mut().expect("a step is open").end = end;
     }

@@ -22,7 +22,7 @@ use crate::shard::sim::saves::{Figures, Saves, compare, load};
 use crate::shard::sim::turns::Stand;
 use crate::shard::sim::waiters::Waiters;
 use crate::shard::sim::world::{Start, World};
-use crate::shard::sim::{number, tell};
+use crate::shard::sim::{number, offsets, tell};
 use crate::shard::turning::forsake;
 use crate::value::table::SPLIT_AT;
 
@@ -568,6 +568,7 @@ impl Schedule {
         self.medium.set_capacity(None);
         self.now = world.now;
         self.next_id = world.next_id();
+        offsets::end(&world);
         let durable = world.durable();
         let shards = world.shards();
         let elements = world.waiters.as_mut().map(Waiters::end);
@@ -689,7 +690,13 @@ impl Schedule {
             let committed = attempts.iter().find(|a| a.seeds == seeds).map(|a| &a.data);
             let wanted = match (committed, &past) {
                 (Some(data), _) => data.clone(),
-                (None, Some(past)) => self.wanted(past, (&seeds, &ends), crash, &found),
+                (None, Some(past)) => {
+                    if attempts.is_empty() && past.has_one_log() {
+                        let safe = crash != Crash::Power || past.always;
+                        offsets::check(&plan, &ends, crash, safe, flush_failed);
+                    }
+                    self.wanted(past, (&seeds, &ends), crash, &found)
+                }
                 (None, None) => Data::new(),
             };
             compare(&found, &wanted, "recovered", "executed");

@@ -229,6 +229,7 @@ impl World {
         let flush = policy(config.appendfsync);
         for (space, file) in spaces.iter_mut().zip(&started.files) {
             space.effects = Effects::new(file.start, true);
+            space.effects.begin_stream(file.stream);
         }
         let large = 100 + random.below(600) as usize;
         spaces.iter_mut().for_each(|space| space.snapshots.large_value = large);
@@ -240,7 +241,7 @@ impl World {
             let log = started.files.get(space.shard).map(|file| {
                 let id = medium.open(&file.file).expect("it has just been made");
                 let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
-                LogWriter::new(flush, log, file.start, now.mono_us)
+                LogWriter::new(flush, log, file.start, now.mono_us).counting_from(file.stream)
             });
             let random = Random::new(random.next_u64());
             let (order, global) = (Arc::clone(&order), Arc::clone(&global));

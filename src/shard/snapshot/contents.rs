@@ -32,6 +32,8 @@ pub(in crate::shard) struct Contents {
     pub dirty: u64,
     /// The version that can hold it all: the one that was asked for, or the first that can.
     pub version: u32,
+    /// The offset of the stream for replicas at this moment.
+    stream: u64,
     functions: Vec<Vec<u8>>,
     /// Keys of each database, and how many of them have an expiry.
     sizes: Vec<(u64, u64)>,
@@ -40,9 +42,11 @@ pub(in crate::shard) struct Contents {
 impl Contents {
     /// Of all keyspaces together.
     pub fn of<'a>(spaces: impl Iterator<Item = &'a Keyspace>, version: u32) -> Contents {
-        let mut contents = Contents { dirty: 0, version, functions: Vec::new(), sizes: Vec::new() };
+        let (functions, sizes) = Default::default();
+        let mut contents = Contents { dirty: 0, version, stream: 0, functions, sizes };
         for space in spaces {
             contents.dirty += space.counters.dirty;
+            contents.stream += space.effects.stream();
             contents.functions.extend_from_slice(&space.functions);
             contents.sizes.resize(contents.sizes.len().max(space.dbs.len()), (0, 0));
             for ((keys, expires), db) in contents.sizes.iter_mut().zip(&space.dbs) {
@@ -77,6 +81,10 @@ impl Contents {
         let mut header = Vec::new();
         encoder.header(&mut header);
         encoder.about(&mut header, seconds, global.memory() as u64, is_base);
+        // The log has its own word for its base.
+        if let (false, Some(id)) = (is_base, global.registry.replication().id) {
+            encoder.history(&mut header, &id, self.stream);
+        }
         for source in &self.functions {
             if let Err(error) = encoder.function(&mut header, source) {
                 global.warn(&format!("A library of functions is left out: {error}"));

@@ -9,7 +9,10 @@ fn fault(text: &str) -> ManifestFault {
 
 fn two_shards() -> Manifest {
     let mut manifest = Manifest::default();
-    let files = [NewFile { seed: 1, start: 0x10 }, NewFile { seed: 2, start: 0x20 }];
+    let files = [
+        NewFile { seed: 1, start: 0x10, stream: 0 },
+        NewFile { seed: 2, start: 0x20, stream: 0x77 },
+    ];
     manifest.begin_generation("a.aof", &files, 5, "boot-1");
     manifest
 }
@@ -74,7 +77,7 @@ fn every_kind() -> Manifest {
         line("a.aof.2.incr.aof", 2, FileType::Incr, whole(WholeKind::Bytes)),
         line("a.aof.3.incr.aof", 3, FileType::Incr, None),
     ];
-    manifest.begin_generation("a.aof", &[NewFile { seed: 9, start: 3 }], 5, "boot-1");
+    manifest.begin_generation("a.aof", &[NewFile { seed: 9, start: 3, stream: 0 }], 5, "boot-1");
     manifest.seal(&[(0x30, 7)], false);
     manifest.add_part("a.aof", PartKind::Cut, b"*1\r\n$8\r\nFLUSHALL\r\n");
     manifest
@@ -87,7 +90,7 @@ fn a_line_with_no_room_keeps_its_length() {
         let mut line = Line { file, seq: 1, kind: FileType::Base, ours: None };
         line.vouch(WholePairs { kind: WholeKind::Rdb, len: u64::MAX, sum: u64::MAX });
         assert_eq!(line.ours.is_some(), len == 10);
-        let manifest = Manifest { lines: vec![line], dropped_seq: 0 };
+        let manifest = Manifest { lines: vec![line], ..Manifest::default() };
         assert_eq!(Manifest::parse(&manifest.encode()).unwrap(), manifest);
     }
 }
@@ -124,8 +127,12 @@ fn a_generation_is_sealed_and_followed() {
     manifest.seal(&[(0x30, 7), (0x20, 2)], false);
     let cut = manifest.add_part("a.aof", PartKind::Cut, b"*1\r\n$8\r\nFLUSHALL\r\n");
     assert_eq!(cut, "a.aof.3.cut.incr.aof");
-    let names =
-        manifest.begin_generation("a.aof", &[NewFile { seed: 3, start: 0x30 }], 9, "boot-1");
+    let names = manifest.begin_generation(
+        "a.aof",
+        &[NewFile { seed: 3, start: 0x30, stream: 0 }],
+        9,
+        "boot-1",
+    );
     assert_eq!(names, ["a.aof.4.s00.incr.aof"]);
     assert_eq!(manifest.generation(), 2);
     manifest.seal(&[(0x31, 8)], true);
@@ -145,7 +152,7 @@ proptest! {
     #[test]
     fn names_come_back(name in "[^/\\\\\0]{1,40}") {
         let line = Line { file: name, seq: 3, kind: FileType::Incr, ours: None };
-        let manifest = Manifest { lines: vec![line], dropped_seq: 0 };
+        let manifest = Manifest { lines: vec![line], ..Manifest::default() };
         prop_assert_eq!(Manifest::parse(&manifest.encode()).unwrap(), manifest);
     }
 

@@ -174,6 +174,15 @@ impl Encoder {
         self.aux(out, key, base);
     }
 
+    /// Of which history this is the data, and how far, as files of Redis say it.
+    pub fn history(&mut self, out: &mut Vec<u8>, id: &str, offset: u64) {
+        let mut digits = itoa::Buffer::new();
+        // Whoever goes on with the stream selects a database first.
+        self.aux(out, b"repl-stream-db", b"0");
+        self.aux(out, b"repl-id", id.as_bytes());
+        self.aux(out, b"repl-offset", digits.format(offset).as_bytes());
+    }
+
     /// The database of what follows.
     pub fn select(&self, out: &mut Vec<u8>, db: usize) {
         out.push(OP_SELECTDB);
