@@ -237,7 +237,7 @@ fn put<T>(
     Some(right)
 }
 
-/// What an iterator gives in vectors of `most`, with room for so many, the last one perhaps shorter.
+/// What an iterator gives, in vectors of `most` with room for so many, the last perhaps shorter.
 fn in_chunks<T>(mut all: impl Iterator<Item = T>, most: usize) -> impl Iterator<Item = Vec<T>> {
     std::iter::from_fn(move || {
         let first = all.next()?;
