@@ -208,8 +208,8 @@ fn read(text: &[u8]) -> Option<Read> {
         return None;
     }
     let value: f64 = std::str::from_utf8(unsigned).ok()?.parse().ok()?;
-    let mantissa = unsigned.split(|byte| matches!(byte, b'e' | b'E')).next()?;
-    let vanished = value == 0.0 && mantissa.iter().any(|byte| matches!(byte, b'1'..=b'9'));
+    let mantissa = || unsigned.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
+    let vanished = value == 0.0 && mantissa().any(|byte| matches!(byte, b'1'..=b'9'));
     let value = sign * value;
     Some(if value.is_infinite() || vanished {
         Read::OutOfRange(value)

@@ -354,7 +354,7 @@ pub(super) fn store(
     for (member, score) in members {
         builder.add(member, *score);
     }
-    match builder.finish() {
+    match builder.finish().expect("members of a sorted set are distinct") {
         Built::Packed(bytes) => {
             ctx.put(key, NewValue::Packed { form: Form::Zset, bytes: &bytes }, Expiry::Clear);
         }

@@ -40,6 +40,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::clock::Now;
 use crate::base::crc::{shard_of_slot, slot, slots_of};
+use crate::base::memory::Ahead;
 use crate::base::number::parse_i64;
 use crate::base::random::Random;
 use crate::base::replication::Told;
@@ -258,6 +259,7 @@ pub fn load_shard(
     assert!(space.shard < loading.shards);
     let effects = std::mem::replace(&mut space.effects, Effects::new(0, false));
     let alone = Some(space.shard);
+    let _ahead = Ahead::begin();
     let result = Replay::new(loading, alone, Spaces::One(&mut *space)).steps(steps);
     finish(space, effects);
     result
@@ -275,6 +277,7 @@ pub fn load_together(
         let space = space.as_deref_mut().expect("every keyspace is at hand");
         effects.push(std::mem::replace(&mut space.effects, Effects::new(0, false)));
     }
+    let _ahead = Ahead::begin();
     let result = Replay::new(loading, None, Spaces::Many(&mut *spaces)).steps(steps);
     for (space, effects) in spaces.iter_mut().flatten().zip(effects) {
         finish(space, effects);

@@ -134,6 +134,7 @@ impl Flow {
 
 struct Out {
     file: Box<dyn Sheet>,
+    /// Of everything, while there is no index.
     digest: Digest,
     len: u64,
     flushed: u64,
@@ -159,8 +160,19 @@ impl Out {
         Ok(Out { file, digest, len: 0, flushed: 0, flush_each, index, within: None })
     }
 
+    /// That of everything up to the code of the end: an index, which has those of all parts, knows
+    /// it without having looked at the bytes once more.
+    fn checksum(&self) -> u64 {
+        match &self.index {
+            Some(index) => index.checksum(),
+            None => self.digest.clone().finalize(),
+        }
+    }
+
     fn put(&mut self, flow: &Flow, bytes: &[u8]) -> io::Result<()> {
-        self.digest.update(bytes);
+        if self.index.is_none() {
+            self.digest.update(bytes);
+        }
         self.file.write_at(self.len, bytes).map_err(|error| during("writing", error))?;
         self.len += bytes.len() as u64;
         flow.bytes.store(self.len, Ordering::Relaxed);
@@ -331,11 +343,11 @@ impl Making {
                 false => Stage::Chunks,
             },
             Stage::End => {
-                if let Some(index) = out.index.take() {
-                    out.put(flow, &index.aux())?;
+                if let Some(aux) = out.index.as_ref().map(Index::aux) {
+                    out.put(flow, &aux)?;
                 }
                 out.put(flow, &[OP_EOF])?;
-                let sum = if target.checksum { out.digest.clone().finalize() } else { 0 };
+                let sum = if target.checksum { out.checksum() } else { 0 };
                 out.put(flow, &sum.to_le_bytes())?;
                 Stage::Flush
             }

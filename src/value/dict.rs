@@ -259,6 +259,28 @@ impl Dict {
         Some(old)
     }
 
+    /// Adds elements that are not here yet, all of which come out of `entries`; false, and no more
+    /// than those in front of it added, when one is here.
+    pub(crate) fn load(&mut self, entries: &mut Vec<Entry>) -> bool {
+        let hashes: SmallVec<[u64; 64]> =
+            entries.iter().map(|entry| self.table.hash(entry.key())).collect();
+        self.table.prefetch(&hashes);
+        for (entry, hash) in entries.drain(..).zip(hashes) {
+            if self.table.locate(hash, entry.key()).is_ok() {
+                return false;
+            }
+            self.before_change(hash);
+            self.bytes += entry.memory();
+            self.expires += usize::from(entry.expires());
+            if entry.expires() {
+                self.note(entry.expire_ms());
+            }
+            self.table.insert(hash, entry, 0);
+            self.len += 1;
+        }
+        true
+    }
+
     /// Sets an element's value and its time; true when it is new.
     pub fn set(&mut self, name: &[u8], value: &[u8], expire_ms: Option<i64>) -> bool {
         let value = NewValue::Str { bytes: value, raw: false };

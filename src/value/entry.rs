@@ -257,7 +257,7 @@ unsafe impl Send for Entry {}
 unsafe impl Sync for Entry {}
 
 /// Where an entry's memory is: what an order of entries that are owned elsewhere holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Anchor(NonNull<u8>);
 
 // SAFETY: it only reads, as `&Entry` does; that it may was promised in `Entry::anchor`.
@@ -348,6 +348,16 @@ impl Entry {
             }
         }
         self.set_bits(EXPIRES, if shape.expires { EXPIRES } else { 0 });
+    }
+
+    /// Where its memory is, and that of a long value: not to be looked at.
+    pub(crate) fn addresses(&self) -> [*const u8; 2] {
+        let base = self.base().cast_const();
+        match self.value() {
+            ValueRef::Shared(bytes) => [base, bytes.as_ptr()],
+            ValueRef::Packed(_, bytes) => [base, bytes.as_ptr()],
+            _ => [base, base],
+        }
     }
 
     #[inline]

@@ -4,10 +4,11 @@ use bytes::BytesMut;
 
 use crate::base::random::Random;
 use crate::value::dict::Dict;
-use crate::value::entry::{Entry, Form, ValueRef};
+use crate::value::entry::{Entry, Form, NewValue, ValueRef};
+use crate::value::filling::Filling;
 use crate::value::listpack::{self, Checked, Filter, Item, Pack};
 use crate::value::object::Object;
-use crate::value::set::Built;
+use crate::value::set::{Built, Kept};
 use crate::value::shapes::{PACKED_MAX, Shapes};
 
 /// A hash as it is kept.
@@ -154,11 +155,7 @@ impl<'a> Hash<'a> {
 
     /// The same as a dictionary.
     pub fn to_dict(self, seed: [u64; 2]) -> Dict {
-        self.in_dict(Dict::new(seed))
-    }
-
-    /// The same in a dictionary that has nothing in it yet.
-    fn in_dict(self, mut dict: Dict) -> Dict {
+        let mut dict = Dict::new(seed);
         let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
         self.each(|field, value| {
             dict.set(field.text(&mut one), value.text(&mut other), None);
@@ -220,7 +217,7 @@ pub fn remove_packed(bytes: &mut BytesMut, field: &[u8]) -> bool {
 pub struct Builder {
     shapes: Shapes,
     seed: [u64; 2],
-    kept: Built,
+    kept: Kept,
     /// The fields in a listpack.
     seen: Filter,
     /// How many fields come, as far as that is known.
@@ -230,7 +227,7 @@ pub struct Builder {
 impl Builder {
     /// An empty hash.
     pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
-        let kept = Built::Packed(Form::Hash, BytesMut::new());
+        let kept = Kept::Packed(Form::Hash, Vec::new());
         Builder { shapes, seed, kept, seen: Filter::default(), expected: 0 }
     }
 
@@ -240,35 +237,49 @@ impl Builder {
         self
     }
 
-    /// Sets a field; false when it was there.
-    pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
-        if let Built::Packed(_, bytes) = &mut self.kept {
+    /// Adds a field; false when it is known by now that one was there already.
+    pub fn add(&mut self, field: &[u8], value: &[u8]) -> bool {
+        if let Kept::Packed(_, bytes) = &mut self.kept {
             let fits = fits(field, &self.shapes) && fits(value, &self.shapes);
             if fits && (bytes.is_empty() || !is_full(bytes, &self.shapes)) {
-                if !self.seen.is_new(field) || bytes.is_empty() {
-                    return set_packed(bytes, field, value);
-                }
-                listpack::push_back(bytes, field);
-                listpack::push_back(bytes, value);
-                return true;
+                return self.add_packed(field, value);
             }
-            let room = Dict::roomy(self.seed, self.expected);
-            let whole = match bytes.is_empty() {
-                true => room,
-                false => Hash::Packed(Pack(bytes)).in_dict(room),
-            };
-            self.kept = Built::Dict(whole);
+            let mut filling = Filling::new(Dict::roomy(self.seed, self.expected));
+            if !bytes.is_empty() {
+                let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+                Hash::Packed(Pack(bytes)).each(|field, value| {
+                    filling.add(element_of(field.text(&mut one), value.text(&mut other)));
+                });
+            }
+            self.kept = Kept::Dict(filling);
         }
-        match &mut self.kept {
-            Built::Dict(dict) => dict.set(field, value, None),
-            Built::Packed(..) => false,
-        }
+        let Kept::Dict(filling) = &mut self.kept else { return false };
+        filling.add(element_of(field, value))
     }
 
-    /// The hash.
-    pub fn finish(self) -> Built {
-        self.kept
+    fn add_packed(&mut self, field: &[u8], value: &[u8]) -> bool {
+        let Kept::Packed(_, bytes) = &mut self.kept else { return false };
+        if bytes.is_empty() {
+            listpack::create(bytes);
+        }
+        let pack = Pack(bytes);
+        if !self.seen.is_new(field) && pack.find(pack.first(), field, 2).is_some() {
+            return false;
+        }
+        listpack::push_back(bytes, field);
+        listpack::push_back(bytes, value);
+        true
     }
+
+    /// The hash; `None` when a field came twice.
+    pub fn finish(self) -> Option<Built> {
+        self.kept.finish()
+    }
+}
+
+/// A field and its value as a dictionary keeps them.
+fn element_of(field: &[u8], value: &[u8]) -> Entry {
+    Entry::new(field, NewValue::Str { bytes: value, raw: false }, None)
 }
 
 /// Whether a packed hash holds as many fields as it may.

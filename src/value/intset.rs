@@ -91,11 +91,11 @@ fn set_len(buffer: &mut impl Buffer, len: usize) {
 }
 
 /// Adds a member; false when it was there.
-pub fn add(buffer: &mut BytesMut, n: i64) -> bool {
-    if width_of(n) > Ints(buffer).width() {
+pub fn add(buffer: &mut impl Buffer, n: i64) -> bool {
+    if width_of(n) > Ints(buffer.as_ref()).width() {
         widen(buffer, width_of(n));
     }
-    let ints = Ints(buffer);
+    let ints = Ints(buffer.as_ref());
     let Err(at) = ints.search(n) else { return false };
     let (len, width) = (ints.len(), ints.width());
     buffer.splice_at(HEAD + at * width, 0, &n.to_le_bytes()[..width]);
@@ -114,12 +114,13 @@ pub fn remove(buffer: &mut BytesMut, n: i64) -> bool {
 }
 
 /// Keeps the members in `width` bytes each.
-fn widen(buffer: &mut BytesMut, width: usize) {
-    let members: Vec<i64> = Ints(buffer).iter().collect();
-    buffer.truncate(HEAD);
-    buffer[..4].copy_from_slice(&(width as u32).to_le_bytes());
-    buffer.reserve((members.len() + 1) * width);
-    members.iter().for_each(|n| buffer.extend_from_slice(&n.to_le_bytes()[..width]));
+fn widen(buffer: &mut impl Buffer, width: usize) {
+    let ints = Ints(buffer.as_ref());
+    let mut wide = Vec::with_capacity(ints.len() * width);
+    ints.iter().for_each(|n| wide.extend_from_slice(&n.to_le_bytes()[..width]));
+    let narrow = buffer.as_ref().len() - HEAD;
+    buffer.splice_at(HEAD, narrow, &wide);
+    buffer.as_mut()[..4].copy_from_slice(&(width as u32).to_le_bytes());
 }
 
 /// Checks bytes from elsewhere; gives the number of members.

@@ -5,6 +5,7 @@ pub mod bits;
 pub mod cut;
 pub mod dict;
 pub mod entry;
+pub(crate) mod filling;
 mod form;
 pub mod geo;
 pub mod hash;

@@ -17,6 +17,7 @@
 //! Growth moves words and touches no entry. A split halves the sorted array and shifts one bit out
 //! of every tag; only when 16 known bits are left (every fourth time) it reads keys to learn more.
 
+use crate::base::memory;
 use crate::value::account::usable;
 use crate::value::entry::{Entry, TAG_BITS};
 
@@ -242,6 +243,7 @@ impl Segment {
         }
         self.homes = homes_of(slots);
         let mut spread = Vec::with_capacity(slots);
+        memory::reach(spread.as_ptr());
         for entry in sorted {
             let home = home(entry.tag(), self.homes);
             while spread.len() < home {

@@ -1,13 +1,14 @@
 //! Sets: integers or short members packed while they are few, a dictionary from then on.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 use crate::base::number::parse_i64;
 use crate::base::random::Random;
 use crate::value::dict::Dict;
-use crate::value::entry::{Entry, Form, ValueRef};
+use crate::value::entry::{Entry, Form, NewValue, ValueRef};
+use crate::value::filling::Filling;
 use crate::value::intset::{self, Ints};
-use crate::value::listpack::{self, Checked, Filter, Item, Pack};
+use crate::value::listpack::{self, Buffer, Checked, Filter, Item, Pack};
 use crate::value::object::Object;
 use crate::value::shapes::{PACKED_MAX, Shapes};
 
@@ -97,11 +98,7 @@ impl<'a> Set<'a> {
 
     /// The same as a dictionary.
     pub fn to_dict(self, seed: [u64; 2]) -> Dict {
-        self.in_dict(Dict::new(seed))
-    }
-
-    /// The same in a dictionary that has nothing in it yet.
-    fn in_dict(self, mut dict: Dict) -> Dict {
+        let mut dict = Dict::new(seed);
         self.each(|member| {
             dict.set(member.text(&mut itoa::Buffer::new()), b"", None);
         });
@@ -133,16 +130,17 @@ pub enum Added {
 }
 
 /// Adds to a set of integers, which may be empty bytes.
-pub fn add_int(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
+pub fn add_int(bytes: &mut (impl Buffer + BufMut), member: &[u8], shapes: &Shapes) -> Added {
     let Some(n) = parse_i64(member) else { return Added::Outgrown };
-    if bytes.is_empty() {
+    if bytes.as_ref().is_empty() {
         intset::create(bytes);
     }
-    if Ints(bytes).contains(n) {
+    let ints = Ints(bytes.as_ref());
+    if ints.contains(n) {
         return Added::There;
     }
     // Redis bounds large intsets by their size as well.
-    if Ints(bytes).len() >= shapes.set_intset.min(1 << 30) || bytes.len() > PACKED_MAX {
+    if ints.len() >= shapes.set_intset.min(1 << 30) || ints.0.len() > PACKED_MAX {
         return Added::Outgrown;
     }
     intset::add(bytes, n);
@@ -150,11 +148,11 @@ pub fn add_int(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
 }
 
 /// Adds to a packed set, which may be empty bytes.
-pub fn add_packed(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
-    if bytes.is_empty() {
+pub fn add_packed(bytes: &mut (impl Buffer + BufMut), member: &[u8], shapes: &Shapes) -> Added {
+    if bytes.as_ref().is_empty() {
         listpack::create(bytes);
     }
-    let pack = Pack(bytes);
+    let pack = Pack(bytes.as_ref());
     if pack.find(pack.first(), member, 1).is_some() {
         return Added::There;
     }
@@ -162,12 +160,12 @@ pub fn add_packed(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added
 }
 
 /// [`add_packed`] of a member that is not there.
-fn add_absent(bytes: &mut BytesMut, member: &[u8], shapes: &Shapes) -> Added {
-    if bytes.is_empty() {
+fn add_absent(bytes: &mut (impl Buffer + BufMut), member: &[u8], shapes: &Shapes) -> Added {
+    if bytes.as_ref().is_empty() {
         listpack::create(bytes);
     }
-    let pack = Pack(bytes);
-    let large = pack.len() >= shapes.set_entries || bytes.len() > PACKED_MAX;
+    let pack = Pack(bytes.as_ref());
+    let large = pack.len() >= shapes.set_entries || pack.0.len() > PACKED_MAX;
     if large || member.len() > shapes.set_value {
         return Added::Outgrown;
     }
@@ -211,20 +209,37 @@ pub fn fits_pack(ints: Ints<'_>, shapes: &Shapes) -> bool {
 pub struct Builder {
     shapes: Shapes,
     seed: [u64; 2],
-    kept: Built,
+    kept: Kept,
     /// What is in a listpack.
     seen: Filter,
     /// How many members come, as far as that is known.
     expected: usize,
 }
 
+/// A collection that is being made.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    Packed(Form, Vec<u8>),
+    Dict(Filling),
+}
+
 /// A collection that was made.
 #[derive(Debug)]
 pub enum Built {
     /// As one piece.
-    Packed(Form, BytesMut),
+    Packed(Form, Vec<u8>),
     /// With a structure of its own.
     Dict(Dict),
+}
+
+impl Kept {
+    /// What it has become; `None` when an element came twice.
+    pub(crate) fn finish(self) -> Option<Built> {
+        Some(match self {
+            Kept::Packed(form, bytes) => Built::Packed(form, bytes),
+            Kept::Dict(filling) => Built::Dict(filling.finish()?),
+        })
+    }
 }
 
 impl Builder {
@@ -239,7 +254,7 @@ impl Builder {
     }
 
     fn begin(shapes: Shapes, seed: [u64; 2], form: Form) -> Self {
-        let kept = Built::Packed(form, BytesMut::new());
+        let kept = Kept::Packed(form, Vec::new());
         Builder { shapes, seed, kept, seen: Filter::default(), expected: 0 }
     }
 
@@ -249,16 +264,25 @@ impl Builder {
         self
     }
 
-    /// Adds a member; false when it was there.
+    /// Nothing has come yet: where it is to be kept while it is one piece, its bytes replaced.
+    pub fn within(mut self, mut room: Vec<u8>) -> Self {
+        if let Kept::Packed(_, bytes) = &mut self.kept {
+            room.clear();
+            *bytes = room;
+        }
+        self
+    }
+
+    /// Adds a member; false when it is known by now that one was there already.
     pub fn add(&mut self, member: &[u8]) -> bool {
         loop {
             let added = match &mut self.kept {
-                Built::Packed(Form::IntSet, bytes) => add_int(bytes, member, &self.shapes),
-                Built::Packed(_, bytes) if self.seen.is_new(member) => {
+                Kept::Packed(Form::IntSet, bytes) => add_int(bytes, member, &self.shapes),
+                Kept::Packed(_, bytes) if self.seen.is_new(member) => {
                     add_absent(bytes, member, &self.shapes)
                 }
-                Built::Packed(_, bytes) => add_packed(bytes, member, &self.shapes),
-                Built::Dict(dict) => return dict.set_absent(member),
+                Kept::Packed(_, bytes) => add_packed(bytes, member, &self.shapes),
+                Kept::Dict(filling) => return filling.add(name_only(member)),
             };
             match added {
                 Added::New => return true,
@@ -270,33 +294,47 @@ impl Builder {
 
     /// Goes on in the next form, for `member` to fit.
     fn outgrow(&mut self, member: &[u8]) {
-        let Built::Packed(form, bytes) = &self.kept else { return };
-        let whole = match (form, bytes.is_empty()) {
+        let Kept::Packed(form, bytes) = &mut self.kept else { return };
+        if bytes.is_empty() && *form == Form::IntSet && self.shapes.set_entries > 0 {
+            // Not even the first one was an integer.
+            *form = Form::Set;
+            return;
+        }
+        let whole = match (&form, bytes.is_empty()) {
             (Form::IntSet, false) => Set::Ints(Ints(bytes)),
             (_, false) => Set::Packed(Pack(bytes)),
             (_, true) => Set::Packed(Pack(&[7, 0, 0, 0, 0, 0, 0xFF])),
         };
         let packs = match whole {
             Set::Ints(ints) => parse_i64(member).is_none() && fits_pack(ints, &self.shapes),
-            _ => *form == Form::IntSet && self.shapes.set_entries > 0,
+            _ => false,
         };
+        let text = &mut itoa::Buffer::new();
         if packs && member.len() <= self.shapes.set_value {
-            let mut pack = BytesMut::new();
+            let mut pack = Vec::new();
             listpack::create(&mut pack);
-            let text = &mut itoa::Buffer::new();
             whole.each(|member| {
                 let member = member.text(text);
                 self.seen.is_new(member);
                 listpack::push_back(&mut pack, member);
             });
-            self.kept = Built::Packed(Form::Set, pack);
+            self.kept = Kept::Packed(Form::Set, pack);
         } else {
-            self.kept = Built::Dict(whole.in_dict(Dict::roomy(self.seed, self.expected)));
+            let mut filling = Filling::new(Dict::roomy(self.seed, self.expected));
+            whole.each(|member| {
+                filling.add(name_only(member.text(text)));
+            });
+            self.kept = Kept::Dict(filling);
         }
     }
 
-    /// The set.
-    pub fn finish(self) -> Built {
-        self.kept
+    /// The set; `None` when a member came twice.
+    pub fn finish(self) -> Option<Built> {
+        self.kept.finish()
     }
+}
+
+/// A member as a dictionary keeps it.
+fn name_only(member: &[u8]) -> Entry {
+    Entry::new(member, NewValue::Str { bytes: b"", raw: false }, None)
 }

@@ -1,6 +1,6 @@
 //! Compression, with a table that serves for one text after the other.
 //!
-//! The table says where six bytes were seen last. Places are numbered through all texts that were
+//! The table says where seven bytes were seen last. Places are numbered through all texts that were
 //! ever compressed, so a new text finds nothing of an old one and nothing has to be cleared; what
 //! the table says is only a guess, and the bytes decide.
 //!
@@ -14,8 +14,8 @@ const DISTANCE_MAX: usize = 1 << 13;
 /// Longest back reference, in bytes.
 const LENGTH_MAX: usize = 264;
 /// Shortest back reference that is made, in bytes. With 4, JSON becomes 4 % shorter and takes a
-/// quarter more time (`perf/notes.md`).
-const LENGTH_MIN: usize = 6;
+/// quarter more time; with 8, packed hashes become 3 % longer (`perf/notes.md`).
+const LENGTH_MIN: usize = 7;
 /// What must be left of a text for a place to be looked up, in bytes.
 const WORD: usize = 8;
 /// Longest text that is compressed, in bytes: a reader elsewhere counts in 31 bits.
@@ -41,7 +41,7 @@ pub const AHEAD: usize = LENGTH_MAX + STEP_MAX + 8;
 
 /// See the file's opening.
 pub struct Compressor {
-    /// The number of the place where six bytes with this hash were seen last; 0 is none.
+    /// The number of the place where [`LENGTH_MIN`] bytes with this hash were seen last; 0 is none.
     seen: Box<[u32; SLOTS]>,
     /// The number of the next text's first place.
     next: u32,
@@ -74,7 +74,7 @@ impl Default for Compressor {
 
 /// The [`LENGTH_MIN`] bytes at a place that has [`WORD`], in the upper part of a word.
 #[inline]
-fn six(data: &[u8], at: usize) -> u64 {
+fn seven(data: &[u8], at: usize) -> u64 {
     eight(data, at) << (8 * (WORD - LENGTH_MIN))
 }
 
@@ -135,19 +135,21 @@ impl Compressor {
         }
         let until = until.min(data.len());
         let shift = 64 - BITS[usize::from(data.len() > SHORT)];
-        let hash = |six: u64| (six.wrapping_mul(0x9E37_79B1_7F4A_7C15) >> shift) as usize % SLOTS;
+        let hash =
+            |seven: u64| (seven.wrapping_mul(0x9E37_79B1_7F4A_7C15) >> shift) as usize % SLOTS;
         let Run { base, mut at, mut literals, mut vain } = *run;
-        let stop = until.min(data.len().saturating_sub(WORD - 1));
+        // Where the last place ends that is looked up.
+        let end = data.len().min(until + WORD - 1);
         // Room for the worst, so that everything is written where it goes.
         let mut to = out.len();
         let most = (until + LENGTH_MAX).min(data.len()) - literals;
         out.resize(to + most + most / LITERALS_MAX + ROOM, 0);
-        while at < stop {
-            let word = six(data, at);
+        while let Some(word) = data[..end].get(at..).and_then(<[u8]>::first_chunk) {
+            let word = u64::from_le_bytes(*word) << (8 * (WORD - LENGTH_MIN));
             let slot = &mut self.seen[hash(word)];
             let place = std::mem::replace(slot, base + at as u32).wrapping_sub(base) as usize;
             let near = place < at && at - place <= DISTANCE_MAX;
-            if !near || six(data, place) != word {
+            if !near || seven(data, place) != word {
                 at += 1 + (vain >> PATIENCE).min(STEP_MAX - 1);
                 vain += 1;
                 continue;
@@ -159,7 +161,7 @@ impl Compressor {
             // A place inside: what follows may begin there.
             let inside = at + length - 2;
             if inside + WORD <= data.len() {
-                self.seen[hash(six(data, inside))] = base + inside as u32;
+                self.seen[hash(seven(data, inside))] = base + inside as u32;
             }
             at += length;
             (literals, vain) = (at, 0);

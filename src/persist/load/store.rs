@@ -5,6 +5,7 @@
 //! all of them, and then they are put there. That a key was there already comes out then too.
 
 use crate::base::crc::{shard_of_slot, slot};
+use crate::base::memory;
 use crate::command::Spaces;
 use crate::keyspace::{Entry, Keyspace, NewValue, Recency, Usage};
 use crate::persist::load::delay::Delay;
@@ -131,6 +132,7 @@ impl Sink for Store<'_, '_> {
         let batch = &mut self.batches[at];
         batch.db = db;
         let mut entry = Entry::new(key, value, expire_ms);
+        entry.addresses().into_iter().for_each(memory::reach);
         entry.set_recency(self.recency.of(self.usage));
         batch.entries.push(entry);
         batch.offsets.push(self.offset);

@@ -35,17 +35,18 @@ impl Reader<'_> {
             }
         };
         let of_set = matches!(kind, TYPE_SET | TYPE_SET_INTSET | TYPE_SET_LISTPACK);
-        let value = match &built {
+        let object = match built {
             // Redis leaves out keys that hold nothing as well.
             Built::Packed(_, bytes) if bytes.is_empty() => return Ok(()),
-            Built::Packed(form, bytes) => NewValue::Packed { form: *form, bytes },
-            Built::Dict(_) => match built {
-                Built::Dict(dict) if of_set => NewValue::Object(Box::new(Object::Set(dict))),
-                Built::Dict(dict) => NewValue::Object(Box::new(Object::Hash(dict))),
-                Built::Packed(..) => return Ok(()),
-            },
+            Built::Packed(form, bytes) => {
+                let stored = self.store(NewValue::Packed { form, bytes: &bytes }, expire_ms);
+                self.packed = bytes;
+                return stored;
+            }
+            Built::Dict(dict) if of_set => Object::Set(dict),
+            Built::Dict(dict) => Object::Hash(dict),
         };
-        self.store(value, expire_ms)
+        self.store(NewValue::Object(Box::new(object)), expire_ms)
     }
 
     pub(super) fn damaged(&self, kind: Type, why: String) -> Problem {
@@ -62,7 +63,7 @@ impl Reader<'_> {
 
     /// How many of so many elements to make room for: whatever is said, what is left of the file
     /// can't hold more that are distinct.
-    fn worth(&self, count: u64) -> usize {
+    pub(super) fn worth(&self, count: u64) -> usize {
         count.min(self.source.left() / 3) as usize
     }
 
@@ -79,15 +80,20 @@ impl Reader<'_> {
     fn set(&mut self) -> Result<Built, Problem> {
         let (shapes, seed) = (self.options.shapes, self.options.hash_seed);
         let count = self.count()?;
-        let mut set = set::Builder::new(shapes, seed).expect(self.worth(count));
-        let mut member = Vec::new();
+        let set = set::Builder::new(shapes, seed).expect(self.worth(count));
+        let mut set = set.within(std::mem::take(&mut self.packed));
+        let mut member = std::mem::take(&mut self.scratch);
+        let mut distinct = true;
         for _ in 0..count {
             self.next_string(&mut member)?;
-            if !set.add(&member) {
-                return Err(self.damaged(Type::Set, "a member stands in it twice".to_owned()));
+            distinct = set.add(&member);
+            if !distinct {
+                break;
             }
         }
-        Ok(set.finish())
+        self.scratch = member;
+        let twice = || self.damaged(Type::Set, "a member stands in it twice".to_owned());
+        set.finish().filter(|_| distinct).ok_or_else(twice)
     }
 
     fn hash(&mut self) -> Result<Built, Problem> {
@@ -95,14 +101,17 @@ impl Reader<'_> {
         let count = self.count()?;
         let mut hash = hash::Builder::new(shapes, seed).expect(self.worth(count));
         let (mut field, mut value) = (Vec::new(), Vec::new());
+        let mut distinct = true;
         for _ in 0..count {
             self.next_string(&mut field)?;
             self.next_string(&mut value)?;
-            if !hash.set(&field, &value) {
-                return Err(self.damaged(Type::Hash, "a field stands in it twice".to_owned()));
+            distinct = hash.add(&field, &value);
+            if !distinct {
+                break;
             }
         }
-        Ok(hash.finish())
+        let twice = || self.damaged(Type::Hash, "a field stands in it twice".to_owned());
+        hash.finish().filter(|_| distinct).ok_or_else(twice)
     }
 
     /// A value that is packed into one string; to be given back as `packed` for the next one.
@@ -153,7 +162,7 @@ impl Reader<'_> {
             TYPE_SET_INTSET => {
                 intset::validate(bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
                 // One within our bounds has been kept as it stands.
-                Built::Dict(Set::Ints(Ints(bytes)).to_dict(seed))
+                Some(Built::Dict(Set::Ints(Ints(bytes)).to_dict(seed)))
             }
             TYPE_SET_LISTPACK => {
                 listpack::validate(bytes).map_err(|e| self.damaged(Type::Set, e.to_string()))?;
@@ -167,7 +176,7 @@ impl Reader<'_> {
                 let mut hash = hash::Builder::new(shapes, seed);
                 for (field, value) in self.old_pairs(kind, bytes)? {
                     let mut other = itoa::Buffer::new();
-                    twice |= !hash.set(field.text(digits), value.text(&mut other));
+                    twice |= !hash.add(field.text(digits), value.text(&mut other));
                 }
                 hash.finish()
             }
@@ -180,16 +189,15 @@ impl Reader<'_> {
                 let mut hash = hash::Builder::new(shapes, seed);
                 let mut other = itoa::Buffer::new();
                 Hash::Packed(Pack(bytes)).each(|field, value| {
-                    twice |= !hash.set(field.text(digits), value.text(&mut other));
+                    twice |= !hash.add(field.text(digits), value.text(&mut other));
                 });
                 hash.finish()
             }
         };
-        if twice {
+        built.filter(|_| !twice).ok_or_else(|| {
             let kind = if kind == TYPE_SET_LISTPACK { Type::Set } else { Type::Hash };
-            return Err(self.damaged(kind, "an element stands in it twice".to_owned()));
-        }
-        Ok(built)
+            self.damaged(kind, "an element stands in it twice".to_owned())
+        })
     }
 
     /// Fields and values as older servers packed them.

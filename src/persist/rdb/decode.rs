@@ -19,6 +19,7 @@ use crate::persist::disk::Volume;
 use crate::persist::rdb::encode::put_length;
 use crate::persist::rdb::format::*;
 use crate::persist::rdb::index::Part;
+use crate::persist::rdb::short::Short;
 use crate::persist::rdb::source::Source;
 use crate::persist::rdb::visit::{Usage, Visiting};
 use crate::value::entry::{Entry, NewValue};
@@ -333,7 +334,7 @@ enum Length {
 pub(super) struct Reader<'a> {
     pub(super) source: Source<'a>,
     pub(super) options: &'a Options<'a>,
-    sink: &'a mut dyn Sink,
+    pub(super) sink: &'a mut dyn Sink,
     /// Sees values piece by piece instead of the sink.
     pub(super) visiting: Option<Visiting<'a>>,
     /// Offset of the item being read.
@@ -349,7 +350,7 @@ pub(super) struct Reader<'a> {
     expected: u64,
     pub(super) loaded: Loaded,
     pub(super) key: Vec<u8>,
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
     /// Room for the next packed value.
     pub(super) packed: Vec<u8>,
 }
@@ -567,6 +568,9 @@ impl Reader<'_> {
     }
 
     fn string_entry(&mut self) -> Result<(), Problem> {
+        if let Some(short) = Short::of(self.source.buffered(), self.options.string_max) {
+            return self.short_entry(short);
+        }
         let expire_ms = self.expire_ms.take();
         self.read_key()?;
         let head = self.string_head()?;
@@ -599,10 +603,15 @@ impl Reader<'_> {
             return false;
         }
         self.sink.begins(self.item, usage);
-        let past =
-            matches!((expire_ms, self.options.drop_expired), (Some(at), Some(now)) if at < now);
+        let past = self.is_past(expire_ms);
         self.loaded.expired += u64::from(past);
         !past
+    }
+
+    /// Whether a key's time has come, where such are dropped.
+    #[inline]
+    pub(super) fn is_past(&self, expire_ms: Option<i64>) -> bool {
+        matches!((expire_ms, self.options.drop_expired), (Some(at), Some(now)) if at < now)
     }
 
     /// Stores a value under the key just read.
@@ -611,7 +620,7 @@ impl Reader<'_> {
         self.stored(stored)
     }
 
-    fn stored(&mut self, stored: bool) -> Result<(), Problem> {
+    pub(super) fn stored(&mut self, stored: bool) -> Result<(), Problem> {
         self.no_duplicate(stored)?;
         self.loaded.keys += 1;
         Ok(())
@@ -757,7 +766,7 @@ impl Reader<'_> {
 }
 
 /// A value whose bytes stand elsewhere. Text of an integer is kept as one, as Redis does on load.
-fn small_value(bytes: &[u8]) -> NewValue<'_> {
+pub(super) fn small_value(bytes: &[u8]) -> NewValue<'_> {
     let int = if bytes.len() <= INT_TEXT_MAX { parse_i64(bytes) } else { None };
     int.map_or(NewValue::Str { bytes, raw: false }, NewValue::Int)
 }

@@ -12,6 +12,7 @@ pub mod format;
 pub mod index;
 mod lists;
 mod modules;
+mod short;
 mod sieve;
 mod source;
 mod streams;

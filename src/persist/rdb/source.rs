@@ -180,6 +180,12 @@ impl<'a> Source<'a> {
         Some(&self.buf[from..from + len])
     }
 
+    /// The next bytes that are there already, not consumed.
+    #[inline]
+    pub(super) fn buffered(&self) -> &[u8] {
+        &self.buf[self.at..self.end]
+    }
+
     /// Reads what follows the buffered bytes into `buf[into..]`.
     fn fetch(&mut self, into: usize) -> Result<usize, Problem> {
         let from = self.offset + (self.end - self.at) as u64;
@@ -202,7 +208,18 @@ impl<'a> Source<'a> {
     }
 
     /// The next `N` bytes.
+    #[inline]
     pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+        if let Some(bytes) = self.buf[self.at..self.end].first_chunk().copied() {
+            self.consume(N);
+            return Ok(bytes);
+        }
+        self.take_over::<N>()
+    }
+
+    /// [`Source::take`] of bytes that are not all buffered.
+    #[cold]
+    fn take_over<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
         let mut bytes = [0; N];
         match self.peek(N as u64)? {
             Some(peeked) => bytes.copy_from_slice(peeked),

@@ -56,9 +56,11 @@ impl Reader<'_> {
     }
 
     fn zset(&mut self, kind: u8) -> Result<Built, Problem> {
-        let mut zset = Builder::new(self.options.shapes, self.options.hash_seed);
+        let count = self.count()?;
+        let mut zset =
+            Builder::new(self.options.shapes, self.options.hash_seed).expect(self.worth(count));
         let mut member = Vec::new();
-        for _ in 0..self.count()? {
+        for _ in 0..count {
             self.next_string(&mut member)?;
             let score = match kind {
                 TYPE_ZSET => self.score_text()?,
@@ -70,7 +72,7 @@ impl Reader<'_> {
                 return Err(self.damaged_zset("a member stands in it twice"));
             }
         }
-        Ok(zset.finish())
+        zset.finish().ok_or_else(|| self.damaged_zset("a member stands in it twice"))
     }
 
     /// A score as text, its length in front.
@@ -112,7 +114,7 @@ impl Reader<'_> {
                 return Err(self.damaged_zset("a member stands in it twice"));
             }
         }
-        Ok(zset.finish())
+        zset.finish().ok_or_else(|| self.damaged_zset("a member stands in it twice"))
     }
 
     pub(super) fn pass_over_zset(&mut self, kind: u8) -> Result<(), Problem> {

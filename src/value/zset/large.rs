@@ -5,8 +5,10 @@
 //!
 //! # Obligations of the unsafe block
 //! An [`Anchor`] may be looked at while the element it was taken of is there and unchanged.
-//! 1. Anchors are taken in `insert` alone, of elements that the dictionary then owns, and stay in
-//!    `order`; none is handed out but to be looked at through a borrow of the whole.
+//! 1. Anchors are taken in `insert` and in [`Making::add`] alone, of elements that the dictionary
+//!    then owns, and stay in `order`; none is handed out but to be looked at through a borrow of
+//!    the whole. (Those of a [`Making`] are looked at once all its elements are in the dictionary,
+//!    or, where one was there already and so is dropped, never.)
 //! 2. An element leaves `members` only in `remove`, after its anchor has left `order`, and in
 //!    `free_slice`, when `order` is empty. Nothing here replaces an element: `Dict::set_int` writes
 //!    the score where it is, while everything is borrowed mutably, and no look goes on meanwhile.
@@ -23,7 +25,8 @@ use crate::base::random::Random;
 use crate::value::cut::Kept;
 use crate::value::dict::Dict;
 use crate::value::entry::{Anchor, Entry, NewValue, ValueRef};
-use crate::value::zset::tree::{Named, Tree};
+use crate::value::filling::Filling;
+use crate::value::zset::tree::{Element, Named, Tree, order};
 
 impl Named for Anchor {
     fn name(&self) -> &[u8] {
@@ -43,6 +46,45 @@ fn score_of(entry: &Entry) -> f64 {
     match entry.value() {
         ValueRef::Int(bits) => f64::from_bits(bits as u64),
         _ => 0.0,
+    }
+}
+
+/// Most members that room is made for before they come: the order grows as fast as they do.
+const ROOM: usize = 1 << 16;
+
+/// A large sorted set that is being made of many members, all of which should be new. They are put
+/// in order at the end, whatever the order in which they came.
+#[derive(Debug)]
+pub(super) struct Making {
+    order: Vec<Element<Anchor>>,
+    members: Filling,
+}
+
+impl Making {
+    /// An empty one, with room for about so many members.
+    pub(super) fn new(seed: [u64; 2], members: usize) -> Self {
+        let dict = Dict::roomy(seed, members);
+        Making { order: Vec::with_capacity(members.min(ROOM)), members: Filling::new(dict) }
+    }
+
+    /// Adds a member; false when it is known by now that one was there already.
+    pub(super) fn add(&mut self, member: &[u8], score: f64) -> bool {
+        let entry = Entry::new(member, NewValue::Int(score.to_bits() as i64), None);
+        // SAFETY: (1, 2) the dictionary will own the element and keep it where it is.
+        self.order.push((score, unsafe { entry.anchor() }));
+        self.members.add(entry)
+    }
+
+    /// The sorted set; `None` when a member came twice.
+    pub(super) fn finish(self) -> Option<Large> {
+        let Making { order: mut all, members } = self;
+        let members = members.finish()?;
+        // Others write them from the last to the first.
+        if all.first().zip(all.last()).is_some_and(|(first, last)| first.0 > last.0) {
+            all.reverse();
+        }
+        all.sort_by(order);
+        Some(Large { order: Tree::of_sorted(all), members })
     }
 }
 
@@ -302,6 +344,39 @@ mod tests {
             prop_assert_eq!(visits, then.len());
             prop_assert_eq!(seen, then);
             check(&large, &model);
+        }
+    }
+
+    #[test]
+    fn one_that_is_made_at_once_is_like_any_other() {
+        let mut random = Random::new(3);
+        for count in [0, 1, 63, 64, 65, 1000_u32] {
+            let mut members: Vec<(Vec<u8>, f64)> =
+                (0..count).map(|n| (n.to_string().into_bytes(), score(n as u8))).collect();
+            for turn in 0..4 {
+                let (mut making, mut large) = (Making::new([1, 2], 7 * turn), Large::new([1, 2]));
+                for (member, score) in &members {
+                    assert!(making.add(member, *score));
+                    large.insert(member, *score);
+                }
+                let model = members.iter().cloned().collect();
+                let made = making.finish().unwrap();
+                check(&made, &model);
+                assert_eq!(format!("{made:?}"), format!("{large:?}"));
+                match turn {
+                    0 => members.sort_by(|a, b| a.1.total_cmp(&b.1)),
+                    1 => members.reverse(),
+                    _ => members.sort_by_cached_key(|_| random.below(1000)),
+                }
+            }
+            for (member, _) in &members {
+                let mut making = Making::new([1, 2], 0);
+                for (member, score) in &members {
+                    making.add(member, *score);
+                }
+                making.add(member, 7.0);
+                assert!(making.finish().is_none());
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::value::object::Object;
 use crate::value::shapes::Shapes;
 
 pub use large::Large;
+use large::Making;
 
 /// A sorted set as it is kept.
 #[derive(Clone, Copy, Debug)]
@@ -264,9 +265,17 @@ fn packed_names(pack: Pack<'_>, range: &Names<'_>, down: bool) -> (usize, usize)
 pub struct Builder {
     shapes: Shapes,
     seed: [u64; 2],
-    kept: Built,
+    kept: Kept,
     /// The members in a listpack.
     seen: Filter,
+    /// How many members come, as far as that is known.
+    expected: usize,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Packed(BytesMut),
+    Large(Making),
 }
 
 /// A sorted set that was made.
@@ -281,19 +290,27 @@ pub enum Built {
 impl Builder {
     /// An empty one.
     pub fn new(shapes: Shapes, seed: [u64; 2]) -> Self {
-        let kept = Built::Packed(BytesMut::new());
-        Builder { shapes, seed, kept, seen: Filter::default() }
+        Builder::begin(shapes, seed, Kept::Packed(BytesMut::new()))
     }
 
     /// An empty one that has structures of its own from the beginning.
     pub fn large(shapes: Shapes, seed: [u64; 2]) -> Self {
-        let kept = Built::Large(Box::new(Large::new(seed)));
-        Builder { shapes, seed, kept, seen: Filter::default() }
+        Builder::begin(shapes, seed, Kept::Large(Making::new(seed, 0)))
     }
 
-    /// Adds a member; false when it was there.
+    fn begin(shapes: Shapes, seed: [u64; 2], kept: Kept) -> Self {
+        Builder { shapes, seed, kept, seen: Filter::default(), expected: 0 }
+    }
+
+    /// About so many members are to come.
+    pub fn expect(mut self, members: usize) -> Self {
+        self.expected = members;
+        self
+    }
+
+    /// Adds a member; false when it is known by now that one was there already.
     pub fn add(&mut self, member: &[u8], score: f64) -> bool {
-        if let Built::Packed(bytes) = &mut self.kept {
+        if let Kept::Packed(bytes) = &mut self.kept {
             if !self.seen.is_new(member) && packed::find(Pack(bytes), member).is_some() {
                 return false;
             }
@@ -301,22 +318,23 @@ impl Builder {
                 packed::insert(bytes, member, score);
                 return true;
             }
-            let large = match bytes.is_empty() {
-                true => Large::new(self.seed),
-                false => Zset::Packed(Pack(bytes)).to_large(self.seed),
-            };
-            self.kept = Built::Large(Box::new(large));
+            let mut making = Making::new(self.seed, self.expected);
+            if !bytes.is_empty() {
+                Zset::Packed(Pack(bytes)).each(|member, score| {
+                    making.add(member.text(&mut itoa::Buffer::new()), score);
+                });
+            }
+            self.kept = Kept::Large(making);
         }
-        let Built::Large(large) = &mut self.kept else { return false };
-        let new = large.score(member).is_none();
-        if new {
-            large.insert(member, score);
-        }
-        new
+        let Kept::Large(making) = &mut self.kept else { return false };
+        making.add(member, score)
     }
 
-    /// The sorted set.
-    pub fn finish(self) -> Built {
-        self.kept
+    /// The sorted set; `None` when a member came twice.
+    pub fn finish(self) -> Option<Built> {
+        Some(match self.kept {
+            Kept::Packed(bytes) => Built::Packed(bytes),
+            Kept::Large(making) => Built::Large(Box::new(making.finish()?)),
+        })
     }
 }

@@ -34,7 +34,7 @@ pub(crate) trait Named: Copy {
 }
 
 /// A score and a member.
-type Element<M> = (f64, M);
+pub(crate) type Element<M> = (f64, M);
 
 /// Where one element stands to another place.
 fn compare<M: Named>(own: &Element<M>, score: f64, name: &[u8]) -> Ordering {
@@ -237,6 +237,22 @@ fn put<T>(
     Some(right)
 }
 
+/// What an iterator gives, in vectors of `most` with room for so many, the last perhaps shorter.
+fn in_chunks<T>(mut all: impl Iterator<Item = T>, most: usize) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let first = all.next()?;
+        let mut chunk = Vec::with_capacity(most);
+        chunk.push(first);
+        chunk.extend(all.by_ref().take(most - 1));
+        Some(chunk)
+    })
+}
+
+/// Where one element stands to another.
+pub(crate) fn order<M: Named>(one: &Element<M>, other: &Element<M>) -> Ordering {
+    compare(one, other.0, other.1.name())
+}
+
 /// Makes the sparse child `at` one with a neighbour if both fill three quarters of one at most.
 fn merge_around<M: Named>(children: &mut Vec<Child<M>>, at: usize, bytes: &mut usize) {
     let fits = |left: usize| {
@@ -290,6 +306,22 @@ impl<M: Named> Tree<M> {
         children.extend(right.into_child());
         self.root = Node::Inner(children);
         self.bytes += self.root.memory();
+    }
+
+    /// A tree of elements that are in order.
+    pub(crate) fn of_sorted(all: Vec<Element<M>>) -> Self {
+        debug_assert!(all.is_sorted_by(|a, b| compare(a, b.0, b.1.name()).is_lt()));
+        let len = all.len();
+        let mut level: Vec<Node<M>> =
+            in_chunks(all.into_iter(), LEAF_MAX).map(Node::Leaf).collect();
+        let mut bytes: usize = level.iter().map(Node::memory).sum();
+        while level.len() > 1 {
+            let children = level.into_iter().filter_map(Node::into_child);
+            level = in_chunks(children, INNER_MAX).map(Node::Inner).collect();
+            bytes += level.iter().map(Node::memory).sum::<usize>();
+        }
+        let root = level.pop().unwrap_or(Node::Leaf(Vec::new()));
+        Tree { root, len, bytes }
     }
 
     /// Takes an element out; the member it was, if it was there.
@@ -536,6 +568,29 @@ mod tests {
             let mut freed = tree;
             while !freed.free_slice(3) {}
             prop_assert_eq!((freed.len(), freed.memory()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn one_of_sorted_elements_is_like_any_other() {
+        let leaf = LEAF_MAX as u32;
+        for count in [0, 1, leaf, leaf + 1, 2 * leaf, leaf * INNER_MAX as u32 + 1, 10_000] {
+            let all = (0..count).map(|n| (f64::from(n / 3), Name(n.to_be_bytes())));
+            let mut tree = Tree::of_sorted(all.collect());
+            let mut model: BTreeSet<_> =
+                (0..count).map(|n| (n as i32 / 3, n.to_be_bytes())).collect();
+            check(&tree, &model);
+            for n in (0..count).step_by(2) {
+                assert!(tree.remove(f64::from(n / 3), &n.to_be_bytes()).is_some());
+                model.remove(&(n as i32 / 3, n.to_be_bytes()));
+            }
+            check(&tree, &model);
+            for n in (0..count).rev().step_by(5) {
+                if model.insert((n as i32 / 3, n.to_be_bytes())) {
+                    tree.insert(f64::from(n / 3), Name(n.to_be_bytes()));
+                }
+            }
+            check(&tree, &model);
         }
     }
 

@@ -1,6 +1,8 @@
 //! What is written reads back as what it was: every type, form, size and version, whole and in
 //! slices between changes.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -109,10 +111,11 @@ fn score(n: usize) -> f64 {
 
 fn set_of(texts: &Texts) -> Option<NewValue<'static>> {
     let mut set = set::Builder::new(SHAPES, SEED);
-    for text in texts {
-        set.add(text);
+    let mut seen = HashSet::new();
+    for text in texts.iter().filter(|text| seen.insert(*text)) {
+        assert!(set.add(text));
     }
-    built(set.finish(), Object::Set)
+    built(set.finish()?, Object::Set)
 }
 
 fn built(built: Built, object: fn(Dict) -> Object) -> Option<NewValue<'static>> {
@@ -128,18 +131,20 @@ fn packed(form: Form, bytes: &[u8]) -> Option<NewValue<'static>> {
 
 fn hash_of(texts: &Texts) -> Option<NewValue<'static>> {
     let mut hash = hash::Builder::new(SHAPES, SEED);
-    for pair in texts.windows(2) {
-        hash.set(&pair[0], &pair[1]);
+    let mut seen = HashSet::new();
+    for pair in texts.windows(2).filter(|pair| seen.insert(&pair[0])) {
+        assert!(hash.add(&pair[0], &pair[1]));
     }
-    built(hash.finish(), Object::Hash)
+    built(hash.finish()?, Object::Hash)
 }
 
 fn zset_of(texts: &Texts) -> Option<NewValue<'static>> {
     let mut zset = zset::Builder::new(SHAPES, SEED);
-    for (n, text) in texts.iter().enumerate() {
-        zset.add(text, score(n));
+    let mut seen = HashSet::new();
+    for (n, text) in texts.iter().enumerate().filter(|(_, text)| seen.insert(*text)) {
+        assert!(zset.add(text, score(n)));
     }
-    match zset.finish() {
+    match zset.finish()? {
         zset::Built::Packed(bytes) => packed(Form::Zset, &bytes),
         zset::Built::Large(large) => Some(NewValue::Object(Box::new(Object::Zset(*large)))),
     }
