@@ -8,8 +8,8 @@
 //! 3. nothing is cut off or removed that the new manifest counts.
 
 use crate::base::random::Random;
-use crate::persist::aof::format::{HEAD_MAX, parse_head, write_border};
 use crate::base::replication::new_id;
+use crate::persist::aof::format::{HEAD_MAX, parse_head, write_border};
 use crate::persist::aof::manifest::{
     FileType, Line, Manifest, NewFile, Ours, PartKind, manifest_name, temp_manifest_name,
 };

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
-use crate::persist::aof::format::{At, Mark, extend_mark, parse_border, parse_mark, parse_time};
+use crate::persist::aof::format::{
+    At, Mark, extend_mark, parse_border, parse_mark, parse_room, parse_time,
+};
 use crate::persist::aof::resp::{Fault, Item, LogError, Manner, Window, next_item};
 use crate::persist::aof::scan::{Border, MarkAt, NEVER, Needs, Scan};
 use crate::persist::disk::Volume;
@@ -27,6 +29,8 @@ struct Reader {
     /// The border in front of the frame that is being read, and the offset of its payload.
     frame: Option<(Border, u64)>,
     mark: Option<MarkAt>,
+    /// Bytes of the stream read so far.
+    stream: u64,
     scan: Scan,
     until: Option<i64>,
     bound: Option<u64>,
@@ -48,13 +52,14 @@ pub fn scan_tail(
     let end = window.len();
     let (shard, frame, mark) = (None, None, None);
     let scan = nothing(end);
-    let mut reader = Reader { shard, start: 0, frame, mark, scan, until, bound: None };
+    let mut reader = Reader { shard, start: 0, frame, mark, stream: 0, scan, until, bound: None };
     let mut args = Vec::new();
     while let Some(item) = next_item(&mut window, end, Manner::Strict, &mut args)? {
         let offset = window.offset();
         let len = match item {
             Item::Command { len } => {
                 reader.end_mark();
+                reader.stream += len as u64;
                 len
             }
             Item::Note { len } => {
@@ -81,7 +86,7 @@ pub fn scan_tail(
 fn nothing(len: u64) -> Scan {
     Scan {
         len,
-        end: Border { offset: 0, pos: 0, sum: 0, db: 0 },
+        end: Border { offset: 0, pos: 0, sum: 0, db: 0, stream: 0 },
         tight: len,
         gap: None,
         solid: len,
@@ -113,14 +118,15 @@ impl Reader {
         if self.shard.is_none() {
             (self.shard, self.start, self.bound) = (Some(shard), pos, bound(shard));
         }
-        self.frame = Some((Border { offset, pos, sum: 0, db: 0 }, offset + line));
+        let front = Border { offset, pos, sum: 0, db: 0, stream: self.stream };
+        self.frame = Some((front, offset + line));
     }
 
     fn end_frame(&mut self, offset: u64) {
         self.end_mark();
         let Some((front, payload)) = self.frame.take() else { return };
         let pos = front.pos + (offset - payload);
-        self.scan.end = Border { offset, pos, ..front };
+        self.scan.end = Border { offset, pos, stream: self.stream, ..front };
         self.scan.highest = pos;
         if let Some(bound) = self.bound.take_if(|bound| pos > *bound) {
             self.scan.late = true;
@@ -138,8 +144,9 @@ impl Reader {
 
     fn note(&mut self, line: &[u8], offset: u64) -> Result<(), &'static str> {
         let Some((front, payload)) = self.frame else { return Ok(()) };
-        let here =
-            |mark| MarkAt { pos: front.pos + (offset - payload), offset, frame: front, mark };
+        let (pos, stream) = (front.pos + (offset - payload), self.stream);
+        let here = |mark| MarkAt { pos, offset, frame: front, stream, mark };
+        self.stream = stream.saturating_add(parse_room(line).unwrap_or(0));
         let second = parse_time(line);
         self.scan.since = self.scan.since.or(second);
         if self.until.take_if(|until| second.is_some_and(|second| second > *until)).is_some() {

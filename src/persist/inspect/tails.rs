@@ -94,7 +94,7 @@ pub(super) fn apart(
 ) -> (Vec<Kept>, Vec<u64>) {
     let of_file = |(scan, (_, pairs)): (&Scan, &(_, &super::ShardPairs))| {
         let (kept, end) = (kept[usize::from(pairs.shard)], scan.end);
-        let whole = Kept { pos: end.pos, border: end, offset: end.offset };
+        let whole = Kept::all_to(end);
         // Where it ends a tail may begin, whose offsets say nothing here.
         if kept.pos >= end.pos { whole } else { kept }
     };

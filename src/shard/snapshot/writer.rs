@@ -140,7 +140,8 @@ impl Writer {
         let Some(base) = manifest.lines.iter().find(|line| line.kind == FileType::Base) else {
             return;
         };
-        let (from, target) = (turning::log_dir(&config).join(&base.file), contents::target(&config));
+        let (from, target) =
+            (turning::log_dir(&config).join(&base.file), contents::target(&config));
         match adopt(&from, &target) {
             Ok(()) => {
                 let at = self.seconds + self.watch.elapsed().as_secs() as i64;
