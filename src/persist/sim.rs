@@ -367,6 +367,11 @@ impl State {
         }
         let chosen = self.random.below(self.flights.len() as u64) as usize;
         let mut flight = self.flights.swap_remove(chosen);
+        if matches!(flight.op, DiskOp::Close { file } if self.is_used(file)) {
+            // The ring closes a file when nothing is in flight on it any more.
+            self.flights.push(flight);
+            return true;
+        }
         match flight.stage {
             Stage::Over { result, sync_failed } => {
                 let data = match flight.op {
@@ -382,6 +387,17 @@ impl State {
             }
         }
         true
+    }
+
+    /// Whether something else than a close is in flight on a file.
+    fn is_used(&self, wanted: FileId) -> bool {
+        self.flights.iter().any(|flight| match &flight.op {
+            DiskOp::Write { file, .. }
+            | DiskOp::Sync { file }
+            | DiskOp::Direct { file }
+            | DiskOp::Truncate { file, .. } => *file == wanted,
+            _ => false,
+        })
     }
 
     /// One effect of an operation; returns where it stands after it.
