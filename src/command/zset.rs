@@ -3,6 +3,8 @@
 //!
 //! The log gets the request where replaying it does the same, which it does of everything here.
 
+use std::collections::BTreeMap;
+
 use bytes::BytesMut;
 
 use crate::base::double;
@@ -349,12 +351,19 @@ pub(super) fn store(
     let (shapes, seed) = (ctx.shapes, ctx.hash_seed(key));
     let fits = members.len() <= shapes.zset_entries
         && members.iter().all(|(member, _)| member.len() <= shapes.zset_value);
-    let mut builder =
-        if fits { Builder::new(*shapes, seed) } else { Builder::large(*shapes, seed) };
-    for (member, score) in members {
-        builder.add(member, *score);
-    }
-    match builder.finish().expect("members of a sorted set are distinct") {
+    let build = |members: &mut dyn Iterator<Item = (&[u8], f64)>| {
+        let mut builder =
+            if fits { Builder::new(*shapes, seed) } else { Builder::large(*shapes, seed) };
+        members.for_each(|(member, score)| _ = builder.add(member, score));
+        builder.finish()
+    };
+    let built = build(&mut members.iter().map(|(member, score)| (&member[..], *score)));
+    // Members are distinct as they come. Were they not, the last of each counts.
+    let built = built.or_else(|| {
+        let last = members.iter().map(|(member, score)| (&member[..], *score));
+        build(&mut last.collect::<BTreeMap<_, _>>().into_iter())
+    });
+    match built.expect("a map's keys are distinct") {
         Built::Packed(bytes) => {
             ctx.put(key, NewValue::Packed { form: Form::Zset, bytes: &bytes }, Expiry::Clear);
         }

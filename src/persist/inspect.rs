@@ -1,6 +1,7 @@
 //! The first half of the state machine in [`super::recovery`]: looks at a directory, and says what
 //! of it is kept and what is refused. Changes nothing on disk.
 
+mod reach;
 mod tails;
 mod time;
 
@@ -20,8 +21,7 @@ use crate::persist::aof::stream::Reached;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::format::{MAGIC, MAGIC_VALKEY};
 use crate::persist::recovery::{
-    Checked, GenerationFile, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail,
-    io_error,
+    Checked, LastFile, Options, Place, Plan, RecoveryError, Source, Step, Tail, io_error,
 };
 use crate::persist::turning::OPENING;
 use tails::Tailed;
@@ -522,14 +522,14 @@ impl<'v> Inspection<'_, 'v> {
             if !last {
                 self.check(&line.file, "INCR", end.offset, end.offset);
             }
-            if scan.solid <= end.offset && scan.gap.is_none() {
+            if scan.solid <= end.offset && end.offset == scan.len {
                 self.note_blank(&line.file, scan);
                 continue;
             }
-            // Filler that is torn, as behind a log that was turned off shortly before the power
-            // failed, is no loss either. But Redis, which knows of no named ends, cannot read it.
+            // Filler that is torn (the process died before it was cut off) is no loss either. But
+            // Redis, which knows of no named ends, cannot read it.
             if !last || scan.solid <= end.offset {
-                self.plan.longer.push((line.file.clone(), end.offset));
+                self.plan.longer.push((line.file.clone(), scan.tight));
                 continue;
             }
             if Some(line.seq) != highest_seq || !self.begins_with_command(line, end.offset)? {
@@ -766,34 +766,6 @@ impl<'v> Inspection<'_, 'v> {
         self.plan.appended = Some((file.clone(), from, end));
         self.plan.steps.push(Step::Foreign { file, place: Place::Log, from, end });
         Ok(())
-    }
-
-    fn push_generation(&mut self, group: &Group<'_>, kept: &[Kept]) {
-        let of = |(_, pairs): &(&Line, &ShardPairs)| pairs.stream;
-        // Older versions did not count; they had no id to go on under either.
-        let base = group.lines.iter().filter_map(of).fold(0, u64::saturating_add);
-        let all = |test: fn(&ShardPairs, &str) -> bool| {
-            group.lines.iter().all(|(_, pairs)| test(pairs, self.plan.options.boot_id))
-        };
-        self.plan.reached = Reached {
-            at: kept.iter().map(|kept| kept.stream).fold(base, u64::saturating_add),
-            base,
-            clean: all(|pairs, _| pairs.clean),
-            same_boot: all(|pairs, boot| pairs.end.is_none() && pairs.boot == boot),
-            // Its share counts whatever stood in front.
-            foreign: false,
-            ..self.plan.reached
-        };
-        let file = |((line, pairs), kept): (&(&Line, &ShardPairs), &Kept)| GenerationFile {
-            file: line.file.clone(),
-            shard: pairs.shard,
-            seed: pairs.seed,
-            start: pairs.start,
-            end: kept.pos,
-        };
-        let files = group.lines.iter().zip(kept).map(file).collect();
-        let shards = group.lines[0].1.shards;
-        self.plan.steps.push(Step::Generation { shards, files });
     }
 }
 

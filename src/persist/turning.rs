@@ -304,7 +304,7 @@ mod tests {
         guard(&volume, NAME, &none, || install(Err(io::Error::other("a flush fails")))).unwrap();
         assert_eq!(volume.list().unwrap(), [base.clone(), OPENING.to_owned()]);
         guard(&volume, NAME, &none, || install(Ok(()))).unwrap();
-        assert_eq!(volume.list().unwrap(), [base.clone()]);
+        assert_eq!(volume.list().unwrap(), std::slice::from_ref(&base));
         // What is left of somebody's data is not made a leftover.
         let refused = guard(&volume, NAME, &none, || unreachable!("it is refused"));
         assert!(refused.unwrap_err().to_string().contains("is missing"));

@@ -310,7 +310,7 @@ mod tests {
     fn sheets_hold_what_was_written_however_it_came() {
         let temp = tempfile::tempdir().unwrap();
         let volume = DirVolume::open(temp.path()).unwrap();
-        let text: Vec<u8> = (0..3 * BATCH + 777).map(|n| (n * n >> 7) as u8).collect();
+        let text: Vec<u8> = (0..3 * BATCH + 777).map(|n| ((n * n) >> 7) as u8).collect();
         for (len, piece) in [
             (0, 1),
             (1, 1),

@@ -154,8 +154,6 @@ pub struct Shard {
     pub(super) gathering: Option<u64>,
     /// Measures executions.
     pub(super) meter: Meter,
-    /// Room to make for the replies to the input at hand, in bytes.
-    pub(super) reply_room: usize,
     /// CONFIG RESETSTATs followed so far.
     pub(super) resets: u64,
     /// The configuration as of [`Shard::config_version`].
@@ -262,7 +260,6 @@ impl Shard {
             gather: Gather::default(),
             gathering: None,
             meter: Meter::bounded(Bounds::of(&config)),
-            reply_room: 0,
             config,
             adoptions: Vec::new(),
             resumed: Vec::new(),

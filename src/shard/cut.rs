@@ -434,6 +434,9 @@ impl Shard {
         }
         lead.step = LeadStep::GoBack;
         lead.went_back = 0;
+        if lead.begins.is_some() {
+            self.global.set_in_vain(true);
+        }
         lead.retry_us = None;
         self.old_files.extend(lead.file.take());
         // Names of files that are no more are used again.

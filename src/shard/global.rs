@@ -93,6 +93,8 @@ pub struct Global {
     boot_id: String,
     manifest: Mutex<Manifest>,
     cut: AtomicBool,
+    /// A log that was to begin has got no files: nothing but its end is cut.
+    vain: AtomicBool,
     /// Whoever waits in a thread for the right to cut.
     cut_waits: (Mutex<()>, Condvar),
     /// Held while a rewrite changes the manifest; true: nothing may change it any more.
@@ -177,6 +179,7 @@ impl Global {
             version: AtomicU64::new(1),
             manifest: Mutex::new(manifest),
             cut: AtomicBool::new(false),
+            vain: AtomicBool::new(false),
             cut_waits: Default::default(),
             sealed: Mutex::new(false),
             stop: AtomicBool::new(false),
@@ -498,7 +501,29 @@ impl Global {
 
     /// Claims the right to cut the log.
     pub fn begin_cut(&self) -> bool {
+        let claimed = self.claim_cut();
+        // Set by whoever had the right before.
+        let vain = claimed && self.is_in_vain();
+        if vain {
+            self.end_cut();
+        }
+        claimed && !vain
+    }
+
+    /// The same for whoever ends a log, or changes nothing but the manifest.
+    pub fn claim_cut(&self) -> bool {
         !self.cut.swap(true, Ordering::SeqCst)
+    }
+
+    /// A log that was to begin has got no files, or is gone. For whoever has the right to cut.
+    pub fn set_in_vain(&self, vain: bool) {
+        self.vain.store(vain, Ordering::SeqCst);
+    }
+
+    /// Whether there is a log without files, which has to end before anything else is cut: what a
+    /// manifest would have to say of it nobody could.
+    pub fn is_in_vain(&self) -> bool {
+        self.vain.load(Ordering::SeqCst)
     }
 
     /// Gives it back.
@@ -512,7 +537,7 @@ impl Global {
     /// Claims the right to cut the log, for a thread that may wait for it. No shard may.
     pub fn wait_for_cut(&self) {
         let mut waits = lock(&self.cut_waits.0);
-        while !self.begin_cut() {
+        while !self.claim_cut() {
             waits = self.cut_waits.1.wait(waits).unwrap_or_else(PoisonError::into_inner);
         }
     }

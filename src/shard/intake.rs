@@ -35,6 +35,8 @@ pub struct Intake {
     pub crammed: VecDeque<ConnKey>,
     /// The one of them that is received from all the same.
     favoured: Option<Favoured>,
+    /// Room to make for the replies to the input at hand, in bytes.
+    pub reply_room: usize,
 }
 
 /// A connection that is received from although it holds more than its share.

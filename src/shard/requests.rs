@@ -126,7 +126,7 @@ impl Shard {
         // What comes alone may as well be timed alone: it costs no further look at the clock.
         let few = bytes.len() <= PEEK_MIN;
         self.meter.begin(few);
-        self.reply_room = if few { ROOM_FOR_ONE } else { ROOM_FOR_MANY };
+        self.intake.reply_room = if few { ROOM_FOR_ONE } else { ROOM_FOR_MANY };
         conn.held = false;
         let mut keep = None;
         let mut peeked = 0;
@@ -633,7 +633,7 @@ impl Shard {
         if conn.output.slots.is_empty() {
             let out = &mut conn.output.ready;
             out.resp3 = resp3;
-            out.expect(self.reply_room);
+            out.expect(self.intake.reply_room);
             let at = out.checkpoint();
             let tag = run(&mut around, space, db, out);
             #[cfg(test)]

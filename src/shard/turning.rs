@@ -470,7 +470,7 @@ impl Shard {
             // Its last files are on their way out.
             return;
         }
-        if off || self.stopping || self.global.config().appendonly {
+        if off || self.stopping || self.is_wanted_again() {
             // Off; about to be sealed by the stop; or on again, as somebody else wished.
             for (to, resp3) in std::mem::take(&mut self.turns.closers) {
                 let mut reply = Reply::new(resp3);
@@ -479,17 +479,23 @@ impl Shard {
                 let done = Message::Done(Box::new(JobDone { to, reply, ends }));
                 self.replies.push((to.shard, done));
             }
-        } else if self.global.begin_cut() {
+        } else if self.global.claim_cut() {
             let nobody = self.nobody();
             let work = Work { ends_log: true, ..Work::default() };
             self.ask_for_keyspaces(all_shards(self.shards()), nobody, work);
         }
     }
 
+    /// Whether a log that was to end goes on, since somebody else wishes it. One without files
+    /// does not, whoever wishes what: it ends, and another one begins.
+    fn is_wanted_again(&self) -> bool {
+        self.global.config().appendonly && !self.global.is_in_vain()
+    }
+
     /// Every keyspace is here: this is the moment.
     pub(super) fn begin_end(&mut self, entry: u64, lease: Lease) {
         let off = self.global.turning.state() == Logging::Off;
-        if off || self.global.config().appendonly {
+        if off || self.is_wanted_again() {
             self.global.end_cut();
             return self.send_home(entry, lease, false, None, &[]);
         }
@@ -585,6 +591,10 @@ impl Shard {
         }
         lead.step = LeadStep::Remove;
         turning.set(Logging::Off);
+        self.global.set_in_vain(false);
+        if self.global.config().appendonly {
+            self.global.registry.rewrites.schedule(true);
+        }
         self.global.forget_room();
         for shard in 0..self.order.shards() {
             self.order.push(shard, Message::Cut(CutStep::Committed));

@@ -1,6 +1,6 @@
 //! Compression, with a table that serves for one text after the other.
 //!
-//! The table says where seven bytes were seen last. Places are numbered through all texts that were
+//! The table says where six bytes were seen last. Places are numbered through all texts that were
 //! ever compressed, so a new text finds nothing of an old one and nothing has to be cleared; what
 //! the table says is only a guess, and the bytes decide.
 //!
@@ -14,8 +14,8 @@ const DISTANCE_MAX: usize = 1 << 13;
 /// Longest back reference, in bytes.
 const LENGTH_MAX: usize = 264;
 /// Shortest back reference that is made, in bytes. With 4, JSON becomes 4 % shorter and takes a
-/// quarter more time; with 8, packed hashes become 3 % longer (`perf/notes.md`).
-const LENGTH_MIN: usize = 7;
+/// quarter more time; with 7, what consists of small values becomes 6 % longer (`perf/notes.md`).
+const LENGTH_MIN: usize = 6;
 /// What must be left of a text for a place to be looked up, in bytes.
 const WORD: usize = 8;
 /// Longest text that is compressed, in bytes: a reader elsewhere counts in 31 bits.
@@ -74,7 +74,7 @@ impl Default for Compressor {
 
 /// The [`LENGTH_MIN`] bytes at a place that has [`WORD`], in the upper part of a word.
 #[inline]
-fn seven(data: &[u8], at: usize) -> u64 {
+fn six(data: &[u8], at: usize) -> u64 {
     eight(data, at) << (8 * (WORD - LENGTH_MIN))
 }
 
@@ -135,8 +135,7 @@ impl Compressor {
         }
         let until = until.min(data.len());
         let shift = 64 - BITS[usize::from(data.len() > SHORT)];
-        let hash =
-            |seven: u64| (seven.wrapping_mul(0x9E37_79B1_7F4A_7C15) >> shift) as usize % SLOTS;
+        let hash = |six: u64| (six.wrapping_mul(0x9E37_79B1_7F4A_7C15) >> shift) as usize % SLOTS;
         let Run { base, mut at, mut literals, mut vain } = *run;
         // Where the last place ends that is looked up.
         let end = data.len().min(until + WORD - 1);
@@ -149,7 +148,7 @@ impl Compressor {
             let slot = &mut self.seen[hash(word)];
             let place = std::mem::replace(slot, base + at as u32).wrapping_sub(base) as usize;
             let near = place < at && at - place <= DISTANCE_MAX;
-            if !near || seven(data, place) != word {
+            if !near || six(data, place) != word {
                 at += 1 + (vain >> PATIENCE).min(STEP_MAX - 1);
                 vain += 1;
                 continue;
@@ -161,7 +160,7 @@ impl Compressor {
             // A place inside: what follows may begin there.
             let inside = at + length - 2;
             if inside + WORD <= data.len() {
-                self.seen[hash(seven(data, inside))] = base + inside as u32;
+                self.seen[hash(six(data, inside))] = base + inside as u32;
             }
             at += length;
             (literals, vain) = (at, 0);

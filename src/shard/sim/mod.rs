@@ -49,7 +49,7 @@ const SCHEDULES: u64 = 400;
 const FIRST_SEED: u64 = 1;
 
 /// A run of so many is long enough for everything to happen.
-const ENOUGH: u64 = 1_000;
+const ENOUGH: u64 = 10_000;
 /// What must have happened in it.
 const HAPPENS: &[&str] = &[
     "rewrites installed",
@@ -142,8 +142,8 @@ fn run(first: u64, count: u64) -> Totals {
     totals
 }
 
-// What a seed does changes with the requests and schedules that are made here, so what one has found
-// is kept as a test beside the code: `shard::snapshot::tests` (a large value that comes behind a
+// What a seed does changes with the requests and schedules that are made here, so what one has
+// found is kept as a test beside the code: `shard::snapshot::tests` (a large value that comes behind a
 // cancellation), `command::scan::tests` (writes that change nothing wait for what they have found),
 // `shard::bounds_tests` (a client that has ended its stream hears what it popped),
 // `persist::backup::tests`, `keyspace::waiting::tests`. `tests/records` names the seeds.

@@ -226,7 +226,6 @@ impl World {
         let global = Arc::new(global);
         let order: Arc<Order<Message>> = Arc::new(Order::new(shards, started.next_id.max(1)));
         let (mut lanes, mut spaces) = (Vec::new(), spaces);
-        let flush = policy(config.appendfsync);
         for (space, file) in spaces.iter_mut().zip(&started.files) {
             space.effects = Effects::new(file.start, true);
             space.effects.begin_stream(file.stream);
@@ -235,12 +234,13 @@ impl World {
         spaces.iter_mut().for_each(|space| space.snapshots.large_value = large);
         probe::begin(&spaces);
         let base = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
-        let seeds = started.files.iter().map(|file| file.seed).collect();
-        let ledger = Ledger::new(seeds, older, shards);
+        let seeds = started.files.iter().map(|file| file.seed);
+        let ledger = Ledger::new(seeds.collect(), older, shards);
         for space in spaces {
             let log = started.files.get(space.shard).map(|file| {
                 let id = medium.open(&file.file).expect("it has just been made");
                 let log = LogFile { id, seed: file.seed, sum: file.seed, offset: 0 };
+                let flush = policy(config.appendfsync);
                 LogWriter::new(flush, log, file.start, now.mono_us).counting_from(file.stream)
             });
             let random = Random::new(random.next_u64());

@@ -223,7 +223,7 @@ impl Writer {
                     Err(error) => self.collects(Err(error)),
                 }
             }
-            Rewriting::Install(bytes) if self.global.begin_cut() => {
+            Rewriting::Install(bytes) if self.global.claim_cut() => {
                 let target = &self.plan.target;
                 let done = rewrite::take_its_place(&self.global, aim, disk, target, bytes, flow);
                 self.collects(done)
@@ -232,7 +232,7 @@ impl Writer {
                 gone if gone.is_empty() => Rewriting::Over,
                 gone => Rewriting::Forget(gone),
             },
-            Rewriting::Forget(gone) if self.global.begin_cut() => {
+            Rewriting::Forget(gone) if self.global.claim_cut() => {
                 rewrite::forget_served(&self.global, disk, &gone);
                 Rewriting::Over
             }

@@ -275,7 +275,7 @@ pub struct Builder {
 #[derive(Debug)]
 enum Kept {
     Packed(BytesMut),
-    Large(Making),
+    Large(Box<Making>),
 }
 
 /// A sorted set that was made.
@@ -295,7 +295,7 @@ impl Builder {
 
     /// An empty one that has structures of its own from the beginning.
     pub fn large(shapes: Shapes, seed: [u64; 2]) -> Self {
-        Builder::begin(shapes, seed, Kept::Large(Making::new(seed, 0)))
+        Builder::begin(shapes, seed, Kept::Large(Box::new(Making::new(seed, 0))))
     }
 
     fn begin(shapes: Shapes, seed: [u64; 2], kept: Kept) -> Self {
@@ -324,7 +324,7 @@ impl Builder {
                     making.add(member.text(&mut itoa::Buffer::new()), score);
                 });
             }
-            self.kept = Kept::Large(making);
+            self.kept = Kept::Large(Box::new(making));
         }
         let Kept::Large(making) = &mut self.kept else { return false };
         making.add(member, score)
