@@ -268,6 +268,8 @@ impl fmt::Debug for Plan<'_> {
             .field("report", &self.report)
             .field("next_id", &self.next_id)
             .field("next_pos", &self.next_pos)
+            .field("longer", &self.longer)
+            .field("blank", &self.blank)
             .finish_non_exhaustive()
     }
 }

@@ -204,6 +204,20 @@ fn sealed_files_must_be_what_they_were() {
     longer.extend_from_slice(b"garbage");
     whole.put(name, &longer);
     assert!(refusal(&whole, "new").contains("behind the end that a clean stop recorded"));
+    // What is left of filler is not, and goes: another server could not read it.
+    let torn = MemVolume::default();
+    for file in whole.list().unwrap() {
+        torn.put(&file, &whole.read_all(&file).unwrap());
+    }
+    let mut filled = log.bytes.clone();
+    let from = log.bytes.len() as u64;
+    filler::fill(&mut filled, from, from.next_multiple_of(filler::LINE) + 2 * filler::LINE);
+    filled.extend_from_slice(&[0; 700]);
+    torn.put(name, &filled);
+    let plan = look(&torn, &data, "new");
+    assert!(!plan.is_whole() && plan.loses_nothing());
+    commit(plan, &torn, &mut Random::new(3)).unwrap();
+    assert_eq!(torn.read_all(name).unwrap(), log.bytes);
     longer.truncate(log.bytes.len());
     longer.extend_from_slice(&resp(&["SELECT", "0"]));
     longer.extend_from_slice(&resp(&["RPUSH", "k", "redis"]));

@@ -231,7 +231,7 @@ impl Shard {
         self.effects.extend(std::iter::repeat_n(b'm', len));
         self.end += len as u64;
         assert!(participants >> self.id & 1 == 1);
-        self.log.marked(id, at);
+        self.log.marked(id, at, 0);
         self.marks.push_back(at);
         self.log.executed(id, self.end);
         self.executed.push_back((id, self.end));

@@ -55,6 +55,14 @@ pub struct Started {
     pub manifest: Manifest,
 }
 
+impl Started {
+    /// The seeds of the files.
+    #[cfg(test)]
+    pub fn seeds<C: FromIterator<u64>>(&self) -> C {
+        self.files.iter().map(|file| file.seed).collect()
+    }
+}
+
 /// Makes a plan permanent and begins a generation for `options.shards` shards. To be called once
 /// everything in the plan has been loaded; nothing may be appended or served before it returns.
 pub fn commit(
@@ -305,7 +313,9 @@ impl<'v> Work<'_, 'v> {
     /// Cuts the old files to the ends the manifest now names.
     fn shorten(&self, emptied: &[String]) -> Result<(), RecoveryError> {
         let appended = self.plan.appended.as_ref().map(|(file, ..)| file);
-        let last = self.plan.last.iter().filter(|l| {
+        // A sealed one with torn filler is cut in front of all filler, and only once.
+        let torn = |file: &String| self.plan.longer.iter().any(|(longer, _)| longer == file);
+        let last = self.plan.last.iter().filter(|l| !torn(&l.line.file)).filter(|l| {
             l.kept.border.offset < l.len || appended.is_some_and(|file| *file == l.line.file)
         });
         let last = last.map(|l| (&l.line.file, l.kept.border.offset));

@@ -46,7 +46,7 @@ impl SimMedium {
         self.lock().short_writes = one_in;
     }
 
-    /// Whether [`DiskOp::Direct`] and [`DiskOp::Truncate`] are refused, as some systems do.
+    /// Whether `DiskOp::Direct` and `DiskOp::Truncate` are refused, as some systems do.
     pub fn set_plain(&self, plain: bool) {
         self.lock().no_direct = plain;
     }

@@ -143,9 +143,9 @@ fn run(first: u64, count: u64) -> Totals {
 }
 
 // What a seed does changes with the requests and schedules that are made here, so what one has
-// found is kept as a test beside the code: `shard::snapshot::tests` (a large value that comes behind a
-// cancellation), `command::scan::tests` (writes that change nothing wait for what they have found),
-// `shard::bounds_tests` (a client that has ended its stream hears what it popped),
+// found is kept as a test beside the code: `shard::snapshot::tests` (a large value that comes
+// behind a cancellation), `command::scan::tests` (writes that change nothing wait for what they
+// have found), `shard::bounds_tests` (a client that has ended its stream hears what it popped),
 // `persist::backup::tests`, `keyspace::waiting::tests`. `tests/records` names the seeds.
 
 #[test]

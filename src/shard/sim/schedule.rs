@@ -713,6 +713,7 @@ impl Schedule {
                 Ok(started) => {
                     self.medium.disarm();
                     nothing_is_left(&medium);
+                    tell(|| "made permanent".to_owned());
                     let plain = as_redis(&medium, &self.config).expect("there is a manifest");
                     compare(&plain, &found, "Redis reads behind a start", "recovered");
                     let (config, now) = (&self.config, self.now);

@@ -234,8 +234,7 @@ impl World {
         spaces.iter_mut().for_each(|space| space.snapshots.large_value = large);
         probe::begin(&spaces);
         let base = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
-        let seeds = started.files.iter().map(|file| file.seed);
-        let ledger = Ledger::new(seeds.collect(), older, shards);
+        let ledger = Ledger::new(started.seeds(), older, shards);
         for space in spaces {
             let log = started.files.get(space.shard).map(|file| {
                 let id = medium.open(&file.file).expect("it has just been made");
