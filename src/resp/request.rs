@@ -160,14 +160,14 @@ impl RequestParser {
             }
         }
         while self.missing > 0 {
-            let len = match self.bulk {
-                Some(len) => len,
-                None => {
-                    if !self.bulk_header(input, limits)? {
-                        return Ok(Status::More);
-                    }
-                    self.bulk.unwrap_or_default()
+            let len = match (self.bulk, short_number(input, self.at + 1)) {
+                (Some(len), _) => len,
+                (None, Some((len, next))) if input[self.at] == b'$' => {
+                    self.at = next;
+                    len
                 }
+                _ if self.bulk_header(input, limits)? => self.bulk.unwrap_or_default(),
+                _ => return Ok(Status::More),
             };
             if input.len() < self.at + len + 2 {
                 self.bulk = Some(len);
@@ -323,6 +323,27 @@ mod tests {
             let status = parser.advance(input, &LIMITS);
             assert_eq!(status, Ok(Status::Ready(26)));
             assert_eq!(words(&parser, input), [b"SET".to_vec(), b"a".to_vec(), vec![]]);
+        }
+    }
+
+    #[test]
+    fn many_arguments_and_longer_ones_are_scanned_in_any_pieces() {
+        for (count, len) in [(11, 3), (12, 100), (3, 999), (2, 1000), (10, 0)] {
+            let words = vec![vec![b'x'; len]; count];
+            let mut input = format!("*{count}\r\n").into_bytes();
+            for word in &words {
+                input.extend_from_slice(format!("${len}\r\n").as_bytes());
+                input.extend_from_slice(word);
+                input.extend_from_slice(b"\r\n");
+            }
+            for cut in 0..=input.len() {
+                let mut parser = RequestParser::default();
+                let status = parser.advance(&input[..cut], &LIMITS).unwrap();
+                assert_eq!(status == Status::Ready(cut), cut == input.len(), "{count} {cut}");
+                assert_eq!(parser.advance(&input, &LIMITS), Ok(Status::Ready(input.len())));
+                let found: Vec<_> = parser.ranges().iter().map(|&(a, b)| &input[a..b]).collect();
+                assert_eq!(found, words);
+            }
         }
     }
 

@@ -453,20 +453,19 @@ def thin(trial):
             if trial.said("no more can be promised") <= stops:
                 raise Broken(f"it ended and did not say why:\n{trial.server.last_words()}")
             stops += 1
-            trial.kill()
-            trial.start()
-        elif is_read_only(trial.disk.path):
-            # The room was missing for a block of the file system's own.
-            aborted += 1
+        # Read-only: the room was missing for a block of the file system's own. The server may have
+        # stopped over that, and have said so.
+        gone = is_read_only(trial.disk.path)
+        if gone and not trial.ended():
             trial.reads()
             trial.refused(NO_WRITES)
-            trial.kill()
-            trial.disk.repair()
-            trial.start()
-        else:
+        elif not trial.ended():
             trial.resumes()
-            trial.kill()
-            trial.start()
+        trial.kill()
+        if gone:
+            aborted += 1
+            trial.disk.repair()
+        trial.start()
     broke, mended = trial.said("log goes on with it"), trial.said("looks solved")
     # `everysec` may lose what its failed flush had not made durable where the server stopped.
     whole = trial.policy == "always" or stops + aborted == 0

@@ -129,8 +129,8 @@ impl Writer {
 
     /// The base holds the data of one moment, as a snapshot does. Where save points ask for those
     /// it becomes one by a second name, and nothing is walked and written twice. Nobody changes a
-    /// base, so neither name can take from the other; before this shard's rewrite is over no save
-    /// begins that could be newer.
+    /// base, so neither name can take from the other; before the rewrite is over no save begins
+    /// that could be newer.
     fn serve_save_points(&self, aim: &Aim) {
         let (global, config) = (&self.global, self.global.config());
         if aim.plain || aim.first.is_none() || config.save_points.is_empty() {
