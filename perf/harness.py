@@ -225,12 +225,20 @@ def build():
                     "--example", "gap"], cwd=ROOT, check=True)
 
 
-def machine_gap_us(seconds, mebibytes, core):
-    """The longest time this machine held up a loop that only grows; see `perf/gap.rs`."""
-    command = [str(ROOT / "target/release/examples/gap"), str(seconds), str(mebibytes)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True,
-                          preexec_fn=lambda: os.sched_setaffinity(0, {core}))
-    return int(done.stdout)
+def machine_gap_us(seconds, mebibytes, core, beside=None):
+    """The longest time this machine held up a loop that only grows; see `perf/gap.rs`. The core
+    `beside` is kept busy meanwhile, as a client keeps it."""
+    def gap(mebibytes, core):
+        command = [str(ROOT / "target/release/examples/gap"), str(seconds), str(mebibytes)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                                preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+
+    others = [] if beside is None else [gap(1, beside)]
+    own = gap(mebibytes, core)
+    output, _ = own.communicate()
+    for other in others:
+        other.communicate()
+    return int(output)
 
 
 class Load:

@@ -92,6 +92,13 @@ impl Volume for SimMedium {
         Ok(if state.past_cache { file.read_direct(offset, buf) } else { file.read(offset, buf) })
     }
 
+    fn forget_cached(&self, path: &str) {
+        let mut state = self.lock();
+        if let Ok(inode) = state.named(path) {
+            state.inodes.get_mut(&inode).expect("it has a name").forget_clean();
+        }
+    }
+
     fn write_synced(&self, path: &str, data: &[u8]) -> io::Result<()> {
         let mut state = self.lock();
         state.blocking()?;

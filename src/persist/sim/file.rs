@@ -138,6 +138,18 @@ impl Inode {
         self.cached.clone_from(&self.durable);
     }
 
+    /// Clean blocks leave the page cache, as they do at the server's word: a write or a cut next to
+    /// them finds what the medium has.
+    pub(super) fn forget_clean(&mut self) {
+        let (size, len) = (self.block, self.cached.len());
+        for block in 0..len.div_ceil(size) {
+            if !self.dirty.contains_key(&block) {
+                put_block(&mut self.cached, block, &block_of(&self.durable, block, size));
+            }
+        }
+        self.cached.truncate(len);
+    }
+
     /// A flush that fails, as Linux fails it: some blocks were written, the others never will be,
     /// yet all are clean, and the page cache goes on showing what was not written.
     pub(super) fn sync_fails(&mut self, random: &mut Random) {

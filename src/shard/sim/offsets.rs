@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 
 use crate::keyspace::Keyspace;
-use crate::persist::recovery::Plan;
+use crate::persist::recovery::{Plan, Step};
 use crate::shard::sim::oracle::Crash;
 use crate::shard::sim::tell;
 use crate::shard::sim::world::World;
@@ -93,4 +93,15 @@ pub fn check(plan: &Plan<'_>, ends: &[u64], crash: Crash, safe: bool, failed: bo
             }
         }
     });
+}
+
+/// Seeds and ends of the last generation's files, by shard.
+pub fn last_generation(plan: &Plan<'_>) -> (Vec<u64>, Vec<u64>) {
+    let files = plan.steps.iter().rev().find_map(|step| match step {
+        Step::Generation { files, .. } => Some(&files[..]),
+        _ => None,
+    });
+    let files = files.unwrap_or_default();
+    assert!(files.is_sorted_by_key(|f| f.shard));
+    files.iter().map(|f| (f.seed, f.end)).unzip()
 }

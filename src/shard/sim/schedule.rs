@@ -13,7 +13,7 @@ use crate::config::{Config, args, files, load};
 use crate::persist::aof::manifest::{Manifest, Ours, manifest_name, temp_manifest_name};
 use crate::persist::disk::Volume;
 use crate::persist::durable;
-use crate::persist::recovery::{self, Options, Plan, RecoveryError, Started, Step};
+use crate::persist::recovery::{self, Options, Plan, RecoveryError, Started};
 use crate::persist::sim::{BLOCK, Fault, Names, On, SimMedium};
 use crate::shard::sim::oracle::{Crash, Past};
 use crate::shard::sim::probe::{self, Data};
@@ -146,6 +146,8 @@ struct Schedule {
     flush_may_fail: bool,
     /// The same of the directory's flush.
     names_may_be_lost: bool,
+    /// A log that may lack what was flushed in vain was left as it is by lives without one.
+    unsettled: bool,
     /// The process may go on behind that.
     lives_on: bool,
     /// What is being done for rewrites is a good moment to die.
@@ -192,6 +194,7 @@ pub fn run(seed: u64) -> Totals {
         next_id: 1,
         flush_may_fail: false,
         names_may_be_lost: false,
+        unsettled: false,
         lives_on: false,
         deadly: false,
         totals: Totals::default(),
@@ -627,11 +630,12 @@ impl Schedule {
         }
         let data = self.saves.as_ref().expect("no process runs").medium.clone();
         let (boot, medium) = (format!("boot-{}", self.boots), self.medium.clone());
-        let plan = self.inspect(&data, &boot, may_be_damaged(past, end));
+        self.unsettled |= may_be_damaged(past, end);
+        let plan = self.inspect(&data, &boot, self.unsettled);
         let shards = (self.shards, [self.random.next_u64(), self.random.next_u64()]);
         let spaces = load(&medium, &data, &self.config, shards, self.now, &plan.steps);
         let found: Data = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
-        let (seeds, ends) = last_generation(&plan);
+        let (seeds, ends) = offsets::last_generation(&plan);
         let wanted = self.wanted(past, (&seeds, &ends), end.crash(), &found);
         compare(&found, &wanted, "would be recovered", "executed");
         Some(found)
@@ -672,7 +676,7 @@ impl Schedule {
             return self.load_dump(past);
         }
         let mut crash = past.as_ref().map_or(Crash::Clean, |(_, end)| end.crash());
-        let flush_failed = past.as_ref().is_some_and(|(past, end)| may_be_damaged(past, *end));
+        self.unsettled |= past.as_ref().is_some_and(|(p, end)| may_be_damaged(p, *end));
         let ended_on = past.as_ref().is_some_and(|(past, _)| past.ended_on());
         let past = past.map(|(past, _)| past);
         let mut attempts: Vec<Attempt> = Vec::new();
@@ -680,20 +684,20 @@ impl Schedule {
             let boot = format!("boot-{}", self.boots);
             let data = self.saves.as_ref().expect("no process runs").medium.clone();
             let medium = self.medium.clone();
-            let plan = self.inspect(&data, &boot, flush_failed);
+            let plan = self.inspect(&data, &boot, self.unsettled);
             tell(|| format!("{plan:?}"));
             let seed = [self.random.next_u64(), self.random.next_u64()];
             let shards = (self.shards, seed);
             let spaces = load(&medium, &data, &self.config, shards, self.now, &plan.steps);
             let found: Data = spaces.iter().flat_map(|s| probe::data_of(s)).collect();
-            let (seeds, ends) = last_generation(&plan);
+            let (seeds, ends) = offsets::last_generation(&plan);
             let committed = attempts.iter().find(|a| a.seeds == seeds).map(|a| &a.data);
             let wanted = match (committed, &past) {
                 (Some(data), _) => data.clone(),
                 (None, Some(past)) => {
                     if attempts.is_empty() && past.has_one_log() {
                         let safe = crash != Crash::Power || past.always;
-                        offsets::check(&plan, &ends, crash, safe, flush_failed);
+                        offsets::check(&plan, &ends, crash, safe, self.unsettled);
                     }
                     self.wanted(past, (&seeds, &ends), crash, &found)
                 }
@@ -711,7 +715,7 @@ impl Schedule {
             let mut ahead = seeds.clone();
             match recovery::commit(plan, &medium, &mut seeds) {
                 Ok(started) => {
-                    self.medium.disarm();
+                    self.settle();
                     nothing_is_left(&medium);
                     tell(|| "made permanent".to_owned());
                     let plain = as_redis(&medium, &self.config).expect("there is a manifest");
@@ -733,6 +737,12 @@ impl Schedule {
             crash = crash.max(if power { Crash::Power } else { Crash::Process });
             self.crash(power);
         }
+    }
+
+    /// The process starts, and whatever was the matter with its log is over.
+    fn settle(&mut self) {
+        self.medium.disarm();
+        self.unsettled = false;
     }
 
     fn inspect<'v>(&mut self, data: &'v SimMedium, boot: &'v str, failed: bool) -> Plan<'v> {
@@ -779,15 +789,4 @@ fn may_be_damaged(past: &Past, end: End) -> bool {
 /// Whether a flush may fail, and the process with it.
 fn flushes_fail() -> bool {
     number("RINGSTONE_SIM_FLUSH_FAULTS") != Some(0)
-}
-
-/// Seeds and ends of the last generation's files, by shard.
-fn last_generation(plan: &Plan<'_>) -> (Vec<u64>, Vec<u64>) {
-    let files = plan.steps.iter().rev().find_map(|step| match step {
-        Step::Generation { files, .. } => Some(&files[..]),
-        _ => None,
-    });
-    let files = files.unwrap_or_default();
-    assert!(files.is_sorted_by_key(|f| f.shard));
-    files.iter().map(|f| (f.seed, f.end)).unzip()
 }
