@@ -387,6 +387,24 @@ fn lone_files_are_taken_over_and_strays_are_not_overwritten() {
 }
 
 #[test]
+fn no_copy_outlasts_the_name_of_what_it_was_made_of() {
+    for (stop, seed) in (0..12).flat_map(|stop| (0..8).map(move |seed| (stop, seed))) {
+        let (volume, data, mut rng) =
+            (MemVolume::default(), MemVolume::default(), Random::new(seed));
+        // Saved by a process that was killed before it could flush the directory.
+        data.put("temp.rdb", b"REDIS0011");
+        data.rename("temp.rdb", "dump.rdb").unwrap();
+        let plan = look(&volume, &data, "old");
+        volume.stop_after(stop);
+        drop(commit(plan, &volume, &mut Random::new(1)));
+        let (volume, data) = (volume.power_cut(&mut rng), data.power_cut(&mut rng));
+        let plan = look(&volume, &data, "new");
+        let there = !volume.list().unwrap().is_empty();
+        assert!(!there || !plan.steps.is_empty(), "{stop} {seed}: {:?}", volume.list());
+    }
+}
+
+#[test]
 fn what_a_log_that_was_about_to_begin_has_left_is_removed() {
     for dump in [false, true] {
         let (volume, data) = (MemVolume::default(), MemVolume::default());
