@@ -192,7 +192,8 @@ impl<'v> Work<'_, 'v> {
     fn adopt(&self, manifest: &mut Manifest) -> Result<Option<&str>, RecoveryError> {
         let Source::Lone { file, becomes, moved } = &self.plan.source else { return Ok(None) };
         let data = self.plan.options.data;
-        // A name that the power takes back would leave a copy without a manifest, which no start takes.
+        // A name that the power takes back would leave a copy without a manifest, which no start
+        // takes.
         data.sync_dir().map_err(io_error(file))?;
         let mut end = data.len(file).map_err(io_error(file))?;
         if let Some((_, whole)) = &self.plan.broken_off {
