@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import tempfile
 import time
@@ -217,6 +218,33 @@ class Server:
 
     def __exit__(self, *_):
         self.remove()
+
+
+def verdict(value, bar, more=False):
+    """A figure beside what was asked for."""
+    if bar is None:
+        return f"{value:.2f}"
+    good = value >= bar if more else value <= bar
+    return f"{value:.2f} ({'≥' if more else '≤'} {bar:.2f}: {'yes' if good else 'NO'})"
+
+
+def paired(upper, lower):
+    """The median of the rounds' own ratios."""
+    return statistics.median(a / b for a, b in zip(upper, lower))
+
+
+def wait_serving(server, seconds=600.0):
+    """Returns at the first PONG; looks each 5 ms."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.process.poll() is None:
+        with contextlib.suppress(OSError):
+            client = Client(server.port)
+            pong = client.call("PING")
+            client.close()
+            if pong == b"PONG":
+                return
+        time.sleep(0.005)
+    raise RuntimeError(f"{server.command}\ndid not come up:\n{server.last_words()}")
 
 
 def build():

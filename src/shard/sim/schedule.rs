@@ -146,10 +146,10 @@ struct Schedule {
     flush_may_fail: bool,
     /// The same of the directory's flush.
     names_may_be_lost: bool,
-    /// A log that may lack what was flushed in vain was left as it is by lives without one.
-    unsettled: bool,
     /// The process may go on behind that.
     lives_on: bool,
+    /// A log that may lack what was flushed in vain was left as it is by lives without one.
+    unsettled: bool,
     /// What is being done for rewrites is a good moment to die.
     deadly: bool,
     totals: Totals,
@@ -194,8 +194,8 @@ pub fn run(seed: u64) -> Totals {
         next_id: 1,
         flush_may_fail: false,
         names_may_be_lost: false,
-        unsettled: false,
         lives_on: false,
+        unsettled: false,
         deadly: false,
         totals: Totals::default(),
         random,
