@@ -329,6 +329,8 @@ impl Shard {
                 registry.backups.walk_is_over(verdict);
                 let failed = failed.is_some();
                 if let Ok(prepared) = prepared {
+                    // Nobody makes it ready again before the right to cut is back.
+                    self.global.forget_room();
                     let global = Arc::clone(&self.global);
                     self.global.run_errand(Box::new(move || {
                         clear(&global, &prepared.before);

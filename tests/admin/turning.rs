@@ -343,6 +343,29 @@ fn what_needs_the_log_ends_with_it() {
     assert_eq!(client.words("DBSIZE"), Value::Int(300));
 }
 
+/// Off again before its directory is ready, mostly: that leaves nothing there either.
+#[test]
+fn what_never_began_leaves_nothing() {
+    if judged_by_peer() {
+        return;
+    }
+    let server = Server::start(options(2, false));
+    let mut client = server.client();
+    for _ in 0..10 {
+        client.send(&[encode_line(YES), encode_line(NO)].concat()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(client.reply().unwrap().1, ok());
+        }
+        until_rewritten(&mut client);
+        until_bare(&server);
+        assert_eq!(told(&mut client, "aof_enabled"), "0");
+    }
+}
+
+fn encode_line(line: &str) -> Vec<u8> {
+    encode(&line.split(' ').collect::<Vec<_>>())
+}
+
 fn backup(client: &mut Client, text: &str) -> bool {
     let status = client.words("BACKUP STATUS");
     status.items().expect("a status").iter().any(|item| item.text() == Some(text.as_bytes()))
