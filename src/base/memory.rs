@@ -6,10 +6,16 @@
 //! 2. `madvise` with `MADV_POPULATE_WRITE` changes no byte of memory, whatever the addresses: it
 //!    makes the kernel do now what it would do at the first write to each page. Where there is no
 //!    memory, or none that may be written, it fails.
+//! 3. `mi_option_set` and `mi_option_get` write and read one word, after a look at whether there is
+//!    such an option. Other threads read it meanwhile, inside the allocator: they find the number
+//!    before or the one behind, each time they look, and all that depends on it is when memory goes
+//!    back.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::ffi::{c_int, c_long};
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 /// What is asked for at once, in bytes, at an address that is a multiple of it: what the allocator
 /// fills with objects of one size.
@@ -23,11 +29,61 @@ thread_local! {
     static BLOCKS: [Cell<usize>; KNOWN] = const { [const { Cell::new(0) }; KNOWN] };
 }
 
-/// Gives what this thread has freed back to the system, as far as whole pages are free. Takes time
-/// in proportion to the thread's heap.
+/// mimalloc's option `purge_delay` by its number in `mimalloc.h`: after how many milliseconds pages
+/// that are free go back to the system; 0: at once; below 0: never.
+const PURGE_DELAY: c_int = 15;
+/// `arena_purge_mult`: how many times later than pages a region goes back, which is 32 MiB of them.
+const ARENA_PURGE_MULT: c_int = 24;
+/// As a multiple of the 10 ms of a page: a day.
+const LEAVE: c_long = 24 * 60 * 60 * 100;
+
+/// Gives what this thread has freed back to the system, as far as whole pages are free, and the
+/// regions that all threads have left. Takes time in proportion to both.
 pub fn give_back() {
-    // SAFETY: (1).
-    unsafe { libmimalloc_sys::mi_collect(true) }
+    // SAFETY: (1). What is allocated is freed, once: a thread that has never allocated has no heap,
+    // and for such a one nothing is done.
+    unsafe {
+        libmimalloc_sys::mi_free(libmimalloc_sys::mi_malloc(1));
+        libmimalloc_sys::mi_collect(true);
+    }
+}
+
+/// From now on regions that are free stay until somebody calls [`give_back`]. Things are seldom
+/// freed in the order in which they were made, so of many nearly all regions become free with the
+/// last of them: whoever freed one more would give back all of them, which takes it 50 ms and more
+/// per gigabyte.
+pub fn leave_regions() {
+    // SAFETY: (3).
+    unsafe { libmimalloc_sys::mi_option_set(ARENA_PURGE_MULT, LEAVE) }
+}
+
+/// While it lives, what becomes free goes back to the system at once, page by page and, since the
+/// option is one for all, whoever frees it. For somebody who frees a lot in bounded slices: what it
+/// takes to give it back is bounded then too.
+#[derive(Debug)]
+pub struct AtOnce(c_long);
+
+impl AtOnce {
+    /// From now on.
+    pub fn begin() -> AtOnce {
+        static USUAL: OnceLock<c_long> = OnceLock::new();
+        // SAFETY: (3).
+        let usual = *USUAL.get_or_init(|| unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) });
+        if usual > 0 {
+            // SAFETY: (3).
+            unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+        }
+        AtOnce(usual)
+    }
+}
+
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            // SAFETY: (3).
+            unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, self.0) }
+        }
+    }
 }
 
 /// While it lives, [`reach`] works on this thread.
@@ -110,6 +166,53 @@ mod tests {
             // SAFETY: mapped in `new`, and not looked at any more.
             unsafe { libc::munmap(self.0, self.1) };
         }
+    }
+
+    /// Fills and frees so many bytes, and does something; how many pages are there then.
+    fn left(bytes: usize, mut then: impl FnMut()) -> usize {
+        // SAFETY: allocated for this, written within its bounds and freed once; `mincore` is asked
+        // for whole pages inside, which stay mapped, since they belong to a region.
+        unsafe {
+            let at = libmimalloc_sys::mi_malloc(bytes);
+            at.write_bytes(1, bytes);
+            let inside = at.map_addr(|at| at.next_multiple_of(4096));
+            libmimalloc_sys::mi_free(at);
+            then();
+            let mut pages = vec![0_u8; bytes / 4096 - 1];
+            assert_eq!(libc::mincore(inside, pages.len() * 4096, pages.as_mut_ptr()), 0);
+            pages.iter().filter(|page| **page & 1 == 1).count()
+        }
+    }
+
+    /// Other tests of this process free in slices meanwhile, so one trial says nothing.
+    fn in_some_trial(trial: impl FnMut(usize) -> bool) -> bool {
+        (0..20).any(trial)
+    }
+
+    #[test]
+    fn pages_go_at_once_while_asked_for() {
+        assert!(in_some_trial(|_| left(1 << 20, || {}) > 0), "not asked for");
+        let _at_once = AtOnce::begin();
+        assert!(in_some_trial(|_| {
+            drop(AtOnce::begin());
+            let _again = AtOnce::begin();
+            left(1 << 20, || {}) == 0
+        }));
+    }
+
+    #[test]
+    fn regions_stay_until_somebody_asks() {
+        leave_regions();
+        let later = || {
+            let begin = std::time::Instant::now();
+            while begin.elapsed() < std::time::Duration::from_millis(150) {
+                // SAFETY: (1).
+                unsafe { libmimalloc_sys::mi_collect(false) }
+            }
+        };
+        assert!(in_some_trial(|_| left(40 << 20, later) > 0));
+        let elsewhere = || std::thread::spawn(give_back).join().unwrap();
+        assert!(in_some_trial(|_| left(40 << 20, elsewhere) == 0));
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::base::clock::{SystemClock, Time};
+use crate::base::memory;
 use crate::base::random::Random;
 use crate::base::replication::{Replication, new_id};
 use crate::base::version;
@@ -191,6 +193,23 @@ fn errands() -> std::io::Result<Sender<Errand>> {
     Ok(errands)
 }
 
+/// How often memory that is free goes back to the system.
+const GIVE_BACK_EVERY: Duration = Duration::from_millis(100);
+
+/// Starts the thread that gives regions of memory back to the system, which no shard has time for.
+fn memory_keeper() -> std::io::Result<()> {
+    memory::leave_regions();
+    let named = std::thread::Builder::new().name("memory".into());
+    named.spawn(|| {
+        fatal::give_stack();
+        loop {
+            std::thread::sleep(GIVE_BACK_EVERY);
+            memory::give_back();
+        }
+    })?;
+    Ok(())
+}
+
 /// How the process speaks and dies, and has things done aside.
 fn voice(journal: &Arc<Journal>, errands: Sender<Errand>, read_log: Box<ReadLog>) -> Voice {
     let (say, die) = (Arc::clone(journal), Arc::clone(journal));
@@ -268,6 +287,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
     say_loaded(&steps, &disks, clock, journal);
+    memory_keeper().map_err(line)?;
     let voice = voice(journal, errands().map_err(line)?, again_from(config, &disks, &boot_id));
     let global = Global::new(shards, config.clone(), &boot_id, manifest, facts, voice);
     let global = Arc::new(global);

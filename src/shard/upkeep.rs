@@ -2,8 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::base::memory;
+use crate::base::clock::Time;
+use crate::base::memory::{self, AtOnce};
 use crate::client::{Conn, ConnKey};
 use crate::command::Session;
 use crate::config::Settings;
@@ -18,8 +20,12 @@ use crate::shard::message::{Arrival, Message};
 const ROUND_US: u64 = 100_000;
 /// Keys looked at per round of active expiry.
 const EXPIRE_BUDGET: usize = 400;
-/// Entries freed per turn when there is garbage.
+/// Entries freed per turn when there is garbage, and how many of them between two looks at the
+/// clock.
 const FREE_BUDGET: usize = 2_000;
+const FREE_STEP: usize = 100;
+/// How long that may take. What an entry takes depends on how much memory becomes free with it.
+const FREE_TIME: Duration = Duration::from_micros(150);
 
 /// Output that, once it is gone, is worth giving its memory back to the system, in bytes.
 const GIVE_BACK_MIN: usize = 16 << 20;
@@ -164,7 +170,7 @@ impl Shard {
         self.save_emptied();
         let mut expiry = (now >= self.next_round_us).then(|| self.event_watch()).flatten();
         if let Some(space) = &mut self.space {
-            self.freeing = !space.garbage.is_empty() && !space.free_slice(FREE_BUDGET);
+            self.freeing = !space.garbage.is_empty() && !free_slice(space, self.global.time());
             if now >= self.next_round_us && space.expires_actively {
                 let done = space.active_expire(self.now.unix_ms(), EXPIRE_BUDGET);
                 self.expiring = done.backlog;
@@ -492,4 +498,19 @@ impl Shard {
             && self.leases.is_empty()
             && self.reload.wanted.is_empty()
     }
+}
+
+/// Frees some of the garbage, and gives its memory back; true when none is left.
+fn free_slice(space: &mut Keyspace, time: &Time) -> bool {
+    let _pages_go = AtOnce::begin();
+    let watch = time.watch();
+    for _ in 0..FREE_BUDGET / FREE_STEP {
+        if space.free_slice(FREE_STEP) {
+            return true;
+        }
+        if watch.elapsed() > FREE_TIME {
+            break;
+        }
+    }
+    false
 }
