@@ -194,7 +194,7 @@ fn errands() -> std::io::Result<Sender<Errand>> {
 }
 
 /// How often memory that is free goes back to the system.
-const GIVE_BACK_EVERY: Duration = Duration::from_millis(100);
+const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
 
 /// Starts the thread that gives regions of memory back to the system, which no shard has time for.
 fn memory_keeper() -> std::io::Result<()> {
