@@ -9,10 +9,10 @@
 //!
 //! SEAL cuts the log first, so that every generation but the one that is being written is sealed:
 //! their files are durable to their ends and never change again, but for what stands behind these,
-//! filler or what was flushed in vain, which is cut off before the manifest is written. The manifest names exactly these,
-//! the last as behind a clean stop. What a rewrite or FLUSHALL removes from the log stays here,
-//! since a link is the file. The directory, copied to the place of a log, is one: for Ringstone and
-//! for Redis alike.
+//! filler or what was flushed in vain, which is cut off before the manifest is written. The
+//! manifest names exactly these, the last as behind a clean stop. What a rewrite or FLUSHALL
+//! removes from the log stays here, since a link is the file. The directory, copied to the place of
+//! a log, is one: for Ringstone and for Redis alike.
 //!
 //! *A crash* leaves the links without the manifest, or all of it. Nothing here is ever loaded from
 //! here, and the log is not changed, so the next start only has to tell the two apart

@@ -280,10 +280,8 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
     // Before anything is written: until here the doorman may end the process.
     let guests = doorman.map_or_else(Left::default, Doorman::leave);
-    let started = match plan {
-        Some(plan) => Some(recovery::commit(plan, &disks.log, &mut random).map_err(line)?),
-        None => None,
-    };
+    let commit = |plan| recovery::commit(plan, &disks.log, &mut random).map_err(line);
+    let started = plan.map(commit).transpose()?;
     let manifest = started.as_ref().map_or_else(Manifest::default, |s| s.manifest.clone());
     let next_id = started.as_ref().map_or(1, |s| s.next_id.max(1));
     say_loaded(&steps, &disks, clock, journal);
