@@ -256,3 +256,42 @@ pub fn leftovers(shelf: &dyn Shelf, appendfilename: &str) -> io::Result<Leftover
     let files: Vec<String> = there.into_iter().filter(ours).collect();
     Ok(if files.is_empty() { Leftovers::None } else { Leftovers::Open { files } })
 }
+
+/// The same for somebody who tells of it: what is sealed stays so.
+///
+/// # Errors
+/// What the disk says.
+pub fn adopt(shelf: &dyn Shelf, appendfilename: &str) -> io::Result<Leftovers> {
+    let found = leftovers(shelf, appendfilename)?;
+    if let Leftovers::Sealed { .. } = found {
+        // The process before may have died between the manifest's rename and its flush.
+        shelf.sync_dir()?;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::Random;
+    use crate::persist::sim::SimMedium;
+
+    #[test]
+    fn what_was_told_to_be_sealed_is_so_behind_a_power_cut() {
+        let set = b"file a.1.base.rdb seq 1 type b\n";
+        for seed in 0..20 {
+            let (medium, random) = (SimMedium::new(7), &mut Random::new(seed));
+            let shelf = medium.shelf("backup");
+            medium.write_synced("a.1.base.rdb", b"base").unwrap();
+            medium.sync_dir().unwrap();
+            pin(&shelf, "a.1.base.rdb").unwrap();
+            shelf.write_synced("temp-a.manifest", set).unwrap();
+            shelf.rename("temp-a.manifest", "a.manifest").unwrap();
+            medium.crash_process();
+            let sealed = adopt(&shelf, "a").unwrap();
+            assert!(matches!(&sealed, Leftovers::Sealed { files, .. } if files.len() == 2));
+            medium.crash_power(random);
+            assert_eq!(adopt(&shelf, "a").unwrap(), sealed);
+        }
+    }
+}

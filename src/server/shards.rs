@@ -250,7 +250,9 @@ impl Body {
         let shard_state = Shard::new(start.order, start.global, self.space, log, random);
         let tick = Tick::new(shard_state, ring, start.clock, sockets);
         let _ = self.ready.send(Ok(()));
-        let (_, log) = tick.run().into_parts();
+        let (space, log) = tick.run().into_parts();
+        // The process is about to end, which frees it all at once: nobody has to wait for that.
+        std::mem::forget(space);
         let end =
             log.map(|log| LogEnd { pos: log.appended(), sum: log.file().sum, len: log.tight() });
         let _ = self.ends.send((shard, end));

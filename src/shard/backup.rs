@@ -371,7 +371,7 @@ fn link(global: &Global, set: &Manifest, now: i64) -> Result<(), String> {
 pub fn adopt_backup(global: &Global) -> io::Result<()> {
     let config = global.config();
     let dir = dir_of(&config)?;
-    let found = backup::leftovers(&*shelf(global, &dir), &config.appendfilename)?;
+    let found = backup::adopt(&*shelf(global, &dir), &config.appendfilename)?;
     let mut backup = global.registry.backups.now();
     *backup = match found {
         Leftovers::None => return Ok(()),

@@ -79,6 +79,8 @@ pub struct Rewrites {
     rewriters: Vec<Rewriter>,
     /// What a sealed backup must be; it is there.
     sealed: Option<Data>,
+    /// Somebody may have been told so: from here on no crash takes it.
+    is_told: bool,
     /// What one may be of which nobody has been told.
     may_be: Vec<Data>,
     /// What has happened, over all processes.
@@ -104,6 +106,7 @@ impl Rewrites {
             queue: Arc::default(),
             rewriters: Vec::new(),
             sealed: None,
+            is_told: false,
             may_be: Vec::new(),
             counts: Counts::new(),
         }
@@ -183,7 +186,7 @@ impl Rewrites {
             compare(&found, &moment, "the backup has", "the moment of SEAL had");
             count(&mut self.counts, "sealed backups read");
         }
-        self.sealed = Some(moment);
+        (self.sealed, self.is_told) = (Some(moment), true);
         self.may_be.clear();
     }
 
@@ -209,13 +212,20 @@ impl Rewrites {
     pub fn behind_crash(&mut self, medium: &SimMedium, config: &Config) {
         let left = leftovers(&medium.shelf(SHELF), NAME).expect("it can be read");
         if !matches!(left, Leftovers::Sealed { .. }) {
-            assert!(self.sealed.is_none(), "a sealed backup is gone, left are {left:?}");
+            let taken = self.sealed.take().is_some();
+            assert!(!(taken && self.is_told), "a sealed backup is gone, left are {left:?}");
             self.may_be.clear();
             return;
         }
         let found = sealed_set(medium, config).expect("a sealed backup");
-        let wanted =
-            self.sealed.take().map_or_else(|| std::mem::take(&mut self.may_be), |s| vec![s]);
+        let wanted = match self.sealed.take() {
+            Some(sealed) => vec![sealed],
+            None => {
+                // Nobody but the process that died knows of it.
+                self.is_told = false;
+                std::mem::take(&mut self.may_be)
+            }
+        };
         if !wanted.contains(&found) {
             let wanted = wanted.last().expect("a backup was sealed of no moment");
             compare(&found, wanted, "the backup has", "the moment of SEAL had");
@@ -228,7 +238,8 @@ impl Rewrites {
     /// A process that has taken over what is in the directory knows of the backup.
     pub fn adopted(&mut self, global: &Global) {
         let phase = global.registry.backups.phase();
-        assert_eq!(phase == Phase::Sealed, self.sealed.is_some(), "a backup is {phase:?}");
+        self.is_told = self.sealed.is_some();
+        assert_eq!(phase == Phase::Sealed, self.is_told, "a backup is {phase:?}");
     }
 }
 
