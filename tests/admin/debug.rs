@@ -105,7 +105,7 @@ fn a_rewrite_of_all_directives_is_a_file_to_start_from() {
     let replies = replies.items().expect("replies");
     assert_eq!((replies[0].text(), replies[1].text()), (Some(&b"OK"[..]), Some(&b"OK"[..])));
     assert_eq!(replies[2].text().map(<[u8]>::len), Some(40));
-    assert!(server.log().contains("# DEBUG LOG: within\n"), "{}", server.log());
+    server.said(|log| log.contains("# DEBUG LOG: within\n"));
     // Wherever the other keys of the transaction live.
     for key in ["a", "b", "c", "d"] {
         for request in ["MULTI", &format!("SET {key} v"), "CONFIG REWRITE"] {

@@ -75,11 +75,7 @@ fn ok(reply: &Value) -> bool {
 
 /// Waits until the server's log has these words.
 fn said(server: &Server, words: &str) {
-    let limit = Instant::now() + Duration::from_secs(20);
-    while !server.log().contains(words) {
-        assert!(Instant::now() < limit, "{words} in {}", server.log());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    server.said(|log| log.contains(words));
 }
 
 /// Writes at random, in pipelines.

@@ -41,9 +41,7 @@ fn until_on(client: &mut Client) {
 
 /// Waits until the server has said this; what it says is read beside.
 fn until_said(server: &Server, text: &str) {
-    while !server.log().contains(text) {
-        std::thread::yield_now();
-    }
+    server.said(|log| log.contains(text));
 }
 
 /// Waits until nothing is left of a log: its reserve is removed aside, perhaps behind the reply.

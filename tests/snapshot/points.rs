@@ -24,9 +24,7 @@ fn until(client: &mut Client, field: &str, wanted: impl Fn(&str) -> bool) {
 }
 
 fn until_said(server: &Server, text: &str) {
-    while !server.log().contains(text) {
-        std::thread::yield_now();
-    }
+    server.said(|log| log.contains(text));
 }
 
 fn signal(server: &Server, signal: Signal) {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -225,9 +225,22 @@ impl Server {
         &self.options
     }
 
-    /// What it has said so far.
+    /// What it has said so far. A thread of its own says it, so it may be behind a reply.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// What it has said, once that is enough.
+    pub fn said(&self, enough: impl Fn(&str) -> bool) -> String {
+        let begin = Instant::now();
+        loop {
+            let log = self.log();
+            if enough(&log) {
+                return log;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "not enough is said:\n{log}");
+            std::thread::yield_now();
+        }
     }
 
     /// A new connection.
