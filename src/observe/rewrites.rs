@@ -18,6 +18,8 @@ pub struct Rewrites {
     scheduled: AtomicBool,
     /// When the one under way began, in Unix seconds; -1: there is none.
     began: AtomicI64,
+    /// The last one that began is one of a log, and of no use without.
+    of_log: AtomicBool,
     /// How long the last one took, in seconds; -1: there was none.
     seconds: AtomicI64,
     failed: AtomicBool,
@@ -44,6 +46,7 @@ impl Default for Rewrites {
         Rewrites {
             scheduled: AtomicBool::new(false),
             began: AtomicI64::new(-1),
+            of_log: AtomicBool::new(false),
             seconds: AtomicI64::new(-1),
             failed: AtomicBool::new(false),
             count: AtomicU64::new(0),
@@ -56,9 +59,10 @@ impl Default for Rewrites {
 }
 
 impl Rewrites {
-    /// One begins at `now`, in Unix seconds.
-    pub fn begin(&self, now: i64) {
+    /// One begins at `now`, in Unix seconds; `of_log`: it is of no use without a log.
+    pub fn begin(&self, now: i64, of_log: bool) {
         self.count.fetch_add(1, SeqCst);
+        self.of_log.store(of_log, SeqCst);
         self.began.store(now, SeqCst);
         // Last, so that whoever sees neither that it is scheduled nor that it goes on sees its end.
         self.scheduled.store(false, SeqCst);
@@ -99,6 +103,11 @@ impl Rewrites {
     /// Whether one goes on.
     pub fn in_progress(&self) -> bool {
         self.began.load(Relaxed) >= 0
+    }
+
+    /// Whether the last one that began is of no use without a log.
+    pub fn is_of_log(&self) -> bool {
+        self.of_log.load(SeqCst)
     }
 
     /// How long the one under way has taken at `now` in Unix seconds; -1: there is none.
@@ -194,7 +203,7 @@ mod tests {
         assert_eq!((rewrites.last_seconds(), rewrites.current_seconds(5)), (-1, -1));
         rewrites.schedule(true);
         assert!(rewrites.is_scheduled() && !rewrites.in_progress());
-        rewrites.begin(100);
+        rewrites.begin(100, true);
         assert!(!rewrites.is_scheduled() && rewrites.in_progress());
         assert_eq!((rewrites.current_seconds(103), rewrites.count()), (3, 1));
         rewrites.end(Some(false), Duration::from_secs(4), 7);
@@ -202,10 +211,10 @@ mod tests {
             (rewrites.status(), rewrites.failures(), rewrites.last_seconds()),
             ("err", 1, 4)
         );
-        rewrites.begin(110);
+        rewrites.begin(110, true);
         rewrites.end(None, Duration::from_secs(1), 0);
         assert_eq!((rewrites.status(), rewrites.failures()), ("err", 1));
-        rewrites.begin(120);
+        rewrites.begin(120, true);
         rewrites.end(Some(true), Duration::from_secs(2), 9);
         assert_eq!((rewrites.status(), rewrites.failures(), rewrites.kept_peak()), ("ok", 0, 9));
         assert_eq!((rewrites.current_seconds(130), rewrites.count()), (-1, 3));

@@ -114,12 +114,13 @@ impl Shard {
         if !registry.saves.begin_rewrite() {
             return false;
         }
-        registry.rewrites.begin(self.seconds());
+        let of_log = self.global.config().appendonly;
+        registry.rewrites.begin(self.seconds(), of_log);
         registry.backups.walk_begins();
         let pid = std::process::id();
         self.global.notice(&format!("Background append only file rewriting started by pid {pid}"));
         self.rewriting.wanted = true;
-        self.rewriting.with_log = self.global.config().appendonly;
+        self.rewriting.with_log = of_log;
         self.try_rewrite();
         true
     }
@@ -136,8 +137,8 @@ impl Shard {
             if self.is_to_turn_on() {
                 self.prepare_log();
             } else if self.rewriting.with_log && self.global.turning.state() == Logging::Off {
-                self.global.end_cut();
                 self.forget_rewrite();
+                self.global.end_cut();
             } else {
                 self.ask_for_rewrite();
             }
