@@ -1,6 +1,7 @@
 //! The first half of the state machine in [`super::recovery`]: looks at a directory, and says what
 //! of it is kept and what is refused. Changes nothing on disk.
 
+mod others;
 mod reach;
 mod tails;
 mod time;
@@ -11,11 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::replication::Replication;
 use crate::persist::aof::cut::{CutError, Kept, greatest_cut};
 use crate::persist::aof::filler;
-use crate::persist::aof::format::{At, HEAD_MAX, Mark, parse_head};
+use crate::persist::aof::format::{At, Mark};
 use crate::persist::aof::manifest::{
     self, FileType, Line, Manifest, Ours, PartPairs, ShardPairs, manifest_name,
 };
-use crate::persist::aof::resp::{Fault, LogError, PlainReader, Window};
+use crate::persist::aof::resp::{Fault, LogError, PlainReader};
 use crate::persist::aof::scan::{MARKS_KEPT, NEVER, Scan, ScanOptions, scan};
 use crate::persist::aof::stream::Reached;
 use crate::persist::disk::Volume;
@@ -553,28 +554,6 @@ impl<'v> Inspection<'_, 'v> {
         }
     }
 
-    /// True when a whole command stands at an offset.
-    fn begins_with_command(&self, line: &Line, offset: u64) -> Result<bool, RecoveryError> {
-        let reader = PlainReader::open(self.volume, &line.file, offset, u64::MAX);
-        Ok(matches!(reader.map_err(self.log_error())?.next_command(), Ok(Some(_))))
-    }
-
-    /// What another server has written behind a log that was not stopped cleanly.
-    fn foreign_tail(
-        &self,
-        group: &Group<'_>,
-        scans: &[Scan],
-    ) -> Result<Option<(String, u64, u64)>, RecoveryError> {
-        let last = scans.iter().zip(&group.lines).max_by_key(|(_, (line, _))| line.seq);
-        let Some((scan, (line, _))) = last else { return Ok(None) };
-        let from = scan.end.offset;
-        let command = scan.gap.is_some_and(|gap| gap.command);
-        if !command || !self.begins_with_command(line, from)? {
-            return Ok(None);
-        }
-        Ok(Some((line.file.clone(), from, scan.len)))
-    }
-
     /// Tells torn ends from damage.
     fn judge(
         &self,
@@ -624,50 +603,6 @@ impl<'v> Inspection<'_, 'v> {
             }
         }
         Ok(())
-    }
-
-    /// True when the frame at a gap was cut between two of its commands and more commands follow
-    /// up to the file's end, beyond where the frame should have ended: what a stock server leaves
-    /// that has loaded a torn log and gone on in it. Nothing a crash leaves reads like that: behind
-    /// a frame another one begins, and a lost block with that border in it reads as zeros, which
-    /// are no command. They may stand inside a line, though, which then goes on in a later frame.
-    /// In a file that is written ahead it reads as filler, which is skipped; there more of it
-    /// follows up to the end.
-    fn continued(&self, line: &Line, scan: &Scan) -> Result<bool, RecoveryError> {
-        let (file, start) = (&line.file, scan.end.offset);
-        let mut bytes = [0; HEAD_MAX];
-        let got = self.volume.read_at(file, start, &mut bytes).map_err(io_error(file))?;
-        let Ok(parsed) = parse_head(&bytes[..got]) else { return Ok(false) };
-        let payload = start + parsed.line as u64;
-        let should_end = payload.saturating_add(parsed.head.len);
-        let fits = parsed.head.pos == scan.end.pos && parsed.head.prev == scan.end.sum;
-        if !fits || should_end >= scan.len {
-            return Ok(false);
-        }
-        let mut behind = Window::open(self.volume, file, should_end).map_err(self.log_error())?;
-        filler::pass(&mut behind).map_err(self.log_error())?;
-        if behind.peek(2).map_err(self.log_error())?.starts_with(b"#R") {
-            return Ok(false);
-        }
-        let reader = PlainReader::open(self.volume, file, payload, scan.len);
-        let mut reader = reader.map_err(self.log_error())?.strict();
-        let mut selects = false;
-        loop {
-            let end = match reader.next_command() {
-                Ok(Some(command)) => {
-                    // The first thing a stock server appends says which database it means.
-                    let name = command.args.first();
-                    selects |= name.is_some_and(|n| n.eq_ignore_ascii_case(b"SELECT"));
-                    continue;
-                }
-                Ok(None) => Some(scan.len),
-                Err(error) if matches!(error.fault, Fault::Truncated) => None,
-                Err(_) => return Ok(false),
-            };
-            // What it appends is the last in the file: filler stands behind frames only.
-            let last = end.is_none_or(|end| end == reader.whole());
-            return Ok(last && selects && reader.whole() > should_end);
-        }
     }
 
     /// The other logs' words about this one, while the page cache is the same.

@@ -330,6 +330,72 @@ fn filler_over_a_border_is_no_other_servers_work() {
     commit(plan, &volume, &mut Random::new(1)).unwrap();
 }
 
+/// A file that is written ahead: a frame, filler, `commands` at a sector's border, and as many bytes
+/// of filler behind them as bring it to `len`.
+fn written_ahead(commands: &[&[&str]], len: u64) -> MemVolume {
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    let frame = log.bytes.len() as u64;
+    filler::fill(&mut log.bytes, frame, 2 * filler::LINE);
+    commands.iter().for_each(|command| log.bytes.extend_from_slice(&resp(command)));
+    let end = log.bytes.len() as u64;
+    if end < len {
+        filler::fill(&mut log.bytes, end, len);
+    }
+    directory(&[log]).0
+}
+
+#[test]
+fn what_is_left_of_a_frame_behind_filler_is_no_other_servers_work() {
+    let fragment = [&["RPUSH", "k", "fragment"][..], &["SET", "s", "1"]];
+    let select = [&["SELECT", "0"][..], &["RPUSH", "k", "fragment"]];
+    for commands in [fragment, select] {
+        for blocks in 1..3 {
+            let volume = written_ahead(&commands, blocks * filler::BLOCK);
+            let data = MemVolume::default();
+            let plan = look(&volume, &data, "new");
+            assert!(plan.report[0].contains("bytes torn"), "{:?}", plan.report);
+            assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+            commit(plan, &volume, &mut Random::new(1)).unwrap();
+        }
+    }
+    // Up to the end of the file: nobody can tell.
+    let room = filler::BLOCK as usize - 2 * filler::LINE as usize;
+    let command = |value: &str| resp(&["RPUSH", "k", value]).len();
+    let long = "x".repeat(room - command(&"x".repeat(1000)) + 1000);
+    let volume = written_ahead(&[&["RPUSH", "k", &long]], 0);
+    assert!(refusal(&volume, "new").contains("that no server begins with"));
+}
+
+#[test]
+fn what_another_server_appends_to_a_file_written_ahead_stays() {
+    let appended: [(&[&[&str]], &[&str]); 4] = [
+        (&[&["SELECT", "0"], &["RPUSH", "k", "1"]], &["0", "1"]),
+        (&[&["MULTI"], &["SELECT", "0"], &["RPUSH", "k", "1"], &["EXEC"]], &["0", "1"]),
+        // One whose last value looks like filler.
+        (&[&["SELECT", "0"], &["RPUSH", "l", &format!("#{}", " ".repeat(600))]], &["0"]),
+        // Nobody knows by whom, and it is no frame: sectors end elsewhere.
+        (&[&["RPUSH", "k", "1"]], &["0", "1"]),
+    ];
+    for (commands, expected) in appended {
+        let volume = written_ahead(commands, 0);
+        let data = MemVolume::default();
+        let plan = look(&volume, &data, "new");
+        assert_eq!(pushed(&load(&plan, &volume, &data), "k"), expected, "{commands:?}");
+        commit(plan, &volume, &mut Random::new(1)).unwrap();
+        let plan = look(&volume, &data, "new");
+        assert_eq!(pushed(&load(&plan, &volume, &data), "k"), expected, "{commands:?}");
+    }
+    // By chance its file ends with a block.
+    let select = resp(&["SELECT", "0"]).len();
+    let room = filler::BLOCK as usize - 2 * filler::LINE as usize - select;
+    let long = "x".repeat(room - resp(&["RPUSH", "k", &"x".repeat(1000)]).len() + 1000);
+    let volume = written_ahead(&[&["SELECT", "0"], &["RPUSH", "k", &long]], 0);
+    let data = MemVolume::default();
+    let plan = look(&volume, &data, "new");
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", &long]);
+}
+
 #[test]
 fn restarts_without_writes_leave_nothing_behind() {
     let (volume, data) = (MemVolume::default(), MemVolume::default());

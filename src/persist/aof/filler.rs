@@ -68,6 +68,11 @@ fn line(bytes: &[u8]) -> Option<usize> {
     (bytes[end] == b'\n').then_some(end + 1)
 }
 
+/// Whether `bytes` are a line of filler, and no more.
+pub(in crate::persist) fn is_line(bytes: &[u8]) -> bool {
+    line(bytes) == Some(bytes.len())
+}
+
 /// Moves a window over the filler it stands at.
 pub(in crate::persist) fn pass(window: &mut Window<'_>) -> Result<(), LogError> {
     loop {
