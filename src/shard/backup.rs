@@ -16,6 +16,12 @@
 //! *Rewrites meanwhile* go on: what SEAL links is the log as it stands then, with the newest base,
 //! and the base that START has linked goes where it is not the newest any more.
 //!
+//! *The log that is turned off* ends a backup that is open, when that begins and again when it is off:
+//! one that has begun in between would go on without a log, and a base that a rewrite writes then
+//! is not what the next log goes on from. Who begins one has made that known before looking whether
+//! the log is off, and who turns it off looks for a backup behind that; so one of them sees the
+//! other.
+//!
 //! *What SEAL cannot do*, a cut that is given up or a link that is refused, is its reply's error;
 //! the backup stays as it was, so that SEAL can be tried again.
 
@@ -36,6 +42,7 @@ use crate::shard::global::Global;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{JobDone, Message, ReplyTo};
 use crate::shard::requests::all_shards;
+use crate::shard::turning::Logging;
 
 const IN_PROGRESS: &str = "ERR A backup is already in progress, ABORT it first";
 const IS_SEALED: &str = "ERR A sealed backup exists, CLEANUP it first";
@@ -133,7 +140,8 @@ impl Shard {
                 self.sealed(sealer, Err("ERR The server stops".to_owned()));
             }
         } else if self.global.begin_cut() {
-            if self.log.is_none() {
+            // One that waits for its base is not what the backup has a base of.
+            if !self.global.turning.is_on() {
                 self.global.end_cut();
                 while let Some(sealer) = self.rewriting.sealing.waits.pop_front() {
                     self.sealed(sealer, Err(NOT_READY.to_owned()));
@@ -235,6 +243,11 @@ fn start(global: &Global, now: i64) -> Result<(), String> {
         false => Phase::Pending,
     };
     *backup = Backup { phase, start: now, dir, ..Backup::default() };
+    // A log that ends behind this look finds the backup.
+    if global.turning.state() == Logging::Off {
+        *backup = Backup::default();
+        return Err(NO_LOG.to_owned());
+    }
     drop(backup);
     if phase == Phase::Pending {
         rewrites.schedule(true);

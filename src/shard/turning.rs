@@ -78,6 +78,8 @@ use crate::shard::requests::all_shards;
 /// What CONFIG SET appendonly yes says where the log cannot begin.
 const UNABLE: &str = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable \
 to turn on AOF. Check server logs.";
+/// Why a backup has failed whose log was turned off.
+const STOPPED: &str = "appendonly is stopped";
 /// The file of a log that has none yet.
 const NO_FILE: FileId = FileId(u32::MAX);
 
@@ -510,7 +512,7 @@ impl Shard {
             return self.send_home(entry, lease, false, None, &[]);
         }
         self.supersede_rewrite();
-        end_backup(&self.global, "appendonly is stopped");
+        end_backup(&self.global, STOPPED);
         #[cfg(test)]
         crate::shard::sim::probe::log_ends(&lease.spaces);
         let mut files = self.lead_to(0, Vec::new(), false, true);
@@ -601,6 +603,7 @@ impl Shard {
         }
         lead.step = LeadStep::Remove;
         turning.set(Logging::Off);
+        end_backup(&self.global, STOPPED);
         self.global.set_in_vain(false);
         if self.global.config().appendonly {
             self.global.registry.rewrites.schedule(true);

@@ -11,7 +11,7 @@ use crate::interop::fill;
 use crate::interop::rewrite::{rewrite, until_rewritten};
 use crate::support::data;
 use crate::support::server::{Home, fresh_home};
-use crate::support::{Client, Options, Server, Value};
+use crate::support::{Client, Options, Server, Value, encode};
 
 /// Threads that write beside a backup.
 const WRITERS: u64 = 3;
@@ -245,6 +245,30 @@ fn flushes_meanwhile_are_in_it_and_its_end_is_known() {
     assert_eq!(client.words("DBSIZE"), Value::Int(2));
     client.words("SELECT 1");
     assert_eq!(client.words("DBSIZE"), Value::Int(0));
+}
+
+/// Begun while somebody else turns the log off: it fails, or is refused, and what is begun when the
+/// log is on again has all that is in that.
+#[test]
+fn none_is_open_behind_a_log_that_was_turned_off() {
+    let server = Server::start(logged(2));
+    let (mut client, mut other) = (server.client(), server.client());
+    for round in 0..40 {
+        // Sooner and later behind the beginning of the end.
+        other.send(&encode(&["CONFIG", "SET", "appendonly", "no"])).unwrap();
+        for _ in 0..round % 20 {
+            client.words("PING");
+        }
+        client.words("BACKUP START");
+        assert_eq!(other.reply().unwrap().1, ok());
+        let now = state(&mut client);
+        assert!(now == "failed" || now == "idle", "{now} in round {round}");
+        if now == "failed" {
+            assert_eq!(client.words("BACKUP CLEANUP"), ok());
+        }
+        assert_eq!(client.words("CONFIG SET appendonly yes"), ok());
+        client.words("WAITAOF 1 0 0");
+    }
 }
 
 #[test]
