@@ -8,7 +8,7 @@ use crate::persist::aof::filler;
 use crate::persist::aof::manifest::{Manifest, PartKind, manifest_name};
 use crate::persist::aof::repair::is_cut_off;
 use crate::persist::disk::{Disk, DiskOp, Flush, Volume};
-use crate::persist::recovery::{Plan, commit, inspect};
+use crate::persist::recovery::{Options, Plan, commit, inspect};
 use crate::persist::sim::SimMedium;
 use crate::persist::testing::*;
 use crate::persist::turning::OPENING;
@@ -330,19 +330,23 @@ fn filler_over_a_border_is_no_other_servers_work() {
     commit(plan, &volume, &mut Random::new(1)).unwrap();
 }
 
-/// A file that is written ahead: a frame, filler, `commands` at a sector's border, and as many bytes
-/// of filler behind them as bring it to `len`.
-fn written_ahead(commands: &[&[&str]], len: u64) -> MemVolume {
+/// A file that is written ahead: a frame, filler, `rest` at a sector's border, and as many bytes of
+/// filler behind that as bring the file to `len`.
+fn ahead(rest: &[u8], len: u64) -> MemVolume {
     let mut log = LogFile::new(1, 0);
     log.command(&["RPUSH", "k", "0"]).frame(0, 0);
     let frame = log.bytes.len() as u64;
     filler::fill(&mut log.bytes, frame, 2 * filler::LINE);
-    commands.iter().for_each(|command| log.bytes.extend_from_slice(&resp(command)));
+    log.bytes.extend_from_slice(rest);
     let end = log.bytes.len() as u64;
     if end < len {
         filler::fill(&mut log.bytes, end, len);
     }
     directory(&[log]).0
+}
+
+fn written_ahead(commands: &[&[&str]], len: u64) -> MemVolume {
+    ahead(&commands.iter().flat_map(|command| resp(command)).collect::<Vec<_>>(), len)
 }
 
 #[test]
@@ -359,23 +363,31 @@ fn what_is_left_of_a_frame_behind_filler_is_no_other_servers_work() {
             commit(plan, &volume, &mut Random::new(1)).unwrap();
         }
     }
-    // Up to the end of the file: nobody can tell.
-    let room = filler::BLOCK as usize - 2 * filler::LINE as usize;
-    let command = |value: &str| resp(&["RPUSH", "k", value]).len();
-    let long = "x".repeat(room - command(&"x".repeat(1000)) + 1000);
-    let volume = written_ahead(&[&["RPUSH", "k", &long]], 0);
-    assert!(refusal(&volume, "new").contains("that no server begins with"));
+    // The last value goes on behind the end of the file, or in what was lost: filler by now.
+    let value = "x".repeat(2000);
+    let whole = [resp(&["SET", "a", "1"]), resp(&["RPUSH", "k", &value])].concat();
+    for len in [0, 4 * filler::BLOCK] {
+        let volume = ahead(&whole[..whole.len() - 1000], len);
+        let data = MemVolume::default();
+        let plan = look(&volume, &data, "new");
+        assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
+    }
+    // Whole, up to the end of the file: nobody can tell.
+    let volume = written_ahead(&fragment, 0);
+    assert!(refusal(&volume, "new").contains("that do not begin with SELECT"));
+    let data = MemVolume::default();
+    let forced = Options { accept_damage: true, ..options(&data, 1, "new") };
+    let plan = inspect(&volume, &forced).unwrap();
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0"]);
 }
 
 #[test]
 fn what_another_server_appends_to_a_file_written_ahead_stays() {
-    let appended: [(&[&[&str]], &[&str]); 4] = [
+    let appended: [(&[&[&str]], &[&str]); 3] = [
         (&[&["SELECT", "0"], &["RPUSH", "k", "1"]], &["0", "1"]),
         (&[&["MULTI"], &["SELECT", "0"], &["RPUSH", "k", "1"], &["EXEC"]], &["0", "1"]),
         // One whose last value looks like filler.
         (&[&["SELECT", "0"], &["RPUSH", "l", &format!("#{}", " ".repeat(600))]], &["0"]),
-        // Nobody knows by whom, and it is no frame: sectors end elsewhere.
-        (&[&["RPUSH", "k", "1"]], &["0", "1"]),
     ];
     for (commands, expected) in appended {
         let volume = written_ahead(commands, 0);
@@ -386,14 +398,10 @@ fn what_another_server_appends_to_a_file_written_ahead_stays() {
         let plan = look(&volume, &data, "new");
         assert_eq!(pushed(&load(&plan, &volume, &data), "k"), expected, "{commands:?}");
     }
-    // By chance its file ends with a block.
-    let select = resp(&["SELECT", "0"]).len();
-    let room = filler::BLOCK as usize - 2 * filler::LINE as usize - select;
-    let long = "x".repeat(room - resp(&["RPUSH", "k", &"x".repeat(1000)]).len() + 1000);
-    let volume = written_ahead(&[&["SELECT", "0"], &["RPUSH", "k", &long]], 0);
-    let data = MemVolume::default();
-    let plan = look(&volume, &data, "new");
-    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", &long]);
+    // Damaged, and not ours to cut.
+    let mut bytes = [resp(&["SELECT", "0"]), resp(&["SET", "a", "1"])].concat();
+    bytes.extend_from_slice(b"*2\r\nbroken");
+    assert!(inspect(&ahead(&bytes, 0), &options(&MemVolume::default(), 1, "new")).is_err());
 }
 
 #[test]

@@ -48,6 +48,7 @@
 
 mod diverted;
 
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 
 pub use crate::shard::cut::diverted::Diverted;
@@ -439,7 +440,7 @@ impl Shard {
         }
         lead.retry_us = None;
         self.old_files.extend(lead.file.take());
-        // Names of files that are no more are used again.
+        // Names of files that are no more are used again, unless one cannot be removed.
         lead.removals = lead.files.iter().map(|file| file.name.clone()).collect();
         lead.removals.extend(lead.parts.drain(..).map(|(name, _)| name));
         lead.removals.push(temp_manifest_name(self.global.append_filename()));
@@ -698,6 +699,14 @@ impl Shard {
         }
         if let (LeadStep::CreatePart | LeadStep::CreateTemp, Ok(file)) = (step, &done.result) {
             lead.file = *file;
+        }
+        if let (LeadStep::Remove, Err(error)) = (step, &done.result)
+            && error.kind() != ErrorKind::NotFound
+        {
+            // A file of a cut that was given up stays: the next cut must not need its name.
+            let mut manifest = self.global.manifest().clone();
+            manifest.skip_to(lead.first + lead.files.len() as i64);
+            self.global.set_manifest(manifest);
         }
         if matches!(step, LeadStep::WritePart | LeadStep::WriteTemp)
             && let Some(file) = lead.file.take()

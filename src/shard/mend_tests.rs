@@ -217,6 +217,37 @@ fn what_the_disk_refuses_while_a_log_is_mended_is_tried_again() {
     assert_eq!(trial.place(|op| is_flush_of(op, OLD)).len(), 1);
 }
 
+/// What a cut that is given up has made stays where the disk refuses to remove it: whoever comes next
+/// needs other names.
+#[test]
+fn a_file_that_cannot_be_removed_is_in_nobodys_way() {
+    let mut trial = Trial::broken();
+    trial.fails = Some(|op| matches!(op, DiskOp::Create { .. }));
+    while trial.fails.is_some() {
+        for shard in 0..SHARDS {
+            trial.bench.turn(shard, &[], true);
+            trial.disk(shard);
+        }
+    }
+    trial.fails = Some(|op| matches!(op, DiskOp::Remove { .. }));
+    for _ in 0..20 {
+        trial.goes_on();
+    }
+    assert!(trial.fails.is_none());
+    assert_eq!(trial.bench.told[0], b"+OK\r\n", "in the end it is durable");
+    let mut names: Vec<&str> = Vec::new();
+    for (_, op) in &trial.asked {
+        match op {
+            DiskOp::Create { path } if path.contains(".incr.") => names.push(path),
+            _ => {}
+        }
+    }
+    let made = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), made, "{names:?}");
+}
+
 #[test]
 #[should_panic(expected = "no more can be promised")]
 fn a_second_flush_that_fails_ends_the_process() {

@@ -37,8 +37,8 @@
 //! A cut that makes no files. From its moment on effects are dropped; what is in front of it is
 //! framed and flushed, under every policy, and the manifest names the ends as at a clean stop. Then
 //! the shards let go of their logs. Replies in front of the moment leave with the last flush, those
-//! behind it have nothing to wait for. CONFIG SET answers when all that is done, and nothing is left
-//! of a rewrite that was under way: as in Redis, which kills its child first.
+//! behind it have nothing to wait for. CONFIG SET answers when all that is done, and nothing is
+//! left of a rewrite that was under way: as in Redis, which kills its child first.
 //!
 //! *When the log cannot be written*, it ends as it stands, unsealed, as behind a crash, and replies
 //! that still wait for it leave then: whoever reads one cannot tell whether its write came in front
@@ -491,8 +491,8 @@ impl Shard {
         }
     }
 
-    /// Whether something is left of a rewrite for a log, where there is none: whoever is told of its
-    /// end may begin another walk at once.
+    /// Whether something is left of a rewrite for a log, where there is none: whoever is told of
+    /// its end may begin another walk at once.
     fn rewrites_in_vain(&self) -> bool {
         let registry = &self.global.registry;
         registry.saves.is_rewriting() && registry.rewrites.is_of_log()

@@ -362,8 +362,8 @@ fn what_never_began_leaves_nothing() {
     }
 }
 
-/// Who has been told that the log is off finds no rewrite under way any more, wherever `no` found the
-/// one that was to begin it, as in Redis, which kills its child first.
+/// Who has been told that the log is off finds no rewrite under way any more, wherever `no` found
+/// the one that was to begin it, as in Redis, which kills its child first.
 #[test]
 fn nothing_of_a_rewrite_is_left_behind_no() {
     for (shards, spins) in [(1, 40), (3, 40)] {

@@ -68,9 +68,14 @@ fn line(bytes: &[u8]) -> Option<usize> {
     (bytes[end] == b'\n').then_some(end + 1)
 }
 
-/// Whether `bytes` are a line of filler, and no more.
-pub(in crate::persist) fn is_line(bytes: &[u8]) -> bool {
-    line(bytes) == Some(bytes.len())
+/// Whether `bytes` begin like filler: a line of it, or what is left of one where the rest of the file
+/// was never written.
+pub(in crate::persist) fn begins(bytes: &[u8]) -> bool {
+    let torn = |bytes: &[u8]| {
+        let end = bytes.iter().position(|b| !matches!(b, b'#' | b' ')).unwrap_or(bytes.len());
+        end >= 2 && bytes[0] == b'#' && bytes[end..].first().is_none_or(|b| *b == 0)
+    };
+    line(bytes).is_some() || torn(&bytes[..bytes.len().min(ANNOTATION_MAX)])
 }
 
 /// Moves a window over the filler it stands at.

@@ -10,21 +10,34 @@
 //!
 //! *In a file that is written ahead* it reads as filler, which is passed over. Where the first
 //! sectors of a frame were lost and the next begins with a command, that is a fragment of ours,
-//! which was never whole and goes. Behind it there is filler up to the end of the file, as far as
-//! that was written ahead, and nobody who appends commands ends with such a line: a command ends
-//! with CR LF, filler with a blank and LF. Only a frame that ends with the file's last block leaves
-//! nothing behind it. What it may be then is not executed unless it begins as what a server
-//! appends, and not cut either: somebody has to look. (A fragment that begins with the very SELECT
-//! of its frame, and ends with the file, is taken for the other server's; both by chance, and what
-//! it holds is what a client had asked for and was not promised.)
+//! which was never whole, and goes. Two things tell:
+//!
+//! - filler between the commands, behind the fragment: nobody else writes any;
+//! - commands that are broken, since their values went on in a sector that was lost, or in one behind
+//!   the end of the file, and do not begin as what a server appends.
+//!
+//! What begins with SELECT and is broken is another server's, damaged, for all we know, and refused.
+//! What does not and is whole to the very end of the file can be nobody's but a frame's that ended
+//! with the file's last block, or somebody's own: it is refused as well, not executed and not cut.
+//! What is left: a fragment that begins with the very SELECT of its frame and goes to the end of the
+//! file. It is taken for the other server's; what it holds is what a client had asked for and was
+//! not promised.
 
 use super::{Group, Inspection};
+use crate::base::limits::ANNOTATION_MAX;
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{HEAD_MAX, parse_head};
 use crate::persist::aof::manifest::Line;
-use crate::persist::aof::resp::{Fault, PlainReader, Window};
+use crate::persist::aof::resp::{Fault, LogError, PlainReader, Window};
 use crate::persist::aof::scan::Scan;
 use crate::persist::recovery::{RecoveryError, io_error};
+
+/// Whose the commands at a gap are.
+enum Whose {
+    Ours,
+    Others,
+    Unknown,
+}
 
 impl Inspection<'_, '_> {
     /// True when a whole command stands at an offset.
@@ -47,45 +60,53 @@ impl Inspection<'_, '_> {
         let Some((scan, (line, _))) = last else { return Ok(None) };
         let from = scan.end.offset;
         let command = scan.gap.is_some_and(|gap| gap.command);
-        if !command
-            || self.ends_with_filler(line, scan)?
-            || !self.begins_with_command(line, from)?
-        {
+        if !command || !self.begins_with_command(line, from)? {
             return Ok(None);
         }
-        if scan.tight < from && self.may_be_torn(line, scan)? {
-            let what = "commands that no server begins with, behind filler: what is left of a \
-                        frame of which a block was lost, or what somebody has appended";
-            return Err(self.damaged(&line.file, from, what));
-        }
-        Ok(Some((line.file.clone(), from, scan.len)))
-    }
-
-    /// True when the last line of a file that was written ahead still is what it was made with.
-    fn ends_with_filler(&self, line: &Line, scan: &Scan) -> Result<bool, RecoveryError> {
-        let Some(from) = scan.len.checked_sub(filler::LINE) else { return Ok(false) };
-        let mut end = Window::open(self.volume, &line.file, from).map_err(self.log_error())?;
-        let bytes = end.peek(filler::LINE as usize).map_err(self.log_error())?;
-        Ok(filler::is_line(bytes))
-    }
-
-    /// True when what stands behind filler may be the rest of a frame that ended with the file: it
-    /// begins and ends as sectors do, and not with the database that it means.
-    fn may_be_torn(&self, line: &Line, scan: &Scan) -> Result<bool, RecoveryError> {
-        let from = scan.end.offset;
-        if !from.is_multiple_of(filler::LINE) || !scan.len.is_multiple_of(filler::BLOCK) {
-            return Ok(false);
-        }
-        let reader = PlainReader::open(self.volume, &line.file, from, u64::MAX);
-        let mut reader = reader.map_err(self.log_error())?;
-        while let Ok(Some(command)) = reader.next_command() {
-            match command.args.first() {
-                Some(name) if name.eq_ignore_ascii_case(b"SELECT") => return Ok(false),
-                Some(name) if name.eq_ignore_ascii_case(b"MULTI") => {}
-                _ => return Ok(true),
+        let behind_filler = scan.tight < from && from.is_multiple_of(filler::LINE);
+        let whose = if behind_filler { self.whose(line, scan)? } else { Whose::Others };
+        match whose {
+            Whose::Others => Ok(Some((line.file.clone(), from, scan.len))),
+            Whose::Ours => Ok(None),
+            Whose::Unknown if self.plan.options.accept_damage => Ok(None),
+            Whose::Unknown => {
+                let what = "commands behind filler that do not begin with SELECT: the rest of a \
+                            frame of which a block was lost, or appended by hand";
+                Err(self.damaged(&line.file, from, what))
             }
         }
-        Ok(true)
+    }
+
+    /// Whose commands stand behind filler.
+    fn whose(&self, line: &Line, scan: &Scan) -> Result<Whose, RecoveryError> {
+        let (file, from) = (&line.file, scan.end.offset);
+        let reader = PlainReader::open(self.volume, file, from, scan.len);
+        let mut reader = reader.map_err(self.log_error())?.strict();
+        let mut selects = None;
+        let mut bytes = [0; ANNOTATION_MAX];
+        let ended = loop {
+            let got = self.volume.read_at(file, reader.read(), &mut bytes);
+            if filler::begins(&bytes[..got.map_err(io_error(file))?]) {
+                return Ok(Whose::Ours);
+            }
+            match reader.next_command() {
+                Ok(Some(command)) => {
+                    let is = |text: &[u8]| {
+                        let name = command.args.first();
+                        name.is_some_and(|name| name.eq_ignore_ascii_case(text))
+                    };
+                    selects = selects.or((!is(b"MULTI")).then(|| is(b"SELECT")));
+                }
+                Ok(None) => break Ok(()),
+                Err(LogError { fault: Fault::Io(error), .. }) => return Err(io_error(file)(error)),
+                Err(error) => break Err(error),
+            }
+        };
+        Ok(match (selects, ended) {
+            (Some(true), _) => Whose::Others,
+            (_, Err(_)) => Whose::Ours,
+            (_, Ok(())) => Whose::Unknown,
+        })
     }
 
     /// True when the frame at a gap was cut between two of its commands and more commands follow
