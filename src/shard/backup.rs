@@ -16,11 +16,11 @@
 //! *Rewrites meanwhile* go on: what SEAL links is the log as it stands then, with the newest base,
 //! and the base that START has linked goes where it is not the newest any more.
 //!
-//! *The log that is turned off* ends a backup that is open, when that begins and again when it is off:
-//! one that has begun in between would go on without a log, and a base that a rewrite writes then
-//! is not what the next log goes on from. Who begins one has made that known before looking whether
-//! the log is off, and who turns it off looks for a backup behind that; so one of them sees the
-//! other.
+//! *The log that is turned off* ends a backup that is open, when that begins and again when it is
+//! off: one that has begun in between would go on without a log, and a base that a rewrite writes
+//! then is not what the next log goes on from. Who begins one has made that known before looking
+//! whether the log is off, and who turns it off looks for a backup behind that; so one of them sees
+//! the other.
 //!
 //! *What SEAL cannot do*, a cut that is given up or a link that is refused, is its reply's error;
 //! the backup stays as it was, so that SEAL can be tried again.

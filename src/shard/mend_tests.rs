@@ -217,8 +217,8 @@ fn what_the_disk_refuses_while_a_log_is_mended_is_tried_again() {
     assert_eq!(trial.place(|op| is_flush_of(op, OLD)).len(), 1);
 }
 
-/// What a cut that is given up has made stays where the disk refuses to remove it: whoever comes next
-/// needs other names.
+/// What a cut that is given up has made stays where the disk refuses to remove it: whoever comes
+/// next needs other names.
 #[test]
 fn a_file_that_cannot_be_removed_is_in_nobodys_way() {
     let mut trial = Trial::broken();

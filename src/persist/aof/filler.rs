@@ -68,8 +68,8 @@ fn line(bytes: &[u8]) -> Option<usize> {
     (bytes[end] == b'\n').then_some(end + 1)
 }
 
-/// Whether `bytes` begin like filler: a line of it, or what is left of one where the rest of the file
-/// was never written.
+/// Whether `bytes` begin like filler: a line of it, or what is left of one where the rest of the
+/// file was never written.
 pub(in crate::persist) fn begins(bytes: &[u8]) -> bool {
     let torn = |bytes: &[u8]| {
         let end = bytes.iter().position(|b| !matches!(b, b'#' | b' ')).unwrap_or(bytes.len());

@@ -1,9 +1,10 @@
-//! What another server has left in a log: the part of [`inspect`](super::inspect) that tells it from
-//! what a crash leaves.
+//! What another server has left in a log: the part of [`inspect`](super::inspect) that tells it
+//! from what a crash leaves.
 //!
 //! A stock server reads the directory as commands and comments, cuts the last file behind its last
-//! whole command if need be, and appends there. So what it wrote is the last in the file, and begins
-//! with SELECT (in a transaction, behind MULTI), since it knows of no database that is selected.
+//! whole command if need be, and appends there. So what it wrote is the last in the file, and
+//! begins with SELECT (in a transaction, behind MULTI), since it knows of no database that is
+//! selected.
 //!
 //! *In a file that grows* nothing else looks like that: a block that was lost reads as zeros, which
 //! are no command.
@@ -13,15 +14,15 @@
 //! which was never whole, and goes. Two things tell:
 //!
 //! - filler between the commands, behind the fragment: nobody else writes any;
-//! - commands that are broken, since their values went on in a sector that was lost, or in one behind
-//!   the end of the file, and do not begin as what a server appends.
+//! - commands that are broken, since their values went on in a sector that was lost, or in one
+//!   behind the end of the file, and do not begin as what a server appends.
 //!
-//! What begins with SELECT and is broken is another server's, damaged, for all we know, and refused.
-//! What does not and is whole to the very end of the file can be nobody's but a frame's that ended
-//! with the file's last block, or somebody's own: it is refused as well, not executed and not cut.
-//! What is left: a fragment that begins with the very SELECT of its frame and goes to the end of the
-//! file. It is taken for the other server's; what it holds is what a client had asked for and was
-//! not promised.
+//! What begins with SELECT and is broken is another server's, damaged, for all we know, and
+//! refused. What does not and is whole to the very end of the file can be nobody's but a frame's
+//! that ended with the file's last block, or somebody's own: it is refused as well, not executed
+//! and not cut. What is left: a fragment that begins with the very SELECT of its frame and goes to
+//! the end of the file. It is taken for the other server's; what it holds is what a client had
+//! asked for and was not promised.
 
 use super::{Group, Inspection};
 use crate::base::limits::ANNOTATION_MAX;
