@@ -431,6 +431,13 @@ impl<'v> PlainReader<'v> {
         }
     }
 
+    /// At least the next `want` bytes behind the last command read; fewer only where the file ends.
+    pub fn peek(&mut self, want: usize) -> Result<&[u8], LogError> {
+        self.window.skip(self.pending as u64);
+        self.pending = 0;
+        self.window.peek(want)
+    }
+
     /// Offset behind the last command read that stands outside of any open transaction.
     pub fn whole(&self) -> u64 {
         self.whole

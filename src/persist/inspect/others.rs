@@ -84,10 +84,8 @@ impl Inspection<'_, '_> {
         let reader = PlainReader::open(self.volume, file, from, scan.len);
         let mut reader = reader.map_err(self.log_error())?.strict();
         let mut selects = None;
-        let mut bytes = [0; ANNOTATION_MAX];
         let ended = loop {
-            let got = self.volume.read_at(file, reader.read(), &mut bytes);
-            if filler::begins(&bytes[..got.map_err(io_error(file))?]) {
+            if filler::begins(reader.peek(ANNOTATION_MAX).map_err(self.log_error())?) {
                 return Ok(Whose::Ours);
             }
             match reader.next_command() {
