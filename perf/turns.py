@@ -13,6 +13,7 @@ and is shown beside. Time that the hypervisor takes stands in the server's own: 
 apart, so the figures are upper bounds.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -43,8 +44,9 @@ class Watch:
         self.pid, self.thread = pid, thread
         self.file = tempfile.NamedTemporaryFile(prefix="turns-")
         only = f"common_pid == {thread}"
+        elsewhere = ",".join(str(n) for n in os.sched_getaffinity(0) - {core}) or str(core)
         self.process = subprocess.Popen(
-            ["perf", "record", "-q", "-C", str(core), "-m", "8M", "-o", self.file.name,
+            ["taskset", "-c", elsewhere, "perf", "record", "-q", "-C", str(core), "-m", "8M", "-o", self.file.name,
              "-e", SWITCH, "-e", ENTER, "--filter", only, "-e", EXIT, "--filter", only],
             stderr=subprocess.PIPE)
 

@@ -21,9 +21,9 @@ const ROUND_US: u64 = 100_000;
 /// Keys looked at per round of active expiry.
 const EXPIRE_BUDGET: usize = 400;
 /// Entries freed per turn when there is garbage, and how many of them between two looks at the
-/// clock.
+/// clock: towards the end each may be the last of its page, which then goes back to the system.
 const FREE_BUDGET: usize = 2_000;
-const FREE_STEP: usize = 100;
+const FREE_STEP: usize = 8;
 /// How long that may take. What an entry takes depends on how much memory becomes free with it.
 const FREE_TIME: Duration = Duration::from_micros(150);
 
