@@ -1,6 +1,5 @@
 //! The log directory of a log that begins while the server runs, when there may be an older log.
 //!
-//! # What must hold
 //!
 //! A log that begins is one of new files, which no manifest names before the base beside them is
 //! durable: [`super::rewrite::install`] then names all at once. Up to that rename the standing
@@ -179,6 +178,9 @@ fn remove_strays(volume: &dyn Volume, appendfilename: &str, manifest: &Manifest)
 /// # Errors
 /// What the disk says. What stays is removed at the next start.
 pub fn settle(volume: &dyn Volume, appendfilename: &str, manifest: &Manifest) -> io::Result<()> {
+    // Its name may not be durable yet, where a flush has failed: what goes may be what the one
+    // before it names.
+    volume.sync_dir()?;
     remove_strays(volume, appendfilename, manifest)?;
     // Without a manifest they must be gone for good before it is.
     volume.sync_dir()?;
@@ -191,8 +193,10 @@ pub fn settle(volume: &dyn Volume, appendfilename: &str, manifest: &Manifest) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::Random;
     use crate::persist::aof::manifest::{Line, NewFile, PartKind};
     use crate::persist::durable;
+    use crate::persist::testing::MemVolume;
     use crate::persist::volume::DirVolume;
 
     const NAME: &str = "appendonly.aof";
@@ -206,6 +210,36 @@ mod tests {
     fn write(volume: &DirVolume, manifest: &Manifest) {
         let (temp, name) = (temp_manifest_name(NAME), manifest_name(NAME));
         durable::replace(volume, &temp, &name, &manifest.encode()).unwrap();
+    }
+
+    /// The manifest in force has got its name, and not for good: whenever the power goes out, the
+    /// one that is there names what is there.
+    #[test]
+    fn nothing_goes_that_a_manifest_may_name() {
+        let name = manifest_name(NAME);
+        let of = |file: &str, seq| {
+            let line = Line { file: file.to_owned(), seq, kind: FileType::Base, ours: None };
+            let mut manifest = Manifest::default();
+            manifest.lines.push(line);
+            manifest
+        };
+        let (old, new) = (of("appendonly.aof.1.base.rdb", 1), of("appendonly.aof.2.base.rdb", 2));
+        for left in 0..8 {
+            for seed in 0..20 {
+                let volume = MemVolume::default();
+                volume.put(&old.lines[0].file, b"old");
+                volume.put(&new.lines[0].file, b"new");
+                volume.put(&name, &old.encode());
+                volume.put("new", &new.encode());
+                volume.rename("new", &name).unwrap();
+                volume.stop_after(left);
+                let done = settle(&volume, NAME, &new).is_ok();
+                let behind = volume.power_cut(&mut Random::new(seed));
+                let found = Manifest::parse(&behind.read_all(&name).unwrap()).unwrap();
+                assert!(behind.len(&found.lines[0].file).is_ok(), "{left} changes, {found:?}");
+                assert!(!done || found == new);
+            }
+        }
     }
 
     /// A base, a sealed generation and one that is not, of two shards.

@@ -24,12 +24,16 @@ struct Trial {
     /// Operations that fail once: whether this one does, and how.
     fails: Option<fn(&DiskOp) -> bool>,
     flush: bool,
+    /// Operations that do not complete by themselves, and those that wait so.
+    holds: Option<fn(&DiskOp) -> bool>,
+    held: Vec<(usize, u64)>,
 }
 
 impl Trial {
     fn new(policy: &str) -> Trial {
         let bench = Bench::new(3, &[("appendfsync", policy)]);
-        Trial { bench, asked: Vec::new(), created: 100, fails: None, flush: false }
+        let (fails, holds, created) = (None, None, 100);
+        Trial { bench, asked: Vec::new(), created, fails, flush: false, holds, held: Vec::new() }
     }
 
     /// One with a log of which a flush has failed, and a write that waited for it.
@@ -48,6 +52,10 @@ impl Trial {
         while let Some((token, op)) = self.bench.disks[shard].waiting.pop_front() {
             count += 1;
             self.asked.push((shard, op.clone()));
+            if self.holds.is_some_and(|holds| holds(&op)) {
+                self.held.push((shard, token));
+                continue;
+            }
             let fails = self.fails.take_if(|fails| fails(&op)).is_some();
             let result = match (fails, &op) {
                 (true, _) => Err(Errno::IO.into()),
@@ -246,6 +254,29 @@ fn a_file_that_cannot_be_removed_is_in_nobodys_way() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), made, "{names:?}");
+}
+
+/// A file of a log that was turned off is cut behind the begin of the next one.
+#[test]
+fn what_is_cut_off_for_a_log_that_has_ended_is_not_the_next_ones() {
+    let mut trial = Trial::broken();
+    trial.holds = Some(|op| matches!(op, DiskOp::Truncate { .. }));
+    trial.goes_on();
+    assert_eq!((trial.bench.told[0].as_slice(), trial.held.len()), (&b"+OK\r\n"[..], 1));
+    let log = trial.bench.shards[0].log.as_ref();
+    assert!(log.is_some_and(|log| !log.is_tidy()), "its first file is being cut");
+    trial.send(0, "CONFIG SET appendonly no");
+    trial.goes_on();
+    let shard = &mut trial.bench.shards[0];
+    assert!(shard.log.is_none());
+    let mut space = shard.space.take().unwrap();
+    shard.begin_log(&mut space, 1_000, 7);
+    shard.space = Some(space);
+    for (shard, token) in trial.held.drain(..) {
+        let done = DiskDone { token, result: Ok(None), data: Vec::new(), sync_failed: false };
+        trial.bench.shards[shard].disk_done(done, &mut trial.bench.disks[shard]);
+    }
+    assert!(trial.bench.shards[0].log.as_ref().is_some_and(|log| log.is_tidy()));
 }
 
 #[test]

@@ -28,7 +28,9 @@ impl Shard {
             self.gather.completed(now.saturating_sub(began));
             self.note_write(now.saturating_sub(began));
         }
-        // Cutting filler off a log that has ended is its last operation.
+        if self.shortened_for_ended(&done) {
+            return;
+        }
         let Some(log) = &mut self.log else { return };
         match log.done(done, now) {
             Outcome::Quiet => {}

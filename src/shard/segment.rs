@@ -66,6 +66,11 @@ pub enum Place {
     Wait,
 }
 
+/// What is said where a file cannot be cut.
+pub(super) fn not_shortened(error: &std::io::Error) -> String {
+    format!("Cutting a file of the log to its end failed: {error}")
+}
+
 /// What has been written ahead in one file.
 #[derive(Debug, Default)]
 pub struct Ahead {
@@ -163,8 +168,12 @@ impl Ahead {
     /// A file that has ended has been cut, or not; gives what is to be said.
     pub fn shortened(&mut self, done: std::io::Result<Option<FileId>>) -> Option<String> {
         self.shortening -= 1;
-        let said = |error| format!("Cutting a file of the log to its end failed: {error}");
-        done.err().map(said)
+        done.err().as_ref().map(not_shortened)
+    }
+
+    /// Files that are being cut.
+    pub fn shortening(&self) -> u32 {
+        self.shortening
     }
 
     /// Whether every file that has ended has been cut.

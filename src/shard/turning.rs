@@ -61,7 +61,7 @@ use crate::config::Config;
 use crate::config::files;
 use crate::keyspace::Keyspace;
 use crate::persist::aof::manifest::{Manifest, shard_file_name};
-use crate::persist::disk::{Disk, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
 use crate::persist::turning::{Prepared, check, prepare, settle};
 use crate::resp::Reply;
 use crate::shard::backup::end_backup;
@@ -74,6 +74,7 @@ use crate::shard::log::kept::Ending;
 use crate::shard::log::{LogFile, LogWriter, token};
 use crate::shard::message::{CutFile, CutStep, JobDone, Message, ReplyTo, Turn};
 use crate::shard::requests::all_shards;
+use crate::shard::segment::not_shortened;
 
 /// What CONFIG SET appendonly yes says where the log cannot begin.
 const UNABLE: &str = "ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable \
@@ -185,6 +186,9 @@ pub struct Turns {
     prepared: Option<Box<Prepared>>,
     /// A log that has ended, and is to be closed.
     ended: Option<LogWriter>,
+    /// Files of logs that have ended which are being cut: what completes counts for these first, so
+    /// a log that has begun since then counts its own as done when all are.
+    shortening: u32,
 }
 
 /// What CONFIG SET is to change, where that turns the log on.
@@ -655,10 +659,23 @@ impl Shard {
         self.followed();
     }
 
+    /// A file has been cut; true if that was for a log that has ended.
+    pub(super) fn shortened_for_ended(&mut self, done: &DiskDone) -> bool {
+        if token::kind(done.token) != token::SHORTEN || self.turns.shortening == 0 {
+            return false;
+        }
+        self.turns.shortening -= 1;
+        if let Err(error) = &done.result {
+            self.global.warn(&not_shortened(error));
+        }
+        true
+    }
+
     /// Closes the file of a log that has ended.
     pub(super) fn bury_log(&mut self, disk: &mut impl Disk) {
         if let Some(log) = self.turns.ended.take() {
-            let file = log.close(disk);
+            let (file, shortening) = log.close(disk);
+            self.turns.shortening += shortening;
             if file != NO_FILE {
                 self.old_files.push(file);
             }

@@ -26,10 +26,11 @@ impl LogWriter {
         self.entries.back().map(|(id, _)| *id)
     }
 
-    /// The log has ended, and nothing is in flight: filler goes. Gives the file, to be closed.
-    pub fn close(mut self, disk: &mut impl Disk) -> FileId {
+    /// The log has ended, and nothing is in flight on its file: filler goes. Gives the file, to be
+    /// closed, and how many files are being cut meanwhile.
+    pub fn close(mut self, disk: &mut impl Disk) -> (FileId, u32) {
         self.ahead.next_file(self.file.id, self.tight, false);
         self.ahead.tidy(disk);
-        self.file.id
+        (self.file.id, self.ahead.shortening())
     }
 }

@@ -616,7 +616,8 @@ impl Schedule {
         compare(&found, saves.standing(), "loaded", "the file had");
         let started = Started { files: Vec::new(), next_id: 1, manifest: Manifest::default() };
         let (config, medium, now) = (&self.config, &self.medium, self.now);
-        let start = Start { config, boot_id: "", turns: self.turns, older };
+        let boot = format!("boot-{}", self.boots);
+        let start = Start { config, boot_id: &boot, turns: self.turns, older };
         World::start((medium, saves), start, spaces, started, now, &mut self.random)
     }
 
