@@ -85,17 +85,19 @@ fn refuse_orphans(
     Ok(())
 }
 
-/// Makes the directory ready: from here on what no manifest names is a leftover. The caller has the
-/// right to change the manifest.
+/// Makes the directory ready: from here on what no manifest names is a leftover, and goes if the
+/// manifest is `durable`. The caller has the right to change the manifest.
 ///
 /// # Errors
 /// What the disk says; that the directory holds what would be lost.
-pub fn prepare(volume: &dyn Volume, appendfilename: &str) -> io::Result<Prepared> {
+pub fn prepare(volume: &dyn Volume, appendfilename: &str, durable: bool) -> io::Result<Prepared> {
     let before = read_manifest(volume, appendfilename)?;
     refuse_orphans(volume, appendfilename, &before)?;
     volume.write_synced(OPENING, b"")?;
     volume.sync_dir()?;
-    remove_strays(volume, appendfilename, &before)?;
+    if durable {
+        remove_strays(volume, appendfilename, &before)?;
+    }
     let mut floor = 0;
     for line in &before.lines {
         if let Some(Ours::Shard(pairs)) = &line.ours {
@@ -271,7 +273,7 @@ mod tests {
             volume.write_synced("temp-rewriteaof-bg-7.aof", b"stray").unwrap();
             volume.write_synced("mine", b"stays").unwrap();
             check(&volume, NAME).unwrap();
-            let prepared = prepare(&volume, NAME).unwrap();
+            let prepared = prepare(&volume, NAME, true).unwrap();
             assert_eq!(prepared.before, manifest);
             // Without an end, positions may go as far as the file does.
             assert_eq!(prepared.floor, if sealed { 500 } else { 701 });
@@ -307,14 +309,14 @@ mod tests {
         let (_temp, volume) = fresh();
         let stray = format!("{NAME}.1.s00.incr.aof");
         volume.write_synced(&stray, b"*1\r\n").unwrap();
-        for refused in [check(&volume, NAME), prepare(&volume, NAME).map(drop)] {
+        for refused in [check(&volume, NAME), prepare(&volume, NAME, true).map(drop)] {
             let text = refused.unwrap_err().to_string();
             assert!(text.contains(&stray) && text.contains("is missing"), "{text}");
         }
         assert_eq!(volume.list().unwrap(), std::slice::from_ref(&stray));
         volume.write_synced(OPENING, b"").unwrap();
         check(&volume, NAME).unwrap();
-        assert_eq!(prepare(&volume, NAME).unwrap().floor, 0);
+        assert_eq!(prepare(&volume, NAME, true).unwrap().floor, 0);
         assert_eq!(volume.list().unwrap(), [OPENING]);
         settle(&volume, NAME, &Manifest::default()).unwrap();
         settle(&volume, NAME, &Manifest::default()).unwrap();
@@ -351,7 +353,7 @@ mod tests {
     fn a_manifest_that_cannot_be_read_is_in_the_way() {
         let (_temp, volume) = fresh();
         volume.write_synced(&manifest_name(NAME), b"nonsense\n").unwrap();
-        for refused in [check(&volume, NAME), prepare(&volume, NAME).map(drop)] {
+        for refused in [check(&volume, NAME), prepare(&volume, NAME, true).map(drop)] {
             let text = refused.unwrap_err().to_string();
             assert!(text.contains("appendonly.aof.manifest: line 1"), "{text}");
         }

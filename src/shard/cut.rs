@@ -733,6 +733,9 @@ impl Shard {
             LeadStep::SyncDir | LeadStep::Remove => LeadStep::Remove,
         };
         let unlisted = lead.unlisted && lead.step == LeadStep::RemoveTemp;
+        if step == LeadStep::SyncDir {
+            self.global.turning.named(true);
+        }
         if step == LeadStep::SyncDir && lead.closes {
             self.commit_end(true);
         } else if step == LeadStep::SyncDir || unlisted {

@@ -369,6 +369,7 @@ fn put_in_place(global: &Global, aim: &Aim, disk: &dyn Sheets, temp: &str) -> io
         Installed::Superseded => Ok(false),
         Installed::Done { manifest, base, durable } => {
             let (opens, lasts) = (aim.opens, durable.is_ok());
+            global.turning.named(lasts);
             global.notice(&format!(
                 "Successfully renamed the temporary AOF base file {temp} into {base}"
             ));

@@ -53,7 +53,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::client::Conn;
@@ -106,6 +106,10 @@ pub struct Turning {
     before: Mutex<Manifest>,
     /// The log directory.
     dir: Mutex<PathBuf>,
+    /// A manifest has got its name, and the directory could not be flushed: behind a loss of power
+    /// it may be the one before it again, whatever is flushed later. Until another one has its name
+    /// for good, nothing goes that either may name.
+    unsure: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -124,7 +128,13 @@ impl Turning {
             state: AtomicU8::new(Logging::Off as u8),
             before: Mutex::default(),
             dir: Mutex::new(log_dir(config)),
+            unsure: AtomicBool::new(false),
         }
+    }
+
+    /// A manifest has got its name, for good or not.
+    pub fn named(&self, durable: bool) {
+        self.unsure.store(!durable, Ordering::SeqCst);
     }
 
     /// Where the log stands.
@@ -221,7 +231,7 @@ pub(super) fn set_on(global: &Global, wanted: &Wanted) -> Result<(), String> {
 /// Makes the directory ready, for whoever has the right to cut. For a thread that may wait.
 fn make_ready(global: &Global, dir: &Path) -> Result<Box<Prepared>, String> {
     let prepared = (global.open_dir)(dir, true)
-        .and_then(|volume| prepare(&*volume, global.append_filename()))
+        .and_then(|volume| prepare(&*volume, global.append_filename(), !global.is_unsure()))
         .inspect(|_| global.watch_room(dir))
         .map_err(|error| format!("{}: {error}", dir.display()))?;
     *lock(&global.turning.dir) = dir.to_owned();
@@ -242,6 +252,10 @@ pub(super) fn listed(global: &Global, durable: bool) {
 }
 
 fn clear(global: &Global, manifest: &Manifest) {
+    if global.is_unsure() {
+        return global
+            .warn("Files of the log stay that the manifest does not name: it may be lost");
+    }
     let settled = (global.open_dir)(&global.turning.dir(), false)
         .and_then(|volume| settle(&*volume, global.append_filename(), manifest));
     if let Err(error) = settled {
@@ -250,6 +264,10 @@ fn clear(global: &Global, manifest: &Manifest) {
 }
 
 impl Global {
+    fn is_unsure(&self) -> bool {
+        self.turning.unsure.load(Ordering::SeqCst)
+    }
+
     /// Whether the process may not end, since its data may be nowhere but in the base that a log
     /// waits for; it may if it is `forced`. Says which it is.
     pub fn may_not_end(&self, forced: bool) -> bool {
