@@ -1,10 +1,10 @@
-//! Sees how long each thread of a server keeps its clients waiting: a library to put in front of libc
-//! (`LD_PRELOAD`), for a program that calls the ring by libc's `syscall`.
+//! Sees how long each thread of a server keeps its clients waiting: a library to put in front of
+//! libc (`LD_PRELOAD`), for a program that calls the ring by libc's `syscall`.
 //!
-//! A *turn* is the time between two calls of `io_uring_enter`. Of each, the CPU time of the thread is
-//! taken, which leaves out what others had the core for, the hypervisor among them; and of turns in
-//! which the thread went to sleep by itself (for a lock of the kernel's, say) the time on the wall.
-//! Every 50 ms each thread appends a line to `$TURNS_DIR/<thread id>`: the monotonic clock in
+//! A *turn* is the time between two calls of `io_uring_enter`. Of each, the CPU time of the thread
+//! is taken, which leaves out what others had the core for, the hypervisor among them; and of turns
+//! in which the thread went to sleep by itself (for a lock of the kernel's, say) the time on the
+//! wall. Every 50 ms each thread appends a line to `$TURNS_DIR/<thread id>`: the monotonic clock in
 //! nanoseconds, turns since the last line, the longest in CPU time, the longest that slept and the
 //! longest on the wall, all three in nanoseconds.
 //!
