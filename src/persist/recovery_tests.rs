@@ -250,6 +250,24 @@ fn commands_behind_the_last_frame_were_another_servers() {
     assert!(refusal(&volume, "new").contains("another server has written behind the log"));
 }
 
+/// With `aof-timestamp-enabled` a line that tells the time stands in front of what it appends.
+#[test]
+fn what_another_server_appends_may_begin_with_the_time() {
+    let appended =
+        [b"#TS:1700000000\r\n".to_vec(), resp(&["SELECT", "0"]), resp(&["RPUSH", "k", "redis"])];
+    let mut log = LogFile::new(1, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    log.bytes.extend(appended.concat());
+    for volume in [directory(&[log]).0, ahead(&appended.concat(), 0)] {
+        let data = MemVolume::default();
+        let plan = look(&volume, &data, "new");
+        assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", "redis"]);
+        commit(plan, &volume, &mut Random::new(3)).unwrap();
+        let plan = look(&volume, &data, "new");
+        assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", "redis"]);
+    }
+}
+
 #[test]
 fn a_frame_that_another_server_cut_and_continued_is_not_cut_again() {
     let mut log = LogFile::new(1, 0);

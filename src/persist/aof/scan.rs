@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::base::crc::FrameSum;
-use crate::base::limits::SHARDS_MAX;
+use crate::base::limits::{ANNOTATION_MAX, SHARDS_MAX};
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{
     self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
@@ -122,7 +122,7 @@ pub struct Gap {
     pub error: HeadError,
     /// What proves that they were once, if anything does.
     pub claim: Option<Claim>,
-    /// The bytes begin like a command: another server may have appended.
+    /// The bytes begin like commands: another server may have appended.
     pub command: bool,
 }
 
@@ -276,6 +276,14 @@ fn solid_end(volume: &dyn Volume, file: &str, from: u64, len: u64) -> Result<u64
     Ok(solid.min(len))
 }
 
+/// Whether what stands here begins as what another server appends: with a command, or with the time
+/// in front of one.
+fn begins_commands(bytes: &[u8]) -> bool {
+    let line = memchr::memchr(b'\n', bytes).map_or(0, |at| at + 1);
+    let behind = if format::parse_time(&bytes[..line]).is_some() { line } else { 0 };
+    bytes.get(behind) == Some(&b'*')
+}
+
 /// Looks behind a gap for a frame that proves the missing bytes were kept once.
 fn judge_gap(
     frames: &mut Frames<'_>,
@@ -283,7 +291,7 @@ fn judge_gap(
     options: ScanOptions,
 ) -> Result<Gap, LogError> {
     let gap = frames.border;
-    let command = frames.window.peek(1)?.first() == Some(&b'*');
+    let command = begins_commands(frames.window.peek(ANNOTATION_MAX)?);
     if let HeadError::Version(n) = error {
         return Err(frames.window.error(gap.offset, Fault::Version(n)));
     }
