@@ -71,8 +71,6 @@ pub struct Rewriting {
     wanted: bool,
     /// What it does where a flush of the log has failed.
     pub(super) mending: Mending,
-    /// It is one of a log, and of no use without.
-    with_log: bool,
     /// Backups that this shard is to seal.
     pub(super) sealing: Sealing,
     /// When history was last looked through for what has grown old, in seconds of Unix time.
@@ -120,7 +118,6 @@ impl Shard {
         let pid = std::process::id();
         self.global.notice(&format!("Background append only file rewriting started by pid {pid}"));
         self.rewriting.wanted = true;
-        self.rewriting.with_log = of_log;
         self.try_rewrite();
         true
     }
@@ -136,7 +133,9 @@ impl Shard {
             self.rewriting.wanted = false;
             if self.is_to_turn_on() {
                 self.prepare_log();
-            } else if self.rewriting.with_log && self.global.turning.state() == Logging::Off {
+            } else if self.global.registry.rewrites.is_of_log()
+                && self.global.turning.state() == Logging::Off
+            {
                 self.forget_rewrite();
                 self.global.end_cut();
             } else {
