@@ -32,6 +32,7 @@
 //! is told with file, offset and the command's name, never with what it carries.
 
 mod delay;
+mod execute;
 mod store;
 
 use std::fmt;
@@ -39,22 +40,18 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::clock::Now;
-use crate::base::crc::{shard_of_slot, slot, slots_of};
+use crate::base::crc::slots_of;
 use crate::base::memory::Ahead;
-use crate::base::number::parse_i64;
 use crate::base::random::Random;
 use crate::base::replication::Told;
-use crate::command::table::{self, Control};
-use crate::command::{Args, Command, Ctx, Route, Run, Spaces};
+use crate::command::{Command, Spaces};
 use crate::keyspace::space::Counters;
 use crate::keyspace::{Effects, Keyspace};
+use crate::persist::aof::reader::FrameReader;
 use crate::persist::aof::resp::{LogError, PlainReader};
-use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
 use crate::persist::load::delay::Delay;
 use crate::persist::load::store::Store;
-use crate::persist::payload::default_codec;
-use crate::persist::rdb::decode::shown;
 use crate::persist::rdb::index::Index;
 use crate::persist::rdb::{self, RdbError, format};
 use crate::persist::recovery::{GenerationFile, Place, Step, Tail};
@@ -310,19 +307,6 @@ fn is_pure_rdb(volume: &dyn Volume, file: &str) -> io::Result<bool> {
     Ok(code == format::OP_EOF && !tail.ends_with(b"\r\n"))
 }
 
-/// A command that was refused.
-struct Refusal {
-    name: String,
-    why: Why,
-}
-
-impl Refusal {
-    fn at(self, file: &str, offset: u64) -> LoadError {
-        let (name, why) = (self.name, self.why);
-        LoadError::Command { file: file.to_owned(), offset, name, why }
-    }
-}
-
 /// Where the command being replayed stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -340,6 +324,8 @@ struct Replay<'a, 's> {
     databases: usize,
     /// The database selected in the current file.
     db: usize,
+    /// The command found last: mostly the next is the same.
+    last: Option<&'static Command>,
     reply: Reply,
     random: Random,
     report: Report,
@@ -356,6 +342,7 @@ impl<'a, 's> Replay<'a, 's> {
             spaces,
             databases,
             db: 0,
+            last: None,
             reply: Reply::default(),
             random: Random::new(0),
             report: Report::default(),
@@ -494,15 +481,9 @@ impl<'a, 's> Replay<'a, 's> {
     ) -> Result<(), LoadError> {
         self.db = 0;
         let mut told = 0;
-        loop {
-            let refused = match reader.next_item()? {
-                None => break,
-                Some(LogItem::Mark { .. }) => continue,
-                Some(LogItem::Command { args, .. }) => self.command(&args, origin),
-            };
-            let offset = reader.read();
-            refused.map_err(|refusal| refusal.at(file, offset))?;
-            self.tell(&mut told, offset, PROGRESS_STEP);
+        while let Some(run) = reader.next_run()? {
+            self.run(file, &run, origin)?;
+            self.tell(&mut told, reader.read(), PROGRESS_STEP);
         }
         self.tell(&mut told, reader.read(), 0);
         Ok(())
@@ -512,11 +493,9 @@ impl<'a, 's> Replay<'a, 's> {
         self.db = 0;
         let mut reader = PlainReader::open(self.loading.volume(place), file, from, end)?;
         let mut told = from;
-        while let Some(command) = reader.next_command()? {
-            let offset = command.offset;
-            let refused = self.command(&command.args, Origin::Plain);
-            refused.map_err(|refusal| refusal.at(file, offset))?;
-            self.tell(&mut told, offset, PROGRESS_STEP);
+        while let Some(run) = reader.next_run()? {
+            self.run(file, &run, Origin::Plain)?;
+            self.tell(&mut told, reader.read(), PROGRESS_STEP);
         }
         self.tell(&mut told, end, 0);
         Ok(())
@@ -529,111 +508,6 @@ impl<'a, 's> Replay<'a, 's> {
             self.loading.progress.fetch_add(behind, Ordering::Relaxed);
             *told = offset;
         }
-    }
-
-    fn command(&mut self, items: &[&[u8]], origin: Origin) -> Result<(), Refusal> {
-        self.execute(items, origin)
-            .map_err(|why| Refusal { name: shown(items.first().copied().unwrap_or_default()), why })
-    }
-
-    fn execute(&mut self, items: &[&[u8]], origin: Origin) -> Result<(), Why> {
-        let name = items.first().copied().unwrap_or_default();
-        if name.eq_ignore_ascii_case(b"SELECT") {
-            return self.select(items);
-        }
-        let command = find(items)?;
-        match command.run {
-            // A transaction in a kept log is whole: its commands are executed as they come.
-            Run::Control(Control::Multi | Control::Exec) => Ok(()),
-            Run::Control(_) | Run::Session(_) => Err(Why::NotData),
-            Run::Data(run) => {
-                if !self.is_ours(command, items, origin)? {
-                    return Ok(());
-                }
-                let start = self.reply.checkpoint();
-                let mut ctx = Ctx {
-                    spaces: reborrow(&mut self.spaces),
-                    db: self.db,
-                    now: self.loading.now,
-                    out: &mut self.reply,
-                    random: &mut self.random,
-                    shards: self.loading.shards,
-                    string_max: self.loading.string_max,
-                    shapes: &self.loading.shapes,
-                    codec: default_codec(),
-                    replay: true,
-                    claim: None,
-                    claimed: false,
-                    patience: None,
-                };
-                let result = run(&mut ctx, &Args::new(items));
-                self.reply.cut_back(start);
-                self.report.commands += 1;
-                self.delay.key();
-                if command.route == Route::Cut || self.report.commands.is_multiple_of(GARBAGE_STEP)
-                {
-                    self.spaces.each(|space| space.garbage.clear());
-                }
-                result.map_err(|fault| Why::Failed(first_word(&fault.0)))
-            }
-        }
-    }
-
-    fn select(&mut self, items: &[&[u8]]) -> Result<(), Why> {
-        let [_, index] = items else { return Err(Why::Arguments) };
-        let index = parse_i64(index).and_then(|n| usize::try_from(n).ok());
-        self.db = index.filter(|&db| db < self.databases).ok_or(Why::Database)?;
-        Ok(())
-    }
-
-    /// Whether a command is to be executed here. In a shard's log its keys must be that shard's;
-    /// to a shard that loads alone they must be all its own, or all not.
-    fn is_ours(&self, command: &Command, items: &[&[u8]], origin: Origin) -> Result<bool, Why> {
-        if self.alone.is_none() && origin == Origin::Plain {
-            return Ok(true);
-        }
-        if command.route == Route::Cut && origin == Origin::Plain {
-            return Ok(true);
-        }
-        let mut ours = None;
-        for at in command.key_positions(items) {
-            let slot = slot(items.get(at).copied().unwrap_or_default());
-            if let Origin::Frames(shard, shards) = origin
-                && shard_of_slot(slot, shards) != shard
-            {
-                return Err(Why::Misplaced);
-            }
-            let here = self.alone.is_none_or(|me| shard_of_slot(slot, self.loading.shards) == me);
-            if ours.is_some_and(|ours| ours != here) {
-                return Err(Why::ManyShards);
-            }
-            ours = Some(here);
-        }
-        ours.ok_or(Why::NoKey)
-    }
-}
-
-/// The row of a command, its arguments counted.
-fn find(items: &[&[u8]]) -> Result<&'static Command, Why> {
-    let name = items.first().copied().unwrap_or_default();
-    let command = table::find(name).ok_or(Why::Unknown)?;
-    if command.subcommands.is_empty() {
-        return if command.arity_ok(items.len()) { Ok(command) } else { Err(Why::Arguments) };
-    }
-    table::resolve(&Args::new(items)).map_err(|_| Why::Arguments)
-}
-
-/// The code of an error; what follows it may repeat what the command carried.
-fn first_word(text: &[u8]) -> String {
-    let word = text.split(|&b| b == b' ').next().unwrap_or_default();
-    word.escape_ascii().to_string()
-}
-
-/// The same keyspaces for a shorter time.
-fn reborrow<'b>(spaces: &'b mut Spaces<'_>) -> Spaces<'b> {
-    match spaces {
-        Spaces::One(space) => Spaces::One(space),
-        Spaces::Many(spaces) => Spaces::Many(spaces),
     }
 }
 

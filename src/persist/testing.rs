@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use crate::base::random::Random;
 use crate::persist::aof::format::{self, At, FrameHead};
 use crate::persist::aof::manifest::{Manifest, NewFile, manifest_name};
+use crate::persist::aof::reader::FrameReader;
 use crate::persist::aof::resp::PlainReader;
-use crate::persist::aof::scan::{FrameReader, LogItem};
 use crate::persist::disk::Volume;
 use crate::persist::recovery::{GenerationFile, Options, Place, Plan, Step};
 
@@ -456,9 +456,10 @@ fn load_frames(state: &mut State, volume: &dyn Volume, file: &GenerationFile) {
     let mut reader =
         FrameReader::open(volume, &file.file, file.seed, file.start, file.end).unwrap();
     let mut db = 0;
-    while let Some(item) = reader.next_item().unwrap() {
-        if let LogItem::Command { args, .. } = item {
-            apply(state, &mut db, &args);
+    while let Some(run) = reader.next_run().unwrap() {
+        let words = run.words();
+        for (_, of_it) in run.commands() {
+            apply(state, &mut db, &words[of_it]);
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::persist::aof::format::{
     self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
 };
 use crate::persist::aof::resp::{
-    Args, CHUNK, Fault, Item, LogError, Manner, Window, is_named, next_item, slices,
+    CHUNK, Fault, Item, LogError, Manner, Window, is_named, next_item, usual_command,
 };
+use crate::persist::aof::run::{Places, steers};
 use crate::persist::disk::Volume;
 
 /// Frames up to this length are checked and read in one piece, in bytes.
@@ -221,7 +222,9 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
             }
         }
         let front = frames.border;
-        while let Some(event) = frames.next()? {
+        loop {
+            frames.pass_usual();
+            let Some(event) = frames.next()? else { break };
             let Event::Mark(mark) = event else { continue };
             if let Mark::Entry { id, .. } = mark.mark {
                 if last_id.is_some_and(|last| last >= id) {
@@ -375,27 +378,29 @@ fn payload_sum(
     Ok(sum.get())
 }
 
-enum Entered {
+pub(super) enum Entered {
     Frame,
     End,
     Gap(HeadError),
 }
 
-enum Event {
+pub(super) enum Event {
     Mark(MarkAt),
-    Command { pos: u64, len: usize },
+    Command { pos: u64 },
 }
 
 /// The frames of a file, and the items of the frame that is open.
-struct Frames<'v> {
+pub(super) struct Frames<'v> {
     volume: &'v dyn Volume,
-    window: Window<'v>,
+    pub(super) window: Window<'v>,
     seed: u64,
     /// The border in front of the open frame, or behind the last one read.
-    border: Border,
-    open: Option<Open>,
-    args: Vec<Range<usize>>,
-    pending: usize,
+    pub(super) border: Border,
+    pub(super) open: Option<Open>,
+    /// Where the arguments of the command read last stand, counted from its first byte.
+    pub(super) args: Vec<Range<usize>>,
+    /// Bytes that have been read, and that the window still shows.
+    pub(super) pending: usize,
     /// Bytes of the stream read so far.
     stream: u64,
     /// See [`ScanOptions::until`], [`Scan::since`] and [`Scan::late`].
@@ -405,7 +410,7 @@ struct Frames<'v> {
 }
 
 /// The frame that is being read.
-struct Open {
+pub(super) struct Open {
     payload: u64,
     end: u64,
     pos: u64,
@@ -417,7 +422,12 @@ struct Open {
 }
 
 impl<'v> Frames<'v> {
-    fn open(volume: &'v dyn Volume, file: &str, seed: u64, start: u64) -> Result<Self, LogError> {
+    pub(super) fn open(
+        volume: &'v dyn Volume,
+        file: &str,
+        seed: u64,
+        start: u64,
+    ) -> Result<Self, LogError> {
         let window = Window::open(volume, file, 0)?;
         let border = Border { offset: 0, pos: start, sum: seed, db: 0, stream: 0 };
         let (open, args, pending, stream) = (None, Vec::new(), 0, 0);
@@ -435,7 +445,7 @@ impl<'v> Frames<'v> {
     }
 
     /// Opens the frame at the border when it is valid.
-    fn enter(&mut self) -> Result<Entered, LogError> {
+    pub(super) fn enter(&mut self) -> Result<Entered, LogError> {
         assert!(self.open.is_none() && self.pending == 0);
         self.pass_filler()?;
         if self.window.is_empty() {
@@ -468,7 +478,7 @@ impl<'v> Frames<'v> {
     }
 
     /// The next mark or command of the open frame; `None` closes it.
-    fn next(&mut self) -> Result<Option<Event>, LogError> {
+    pub(super) fn next(&mut self) -> Result<Option<Event>, LogError> {
         self.window.skip(self.pending as u64);
         self.pending = 0;
         let Some(mut open) = self.open.take() else { return Ok(None) };
@@ -496,7 +506,7 @@ impl<'v> Frames<'v> {
                     self.pending = len;
                     self.stream += len as u64;
                     self.open = Some(open);
-                    return Ok(Some(Event::Command { pos, len }));
+                    return Ok(Some(Event::Command { pos }));
                 }
                 None if open.in_multi => {
                     let what = "a frame that ends inside a transaction";
@@ -509,6 +519,46 @@ impl<'v> Frames<'v> {
                 }
             }
         }
+    }
+
+    /// Passes the commands that come as far as they are there and none steers what follows.
+    fn pass_usual(&mut self) {
+        self.window.skip(self.pending as u64);
+        self.pending = 0;
+        let Some(open) = self.open.as_ref().filter(|open| open.mark.is_none()) else { return };
+        let held = self.window.held(open.end);
+        let mut at = 0;
+        loop {
+            let (rest, mut name) = (&held[at..], None);
+            match usual_command(rest, |word| _ = name.get_or_insert(word)) {
+                Some(len) if !steers(rest, name.as_slice()) => at += len,
+                _ => break,
+            }
+        }
+        self.window.skip(at as u64);
+        self.stream += at as u64;
+    }
+
+    /// Finds the commands that come up to position `end`; false where the next has to be read by
+    /// [`Frames::next`].
+    pub(super) fn run(&mut self, end: u64, places: &mut Places) -> bool {
+        self.window.skip(self.pending as u64);
+        self.pending = 0;
+        let Some(open) = self.open.as_ref().filter(|open| open.mark.is_none()) else {
+            return false;
+        };
+        let pos = open.pos + (self.window.offset() - open.payload);
+        let held = self.window.held(open.end);
+        self.pending = places.gather(held, end.saturating_sub(pos));
+        self.stream += self.pending as u64;
+        self.pending > 0
+    }
+
+    /// Leaves the open frame in its middle; what stands behind position `pos` is no concern.
+    pub(super) fn leave(&mut self, pos: u64) {
+        self.open = None;
+        self.pending = 0;
+        self.border.pos = pos;
     }
 
     /// Takes a `#` line; gives the mark before it when that is complete.
@@ -568,93 +618,5 @@ impl<'v> Frames<'v> {
             open.in_multi = false;
         }
         Ok(())
-    }
-}
-
-/// What a shard's log holds, for whoever replays it.
-#[derive(Debug)]
-pub enum LogItem<'a> {
-    /// A command, MULTI and EXEC among them.
-    Command {
-        /// Its position.
-        pos: u64,
-        /// Its arguments, the name first.
-        args: Args<'a>,
-    },
-    /// A mark; the commands behind it are its part.
-    Mark {
-        /// Its position.
-        pos: u64,
-        /// What it says.
-        mark: Mark,
-    },
-}
-
-/// Reads the marks and commands of a shard's file up to a position that is known to be kept.
-pub struct FrameReader<'v> {
-    frames: Frames<'v>,
-    end: u64,
-}
-
-impl<'v> FrameReader<'v> {
-    /// Reads `file`, whose payload begins at position `start`, to position `end`.
-    pub fn open(
-        volume: &'v dyn Volume,
-        file: &str,
-        seed: u64,
-        start: u64,
-        end: u64,
-    ) -> Result<Self, LogError> {
-        assert!(start <= end);
-        Ok(FrameReader { frames: Frames::open(volume, file, seed, start)?, end })
-    }
-
-    /// The next item; `None` at the end. Frames are checked again, so that nothing is replayed
-    /// that is not what was found before.
-    pub fn next_item(&mut self) -> Result<Option<LogItem<'_>>, LogError> {
-        loop {
-            if self.frames.open.is_none() {
-                if self.frames.border.pos >= self.end {
-                    return Ok(None);
-                }
-                match self.frames.enter()? {
-                    Entered::Frame => {}
-                    Entered::End => return Err(self.missing(Fault::Truncated)),
-                    Entered::Gap(HeadError::Version(n)) => {
-                        return Err(self.missing(Fault::Version(n)));
-                    }
-                    Entered::Gap(HeadError::Gap) => return Err(self.missing(Fault::Frame)),
-                }
-            }
-            match self.frames.next()? {
-                None => {}
-                Some(Event::Mark(mark)) if mark.pos >= self.end => self.stop(),
-                Some(Event::Command { pos, .. }) if pos >= self.end => self.stop(),
-                Some(Event::Mark(mark)) => {
-                    return Ok(Some(LogItem::Mark { pos: mark.pos, mark: mark.mark }));
-                }
-                Some(Event::Command { pos, len }) => {
-                    let bytes = self.frames.window.peek(len)?;
-                    let args = slices(bytes, &self.frames.args);
-                    return Ok(Some(LogItem::Command { pos, args }));
-                }
-            }
-        }
-    }
-
-    fn missing(&self, fault: Fault) -> LogError {
-        self.frames.window.error(self.frames.border.offset, fault)
-    }
-
-    /// The kept end stands inside this frame: nothing behind it is looked at again.
-    fn stop(&mut self) {
-        self.frames.open = None;
-        self.frames.pending = 0;
-        self.frames.border.pos = self.end;
-    }
-
-    /// Bytes of the file read so far, for progress.
-    pub fn read(&self) -> u64 {
-        self.frames.window.offset()
     }
 }

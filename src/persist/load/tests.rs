@@ -620,7 +620,7 @@ proptest! {
         alone: bool,
     ) {
         let medium = SimMedium::new(0);
-        let rows: Vec<&Command> = table::all().collect();
+        let rows: Vec<&Command> = crate::command::table::all().collect();
         let mut bytes = text(&["SET k:1 17", "SET k:2 text", "SET k:3 x PXAT 99"]);
         for (row, arguments) in &commands {
             let mut parts = vec![rows[row.index(rows.len())].name.as_bytes()];

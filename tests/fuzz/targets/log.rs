@@ -10,8 +10,9 @@
 use libfuzzer_sys::fuzz_target;
 use ringstone::persist::aof::cut::greatest_cut;
 use ringstone::persist::aof::format::{FrameHead, PAYLOAD_MAX};
+use ringstone::persist::aof::reader::FrameReader;
 use ringstone::persist::aof::resp::PlainReader;
-use ringstone::persist::aof::scan::{FrameReader, MARKS_KEPT, ScanOptions, scan};
+use ringstone::persist::aof::scan::{MARKS_KEPT, ScanOptions, scan};
 
 #[path = "memory.rs"]
 mod memory;
@@ -65,7 +66,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(found.gap.is_some() || found.end.offset == length);
         let end = found.end.pos;
         let mut reader = FrameReader::open(&volume, "f", SEED, START, end).expect("it was read");
-        while let Some(_item) = reader.next_item().expect("a scan found it whole") {}
+        while let Some(_run) = reader.next_run().expect("a scan found it whole") {}
         let _ = greatest_cut(std::slice::from_ref(&found));
     }
 
