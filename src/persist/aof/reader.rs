@@ -75,3 +75,43 @@ impl<'v> FrameReader<'v> {
         self.frames.window.offset()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::testing::{LogFile, MemVolume, history};
+
+    /// Offset and words of each command that is read up to `end`.
+    fn read(volume: &MemVolume, log: &LogFile, end: u64) -> Vec<(u64, Vec<Vec<u8>>)> {
+        let mut reader = FrameReader::open(volume, "f", log.seed, log.borders[0].1, end).unwrap();
+        let mut found = Vec::new();
+        while let Some(run) = reader.next_run().unwrap() {
+            let words = run.words();
+            let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
+            found.extend(run.commands().map(|(offset, of_it)| (offset, owned(&words[of_it]))));
+        }
+        found
+    }
+
+    /// The position of a command at an offset of the file.
+    fn position(log: &LogFile, offset: u64) -> u64 {
+        let (border, pos) = log.borders.iter().rfind(|(border, _)| *border < offset).unwrap();
+        let head = log.bytes[*border as usize..].iter().position(|b| *b == b'\n').unwrap() as u64;
+        pos + offset - border - head - 1
+    }
+
+    #[test]
+    fn an_end_anywhere_keeps_what_begins_in_front_of_it() {
+        let mut log = history(11, 1).remove(0);
+        (0..200).for_each(|n| _ = log.command(&["APPEND", "k", &n.to_string()]));
+        log.command(&["MULTI"]).command(&["INCR", "k"]).command(&["EXEC"]).frame(0, 0);
+        let volume = MemVolume::default();
+        volume.put("f", &log.bytes);
+        let all = read(&volume, &log, log.pos);
+        assert!(all.len() > 200);
+        for end in log.borders[0].1..=log.pos {
+            let kept = all.partition_point(|(offset, _)| position(&log, *offset) < end);
+            assert_eq!(read(&volume, &log, end), all[..kept], "{end}");
+        }
+    }
+}
