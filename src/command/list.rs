@@ -152,26 +152,37 @@ pub fn push(ctx: &mut Ctx<'_>, key: &[u8], elements: &[&[u8]], end: End) -> Resu
         elements.iter().for_each(|element| list.push(element, end));
         (Some(list.len()), true)
     };
-    // Where most of the elements are, one look is enough.
+    // Where most of the elements are, and most lists, one look is enough.
     if let Some((Some(len), _)) = ctx.change_living(key, add) {
         return Ok(len);
     }
+    let (shapes, bytes) = (ctx.shapes, elements.iter().map(|element| element.len()).sum());
+    let pack = |packed: &mut bytes::BytesMut| match elements.len() {
+        count if list::outgrows(packed, bytes, count, shapes) => (None, false),
+        _ => (Some(push_packed(packed, elements, end)), true),
+    };
+    if let Some((Some(len), _)) = ctx.edit_living(key, Form::List, pack) {
+        return Ok(len);
+    }
     if make_way(ctx, key, elements)? {
-        let add = |bytes: &mut bytes::BytesMut| {
-            if bytes.is_empty() {
-                listpack::create(bytes);
-            }
-            for element in elements {
-                match end {
-                    End::Front => listpack::push_front(bytes, element),
-                    End::Back => listpack::push_back(bytes, element),
-                }
-            }
-            (Pack(bytes).len(), true)
-        };
+        let add = |packed: &mut bytes::BytesMut| (push_packed(packed, elements, end), true);
         return Ok(ctx.edit_packed(key, Form::List, add).0);
     }
     Ok(ctx.change_object(key, add).and_then(|(len, _)| len).unwrap_or(0))
+}
+
+/// Adds elements at an end of a packed list, or of none; says how many there are then.
+fn push_packed(packed: &mut bytes::BytesMut, elements: &[&[u8]], end: End) -> usize {
+    if packed.is_empty() {
+        listpack::create(packed);
+    }
+    for element in elements {
+        match end {
+            End::Front => listpack::push_front(packed, element),
+            End::Back => listpack::push_back(packed, element),
+        }
+    }
+    Pack(packed).len()
 }
 
 fn push_request(ctx: &mut Ctx<'_>, args: &Args<'_>, end: End, must: bool) -> Result<(), Fault> {

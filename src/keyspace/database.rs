@@ -68,8 +68,9 @@ pub struct Database {
     texts: Vec<(Box<[u8]>, TextCut)>,
     /// Those that have come to be changed otherwise than in some bytes, or have gone.
     gone: Vec<(Entry, TextCut)>,
-    /// Where the collection is that was changed last: queues and the like are changed again and
-    /// again. Nothing stands elsewhere until something comes or goes.
+    /// Where the key is that was looked at last in order to change it: most commands look more
+    /// than once, and queues and the like are changed again and again. Nothing stands elsewhere
+    /// until something comes or goes.
     last: Option<Spot>,
     uses: Uses,
 }
@@ -211,6 +212,35 @@ impl Database {
         }
     }
 
+    /// [`Database::locate`] by a command that will change what it finds.
+    #[inline]
+    pub(super) fn locate_to_change(&mut self, key: &[u8]) -> (Option<Spot>, u64) {
+        let (spot, stamp) = match self.last_if(key) {
+            Some(spot) => (Some(spot), self.table.stamp_at(spot)),
+            None => self.locate(key),
+        };
+        self.last = spot.or(self.last);
+        (spot, stamp)
+    }
+
+    /// The last spot when this key stands there.
+    #[inline]
+    fn last_if(&self, key: &[u8]) -> Option<Spot> {
+        self.last.filter(|spot| self.table.at(*spot).is_some_and(|e| e.key() == key))
+    }
+
+    /// Where a key is, or its hash.
+    #[inline]
+    fn place_of(&self, key: &[u8]) -> Result<Spot, u64> {
+        self.last_if(key).map_or_else(
+            || {
+                let hash = self.table.hash(key);
+                self.table.locate(hash, key).map_err(|_| hash)
+            },
+            Ok,
+        )
+    }
+
     /// The entry of a spot that [`Database::locate`] gave, if nothing has changed since.
     #[inline]
     pub(super) fn at(&self, spot: Spot) -> Option<&Entry> {
@@ -342,12 +372,13 @@ impl Database {
         expire_ms: Option<i64>,
         stamp: u64,
     ) -> Option<Entry> {
-        let hash = self.table.hash(key);
-        let Ok(spot) = self.table.locate(hash, key) else {
-            self.insert_stored(hash, (key, value, expire_ms), stamp);
-            return None;
-        };
-        self.store_at(spot, key, value, expire_ms, stamp)
+        match self.place_of(key) {
+            Ok(spot) => self.store_at(spot, key, value, expire_ms, stamp),
+            Err(hash) => {
+                self.insert_stored(hash, (key, value, expire_ms), stamp);
+                None
+            }
+        }
     }
 
     fn insert_stored(
@@ -501,11 +532,8 @@ impl Database {
         stamp: u64,
         change: impl FnOnce(&mut Object) -> (R, bool),
     ) -> Option<(R, Edit)> {
-        let last = self.last.filter(|spot| self.table.at(*spot).is_some_and(|e| e.key() == key));
-        let spot = match last {
-            Some(spot) => spot,
-            None => self.table.locate(self.table.hash(key), key).ok()?,
-        };
+        let spot = self.place_of(key).ok()?;
+        self.last = Some(spot);
         // Also where nothing will change in the end: a copy too many does no harm.
         self.before_change(spot);
         let entry = self.table.at_mut(spot).filter(|entry| !entry.is_expired(now_ms))?;
@@ -513,7 +541,6 @@ impl Database {
             self.uses.note(entry);
         }
         let object = entry.object_mut()?;
-        self.last = Some(spot);
         let before = (object.memory(), object.next_look());
         let (result, changed) = change(object);
         let after = (object.memory(), object.next_look());
@@ -540,7 +567,8 @@ impl Database {
         stamp: u64,
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> Option<(R, Edit)> {
-        let spot = self.table.locate(self.table.hash(key), key).ok()?;
+        let spot = self.place_of(key).ok()?;
+        self.last = Some(spot);
         let entry = self.table.at_mut(spot).filter(|entry| !entry.is_expired(now_ms))?;
         self.uses.note(entry);
         let ValueRef::Packed(own, packed) = entry.value() else { return None };
@@ -557,7 +585,7 @@ impl Database {
             return Some((result, Edit::Seen(self.table.stamp_at(spot))));
         }
         let edited = (bytes, Look::packed(form));
-        self.store_edited((0, Some(spot)), key, edited, expire_ms, stamp);
+        self.store_edited(Ok(spot), key, edited, expire_ms, stamp);
         Some((result, Edit::Changed))
     }
 
@@ -568,13 +596,12 @@ impl Database {
         stamp: u64,
         edit: impl FnOnce(&mut BytesMut) -> (R, bool),
     ) -> (R, bool) {
-        let hash = self.table.hash(key);
-        let spot = self.table.locate(hash, key).ok();
+        let place = self.place_of(key);
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         let mut expire_ms = None;
         let mut long = None;
-        if let Some(spot) = spot {
+        if let Ok(spot) = place {
             (expire_ms, long) = self.change(spot, 0, |entry| {
                 match entry.value() {
                     ValueRef::Int(n) => {
@@ -594,27 +621,27 @@ impl Database {
             bytes = long.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         }
         let (result, changed) = edit(&mut bytes);
-        if spot.is_none() && bytes.is_empty() {
+        if place.is_err() && bytes.is_empty() {
             self.keep_scratch(bytes);
             return (result, changed);
         }
-        debug_assert!(changed || spot.is_some(), "a key that comes to be is a change");
+        debug_assert!(changed || place.is_ok(), "a key that comes to be is a change");
         let stamp = if changed { stamp } else { 0 };
-        self.store_edited((hash, spot), key, (bytes, look), expire_ms, stamp);
+        self.store_edited(place, key, (bytes, look), expire_ms, stamp);
         (result, changed)
     }
 
     fn store_edited(
         &mut self,
-        (hash, spot): (u64, Option<Spot>),
+        place: Result<Spot, u64>,
         key: &[u8],
         (bytes, look): (BytesMut, Look),
         expire_ms: Option<i64>,
         stamp: u64,
     ) {
-        let mut put = |value: Stored<'_>| match spot {
-            Some(spot) => drop(self.store_at(spot, key, value, expire_ms, stamp)),
-            None => self.insert_stored(hash, (key, value, expire_ms), stamp),
+        let mut put = |value: Stored<'_>| match place {
+            Ok(spot) => drop(self.store_at(spot, key, value, expire_ms, stamp)),
+            Err(hash) => self.insert_stored(hash, (key, value, expire_ms), stamp),
         };
         if bytes.len() <= INLINE_VALUE_MAX {
             put(Stored::Inline { bytes: &bytes, look });

@@ -125,7 +125,7 @@ impl Keyspace {
 
     #[inline]
     fn living(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<Spot> {
-        let (spot, stamp) = self.dbs[db].locate(key);
+        let (spot, stamp) = self.dbs[db].locate_to_change(key);
         self.read_tag = self.read_tag.max(stamp);
         let spot = spot?;
         if self.dbs[db].at(spot).is_some_and(|e| e.is_expired(now_ms)) {
