@@ -74,8 +74,10 @@ pub struct Window<'v> {
     len: u64,
     /// File offset of `buf[at]`.
     offset: u64,
+    /// `at..end` has been read; what stands behind is room.
     buf: Vec<u8>,
     at: usize,
+    end: usize,
 }
 
 impl<'v> Window<'v> {
@@ -83,7 +85,8 @@ impl<'v> Window<'v> {
     pub fn open(volume: &'v dyn Volume, file: &str, offset: u64) -> Result<Self, LogError> {
         let failed = |error| LogError { file: file.to_owned(), offset: 0, fault: Fault::Io(error) };
         let len = volume.len(file).map_err(failed)?;
-        Ok(Window { volume, file: file.to_owned(), len, offset, buf: Vec::new(), at: 0 })
+        let (file, buf, at, end) = (file.to_owned(), Vec::new(), 0, 0);
+        Ok(Window { volume, file, len, offset, buf, at, end })
     }
 
     /// The file's name.
@@ -115,55 +118,56 @@ impl<'v> Window<'v> {
     pub fn peek(&mut self, want: usize) -> Result<&[u8], LogError> {
         let left = self.len.saturating_sub(self.offset);
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(want);
-        if self.buf.len() - self.at < want {
-            self.buf.drain(..self.at);
-            self.at = 0;
-            let mut filled = self.buf.len();
-            let room = want.max(filled.saturating_add(CHUNK));
+        if self.end - self.at < want {
+            self.to_front();
+            let room = want.max(self.end.saturating_add(CHUNK));
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(room);
-            self.buf.resize(room, 0);
-            while filled < want {
-                let from = self.offset + filled as u64;
-                match self.volume.read_at(&self.file, from, &mut self.buf[filled..]) {
+            if self.buf.len() < room {
+                self.buf.resize(room, 0);
+            }
+            while self.end < want {
+                let from = self.offset + self.end as u64;
+                match self.volume.read_at(&self.file, from, &mut self.buf[self.end..room]) {
                     Ok(0) => break,
-                    Ok(n) => filled += n,
-                    Err(error) => {
-                        self.buf.truncate(filled);
-                        return Err(self.error(from, Fault::Io(error)));
-                    }
+                    Ok(n) => self.end += n,
+                    Err(error) => return Err(self.error(from, Fault::Io(error))),
                 }
             }
-            self.buf.truncate(filled);
-            if filled < want {
+            if self.end < want {
                 // Someone made the file shorter than it was: it ends here.
-                self.len = self.offset + filled as u64;
+                self.len = self.offset + self.end as u64;
             }
         }
-        Ok(&self.buf[self.at..])
+        Ok(&self.buf[self.at..self.end])
+    }
+
+    /// Moves what is held to the front of the buffer.
+    fn to_front(&mut self) {
+        self.buf.copy_within(self.at..self.end, 0);
+        (self.at, self.end) = (0, self.end - self.at);
     }
 
     /// The next bytes up to an offset of the file, as far as they have been read.
     pub fn held(&self, to: u64) -> &[u8] {
-        let held = &self.buf[self.at..];
+        let held = &self.buf[self.at..self.end];
         let left = usize::try_from(to.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         &held[..held.len().min(left)]
     }
 
     /// Moves forward by `n` bytes.
     pub fn skip(&mut self, n: u64) {
-        let held = (self.buf.len() - self.at) as u64;
+        let held = (self.end - self.at) as u64;
         if n <= held {
             self.at += n as usize;
         } else {
-            self.buf.clear();
-            self.at = 0;
+            (self.at, self.end) = (0, 0);
         }
         self.offset += n;
-        if self.buf.capacity() > 8 * CHUNK && self.buf.len() - self.at < CHUNK {
+        if self.buf.len() > 8 * CHUNK && self.end - self.at < CHUNK {
             // A giant has passed: give its room back.
-            self.buf.drain(..self.at);
-            self.at = 0;
-            self.buf.shrink_to(CHUNK);
+            self.to_front();
+            self.buf.truncate(CHUNK);
+            self.buf.shrink_to_fit();
         }
     }
 }

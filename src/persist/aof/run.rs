@@ -48,9 +48,13 @@ impl Places {
 
 /// Whether what stands behind a command is read otherwise because of it.
 pub(super) fn steers(bytes: &[u8], args: &[Range<usize>]) -> bool {
-    let len = args.first().map_or(0, |name| name.len());
-    (4..=6).contains(&len)
-        && [&b"SELECT"[..], b"MULTI", b"EXEC"].iter().any(|name| is_named(bytes, args, name))
+    let Some(name) = args.first() else { return false };
+    match name.len() {
+        4 => is_named(bytes, args, b"EXEC"),
+        5 => is_named(bytes, args, b"MULTI"),
+        6 => is_named(bytes, args, b"SELECT"),
+        _ => false,
+    }
 }
 
 /// Commands that follow one another. One that [`steers`] stands alone.
