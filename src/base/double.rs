@@ -207,6 +207,9 @@ fn read(text: &[u8]) -> Option<Read> {
     if matches!(first, b'+' | b'-') {
         return None;
     }
+    if let Some(value) = usual_decimal(unsigned) {
+        return Some(Read::Number(sign * value));
+    }
     let value: f64 = std::str::from_utf8(unsigned).ok()?.parse().ok()?;
     let mantissa = || unsigned.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
     let vanished = value == 0.0 && mantissa().any(|byte| matches!(byte, b'1'..=b'9'));
@@ -216,6 +219,32 @@ fn read(text: &[u8]) -> Option<Read> {
     } else {
         Read::Number(value)
     })
+}
+
+/// The value of up to 15 digits, with a point among them or not: digits and power of ten are exact
+/// then, so their quotient is rounded once, which is what reading means. `None` leaves it to others.
+fn usual_decimal(text: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    const POWERS: [f64; DIGITS_MAX + 1] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    if text.len() > DIGITS_MAX + 1 {
+        return None;
+    }
+    let (mut digits, mut number, mut point) = (0, 0_u64, None);
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                number = number * 10 + u64::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if point.is_none() => point = Some(digits),
+            _ => return None,
+        }
+    }
+    if !(1..=DIGITS_MAX).contains(&digits) {
+        return None;
+    }
+    Some(number as f64 / POWERS[digits - point.unwrap_or(digits)])
 }
 
 /// Reads what stands behind `0x`.
@@ -314,6 +343,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// What is read the quick way is what the standard library reads, to the bit.
+        #[test]
+        fn usual_decimals_are_read_as_others_are(text in "[0-9]{0,15}(\\.[0-9]{0,15})?|[0-9.e]{1,6}") {
+            let parsed = text.parse::<f64>().ok();
+            match usual_decimal(text.as_bytes()) {
+                Some(value) => prop_assert_eq!(Some(value.to_bits()), parsed.map(f64::to_bits)),
+                None => {
+                    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+                    prop_assert!(parsed.is_none() || digits > 15 || text.contains('e'), "{}", text);
+                }
+            }
+        }
+    }
 
     #[test]
     fn printed_as_redis_does() {

@@ -5,7 +5,7 @@
 //!    calling thread's own heap, whoever the global allocator is.
 //! 2. `madvise` with `MADV_POPULATE_WRITE` changes no byte of memory, whatever the addresses: it
 //!    makes the kernel do now what it would do at the first write to each page. Where there is no
-//!    memory, or none that may be written, it fails.
+//!    memory, or none that may be written, it fails. `MADV_HUGEPAGE` says which pages those may be.
 //! 3. `mi_option_set` and `mi_option_get` write and read one word, after a look at whether there is
 //!    such an option. Other threads read it meanwhile, inside the allocator: they find the number
 //!    before or the one behind, each time they look, and all that depends on it is when memory goes
@@ -17,16 +17,22 @@ use std::ffi::{c_int, c_long};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-/// What is asked for at once, in bytes, at an address that is a multiple of it: what the allocator
-/// fills with objects of one size.
-const BLOCK: usize = 64 << 10;
-/// Blocks that are known to be there already; a power of two.
+/// What is asked for at once, in bytes as a power of two, at an address that is a multiple of it:
+/// at first what the allocator fills with objects of one size.
+const BLOCK: u32 = 16;
+/// Behind the first [`FEW`] of those a huge page, which takes half the time, and look-ups as well.
+const HUGE: u32 = 21;
+const FEW: usize = 128;
+/// Pieces that are known to be there already; a power of two.
 const KNOWN: usize = 256;
 
 thread_local! {
     static AHEAD: Cell<bool> = const { Cell::new(false) };
-    /// By the lower bits of a block's number: that number.
-    static BLOCKS: [Cell<usize>; KNOWN] = const { [const { Cell::new(0) }; KNOWN] };
+    /// What is asked for at once now, and how often it has been.
+    static SIZE: Cell<u32> = const { Cell::new(BLOCK) };
+    static ASKED: Cell<usize> = const { Cell::new(0) };
+    /// By the lower bits of a piece's number: that number.
+    static PIECES: [Cell<usize>; KNOWN] = const { [const { Cell::new(0) }; KNOWN] };
 }
 
 /// mimalloc's option `purge_delay` by its number in `mimalloc.h`: after how many milliseconds pages
@@ -91,10 +97,11 @@ impl Drop for AtOnce {
 pub struct Ahead(PhantomData<*const ()>);
 
 impl Ahead {
-    /// From now on memory comes block by block. For a thread that is about to fill a lot of it:
-    /// of each size of objects up to a block is taken that may not be needed.
+    /// From now on memory comes piece by piece. For a thread that is about to fill a lot of it: of
+    /// each size of objects up to a piece is taken that may not be needed.
     pub fn begin() -> Ahead {
-        BLOCKS.with(|blocks| blocks.iter().for_each(|block| block.set(0)));
+        ask_for(BLOCK);
+        ASKED.set(0);
         AHEAD.set(true);
         Ahead(PhantomData)
     }
@@ -106,27 +113,41 @@ impl Drop for Ahead {
     }
 }
 
-/// Something new stands at this address: the block around it will be filled soon, so its pages are
+fn ask_for(size: u32) {
+    SIZE.set(size);
+    PIECES.with(|pieces| pieces.iter().for_each(|piece| piece.set(0)));
+}
+
+/// Something new stands at this address: what is around it will be filled soon, so its pages are
 /// taken from the kernel together, for less than half of what a fault for each costs.
 #[inline]
 pub fn reach<T>(at: *const T) {
     if AHEAD.get() {
-        let block = at.addr() / BLOCK;
-        let known = BLOCKS.with(|blocks| blocks[block % KNOWN].replace(block));
-        if known != block {
-            populate(block * BLOCK);
+        let piece = at.addr() >> SIZE.get();
+        let known = PIECES.with(|pieces| pieces[piece % KNOWN].replace(piece));
+        if known != piece {
+            populate(piece);
         }
     }
 }
 
 #[cold]
-fn populate(from: usize) {
-    let start = std::ptr::without_provenance_mut(from);
+fn populate(piece: usize) {
+    let size = SIZE.get();
+    let (start, len) = (std::ptr::without_provenance_mut(piece << size), 1 << size);
+    if size == HUGE {
+        // SAFETY: (2). Where there are no huge pages, these come one by one.
+        unsafe { libc::madvise(start, len, libc::MADV_HUGEPAGE) };
+    }
     // SAFETY: (2).
-    let result = unsafe { libc::madvise(start, BLOCK, libc::MADV_POPULATE_WRITE) };
+    let result = unsafe { libc::madvise(start, len, libc::MADV_POPULATE_WRITE) };
     if result != 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::InvalidInput {
         // A kernel before 5.14 does not know how.
         AHEAD.set(false);
+    }
+    ASKED.set(ASKED.get() + 1);
+    if ASKED.get() == FEW {
+        ask_for(HUGE);
     }
 }
 
@@ -134,12 +155,15 @@ fn populate(from: usize) {
 mod tests {
     use super::*;
 
+    /// A block of the tests: room for a huge page.
+    const LEN: usize = 1 << HUGE;
+
     /// Fresh memory of so many blocks, and pages to make up for where it begins.
     struct Fresh(*mut libc::c_void, usize);
 
     impl Fresh {
         fn new(blocks: usize) -> Fresh {
-            let len = (blocks + 1) * BLOCK;
+            let len = (blocks + 1) * LEN;
             let (protection, flags) =
                 (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
             // SAFETY: memory of its own, which nobody else knows.
@@ -149,14 +173,14 @@ mod tests {
         }
 
         fn block(&self, n: usize) -> *mut libc::c_void {
-            self.0.map_addr(|at| at.next_multiple_of(BLOCK) + n * BLOCK)
+            self.0.map_addr(|at| at.next_multiple_of(LEN) + n * LEN)
         }
 
         /// How many pages of a block are there.
         fn present(&self, n: usize) -> usize {
-            let mut pages = [0_u8; BLOCK / 4096];
+            let mut pages = vec![0_u8; LEN / 4096];
             // SAFETY: the block is mapped, and there is a byte for each of its pages.
-            assert_eq!(unsafe { libc::mincore(self.block(n), BLOCK, pages.as_mut_ptr()) }, 0);
+            assert_eq!(unsafe { libc::mincore(self.block(n), LEN, pages.as_mut_ptr()) }, 0);
             pages.iter().filter(|page| **page & 1 == 1).count()
         }
     }
@@ -231,9 +255,20 @@ mod tests {
     }
 
     #[test]
+    fn much_comes_in_large_pieces() {
+        let fresh = Fresh::new(2 + FEW);
+        let _ahead = Ahead::begin();
+        (0..FEW).for_each(|n| reach(fresh.block(n)));
+        let few = 1 << (BLOCK - 12);
+        assert!((0..FEW).all(|n| fresh.present(n) == few));
+        reach(fresh.block(FEW));
+        assert_eq!([fresh.present(FEW), fresh.present(FEW + 1)], [LEN / 4096, 0]);
+    }
+
+    #[test]
     fn where_there_is_no_memory_nothing_happens() {
         let _ahead = Ahead::begin();
-        reach(std::ptr::without_provenance::<u8>(BLOCK));
+        reach(std::ptr::without_provenance::<u8>(1 << BLOCK));
         reach(std::ptr::without_provenance::<u8>(usize::MAX));
     }
 }

@@ -86,16 +86,20 @@ pub fn run(loaded: Loaded) -> ExitCode {
     code
 }
 
-/// Finds the process's place in the system.
-fn settle_in(config: &Config, journal: &Journal) {
-    if supervise::is_background() {
-        supervise::leave_session();
-    }
-    // A huge page is cleared when it is first touched: milliseconds inside one insert.
+/// A huge page is cleared when it is first touched: milliseconds inside one insert. While data is
+/// loaded, which is quicker with them, nobody is served.
+fn keep_huge_pages_away(config: &Config, journal: &Journal) {
     if config.disable_thp
         && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
     {
         journal.warn(&format!("turning transparent huge pages off failed: {error}"));
+    }
+}
+
+/// Finds the process's place in the system.
+fn settle_in(config: &Config, journal: &Journal) {
+    if supervise::is_background() {
+        supervise::leave_session();
     }
     if let Some(score) = config.oom_score_adj
         && let Err(error) = set_oom_score(score)
@@ -278,6 +282,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     }
     let pins = shards::pins(config.pin_threads, shards);
     let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
+    keep_huge_pages_away(config, journal);
     // Before anything is written: until here the doorman may end the process.
     let guests = doorman.map_or_else(Left::default, Doorman::leave);
     let commit = |plan| recovery::commit(plan, &disks.log, &mut random).map_err(line);
