@@ -153,9 +153,11 @@ impl Segment {
         result
     }
 
-    /// Adds an entry whose key is not here; its tag is set.
-    pub(crate) fn insert(&mut self, mut entry: Entry) {
+    /// Adds an entry whose key is not here; its tag is set. Gives the bytes by which the slots have
+    /// grown.
+    pub(crate) fn insert(&mut self, mut entry: Entry) -> usize {
         self.volatile += u32::from(entry.expires());
+        let room = self.slots.capacity();
         let mut least = 0;
         if (self.len() + 1) * 8 > self.slots.len() * 7 {
             least = slots_for(self.len() + 1);
@@ -171,6 +173,10 @@ impl Segment {
             least = usable(self.slots.len() * SLOT + 1) / SLOT;
         }
         self.len += 1;
+        match self.slots.capacity() == room {
+            true => 0,
+            false => self.memory() - usable(room * SLOT),
+        }
     }
 
     /// Puts an entry at its place; gives it back when there is no empty slot behind that.

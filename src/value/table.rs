@@ -217,10 +217,8 @@ impl Table {
         let segment = self.segment_mut(index);
         segment.stamp = segment.stamp.max(stamp);
         entry.set_tag(segment.tag(hash));
-        let before = segment.memory();
-        segment.insert(entry);
-        let after = segment.memory();
-        self.slot_bytes = self.slot_bytes - before + after;
+        let grown = segment.insert(entry);
+        self.slot_bytes += grown;
     }
 
     /// Takes an entry out, and stamps its segment.

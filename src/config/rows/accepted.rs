@@ -93,7 +93,8 @@ pub static ROWS: &[Directive] = &[
     known("use-exit-on-panic", Bool, "no", "Exit instead of abort.").hidden(),
     known("watchdog-period", NAT, "0", "Software watchdog.").hidden(),
     known("ignore-warnings", Text, "", "Start-up warnings to ignore."),
-    row("disable-thp", Bool, "yes", "Keep transparent huge pages away while clients are served.").immutable(),
+    row("disable-thp", Bool, "yes", "Keep transparent huge pages away while clients are served.")
+        .immutable(),
     row("oom-score-adj", Enum(&["no", "yes", "relative", "absolute"]), "no", "Set OOM scores."),
     row("oom-score-adj-values", OomValues, "0 200 800", "Those scores."),
     known("server-cpulist", Text, "", "Cores of the main thread; see `pin-threads`.")
