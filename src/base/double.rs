@@ -222,7 +222,7 @@ fn read(text: &[u8]) -> Option<Read> {
 }
 
 /// The value of up to 15 digits, with a point among them or not: digits and power of ten are exact
-/// then, so their quotient is rounded once, which is what reading means. `None` leaves it to others.
+/// then, so their quotient is rounded once, which is what reading means. `None` says nothing.
 fn usual_decimal(text: &[u8]) -> Option<f64> {
     const DIGITS_MAX: usize = 15;
     const POWERS: [f64; DIGITS_MAX + 1] =
@@ -349,7 +349,9 @@ mod tests {
 
         /// What is read the quick way is what the standard library reads, to the bit.
         #[test]
-        fn usual_decimals_are_read_as_others_are(text in "[0-9]{0,15}(\\.[0-9]{0,15})?|[0-9.e]{1,6}") {
+        fn usual_decimals_are_read_as_others_are(
+            text in "[0-9]{0,15}(\\.[0-9]{0,15})?|[0-9.e]{1,6}",
+        ) {
             let parsed = text.parse::<f64>().ok();
             match usual_decimal(text.as_bytes()) {
                 Some(value) => prop_assert_eq!(Some(value.to_bits()), parsed.map(f64::to_bits)),

@@ -119,7 +119,7 @@ impl<'v> Window<'v> {
         let left = self.len.saturating_sub(self.offset);
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(want);
         if self.end - self.at < want {
-            self.to_front();
+            self.move_to_front();
             let room = want.max(self.end.saturating_add(CHUNK));
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(room);
             if self.buf.len() < room {
@@ -142,7 +142,7 @@ impl<'v> Window<'v> {
     }
 
     /// Moves what is held to the front of the buffer.
-    fn to_front(&mut self) {
+    fn move_to_front(&mut self) {
         self.buf.copy_within(self.at..self.end, 0);
         (self.at, self.end) = (0, self.end - self.at);
     }
@@ -165,7 +165,7 @@ impl<'v> Window<'v> {
         self.offset += n;
         if self.buf.len() > 8 * CHUNK && self.end - self.at < CHUNK {
             // A giant has passed: give its room back.
-            self.to_front();
+            self.move_to_front();
             self.buf.truncate(CHUNK);
             self.buf.shrink_to_fit();
         }

@@ -57,7 +57,7 @@ pub(super) fn steers(bytes: &[u8], args: &[Range<usize>]) -> bool {
     }
 }
 
-/// Commands that follow one another. One that [`steers`] stands alone.
+/// Commands that follow one another. SELECT, MULTI and EXEC stand alone.
 #[derive(Debug)]
 pub struct Run<'a> {
     /// Offset of the first in the file.
