@@ -356,6 +356,29 @@ fn appending_does_not_copy_each_time() {
     db.check();
 }
 
+/// Where a key was that was changed last is remembered, and forgotten where tables begin anew.
+#[test]
+fn a_place_is_not_remembered_for_longer_than_it_is_one() {
+    let name = |n: u32| n.to_le_bytes();
+    let change = |db: &mut Database, n: u32| {
+        let (_, stamp) = db.locate_to_change(&name(n));
+        db.edit(&name(n), stamp + 1, |bytes| bytes.extend_from_slice(b"+"));
+    };
+    for last in 0..64 {
+        let mut db = filled(20_000);
+        change(&mut db, last);
+        (0..20_000).for_each(|n| drop(db.remove(&name(n), 7)));
+        assert!(db.is_empty());
+        change(&mut db, last);
+        change(&mut db, last);
+        let found = db.find(&name(last)).entry.map(Entry::value);
+        assert!(matches!(found, Some(ValueRef::Str(b"++"))), "{last}: {found:?}");
+        db.expect(100_000);
+        change(&mut db, last);
+        db.check();
+    }
+}
+
 #[test]
 fn prefetching_changes_nothing() {
     let db = filled(5000);
