@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -175,8 +176,14 @@ impl Sheets for DirVolume {
             }
             Err(error) => return Err(error),
         };
-        let batch = Batch::default();
-        Ok(Box::new(OpenSheet { file: Arc::new(file), direct, batch, handed: 0, behind: None }))
+        Ok(Box::new(OpenSheet {
+            file: Arc::new(file),
+            direct,
+            batch: Batch::default(),
+            handed: 0,
+            carrier: None,
+            behind: None,
+        }))
     }
 }
 
@@ -218,17 +225,83 @@ impl Batch {
     }
 }
 
+/// Batches that are not being filled, at most: one is written meanwhile, one waits for that.
+const AHEAD: usize = 2;
+
+/// A thread that writes whole batches: who fills them would wait for the disk half of its time.
+struct Carrier {
+    /// Each with its offset.
+    batches: SyncSender<(u64, Batch)>,
+    /// Empty ones come back, or why they were not written; behind an error nothing more comes.
+    written: Receiver<io::Result<Batch>>,
+    /// Batches that have not come back.
+    out: usize,
+}
+
+impl Carrier {
+    fn new(file: Arc<File>) -> io::Result<Carrier> {
+        let (batches, arriving) = sync_channel::<(u64, Batch)>(AHEAD);
+        let (tell, written) = channel();
+        let work = move || {
+            for (offset, mut batch) in arriving {
+                let done = write_past_cache(&file, batch.bytes(), offset);
+                batch.len = 0;
+                let goes_on = done.is_ok();
+                // Nobody listens any more when the file is given up.
+                if tell.send(done.map(|()| batch)).is_err() || !goes_on {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new().name("batches".to_owned()).spawn(work)?;
+        Ok(Carrier { batches, written, out: 0 })
+    }
+
+    /// Waits for a batch to be written, and gives it back.
+    fn one_back(&mut self) -> io::Result<Batch> {
+        let gone = |_| io::Error::other("the thread that writes has ended");
+        let batch = self.written.recv().map_err(gone)??;
+        self.out -= 1;
+        Ok(batch)
+    }
+
+    /// Takes a batch for `offset`, and gives an empty one.
+    fn exchange(&mut self, offset: u64, batch: Batch) -> io::Result<Batch> {
+        let empty = match self.out {
+            AHEAD.. => self.one_back()?,
+            _ => Batch::default(),
+        };
+        let gone = |_| io::Error::other("the thread that writes has ended");
+        self.batches.send((offset, batch)).map_err(gone)?;
+        self.out += 1;
+        Ok(empty)
+    }
+}
+
+/// Writes to a file that was opened for that past the page cache; through it where the disk wants
+/// larger multiples, or has taken an odd part.
+fn write_past_cache(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    match file.write_all_at(bytes, offset) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            rustix::fs::fcntl_setfl(file, rustix::fs::OFlags::empty())?;
+            file.write_all_at(bytes, offset)
+        }
+        written => written,
+    }
+}
+
 /// A file that is written from front to back, past the page cache where the file system can do
 /// that: copying into the cache and writing it back from there takes more time of the processor
 /// than all the rest of writing a snapshot. What does not fill a batch at the end goes through the
-/// cache, as does everything where the other way is not open. A thread of its own flushes while
-/// more is written.
+/// cache, as does everything where the other way is not open. Threads of its own write batches, and
+/// flush, while more comes.
 struct OpenSheet {
     file: Arc<File>,
     direct: bool,
     batch: Batch,
     /// Offset behind what the file has been handed; that of the batch.
     handed: u64,
+    carrier: Option<Carrier>,
     behind: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -239,35 +312,34 @@ impl OpenSheet {
         self.behind.take().map_or(Ok(()), |behind| behind.join().unwrap_or_else(panicked))
     }
 
-    /// Hands the batch to the file.
+    /// Has the batch, which is full, written.
     fn hand_over(&mut self) -> io::Result<()> {
-        let bytes = self.batch.bytes();
-        match self.file.write_all_at(bytes, self.handed) {
-            // The disk wants larger multiples, or has taken an odd part of it.
-            Err(error) if self.direct && error.kind() == io::ErrorKind::InvalidInput => {
-                self.go_through_cache()?;
-                self.file.write_all_at(self.batch.bytes(), self.handed)?;
-            }
-            written => written?,
-        }
-        self.handed += self.batch.len as u64;
-        self.batch.len = 0;
+        let carrier = match &mut self.carrier {
+            Some(carrier) => carrier,
+            none => none.insert(Carrier::new(Arc::clone(&self.file))?),
+        };
+        let full = std::mem::take(&mut self.batch);
+        self.batch = carrier.exchange(self.handed, full)?;
+        self.handed += BATCH as u64;
         Ok(())
     }
 
-    fn go_through_cache(&mut self) -> io::Result<()> {
+    /// Waits for all batches, and writes what there is; from here on everything goes through the
+    /// cache.
+    fn end_batches(&mut self) -> io::Result<()> {
+        if !self.direct {
+            return Ok(());
+        }
+        if let Some(mut carrier) = self.carrier.take() {
+            while carrier.out > 0 {
+                carrier.one_back()?;
+            }
+        }
         rustix::fs::fcntl_setfl(&self.file, rustix::fs::OFlags::empty())?;
         self.direct = false;
-        Ok(())
-    }
-
-    /// Hands over what there is; from here on everything goes through the cache.
-    fn end_batches(&mut self) -> io::Result<()> {
-        if self.direct {
-            self.go_through_cache()?;
-            self.hand_over()?;
-            self.batch = Batch::default();
-        }
+        let last = std::mem::take(&mut self.batch);
+        self.file.write_all_at(last.bytes(), self.handed)?;
+        self.handed += last.len as u64;
         Ok(())
     }
 }

@@ -29,8 +29,7 @@
 use std::io;
 use std::ops::Range;
 
-use crc_fast::{CrcAlgorithm, checksum, checksum_combine};
-
+use crate::base::crc::{crc64_redis, crc64_redis_joined};
 use crate::base::limits::SLOTS;
 use crate::persist::disk::Volume;
 use crate::persist::rdb::encode::put_length;
@@ -59,24 +58,12 @@ pub struct Part {
 impl Part {
     /// These bytes.
     pub fn of(bytes: &[u8]) -> Part {
-        let checksum = checksum(CrcAlgorithm::Crc64Redis, bytes);
-        Part { len: bytes.len() as u64, checksum }
+        Part { len: bytes.len() as u64, checksum: crc64_redis(bytes) }
     }
 
     /// This and what stands behind it.
     pub fn then(self, next: Part) -> Part {
-        if self.len == 0 {
-            return next;
-        }
-        self.and(next)
-    }
-
-    fn and(self, next: Part) -> Part {
-        let algorithm = CrcAlgorithm::Crc64Redis;
-        let checksum = match next.len {
-            0 => self.checksum,
-            len => checksum_combine(algorithm, self.checksum, next.checksum, len),
-        };
+        let checksum = crc64_redis_joined(self.checksum, next.checksum, next.len);
         Part { len: self.len + next.len, checksum }
     }
 }
@@ -124,7 +111,7 @@ impl Index {
         for Block { part, shard } in &self.blocks {
             text += &format!(" {:x}:{:x}:{shard:x}", part.len, part.checksum);
         }
-        let sum = checksum(CrcAlgorithm::Crc64Redis, text.as_bytes());
+        let sum = crc64_redis(text.as_bytes());
         text += &format!(" {sum:x} {:016x}", self.end());
         let mut aux = vec![OP_AUX];
         for word in [NAME, text.as_bytes()] {
@@ -232,7 +219,7 @@ mod tests {
         let mut file = parts.concat();
         file.extend(index.aux());
         file.push(OP_EOF);
-        let sum = checksum(CrcAlgorithm::Crc64Redis, &file);
+        let sum = crc64_redis(&file);
         file.extend_from_slice(&sum.to_le_bytes());
         (index, file)
     }
