@@ -36,10 +36,12 @@ use crate::persist::aof::format::{FrameHead, HEAD_MAX};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::log::kept::{Frame, KEPT_MAX, KEPT_SOON, Safe, Unflushed, plain};
 use crate::shard::log::points::{Marked, Streamed};
+use crate::shard::log::way::Way;
 use crate::shard::segment::{Ahead, DEPTH, Place};
 
 mod ending;
 mod points;
+mod way;
 
 /// When writes are flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,8 @@ pub struct LogWriter {
     /// Offset behind the bytes of the last frame started, without what pads its block.
     tight: u64,
     ahead: Ahead,
+    /// How frames over filler are flushed.
+    way: Way,
     /// Payload not yet framed, besides what the keyspace's effects hold.
     backlog: Vec<u8>,
     /// Payload of the generation behind a cut that is under way.
@@ -217,6 +221,7 @@ impl LogWriter {
             file,
             tight: file.offset,
             ahead: Ahead::default(),
+            way: Way::default(),
             backlog: Vec::new(),
             behind: Vec::new(),
             cutting: false,
@@ -453,7 +458,12 @@ impl LogWriter {
         self.file.offset += data.len() as u64;
         let used = |n: u64| self.in_flight.iter().any(|f| f.token >> token::NUMBER == n);
         let number = (0..).find(|n| !used(*n)).unwrap_or_default();
-        let (flush, len) = (self.flush(), data.len());
+        let flush = match (self.flush(), place) {
+            // No two flushes of a file: one that was begun otherwise comes first.
+            (Flush::Own, Place::Block(_)) if self.syncing.is_none() => self.way.next(),
+            (flush, _) => flush,
+        };
+        let len = data.len();
         let token = token::WRITE | number << token::NUMBER;
         self.in_flight.push_back(InFlight {
             token,
@@ -622,6 +632,9 @@ impl LogWriter {
         }
         flight.completed = true;
         flight.frame.data = done.data;
+        if flight.file != self.file.id && flight.flush != Flush::No {
+            self.way.took(flight.flush, now_us.saturating_sub(flight.began_us));
+        }
         while self.in_flight.front().is_some_and(|f| f.completed) {
             let flight = self.in_flight.pop_front().expect("just looked");
             // A flush of its own bytes says nothing of what is in front of them.

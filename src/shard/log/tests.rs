@@ -2,13 +2,14 @@
 
 use super::*;
 
-/// A disk that only remembers what it was asked for.
+/// A disk that only remembers what it was asked for: tokens, and what writes are to flush.
 #[derive(Default)]
-struct Asked(Vec<u64>);
+struct Asked(Vec<(u64, Flush)>);
 
 impl Disk for Asked {
-    fn submit(&mut self, token: u64, _op: DiskOp) {
-        self.0.push(token);
+    fn submit(&mut self, token: u64, op: DiskOp) {
+        let flush = if let DiskOp::Write { flush, .. } = op { flush } else { Flush::No };
+        self.0.push((token, flush));
     }
 }
 
@@ -48,6 +49,41 @@ fn a_slow_flush_lets_two_seconds_be_acknowledged_and_no_more() {
     assert_eq!(log.done(done(token::SYNC), 4 * SECOND_US), Outcome::Quiet);
     log.advance(u64::MAX);
     assert_eq!(log.release(), held);
+}
+
+/// Of `commits` over filler, how many were flushed behind their writes, when a write that flushes
+/// itself takes `own_us`.
+fn flushed_behind(log: &mut LogWriter, commits: usize, own_us: u64, now_us: &mut u64) -> usize {
+    let (mut disk, mut behind, mut left) = (Asked::default(), 0, commits);
+    while left > 0 {
+        if !log.has_backlog() && log.is_drained() {
+            log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
+        }
+        log.pump(&mut disk, *now_us);
+        for (token, flush) in std::mem::take(&mut disk.0) {
+            let direct = (token == token::DIRECT).then_some(FileId(2));
+            if token::kind(token) == token::WRITE {
+                left = left.saturating_sub(1);
+                behind += usize::from(flush == Flush::File);
+                *now_us += if flush == Flush::Own { own_us } else { 70 };
+            }
+            let done = DiskDone { result: Ok(direct), ..done(token) };
+            assert_eq!(log.done(done, *now_us), Outcome::Quiet);
+        }
+        log.advance(u64::MAX);
+    }
+    assert!(log.is_clean() && log.release() == log.gathered());
+    behind
+}
+
+#[test]
+fn a_core_that_others_keep_busy_is_gone_around() {
+    let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
+    let mut log = LogWriter::new(FsyncPolicy::Always, file, 0, 0);
+    log.set_segment(true);
+    let mut now_us = 0;
+    assert!(flushed_behind(&mut log, 200, 65, &mut now_us) < 10);
+    assert!(flushed_behind(&mut log, 200, 4_000, &mut now_us) > 190);
 }
 
 #[test]

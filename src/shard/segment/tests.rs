@@ -27,6 +27,8 @@ struct Bench {
     /// Position behind each command.
     ends: Vec<u64>,
     now_us: u64,
+    /// What a turn takes: one of these, in microseconds.
+    turns_us: Vec<u64>,
     said: Vec<String>,
 }
 
@@ -41,7 +43,8 @@ impl Bench {
         let mut log = LogWriter::new(policy, begun, file.start, 0);
         log.set_segment(true);
         let (disk, file) = (medium.disk(), file.file.clone());
-        Bench { medium, disk, log, file, ends: Vec::new(), now_us: 0, said: Vec::new() }
+        let (ends, said, turns_us) = (Vec::new(), Vec::new(), vec![200]);
+        Bench { medium, disk, log, file, ends, now_us: 0, turns_us, said }
     }
 
     fn push(&mut self, len: usize) {
@@ -51,7 +54,7 @@ impl Bench {
     }
 
     fn turn(&mut self) {
-        self.now_us += 200;
+        self.now_us += self.turns_us[self.ends.len() % self.turns_us.len()];
         for done in self.disk.take_done() {
             if done.token == token::CLOSE {
                 continue;
@@ -122,6 +125,10 @@ fn crash_everywhere(seed: u64, policy: FsyncPolicy) {
     let random = &mut Random::new(seed);
     let mut bench = Bench::new(seed, policy);
     bench.medium.set_short_writes(random.below(2) * 6);
+    if seed % 2 == 1 {
+        // Commits so uneven that flushes behind writes are tried all the time.
+        bench.turns_us = vec![100, 30_000, 40_000, 35_000, 200, 150];
+    }
     for step in 0..150 {
         if random.one_in(3) {
             bench.push(some_length(random));
