@@ -83,8 +83,8 @@ pub fn crc64_redis(bytes: &[u8]) -> u64 {
 }
 
 /// CRC-64/REDIS of bytes followed by `len` others, from the checksums of both. A snapshot's index
-/// joins thousands, at each start and by each shard, so this takes a microsecond: a general way that
-/// builds matrices for each took a tenth of a load (`perf/notes.md`).
+/// joins thousands, at each start and by each shard, so this takes a microsecond: a general way
+/// that builds matrices for each took a tenth of a load (`perf/notes.md`).
 pub fn crc64_redis_joined(first: u64, next: u64, len: u64) -> u64 {
     // Each bit that follows multiplies by x; the checksum begins and ends without constants, so the
     // rest is a sum.

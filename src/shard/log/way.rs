@@ -2,10 +2,10 @@
 //! behind its write ([`Flush::File`]).
 //!
 //! The first is one operation and takes less. But where a disk needs a flush behind each write, the
-//! kernel begins it on a worker of the core that has the disk's interrupts; while some other process
-//! is busy there, that worker waits until the scheduler looks again: 4 ms instead of 65 us. A flush
-//! that we ask for is begun by a worker of this shard's core, whoever keeps the others busy.
-//! (`perf/notes.md` has the figures.)
+//! kernel begins it on a worker of the core that has the disk's interrupts; while some other
+//! process is busy there, that worker waits until the scheduler looks again: 4 ms instead of 65 us.
+//! A flush that we ask for is begun by a worker of this shard's core, whoever keeps the others
+//! busy. (`perf/notes.md` has the figures.)
 //!
 //! So what both take is remembered. Writes flush themselves unless that takes more than
 //! [`WORSE`] times as long. The other way is tried when two in a row took suspiciously long, and
