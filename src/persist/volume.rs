@@ -421,6 +421,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_batch_could_not_write_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("sheet");
+        fs::write(&path, b"").unwrap();
+        for batches in 1..5 {
+            // Every write to it fails.
+            let file = Arc::new(File::open(&path).unwrap());
+            let (batch, carrier, behind) = (Batch::default(), None, None);
+            let mut sheet = OpenSheet { file, direct: true, batch, handed: 0, carrier, behind };
+            let piece = vec![7; BATCH];
+            let wrote = (0..batches).try_for_each(|n| sheet.write_at(n * BATCH as u64, &piece));
+            let told = wrote.and_then(|()| sheet.flush());
+            assert_eq!(told.unwrap_err().raw_os_error(), Some(9), "{batches}");
+        }
+    }
+
+    #[test]
     fn does_what_it_says() {
         let temp = tempfile::tempdir().unwrap();
         let volume = DirVolume::create(&temp.path().join("log")).unwrap();

@@ -10,7 +10,7 @@
 //! So what both take is remembered, when they are quick: both have to wait now and then, for filler
 //! that is being written, say. Writes flush themselves unless that takes more than [`WORSE`] times
 //! as long. The other way is tried when two in a row took suspiciously long, and after a number of
-//! commits that doubles each time nothing comes of it.
+//! commits that doubles each time: a trial beside a busy core costs ticks.
 
 use crate::persist::disk::Flush;
 
@@ -90,11 +90,9 @@ impl Way {
             return;
         }
         self.took_us[1 - self.used] = self.tried_us;
-        let better = usize::from(self.took_us[0] > self.took_us[1] * WORSE);
-        let changed = better != self.used;
-        self.used = better;
+        self.used = usize::from(self.took_us[0] > self.took_us[1] * WORSE);
         self.slow = 0;
-        self.pause = if changed { PAUSE.0 } else { (self.pause * 2).min(PAUSE.1) };
+        self.pause = (self.pause * 2).min(PAUSE.1);
         self.left = self.pause;
     }
 }
@@ -151,6 +149,21 @@ mod tests {
             way.took(flush, if flush == Flush::Own || held_up { 4_000 } else { 300 });
         }
         assert!(behind > 1_900, "{behind}");
+    }
+
+    #[test]
+    fn a_core_that_is_busy_most_of_the_time_is_not_tried_all_the_time() {
+        let mut way = Way::default();
+        let mut random = crate::base::random::Random::new(5);
+        let mut sum = 0;
+        for _ in 0..100_000 {
+            let flush = way.next();
+            let waits = flush == Flush::Own && !random.one_in(8);
+            let us = if waits { 4_000 } else { 70 };
+            sum += us;
+            way.took(flush, us);
+        }
+        assert!(sum < 100_000 * 75, "{sum}");
     }
 
     #[test]
