@@ -271,9 +271,13 @@ impl Carrier {
             AHEAD.. => self.one_back()?,
             _ => Batch::default(),
         };
-        let gone = |_| io::Error::other("the thread that writes has ended");
-        self.batches.send((offset, batch)).map_err(gone)?;
         self.out += 1;
+        if self.batches.send((offset, batch)).is_err() {
+            // It has ended with an error, and told of that.
+            while self.out > 0 {
+                self.one_back()?;
+            }
+        }
         Ok(empty)
     }
 }
