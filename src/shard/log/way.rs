@@ -103,10 +103,15 @@ mod tests {
 
     /// Commits of which each way takes so long; how many went behind the write, and the time.
     fn run(way: &mut Way, commits: u32, own_us: u64, behind_us: u64) -> (u32, u64) {
+        run_by(way, commits, |flush| if flush == Flush::File { behind_us } else { own_us })
+    }
+
+    /// The same where what a commit takes is no constant.
+    fn run_by(way: &mut Way, commits: u32, mut takes: impl FnMut(Flush) -> u64) -> (u32, u64) {
         let (mut behind, mut sum) = (0, 0);
         for _ in 0..commits {
             let flush = way.next();
-            let us = if flush == Flush::File { behind_us } else { own_us };
+            let us = takes(flush);
             behind += u32::from(flush == Flush::File);
             sum += us;
             way.took(flush, us);
@@ -141,13 +146,10 @@ mod tests {
     fn waits_that_both_ways_meet_hide_nothing() {
         let mut way = Way::default();
         let mut random = crate::base::random::Random::new(3);
-        let mut behind = 0;
-        for _ in 0..2_000 {
-            let flush = way.next();
-            behind += u32::from(flush == Flush::File);
+        let (behind, _) = run_by(&mut way, 2_000, |flush| {
             let held_up = random.one_in(2);
-            way.took(flush, if flush == Flush::Own || held_up { 4_000 } else { 300 });
-        }
+            if flush == Flush::Own || held_up { 4_000 } else { 300 }
+        });
         assert!(behind > 1_900, "{behind}");
     }
 
@@ -155,14 +157,10 @@ mod tests {
     fn a_core_that_is_busy_most_of_the_time_is_not_tried_all_the_time() {
         let mut way = Way::default();
         let mut random = crate::base::random::Random::new(5);
-        let mut sum = 0;
-        for _ in 0..100_000 {
-            let flush = way.next();
+        let (_, sum) = run_by(&mut way, 100_000, |flush| {
             let waits = flush == Flush::Own && !random.one_in(8);
-            let us = if waits { 4_000 } else { 70 };
-            sum += us;
-            way.took(flush, us);
-        }
+            if waits { 4_000 } else { 70 }
+        });
         assert!(sum < 100_000 * 75, "{sum}");
     }
 
