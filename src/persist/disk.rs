@@ -114,7 +114,7 @@ pub trait Disk {
 
     /// How far ahead a file is written on this disk, when it is.
     fn ahead(&self) -> AheadSizes {
-        AheadSizes { kept: 8 << 20, piece: 256 << 10, first: 256 << 10, waits: 1 << 20 }
+        AheadSizes { kept: 8 << 20, piece: 256 << 10, least: 64 << 10, waits: 1 << 20 }
     }
 }
 
@@ -124,10 +124,10 @@ pub trait Disk {
 pub struct AheadSizes {
     /// What is kept in front of the writer.
     pub kept: u64,
-    /// What is written at a time.
+    /// What is written at a time where little is left, or frames are long.
     pub piece: u64,
-    /// The same where there is nothing yet, and writes may be waiting for it.
-    pub first: u64,
+    /// The least that is written at a time.
+    pub least: u64,
     /// The longest write that waits for it; below `kept` by two blocks at least.
     pub waits: u64,
 }

@@ -203,7 +203,7 @@ impl Disk for SimDisk {
     }
 
     fn ahead(&self) -> AheadSizes {
-        AheadSizes { kept: 40 << 10, piece: 12 << 10, first: 8 << 10, waits: 16 << 10 }
+        AheadSizes { kept: 40 << 10, piece: 12 << 10, least: 4 << 10, waits: 16 << 10 }
     }
 }
 

@@ -453,6 +453,7 @@ impl LogWriter {
         };
         if place != Place::Append {
             filler::fill(&mut data, self.tight, self.tight + filler::padding(self.tight));
+            self.ahead.used(data.len() as u64);
         }
         self.file.sum = sum;
         self.file.offset += data.len() as u64;

@@ -279,6 +279,21 @@ fn what_is_cut_off_for_a_log_that_has_ended_is_not_the_next_ones() {
     assert!(trial.bench.shards[0].log.as_ref().is_some_and(|log| log.is_tidy()));
 }
 
+/// The process was about to end when a log was about to begin, and may go on after all.
+#[test]
+fn a_log_that_was_to_begin_is_not_forgotten_for_an_end_that_fails() {
+    for (state, again) in [(Logging::Off, true), (Logging::On, false)] {
+        let mut bench = Bench::new(1, &[("appendonly", "yes")]);
+        let global = Arc::clone(&bench.shards[0].global);
+        global.turning.set(state);
+        global.registry.rewrites.schedule(true);
+        global.ending.wish(false, None);
+        assert!(bench.shards[0].begin_rewrite());
+        assert!(!global.registry.saves.is_rewriting());
+        assert_eq!(global.registry.rewrites.is_scheduled(), again, "{state:?}");
+    }
+}
+
 #[test]
 #[should_panic(expected = "no more can be promised")]
 fn a_second_flush_that_fails_ends_the_process() {

@@ -147,6 +147,10 @@ impl Shard {
     fn forget_rewrite(&mut self) {
         self.rewriting.wanted = false;
         let registry = &self.global.registry;
+        if self.is_to_turn_on() {
+            // The log is still to begin, should the process go on.
+            registry.rewrites.schedule(true);
+        }
         registry.saves.end_rewrite(|| registry.rewrites.end(None, Default::default(), 0));
     }
 

@@ -23,7 +23,7 @@
 //!    A file that a crash has left is never appended to.
 
 use crate::persist::aof::filler::{self, BLOCK};
-use crate::persist::disk::{Disk, DiskOp, FileId, Flush};
+use crate::persist::disk::{AheadSizes, Disk, DiskOp, FileId, Flush};
 use crate::shard::log::token;
 
 /// A segment must take at most so many hundredths of what an append takes.
@@ -31,6 +31,9 @@ const FASTER: u64 = 80;
 /// An append that takes less than this waits for no medium (a file system in memory): there is
 /// nothing to be won, and room is scarce there.
 const MEDIUM_US: u64 = 10;
+/// So many frames of the usual length go over one piece: a commit beside a piece takes longer, so
+/// pieces are to be few; and the longer they are, the longer it takes.
+const FRAMES: u64 = 16;
 /// Frames that may be in flight together where each goes over filler.
 pub const DEPTH: usize = 1;
 
@@ -96,6 +99,8 @@ pub struct Ahead {
     shortening: u32,
     /// Longest frame that waits for filler.
     waits: u64,
+    /// Usual length of a frame.
+    usual: u64,
     /// Bytes of filler written.
     bytes: u64,
 }
@@ -198,14 +203,26 @@ impl Ahead {
             return;
         }
         let from = self.filled.max(offset);
-        let length = if self.filled > offset { sizes.piece } else { sizes.first };
-        let to = from + filler::padding(from) + length;
+        let to = from + filler::padding(from) + self.piece(offset, &sizes);
         let mut data = Vec::new();
         filler::fill(&mut data, from, to);
         self.filling = Some((from, to));
         self.touched = self.touched.max(to);
         let op = DiskOp::Write { file, offset: from, data, flush: Flush::File };
         disk.submit(token::FILL, op);
+    }
+
+    /// Length of the next piece, when the next frame begins at `offset`.
+    fn piece(&self, offset: u64, sizes: &AheadSizes) -> u64 {
+        if self.filled < offset + sizes.waits {
+            return sizes.piece;
+        }
+        (FRAMES * self.usual).next_multiple_of(BLOCK).clamp(sizes.least, sizes.piece)
+    }
+
+    /// A frame of `len` bytes has gone over filler.
+    pub fn used(&mut self, len: u64) {
+        self.usual = (7 * self.usual + len) / 8;
     }
 
     /// The file has been opened past the page cache, or not; gives what is to be said.
@@ -257,9 +274,10 @@ impl Ahead {
         assert!(!self.is_busy(), "nothing is in flight on a file that ends");
         let old_end = (self.touched > end || broken).then_some((old, end));
         let old_direct = self.direct.take().or(self.old_direct);
-        let (wanted, waits, bytes) = (self.wanted, self.waits, self.bytes);
-        let shortening = self.shortening;
-        *self = Ahead { wanted, waits, bytes, old_end, old_direct, shortening, ..Ahead::default() };
+        let (wanted, waits, usual) = (self.wanted, self.waits, self.usual);
+        let (shortening, bytes) = (self.shortening, self.bytes);
+        let next = Ahead { wanted, waits, usual, shortening, bytes, ..Ahead::default() };
+        *self = Ahead { old_end, old_direct, ..next };
     }
 }
 

@@ -192,7 +192,7 @@ fn commits_go_over_blocks_that_are_there() {
     assert!(len >= size + (32 << 10), "{len} bytes hold {size}");
     bench.push(100);
     bench.rest();
-    assert_eq!(bench.medium.len(&bench.file).unwrap(), len, "nothing had to grow");
+    assert!(bench.log.file().offset <= len, "nothing had to grow for it");
     let said = &bench.said;
     assert!(said.is_empty() && bench.log.is_segment() && bench.log.stats().filler > 0, "{said:?}");
     // A kill leaves nothing torn, and a start cuts the filler off.
