@@ -150,7 +150,8 @@ fn text(random: &mut Random, k: &str, id: u64) -> String {
         0 => format!("SET {k} r{id}.{}", "x".repeat(random.below(12_000) as usize)),
         1..=5 => format!("SETRANGE {k} {} r{id}.", random.below(12_000)),
         6 => format!("APPEND {k} r{id}.{}", "y".repeat(random.below(3_000) as usize)),
-        7 => format!("SETBIT {k} {} 1", random.below(90_000)),
+        // A bit that digits have: none of them becomes another, and a mark somebody else's.
+        7 => format!("SETBIT {k} {} 1", random.below(90_000) / 8 * 8 + 2),
         8 => format!("GETRANGE {k} 0 9"),
         _ => format!("STRLEN {k}"),
     }
