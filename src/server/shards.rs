@@ -14,6 +14,7 @@ use crate::base::random::Random;
 use crate::base::replication::Told;
 use crate::config::Config;
 use crate::keyspace::{Effects, Keyspace};
+use crate::persist::aof::ends::LogEnd;
 use crate::persist::aof::repair::StartedFile;
 use crate::persist::load::{Loading, load_shard};
 use crate::persist::rdb::Modules;
@@ -84,17 +85,6 @@ pub struct Start {
     pub stream: u64,
     /// Seed of its randomness.
     pub seed: u64,
-}
-
-/// Where a shard's log ended.
-#[derive(Clone, Copy, Debug)]
-pub struct LogEnd {
-    /// Its position.
-    pub pos: u64,
-    /// Checksum of the last frame, or the seed.
-    pub sum: u64,
-    /// Length of its file without filler, in bytes.
-    pub len: u64,
 }
 
 /// A shard and where its log ended.

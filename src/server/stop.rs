@@ -4,14 +4,10 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::persist::aof::ends::tighten;
-use crate::persist::aof::manifest::{
-    FileType, Manifest, Ours, ShardPairs, manifest_name, temp_manifest_name,
-};
+use crate::persist::aof::ends::{self, LogEnd};
 use crate::persist::disk::Volume;
-use crate::persist::durable;
 use crate::server::boot::Journal;
-use crate::server::shards::{End, LogEnd, Running};
+use crate::server::shards::{End, Running};
 use crate::server::supervise::Supervisor;
 use crate::server::termination;
 use crate::shard::global::Global;
@@ -118,91 +114,13 @@ fn insist(global: &Global, journal: &Journal) {
 }
 
 /// Records where each log ended, so that the next start can tell a clean stop from a crash.
-pub fn seal(log: &dyn Volume, global: &Global, ends: &[End]) -> io::Result<()> {
+pub fn seal(log: &dyn Volume, global: &Global, ended: &[End]) -> io::Result<()> {
     // Now there is need of it.
     global.end_reserve();
     let mut order: Vec<(usize, LogEnd)> =
-        ends.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
+        ended.iter().filter_map(|(shard, end)| end.map(|end| (*shard, end))).collect();
     order.sort_unstable_by_key(|(shard, _)| *shard);
-    let positions: Vec<(u64, u64)> = order.iter().map(|(_, end)| (end.pos, end.sum)).collect();
     let mut manifest = global.manifest().clone();
-    manifest.seal(&positions, true);
     manifest.replication = Some(global.registry.replication());
-    let last = |pairs: &ShardPairs| pairs.generation == manifest.generation();
-    let files: Vec<(String, u64)> = manifest
-        .lines
-        .iter()
-        .filter_map(|line| match &line.ours {
-            Some(Ours::Shard(pairs)) if last(pairs) => {
-                let end = order.iter().find(|(shard, _)| *shard == usize::from(pairs.shard))?;
-                Some((line.file.clone(), end.1.len))
-            }
-            _ => None,
-        })
-        .collect();
-    let name = global.append_filename();
-    durable::replace(log, &temp_manifest_name(name), &manifest_name(name), &manifest.encode())?;
-    cut_off(log, &manifest, &files, &|text| global.warn(text))?;
-    for file in log.list()?.iter().filter(|f| f.ends_with(".cut")) {
-        log.remove(file)?;
-    }
-    Ok(())
-}
-
-/// Cuts the files of the last generation to these lengths, and those that the log has gone on from
-/// to their ends: that was done long since, unless it was refused.
-fn cut_off(
-    log: &dyn Volume,
-    manifest: &Manifest,
-    last: &[(String, u64)],
-    warn: &dyn Fn(&str),
-) -> io::Result<()> {
-    // Filler is no part of the log, with this manifest or the one before: a crash in between costs
-    // nothing but room.
-    for (file, len) in last {
-        if log.len(file)? > *len {
-            log.truncate(file, *len)?;
-        }
-    }
-    for line in manifest.lines.iter().filter(|line| line.kind == FileType::Incr) {
-        if let Some(Ours::Shard(pairs)) = &line.ours
-            && pairs.generation < manifest.generation()
-            && let Err(error) = tighten(log, &line.file, pairs)
-        {
-            // For a start of ours nothing depends on it.
-            warn(&format!("{} may hold more than its end: {error}", line.file));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::persist::aof::manifest::NewFile;
-    use crate::persist::sim::SimMedium;
-    use crate::persist::testing::LogFile;
-
-    #[test]
-    fn a_stop_cuts_what_could_not_be_cut_before() {
-        let (medium, mut manifest) = (SimMedium::new(1), Manifest::default());
-        let new = |start| [NewFile { seed: 9, start, stream: 0 }];
-        let mut log = LogFile::new(9, 0);
-        log.command(&["SET", "a", "1"]).frame(0, 0);
-        let (named, kept) = ((log.pos, log.sum), log.bytes.clone());
-        log.command(&["APPEND", "a", "2"]).frame(0, 0);
-        let old = manifest.begin_generation("appendonly.aof", &new(0), 1, "boot").remove(0);
-        manifest.seal(&[named], false);
-        let next = manifest.begin_generation("appendonly.aof", &new(log.pos), 1, "boot").remove(0);
-        medium.write_synced(&old, &log.bytes).unwrap();
-        medium.write_synced(&next, b"filler").unwrap();
-        let unheard = |text: &str| panic!("{text}");
-        cut_off(&medium, &manifest, &[(next.clone(), 2)], &unheard).unwrap();
-        assert!(medium.read_all(&old).unwrap() == kept);
-        assert_eq!(medium.read_all(&next).unwrap(), b"fi");
-        medium.write_synced(&old, b"something else").unwrap();
-        let said = std::cell::RefCell::new(String::new());
-        cut_off(&medium, &manifest, &[], &|text| said.borrow_mut().push_str(text)).unwrap();
-        assert!(said.into_inner().starts_with(&format!("{old} may hold more than its end")));
-    }
+    ends::seal(log, global.append_filename(), manifest, &order, &|text| global.warn(text))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::observe::backups::Phase;
 use crate::persist::aof::manifest::{Manifest, manifest_name};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush, Volume};
 use crate::persist::recovery::inspect;
@@ -279,18 +280,21 @@ fn what_is_cut_off_for_a_log_that_has_ended_is_not_the_next_ones() {
     assert!(trial.bench.shards[0].log.as_ref().is_some_and(|log| log.is_tidy()));
 }
 
-/// The process was about to end when a log was about to begin, and may go on after all.
+/// The process was about to end when a log was about to begin, or a backup, and may go on.
 #[test]
-fn a_log_that_was_to_begin_is_not_forgotten_for_an_end_that_fails() {
-    for (state, again) in [(Logging::Off, true), (Logging::On, false)] {
+fn what_needs_a_rewrite_is_not_forgotten_for_an_end_that_fails() {
+    let cases = [(Logging::Off, Phase::Idle, true), (Logging::On, Phase::Idle, false)];
+    for (state, phase, again) in cases.into_iter().chain([(Logging::On, Phase::Pending, true)]) {
         let mut bench = Bench::new(1, &[("appendonly", "yes")]);
         let global = Arc::clone(&bench.shards[0].global);
         global.turning.set(state);
         global.registry.rewrites.schedule(true);
+        global.registry.backups.now().phase = phase;
         global.ending.wish(false, None);
         assert!(bench.shards[0].begin_rewrite());
         assert!(!global.registry.saves.is_rewriting());
-        assert_eq!(global.registry.rewrites.is_scheduled(), again, "{state:?}");
+        assert_eq!(global.registry.rewrites.is_scheduled(), again, "{state:?} {phase:?}");
+        assert_eq!(global.registry.backups.now().phase, phase);
     }
 }
 

@@ -147,8 +147,8 @@ impl Shard {
     fn forget_rewrite(&mut self) {
         self.rewriting.wanted = false;
         let registry = &self.global.registry;
-        if self.is_to_turn_on() {
-            // The log is still to begin, should the process go on.
+        if registry.backups.walk_is_over(None) || self.is_to_turn_on() {
+            // Somebody still needs it, should the process go on.
             registry.rewrites.schedule(true);
         }
         registry.saves.end_rewrite(|| registry.rewrites.end(None, Default::default(), 0));

@@ -1,10 +1,89 @@
-//! Where a log's file ends that the log has gone on from, for somebody who has only its manifest.
+//! Where the files of a log end: what is put on record when it ends in good order, and how somebody
+//! finds it again who has only the manifest.
 
 use std::io;
 
 use crate::persist::aof::format::{HEAD_MAX, HEAD_START, parse_head};
-use crate::persist::aof::manifest::ShardPairs;
+use crate::persist::aof::manifest::{
+    FileType, Manifest, Ours, ShardPairs, manifest_name, temp_manifest_name,
+};
+use crate::persist::aof::repair::is_cut_off;
 use crate::persist::disk::Volume;
+use crate::persist::durable;
+
+/// Where a shard's log ended.
+#[derive(Clone, Copy, Debug)]
+pub struct LogEnd {
+    /// Its position.
+    pub pos: u64,
+    /// Checksum of the last frame, or the seed.
+    pub sum: u64,
+    /// Length of its file without filler, in bytes.
+    pub len: u64,
+}
+
+/// Names in `manifest`, durably, where the log of each shard ended, the first shard's first, and
+/// cuts the files there: the next start, of whatever server, can tell a clean stop from a crash.
+/// What cannot be cut that no start of ours depends on is told to `warn`.
+///
+/// # Errors
+/// What the disk says. The manifest names the ends, or the one before it stands.
+pub fn seal(
+    log: &dyn Volume,
+    appendfilename: &str,
+    mut manifest: Manifest,
+    ends: &[(usize, LogEnd)],
+    warn: &dyn Fn(&str),
+) -> io::Result<()> {
+    let positions: Vec<(u64, u64)> = ends.iter().map(|(_, end)| (end.pos, end.sum)).collect();
+    manifest.seal(&positions, true);
+    let last = |pairs: &ShardPairs| pairs.generation == manifest.generation();
+    let files: Vec<(String, u64)> = manifest
+        .lines
+        .iter()
+        .filter_map(|line| match &line.ours {
+            Some(Ours::Shard(pairs)) if last(pairs) => {
+                let end = ends.iter().find(|(shard, _)| *shard == usize::from(pairs.shard))?;
+                Some((line.file.clone(), end.1.len))
+            }
+            _ => None,
+        })
+        .collect();
+    let (temp, name) = (temp_manifest_name(appendfilename), manifest_name(appendfilename));
+    durable::replace(log, &temp, &name, &manifest.encode())?;
+    cut_off(log, &manifest, &files, warn)?;
+    for file in log.list()?.iter().filter(|file| is_cut_off(file, appendfilename)) {
+        log.remove(file)?;
+    }
+    Ok(())
+}
+
+/// Cuts the files of the last generation to these lengths, and those that the log has gone on from
+/// to their ends: that was done long since, unless it was refused.
+fn cut_off(
+    log: &dyn Volume,
+    manifest: &Manifest,
+    last: &[(String, u64)],
+    warn: &dyn Fn(&str),
+) -> io::Result<()> {
+    // Filler is no part of the log, with this manifest or the one before: a crash in between costs
+    // nothing but room.
+    for (file, len) in last {
+        if log.len(file)? > *len {
+            log.truncate(file, *len)?;
+        }
+    }
+    for line in manifest.lines.iter().filter(|line| line.kind == FileType::Incr) {
+        if let Some(Ours::Shard(pairs)) = &line.ours
+            && pairs.generation < manifest.generation()
+            && let Err(error) = tighten(log, &line.file, pairs)
+        {
+            // For a start of ours nothing depends on it.
+            warn(&format!("{} may hold more than its end: {error}", line.file));
+        }
+    }
+    Ok(())
+}
 
 /// Cuts a log's file that has ended to the end which the manifest names, durably: off goes filler,
 /// and what a flush that failed has left behind that end, which the log goes on with in another
@@ -60,6 +139,7 @@ mod tests {
     use super::*;
     use crate::base::random::Random;
     use crate::persist::aof::filler;
+    use crate::persist::aof::manifest::NewFile;
     use crate::persist::backup::Shelf;
     use crate::persist::sim::SimMedium;
     use crate::persist::testing::LogFile;
@@ -131,5 +211,42 @@ mod tests {
             assert_eq!(refused, "f does not hold what its manifest names as its end");
             assert!(shelf.read_all("f").unwrap() == *bytes);
         }
+    }
+
+    #[test]
+    fn a_stop_cuts_what_could_not_be_cut_before() {
+        let (medium, mut manifest) = (SimMedium::new(1), Manifest::default());
+        let new = |start| [NewFile { seed: 9, start, stream: 0 }];
+        let mut log = LogFile::new(9, 0);
+        log.command(&["SET", "a", "1"]).frame(0, 0);
+        let (named, kept) = ((log.pos, log.sum), log.bytes.clone());
+        log.command(&["APPEND", "a", "2"]).frame(0, 0);
+        let old = manifest.begin_generation("appendonly.aof", &new(0), 1, "boot").remove(0);
+        manifest.seal(&[named], false);
+        let next = manifest.begin_generation("appendonly.aof", &new(log.pos), 1, "boot").remove(0);
+        medium.write_synced(&old, &log.bytes).unwrap();
+        medium.write_synced(&next, b"filler").unwrap();
+        let copy = format!("{old}.cut");
+        medium.write_synced(&copy, b"cut off").unwrap();
+        medium.write_synced("notes.cut", b"somebody's").unwrap();
+        let unheard = |text: &str| panic!("{text}");
+        let end = LogEnd { pos: log.pos, sum: 9, len: 2 };
+        let named = manifest.clone();
+        seal(&medium, "appendonly.aof", named, &[(0, end)], &unheard).unwrap();
+        assert!(medium.read_all(&old).unwrap() == kept);
+        assert_eq!(medium.read_all(&next).unwrap(), b"fi");
+        let left = medium.list().unwrap();
+        assert!(!left.contains(&copy) && left.iter().any(|file| file == "notes.cut"), "{left:?}");
+        let found = medium.read_all("appendonly.aof.manifest").unwrap();
+        let found = Manifest::parse(&found).unwrap();
+        let mut ends = found.lines.iter().filter_map(|line| match &line.ours {
+            Some(Ours::Shard(pairs)) => Some((pairs.end, pairs.clean)),
+            _ => None,
+        });
+        assert_eq!(ends.next_back(), Some((Some((log.pos, 9)), true)));
+        medium.write_synced(&old, b"something else").unwrap();
+        let said = std::cell::RefCell::new(String::new());
+        cut_off(&medium, &manifest, &[], &|text| said.borrow_mut().push_str(text)).unwrap();
+        assert!(said.into_inner().starts_with(&format!("{old} may hold more than its end")));
     }
 }

@@ -193,8 +193,8 @@ impl<'v> Work<'_, 'v> {
         let Source::Lone { file, becomes, moved } = &self.plan.source else { return Ok(None) };
         let data = self.plan.options.data;
         // A name that the power takes back would leave a copy without a manifest, which no start
-        // takes: nor is it removed, since it is the data. (Where a flush of the directory has failed
-        // before, and SAVE with it, this one may not make up for it.)
+        // takes: nor is it removed, since it is the data. (Where a flush of the directory has
+        // failed before, and SAVE with it, this one may not make up for it.)
         data.sync_dir().map_err(io_error(file))?;
         let mut end = data.len(file).map_err(io_error(file))?;
         if let Some((_, whole)) = &self.plan.broken_off {

@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::config::{Config, args, files, load};
-use crate::persist::aof::manifest::{Manifest, Ours, manifest_name, temp_manifest_name};
+use crate::persist::aof::ends::{self, LogEnd};
+use crate::persist::aof::manifest::{Manifest, manifest_name};
 use crate::persist::disk::Volume;
-use crate::persist::durable;
 use crate::persist::recovery::Started;
 use crate::persist::sim::{BLOCK, Fault, Names, On, SimMedium};
 use crate::shard::sim::oracle::{Crash, Past};
@@ -540,23 +540,14 @@ impl Schedule {
 
     /// As the server records where each log ended.
     fn seal(&self, world: &World, ends: &[(u64, u64)]) -> io::Result<()> {
-        let mut manifest = world.global().manifest().clone();
-        manifest.seal(ends, true);
+        let manifest = world.global().manifest().clone();
+        let end = |(shard, &(pos, sum)): (usize, &(u64, u64))| {
+            let len = world.tight(shard).expect("it has a log");
+            (shard, LogEnd { pos, sum, len })
+        };
+        let ends: Vec<_> = ends.iter().enumerate().map(end).collect();
         let name = world.global().append_filename();
-        let (temp, name) = (temp_manifest_name(name), manifest_name(name));
-        durable::replace(&self.medium, &temp, &name, &manifest.encode())?;
-        let last = manifest.generation();
-        for (line, tight) in manifest.lines.iter().filter_map(|line| match &line.ours {
-            Some(Ours::Shard(pairs)) if pairs.generation == last => {
-                Some((line, world.tight(usize::from(pairs.shard))?))
-            }
-            _ => None,
-        }) {
-            if self.medium.len(&line.file)? > tight {
-                self.medium.truncate(&line.file, tight)?;
-            }
-        }
-        Ok(())
+        ends::seal(&self.medium, name, manifest, &ends, &|text| tell(|| text.to_owned()))
     }
 
     fn bury(&mut self, mut world: World) -> Past {
