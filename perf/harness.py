@@ -253,6 +253,21 @@ def build():
                     "--example", "gap"], cwd=ROOT, check=True)
 
 
+def slowest_us(port):
+    """The slowest call of each command, by the server's own histogram: its 100th percentile."""
+    client = Client(port, timeout=600.0)
+    client.call("CONFIG", "SET", "latency-tracking-info-percentiles", "50 99.999 100")
+    text = client.call("INFO", "latencystats").decode()
+    client.close()
+    found = {}
+    for line in text.splitlines():
+        name, _, fields = line.partition(":")
+        if name.startswith("latency_percentiles_usec_"):
+            figures = dict(field.split("=") for field in fields.split(","))
+            found[name.removeprefix("latency_percentiles_usec_")] = float(figures["p100"])
+    return found
+
+
 def machine_gap_us(seconds, mebibytes, core, beside=None):
     """The longest time this machine held up a loop that only grows; see `perf/gap.rs`. The core
     `beside` is kept busy meanwhile, as a client keeps it."""
@@ -266,6 +281,9 @@ def machine_gap_us(seconds, mebibytes, core, beside=None):
     output, _ = own.communicate()
     for other in others:
         other.communicate()
+    failed = [process.returncode for process in [own, *others] if process.returncode != 0]
+    if failed:
+        raise RuntimeError(f"gap.rs ends with {failed}")
     return int(output)
 
 
