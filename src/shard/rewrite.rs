@@ -147,11 +147,16 @@ impl Shard {
     fn forget_rewrite(&mut self) {
         self.rewriting.wanted = false;
         let registry = &self.global.registry;
-        if registry.backups.walk_is_over(None) || self.is_to_turn_on() {
-            // Somebody still needs it, should the process go on.
+        // Should the process go on, a log that was to begin still is, and whoever looks finds it
+        // coming.
+        if self.is_to_turn_on() {
             registry.rewrites.schedule(true);
         }
         registry.saves.end_rewrite(|| registry.rewrites.end(None, Default::default(), 0));
+        // Behind the end: a backup that is begun in front of it has taken this for its base.
+        if registry.backups.walk_is_over(None) {
+            registry.rewrites.schedule(true);
+        }
     }
 
     /// Whether one waits for its turn here.
