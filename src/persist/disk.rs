@@ -53,6 +53,25 @@ pub enum DiskOp {
         /// Its new length in bytes.
         len: u64,
     },
+    /// Takes room for bytes behind a file's end, which stays where it is. Nothing may depend on it.
+    Reserve {
+        /// The file.
+        file: FileId,
+        /// Where the room begins.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// Says that the page cache need not hold these bytes of a file any more, which are durable.
+    /// Nothing may depend on it.
+    Forget {
+        /// The file.
+        file: FileId,
+        /// Offset of the first byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
     /// Renames over whatever has the new name.
     Rename {
         /// Old name.
@@ -116,6 +135,25 @@ pub trait Disk {
     fn ahead(&self) -> AheadSizes {
         AheadSizes { kept: 8 << 20, piece: 256 << 10, least: 64 << 10, waits: 1 << 20 }
     }
+
+    /// What is done beside the writes of a file that grows on this disk.
+    fn growing(&self) -> GrowingSizes {
+        GrowingSizes { room_min: 1 << 20, room_max: 32 << 20, forgets: 1 << 20, margin: 256 << 10 }
+    }
+}
+
+/// What is done beside the writes of a growing file; all in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrowingSizes {
+    /// Length of a file from which on room is taken ahead for it.
+    pub room_min: u64,
+    /// The most that is taken at a time: as much as the file is long, at most this.
+    pub room_max: u64,
+    /// So much is forgotten at a time at least.
+    pub forgets: u64,
+    /// What was written last stays: a core may hold on to its pages still, and all cores would be
+    /// asked for them.
+    pub margin: u64,
 }
 
 /// How a file is written ahead; all in bytes, the pieces in whole blocks of
@@ -153,7 +191,11 @@ pub trait Volume: Send + Sync {
             _ => self.write_synced(path, &vec![0; len as usize]),
         }
     }
-    /// Cuts a file to `len` bytes and flushes it.
+    /// Bytes of room that a file has behind its end, as far as that is known.
+    fn room_behind(&self, _path: &str) -> io::Result<u64> {
+        Ok(0)
+    }
+    /// Cuts a file to `len` bytes, gives back what room it has behind them, and flushes it.
     fn truncate(&self, path: &str, len: u64) -> io::Result<()>;
     /// Renames over whatever has the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

@@ -33,11 +33,12 @@ use rustix::io::Errno;
 
 use crate::base::random::Random;
 use crate::persist::aof::filler;
-use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush, GrowingSizes};
 
 mod blocking;
 mod faults;
 mod file;
+mod room;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -204,6 +205,10 @@ impl Disk for SimDisk {
 
     fn ahead(&self) -> AheadSizes {
         AheadSizes { kept: 40 << 10, piece: 12 << 10, least: 4 << 10, waits: 16 << 10 }
+    }
+
+    fn growing(&self) -> GrowingSizes {
+        GrowingSizes { room_min: 4 << 10, room_max: 16 << 10, forgets: 2 << 10, margin: 1 << 10 }
     }
 }
 
@@ -395,7 +400,9 @@ impl State {
             DiskOp::Write { file, .. }
             | DiskOp::Sync { file }
             | DiskOp::Direct { file }
-            | DiskOp::Truncate { file, .. } => *file == wanted,
+            | DiskOp::Truncate { file, .. }
+            | DiskOp::Reserve { file, .. }
+            | DiskOp::Forget { file, .. } => *file == wanted,
             _ => false,
         })
     }
@@ -440,6 +447,12 @@ impl State {
                 }
                 None
             }),
+            DiskOp::Reserve { file, offset, len } => {
+                self.inode_of(*file).and_then(|inode| self.reserve(inode, offset + len))
+            }
+            DiskOp::Forget { file, offset, len } => {
+                self.inode_of(*file).and_then(|inode| self.forget(inode, *offset, *len))
+            }
             DiskOp::Close { file } => match self.open.remove(&file.0) {
                 Some(_) => Ok(None),
                 None => Err(Errno::BADF),
@@ -538,8 +551,8 @@ impl State {
         let left = data.len() - written;
         let fault = self.strike(On::Write, path.as_deref());
         let full = self.room().is_some_and(|room| {
-            let len = self.inodes[&inode].len();
-            (offset + data.len()).saturating_sub(len) > room
+            let has = self.inodes[&inode].takes();
+            (offset + data.len()).saturating_sub(has) > room
         });
         let mut n = left;
         let error = match fault {
@@ -553,8 +566,8 @@ impl State {
         if error.is_some() {
             n = self.random.below(left as u64 + 1) as usize;
             if full {
-                let len = self.inodes[&inode].len();
-                let fits = len + self.room().unwrap_or(0);
+                let has = self.inodes[&inode].takes();
+                let fits = has + self.room().unwrap_or(0);
                 n = n.min(fits.saturating_sub(offset + written));
             }
         } else if self.short_writes > 0 && left > 1 && self.random.one_in(self.short_writes) {
@@ -571,13 +584,6 @@ impl State {
         if let Some(file) = self.inodes.get_mut(&inode) {
             file.write(offset, data, write);
         }
-    }
-
-    fn room(&self) -> Option<usize> {
-        let names = self.names.values().chain(self.open.values());
-        let live: BTreeSet<InodeId> = names.copied().collect();
-        let used: usize = live.iter().map(|id| self.inodes[id].len()).sum();
-        self.capacity.map(|capacity| capacity.saturating_sub(used))
     }
 
     fn sync(&mut self, inode: InodeId, blocks: Range<usize>) -> Result<(), Errno> {

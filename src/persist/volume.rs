@@ -145,6 +145,13 @@ impl Volume for DirVolume {
         file.set_len(len)
     }
 
+    fn room_behind(&self, path: &str) -> io::Result<u64> {
+        let found = fs::metadata(self.at(path)?)?;
+        // What a file system itself keeps for a long file may count as well.
+        let own = found.len() + found.len() / 256 + (64 << 10);
+        Ok((found.blocks() * 512).saturating_sub(own))
+    }
+
     fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.at(path)?)?;
         file.set_len(len)?;
@@ -450,6 +457,7 @@ mod tests {
         volume.append_synced("b", b"new").unwrap();
         assert_eq!(volume.read_all("a").unwrap(), b"hello world");
         volume.truncate("a", 4).unwrap();
+        assert_eq!(volume.room_behind("a").unwrap(), 0);
         volume.rename("a", "b").unwrap();
         volume.sync_dir().unwrap();
         assert_eq!(volume.list().unwrap(), ["b"]);

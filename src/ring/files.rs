@@ -219,6 +219,16 @@ impl Files {
                 let job = self.add_job(token, Some(slot), Work::Plain);
                 kernel.truncate(Tag::new(Kind::Job, job, 0), self.fd(slot), len);
             }
+            DiskOp::Reserve { file, offset, len } => {
+                let slot = self.slot(file)?;
+                let job = self.add_job(token, Some(slot), Work::Plain);
+                kernel.reserve(Tag::new(Kind::Job, job, 0), self.fd(slot), offset, len);
+            }
+            DiskOp::Forget { file, offset, len } => {
+                let slot = self.slot(file)?;
+                let job = self.add_job(token, Some(slot), Work::Plain);
+                kernel.forget(Tag::new(Kind::Job, job, 0), self.fd(slot), offset, len);
+            }
             DiskOp::Rename { from, to } => {
                 self.dir()?;
                 let (from, to) = (name(from)?, name(to)?);

@@ -318,6 +318,20 @@ impl Kernel {
         self.queue(opcode::Ftruncate::new(target(fd), len).build().user_data(tag.pack()));
     }
 
+    /// Takes room for bytes of a file, whose length stays.
+    pub fn reserve(&mut self, tag: Tag, fd: BorrowedFd<'_>, offset: u64, len: u64) {
+        let op = opcode::Fallocate::new(target(fd), len).offset(offset);
+        let op = op.mode(libc::FALLOC_FL_KEEP_SIZE);
+        self.queue(op.build().user_data(tag.pack()));
+    }
+
+    /// Says that a file's bytes are not needed in the page cache. Beyond 4 GiB nothing is said.
+    pub fn forget(&mut self, tag: Tag, fd: BorrowedFd<'_>, offset: u64, len: u64) {
+        let len = libc::off_t::from(u32::try_from(len).unwrap_or(u32::MAX));
+        let op = opcode::Fadvise::new(target(fd), len, libc::POSIX_FADV_DONTNEED);
+        self.queue(op.offset(offset).build().user_data(tag.pack()));
+    }
+
     /// Renames within a directory.
     pub fn rename(&mut self, tag: Tag, dir: BorrowedFd<'_>, from: CString, to: CString) {
         let op = opcode::RenameAt::new(target(dir), from.as_ptr(), target(dir), to.as_ptr());

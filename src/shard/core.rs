@@ -665,9 +665,13 @@ impl Shard {
     /// A disk operation of this shard has completed.
     pub fn disk_done(&mut self, done: DiskDone, disk: &mut impl Disk) {
         match token::kind(done.token) {
-            token::WRITE | token::SYNC | token::FILL | token::DIRECT | token::SHORTEN => {
-                self.log_done(done);
-            }
+            token::WRITE
+            | token::SYNC
+            | token::FILL
+            | token::DIRECT
+            | token::SHORTEN
+            | token::RESERVE
+            | token::FORGET => self.log_done(done),
             token::CLOSE => {}
             token::CUT_SYNC | token::CUT_CREATE => self.cut_disk_done(done, disk),
             _ => self.cut_lead_done(done, disk),

@@ -95,6 +95,7 @@ impl Shard {
             if let Some(log) = &mut self.log {
                 log.set_policy(policy(self.config.appendfsync));
                 log.set_segment(self.global.writes_ahead(&self.config));
+                log.set_reserving(self.global.takes_room());
             }
             self.meter.set_bounds(Bounds::of(&self.config));
             if let Some(space) = &mut self.space {

@@ -213,7 +213,7 @@ impl Global {
     /// Whether a log is to be written ahead of its frames under `config`.
     pub fn writes_ahead(&self, config: &Config) -> bool {
         match config.commits.method {
-            _ if self.reserve.is_out() => false,
+            _ if !self.takes_room() => false,
             CommitMethod::Append => false,
             CommitMethod::Segment => true,
             CommitMethod::Auto => {
@@ -222,6 +222,11 @@ impl Global {
                 config.appendfsync == Flush::Always && costs.is_some_and(|c| c.prefers_segment())
             }
         }
+    }
+
+    /// Whether a log that grows may take room ahead of what it writes.
+    pub fn takes_room(&self) -> bool {
+        !self.reserve.is_out()
     }
 
     /// Grows with every change of the configuration.

@@ -27,6 +27,8 @@
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
 //! before. A failed flush is never tried again: the log goes on in another file ([`kept`]).
 
+mod buffers;
+mod growing;
 pub mod kept;
 
 use std::collections::VecDeque;
@@ -34,6 +36,7 @@ use std::collections::VecDeque;
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{FrameHead, HEAD_MAX};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::shard::log::growing::Growing;
 use crate::shard::log::kept::{Frame, KEPT_MAX, KEPT_SOON, Safe, Unflushed, plain};
 use crate::shard::log::points::{Marked, Streamed};
 use crate::shard::log::way::Way;
@@ -83,6 +86,10 @@ pub mod token {
     pub const DIRECT: u64 = 7;
     /// Cutting filler off a file that has ended.
     pub const SHORTEN: u64 = 8;
+    /// Taking room for a file that grows.
+    pub const RESERVE: u64 = 9;
+    /// Letting go of what the page cache has of it.
+    pub const FORGET: u64 = 10;
     /// Bits of a token that say what it is.
     pub const NUMBER: u32 = 8;
     /// First token of the cut coordinator's operations.
@@ -131,6 +138,7 @@ pub struct LogWriter {
     /// Offset behind the bytes of the last frame started, without what pads its block.
     tight: u64,
     ahead: Ahead,
+    growing: Growing,
     /// How frames over filler are flushed.
     way: Way,
     /// Payload not yet framed, besides what the keyspace's effects hold.
@@ -221,6 +229,7 @@ impl LogWriter {
             file,
             tight: file.offset,
             ahead: Ahead::default(),
+            growing: Growing::default(),
             way: Way::default(),
             backlog: Vec::new(),
             behind: Vec::new(),
@@ -272,6 +281,11 @@ impl LogWriter {
     /// ahead is used up first where it is not.
     pub fn set_segment(&mut self, wanted: bool) {
         self.ahead.set_wanted(wanted);
+    }
+
+    /// Whether room may be taken ahead of a file that grows.
+    pub fn set_reserving(&mut self, wanted: bool) {
+        self.growing.set_wanted(wanted);
     }
 
     /// Whether it is written ahead.
@@ -420,7 +434,15 @@ impl LogWriter {
         if self.has_frame_to_write() {
             self.start_frame(disk, now_us);
         }
+        if !self.flushes() && !self.cutting && !self.held {
+            self.growing.pump(disk, self.file.id, self.file.offset, self.unflushed.safe().tight);
+        }
         self.start_sync(disk, now_us, false);
+    }
+
+    /// Whether nothing is in flight on the file beside frames and flushes.
+    fn is_quiet_aside(&self) -> bool {
+        !self.ahead.is_busy() && !self.growing.is_busy()
     }
 
     /// The process is stopping: nothing more is written ahead.
@@ -489,7 +511,7 @@ impl LogWriter {
             payload.splice(0..0, line);
             return (payload, sum);
         }
-        let mut data = Vec::with_capacity(HEAD_MAX + payload.len());
+        let mut data = self.unflushed.buffer(HEAD_MAX + payload.len());
         let sum = head.encode(&mut data, self.file.seed, &payload);
         data.extend_from_slice(&payload);
         self.spare = payload;
@@ -594,6 +616,14 @@ impl LogWriter {
             token::SYNC => self.sync_done(&done, now_us),
             token::SHORTEN => said(self.ahead.shortened(done.result)),
             token::DIRECT => said(self.ahead.opened(done.result)),
+            token::RESERVE => {
+                self.growing.reserve_done(&done.result);
+                Outcome::Quiet
+            }
+            token::FORGET => {
+                self.growing.forget_done();
+                Outcome::Quiet
+            }
             token::FILL => {
                 let broke = done.result.as_ref().err().filter(|_| done.sync_failed);
                 let broke = broke.map(|error| self.broke(error));
@@ -706,7 +736,7 @@ impl LogWriter {
         self.in_flight.is_empty()
             && self.backlog.is_empty()
             && self.syncing.is_none()
-            && !self.ahead.is_busy()
+            && self.is_quiet_aside()
     }
 
     /// Nothing comes of a cut that has taken no position: the log goes on in the old file, of which
@@ -728,8 +758,10 @@ impl LogWriter {
         assert!(self.is_broken() || self.durable == self.appended);
         assert!(position >= self.appended);
         let (broken, safe) = (self.is_broken(), self.unflushed.safe());
-        self.ahead.next_file(self.file.id, if broken { safe.tight } else { self.tight }, broken);
-        self.unflushed = Unflushed::new(Safe { sum: file.sum, tight: file.offset, db: 0 });
+        let end = if broken { safe.tight } else { self.tight };
+        let longer = self.growing.next_file(end, file.offset) || broken;
+        self.ahead.next_file(self.file.id, end, longer);
+        self.unflushed.next_file(Safe { sum: file.sum, tight: file.offset, db: 0 });
         self.selected[0] = self.selected[1];
         self.failing = false;
         self.file = file;

@@ -268,11 +268,11 @@ impl Ahead {
         format!("Writing the log ahead failed: {error}; this file grows as it is written instead")
     }
 
-    /// The log goes on in another file; this one ended at `end`, and is longer for certain where
-    /// it is `broken`.
-    pub fn next_file(&mut self, old: FileId, end: u64, broken: bool) {
+    /// The log goes on in another file; this one ended at `end`, and is `longer` than that for
+    /// other reasons than filler, or has room behind it.
+    pub fn next_file(&mut self, old: FileId, end: u64, longer: bool) {
         assert!(!self.is_busy(), "nothing is in flight on a file that ends");
-        let old_end = (self.touched > end || broken).then_some((old, end));
+        let old_end = (self.touched > end || longer).then_some((old, end));
         let old_direct = self.direct.take().or(self.old_direct);
         let (wanted, waits, usual) = (self.wanted, self.waits, self.usual);
         let (shortening, bytes) = (self.shortening, self.bytes);

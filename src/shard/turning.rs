@@ -423,6 +423,7 @@ impl Shard {
         let log = LogWriter::new(flush, file, start, self.now.mono_us);
         let mut log = log.counting_from(space.effects.stream());
         log.set_segment(self.global.writes_ahead(&self.config));
+        log.set_reserving(self.global.takes_room());
         log.begin_cut(space.effects.stream());
         self.log = Some(log);
         self.preface_seen.clear();

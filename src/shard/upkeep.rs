@@ -311,6 +311,9 @@ impl Shard {
     /// What bursts of output took goes back to the system once they are over: on every shard,
     /// since what one frees another may have allocated.
     fn give_memory_back(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.rest_memory(self.now.mono_us);
+        }
         let asked = &self.global.give_backs;
         self.output_peak = self.output_peak.max(self.output_bytes);
         if self.output_peak > GIVE_BACK_MIN && self.output_bytes < self.output_peak / 4 {

@@ -69,7 +69,7 @@ fn cut_off(
     // Filler is no part of the log, with this manifest or the one before: a crash in between costs
     // nothing but room.
     for (file, len) in last {
-        if log.len(file)? > *len {
+        if log.len(file)? > *len || log.room_behind(file)? > 0 {
             log.truncate(file, *len)?;
         }
     }

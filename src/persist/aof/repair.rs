@@ -320,7 +320,10 @@ impl<'v> Work<'_, 'v> {
         // A sealed one with torn filler is cut in front of all filler, and only once.
         let torn = |file: &String| self.plan.longer.iter().any(|(longer, _)| longer == file);
         let last = self.plan.last.iter().filter(|l| !torn(&l.line.file)).filter(|l| {
-            l.kept.border.offset < l.len || appended.is_some_and(|file| *file == l.line.file)
+            // Room behind a file's end is nobody's any more.
+            l.kept.border.offset < l.len
+                || appended.is_some_and(|file| *file == l.line.file)
+                || self.volume.room_behind(&l.line.file).is_ok_and(|room| room > 0)
         });
         let last = last.map(|l| (&l.line.file, l.kept.border.offset));
         let longer = self.plan.longer.iter().chain(&self.plan.blank);

@@ -78,6 +78,12 @@ impl Volume for SimMedium {
         Ok(state.inodes[&inode].len() as u64)
     }
 
+    fn room_behind(&self, path: &str) -> io::Result<u64> {
+        let state = self.lock();
+        let file = &state.inodes[&state.named(path)?];
+        Ok((file.takes() - file.len()) as u64)
+    }
+
     fn read_at(&self, path: &str, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut state = self.lock();
         if state.dead() {
@@ -95,7 +101,7 @@ impl Volume for SimMedium {
     fn forget_cached(&self, path: &str) {
         let mut state = self.lock();
         if let Ok(inode) = state.named(path) {
-            state.inodes.get_mut(&inode).expect("it has a name").forget_clean();
+            state.inodes.get_mut(&inode).expect("it has a name").forget_clean(ALL_BLOCKS);
         }
     }
 

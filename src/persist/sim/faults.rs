@@ -46,7 +46,8 @@ impl SimMedium {
         self.lock().short_writes = one_in;
     }
 
-    /// Whether `DiskOp::Direct` and `DiskOp::Truncate` are refused, as some systems do.
+    /// Whether `DiskOp::Direct`, `DiskOp::Truncate` and `DiskOp::Reserve` are refused, as some
+    /// systems do.
     pub fn set_plain(&self, plain: bool) {
         self.lock().no_direct = plain;
     }

@@ -58,17 +58,34 @@ pub(super) struct Inode {
     /// Those of `dirty` that were last written past the page cache.
     direct: BTreeSet<usize>,
     lens: Vec<usize>,
+    /// Offset behind the room that was taken for it.
+    reserved: usize,
 }
 
 impl Inode {
     /// An empty file on a medium with blocks of `block` bytes.
     pub(super) fn new(block: usize) -> Self {
         let (cached, durable, dirty, direct) = Default::default();
-        Inode { block, cached, durable, dirty, direct, lens: vec![0] }
+        Inode { block, cached, durable, dirty, direct, lens: vec![0], reserved: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.cached.len()
+    }
+
+    /// Takes room up to `end`.
+    pub(super) fn reserve(&mut self, end: usize) {
+        self.reserved = self.reserved.max(end);
+    }
+
+    /// What it takes of the medium, in bytes.
+    pub(super) fn takes(&self) -> usize {
+        self.reserved.max(self.len())
+    }
+
+    /// Whether a crash of power may lose any of these bytes.
+    pub(super) fn is_dirty(&self, bytes: &Range<usize>) -> bool {
+        self.dirty.range(bytes.start / self.block..bytes.end.div_ceil(self.block)).next().is_some()
     }
 
     /// Blocks that a crash of power may lose.
@@ -113,6 +130,7 @@ impl Inode {
     pub(super) fn set_len(&mut self, len: usize, write: u64) {
         self.cached.resize(len, 0);
         self.lens.push(len);
+        self.reserved = 0;
         self.dirty.split_off(&len.div_ceil(self.block));
         if !len.is_multiple_of(self.block) {
             self.note_version(len / self.block, write);
@@ -140,9 +158,9 @@ impl Inode {
 
     /// Clean blocks leave the page cache, as they do at the server's word: a write or a cut next to
     /// them finds what the medium has.
-    pub(super) fn forget_clean(&mut self) {
+    pub(super) fn forget_clean(&mut self, bytes: Range<usize>) {
         let (size, len) = (self.block, self.cached.len());
-        for block in 0..len.div_ceil(size) {
+        for block in bytes.start.div_ceil(size)..bytes.end.min(len).div_ceil(size) {
             if !self.dirty.contains_key(&block) {
                 put_block(&mut self.cached, block, &block_of(&self.durable, block, size));
             }

@@ -88,7 +88,11 @@ impl SimMedium {
             DiskOp::SyncDir => Some(On::SyncDir),
             DiskOp::Rename { .. } => Some(On::Rename),
             DiskOp::Remove { .. } => Some(On::Remove),
-            DiskOp::Direct { .. } | DiskOp::Truncate { .. } | DiskOp::Close { .. } => None,
+            DiskOp::Direct { .. }
+            | DiskOp::Truncate { .. }
+            | DiskOp::Reserve { .. }
+            | DiskOp::Forget { .. }
+            | DiskOp::Close { .. } => None,
         };
         let under_way =
             state.flights.iter().filter(|f| !matches!(f.stage, super::Stage::Over { .. }));

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::{next, options, pattern};
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush, Volume};
+use crate::persist::volume::DirVolume;
 use crate::ring::{Event, Ring, Wait};
 
 fn on(dir: &Path) -> Ring {
@@ -244,6 +245,27 @@ fn disk_and_sockets_share_a_turn() {
     }
     kinds.sort_unstable();
     assert_eq!(kinds, ["disk", "received", "sent"]);
+}
+
+/// A file system may know nothing of this; then that is all that is said.
+#[test]
+fn room_behind_the_end_is_nobodys_and_goes_with_a_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ring = on(dir.path());
+    let volume = DirVolume::open(dir.path()).unwrap();
+    let file = create(&mut ring, "a");
+    run(&mut ring, write(file, 0, pattern(5000), true)).result.unwrap();
+    let reserved = run(&mut ring, DiskOp::Reserve { file, offset: 4096, len: 1 << 20 });
+    match &reserved.result {
+        Ok(_) => assert!(volume.room_behind("a").unwrap() > 900 << 10),
+        Err(_) => assert_eq!(code(&reserved), Some(libc::EOPNOTSUPP)),
+    }
+    run(&mut ring, write(file, 5000, pattern(5000), true)).result.unwrap();
+    run(&mut ring, DiskOp::Forget { file, offset: 0, len: 8192 }).result.unwrap();
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), pattern(5000).repeat(2));
+    volume.truncate("a", 10_000).unwrap();
+    assert_eq!(volume.room_behind("a").unwrap(), 0);
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), pattern(5000).repeat(2));
 }
 
 /// A file system may know no writes past the page cache; then that is all that is said.

@@ -12,7 +12,7 @@ impl LogWriter {
     /// Whether nothing is in flight, though there may be more to write.
     pub fn is_still(&self) -> bool {
         let waits = |f: &InFlight| f.completed || f.retry.is_some();
-        self.in_flight.iter().all(waits) && self.syncing.is_none() && !self.ahead.is_busy()
+        self.in_flight.iter().all(waits) && self.syncing.is_none() && self.is_quiet_aside()
     }
 
     /// Whether every file that has ended has been cut: Redis reads what stands behind an end that
@@ -29,7 +29,8 @@ impl LogWriter {
     /// The log has ended, and nothing is in flight on its file: filler goes. Gives the file, to be
     /// closed, and how many files are being cut meanwhile.
     pub fn close(mut self, disk: &mut impl Disk) -> (FileId, u32) {
-        self.ahead.next_file(self.file.id, self.tight, false);
+        let longer = self.growing.next_file(self.tight, 0);
+        self.ahead.next_file(self.file.id, self.tight, longer);
         self.ahead.tidy(disk);
         (self.file.id, self.ahead.shortening())
     }

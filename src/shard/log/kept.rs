@@ -49,7 +49,8 @@ use std::collections::VecDeque;
 use std::io;
 
 use crate::persist::aof::format::write_border;
-use crate::shard::log::{InFlight, LogWriter, Outcome};
+use crate::shard::log::buffers::Buffers;
+use crate::shard::log::{InFlight, LogWriter, Outcome, SECOND_US};
 
 /// Unflushed bytes from which on a flush is due at once.
 pub const KEPT_SOON: usize = 32 << 20;
@@ -116,6 +117,7 @@ pub struct Ending {
 pub struct Unflushed {
     frames: VecDeque<Frame>,
     bytes: usize,
+    buffers: Buffers,
     safe: Safe,
     broken: bool,
     /// Payload of the unknown frames and of what was gathered behind them, once the log is broken
@@ -128,8 +130,24 @@ pub struct Unflushed {
 impl Unflushed {
     /// Nothing is unflushed.
     pub fn new(safe: Safe) -> Self {
-        let (frames, tail, borders) = Default::default();
-        Unflushed { frames, bytes: 0, safe, broken: false, tail, borders }
+        let (frames, buffers, tail, borders) = Default::default();
+        Unflushed { frames, bytes: 0, buffers, safe, broken: false, tail, borders }
+    }
+
+    /// Nothing is unflushed in the next file.
+    pub fn next_file(&mut self, safe: Safe) {
+        let buffers = std::mem::take(&mut self.buffers);
+        *self = Unflushed { buffers, ..Unflushed::new(safe) };
+    }
+
+    /// An empty buffer for a frame of `len` bytes.
+    pub fn buffer(&mut self, len: usize) -> Vec<u8> {
+        self.buffers.take(len)
+    }
+
+    /// Nothing is written for now: what is kept for further frames goes.
+    pub fn rest(&mut self) {
+        self.buffers.shrink(0);
     }
 
     /// Behind what is durable.
@@ -158,14 +176,18 @@ impl Unflushed {
         self.frames.push_back(frame);
     }
 
-    /// Everything in front of the position `durable` is durable.
+    /// Everything in front of the position `durable` is durable. As much as that was is kept for
+    /// the next frames.
     pub fn flushed(&mut self, durable: u64) {
+        let mut given = 0;
         while self.frames.front().is_some_and(|frame| frame.end <= durable)
             && let Some(frame) = self.frames.pop_front()
         {
             self.bytes -= frame.data.len();
             self.safe = Safe { sum: frame.sum, tight: frame.tight, db: frame.db };
+            given += self.buffers.give(frame.data);
         }
+        self.buffers.shrink(given);
     }
 
     /// Takes over what was written last, and what has not been: `backlog`, from a position on.
@@ -218,6 +240,14 @@ impl LogWriter {
         if first { Outcome::Broken(plain(error)) } else { Outcome::Quiet }
     }
 
+    /// Lets go of memory that is kept for frames, when there have been none for a while.
+    pub fn rest_memory(&mut self, now_us: u64) {
+        let still = self.unflushed.bytes() == 0 && self.in_flight.is_empty();
+        if still && now_us.saturating_sub(self.last_sync_us) > 2 * SECOND_US {
+            self.unflushed.rest();
+        }
+    }
+
     /// When what the disk has longest was handed to it, in monotonic microseconds.
     pub fn waits_since(&self) -> Option<u64> {
         let writes = self.in_flight.iter().filter(|f| f.is_awaited()).map(|f| f.began_us);
@@ -227,7 +257,7 @@ impl LogWriter {
     /// Gathers what a broken file may not hold, once nothing is in flight; true when that is done.
     pub(super) fn collect(&mut self) -> bool {
         let awaited = self.in_flight.iter().any(InFlight::is_awaited);
-        if awaited || self.syncing.is_some() || self.ahead.is_busy() {
+        if awaited || self.syncing.is_some() || !self.is_quiet_aside() {
             return false;
         }
         let frames = self.in_flight.drain(..).map(|flight| {

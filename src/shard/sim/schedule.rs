@@ -547,7 +547,11 @@ impl Schedule {
         };
         let ends: Vec<_> = ends.iter().enumerate().map(end).collect();
         let name = world.global().append_filename();
-        ends::seal(&self.medium, name, manifest, &ends, &|text| tell(|| text.to_owned()))
+        ends::seal(&self.medium, name, manifest, &ends, &|text| tell(|| text.to_owned()))?;
+        for file in self.medium.list()? {
+            assert_eq!(self.medium.room_behind(&file)?, 0, "{file} keeps room behind a clean stop");
+        }
+        Ok(())
     }
 
     fn bury(&mut self, mut world: World) -> Past {
