@@ -62,6 +62,16 @@ pub enum DiskOp {
         /// Its length in bytes.
         len: u64,
     },
+    /// Puts bytes that are in the page cache on their way to the medium, which makes nothing
+    /// durable. Nothing may depend on it.
+    WriteBack {
+        /// The file.
+        file: FileId,
+        /// Offset of the first byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
     /// Says that the page cache need not hold these bytes of a file any more, which are durable.
     /// Nothing may depend on it.
     Forget {
@@ -138,7 +148,7 @@ pub trait Disk {
 
     /// What is done beside the writes of a file that grows on this disk.
     fn growing(&self) -> GrowingSizes {
-        GrowingSizes { room_min: 1 << 20, room_max: 32 << 20, forgets: 1 << 20, margin: 256 << 10 }
+        GrowingSizes { room_min: 1 << 20, room_max: 32 << 20, piece: 1 << 20, margin: 256 << 10 }
     }
 }
 
@@ -149,10 +159,10 @@ pub struct GrowingSizes {
     pub room_min: u64,
     /// The most that is taken at a time: as much as the file is long, at most this.
     pub room_max: u64,
-    /// So much is forgotten at a time at least.
-    pub forgets: u64,
-    /// What was written last stays: a core may hold on to its pages still, and all cores would be
-    /// asked for them.
+    /// So much is written back at a time at least, and forgotten; a page or more.
+    pub piece: u64,
+    /// What was written last stays: its last page is still to be filled, and a core may hold on to
+    /// pages for which all cores would be asked.
     pub margin: u64,
 }
 

@@ -208,7 +208,7 @@ impl Disk for SimDisk {
     }
 
     fn growing(&self) -> GrowingSizes {
-        GrowingSizes { room_min: 4 << 10, room_max: 16 << 10, forgets: 2 << 10, margin: 1 << 10 }
+        GrowingSizes { room_min: 4 << 10, room_max: 16 << 10, piece: 4 << 10, margin: 1 << 10 }
     }
 }
 
@@ -402,6 +402,7 @@ impl State {
             | DiskOp::Direct { file }
             | DiskOp::Truncate { file, .. }
             | DiskOp::Reserve { file, .. }
+            | DiskOp::WriteBack { file, .. }
             | DiskOp::Forget { file, .. } => *file == wanted,
             _ => false,
         })
@@ -450,6 +451,7 @@ impl State {
             DiskOp::Reserve { file, offset, len } => {
                 self.inode_of(*file).and_then(|inode| self.reserve(inode, offset + len))
             }
+            DiskOp::WriteBack { file, .. } => self.inode_of(*file).map(|_| None),
             DiskOp::Forget { file, offset, len } => {
                 self.inode_of(*file).and_then(|inode| self.forget(inode, *offset, *len))
             }

@@ -74,6 +74,10 @@ impl Reply {
     /// Cuts the reply in two: what was written since `at` is returned.
     pub fn split_off(&mut self, at: Checkpoint) -> Reply {
         let mut tail = Reply::new(self.resp3);
+        if (at.buf, at.shared) == (0, 0) {
+            // With the room that was made for it.
+            return std::mem::replace(self, tail);
+        }
         tail.buf.extend_from_slice(&self.buf[at.buf..]);
         let shared = self.shared.drain(at.shared..);
         tail.shared.extend(shared.map(|(offset, piece)| (offset - at.buf, piece)));

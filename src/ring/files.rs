@@ -224,6 +224,11 @@ impl Files {
                 let job = self.add_job(token, Some(slot), Work::Plain);
                 kernel.reserve(Tag::new(Kind::Job, job, 0), self.fd(slot), offset, len);
             }
+            DiskOp::WriteBack { file, offset, len } => {
+                let slot = self.slot(file)?;
+                let job = self.add_job(token, Some(slot), Work::Plain);
+                kernel.write_back(Tag::new(Kind::Job, job, 0), self.fd(slot), offset, len);
+            }
             DiskOp::Forget { file, offset, len } => {
                 let slot = self.slot(file)?;
                 let job = self.add_job(token, Some(slot), Work::Plain);

@@ -325,6 +325,13 @@ impl Kernel {
         self.queue(op.build().user_data(tag.pack()));
     }
 
+    /// Begins to write back a file's bytes. Beyond 4 GiB nothing is begun.
+    pub fn write_back(&mut self, tag: Tag, fd: BorrowedFd<'_>, offset: u64, len: u64) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let op = opcode::SyncFileRange::new(target(fd), len).offset(offset);
+        self.queue(op.flags(libc::SYNC_FILE_RANGE_WRITE).build().user_data(tag.pack()));
+    }
+
     /// Says that a file's bytes are not needed in the page cache. Beyond 4 GiB nothing is said.
     pub fn forget(&mut self, tag: Tag, fd: BorrowedFd<'_>, offset: u64, len: u64) {
         let len = libc::off_t::from(u32::try_from(len).unwrap_or(u32::MAX));

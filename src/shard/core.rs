@@ -671,7 +671,8 @@ impl Shard {
             | token::DIRECT
             | token::SHORTEN
             | token::RESERVE
-            | token::FORGET => self.log_done(done),
+            | token::FORGET
+            | token::SEND => self.log_done(done),
             token::CLOSE => {}
             token::CUT_SYNC | token::CUT_CREATE => self.cut_disk_done(done, disk),
             _ => self.cut_lead_done(done, disk),

@@ -90,6 +90,8 @@ pub mod token {
     pub const RESERVE: u64 = 9;
     /// Letting go of what the page cache has of it.
     pub const FORGET: u64 = 10;
+    /// Putting what is written on its way to the medium.
+    pub const SEND: u64 = 11;
     /// Bits of a token that say what it is.
     pub const NUMBER: u32 = 8;
     /// First token of the cut coordinator's operations.
@@ -616,12 +618,8 @@ impl LogWriter {
             token::SYNC => self.sync_done(&done, now_us),
             token::SHORTEN => said(self.ahead.shortened(done.result)),
             token::DIRECT => said(self.ahead.opened(done.result)),
-            token::RESERVE => {
-                self.growing.reserve_done(&done.result);
-                Outcome::Quiet
-            }
-            token::FORGET => {
-                self.growing.forget_done();
+            token::RESERVE | token::SEND | token::FORGET => {
+                self.growing.done(done.token, &done.result);
                 Outcome::Quiet
             }
             token::FILL => {

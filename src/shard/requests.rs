@@ -649,7 +649,8 @@ impl Shard {
         let joins = matches!(conn.output.slots.back(),
             Some(Slot::Held { position, .. }) if *position > framed);
         if !joins {
-            let reply = Reply::new(resp3);
+            let mut reply = Reply::new(resp3);
+            reply.expect(self.intake.reply_room);
             conn.output.slots.push_back(Slot::Held { position: 0, reply });
         }
         let Some(Slot::Held { position, reply }) = conn.output.slots.back_mut() else {

@@ -92,6 +92,7 @@ impl SimMedium {
             | DiskOp::Truncate { .. }
             | DiskOp::Reserve { .. }
             | DiskOp::Forget { .. }
+            | DiskOp::WriteBack { .. }
             | DiskOp::Close { .. } => None,
         };
         let under_way =

@@ -71,8 +71,8 @@ mod tests {
         let first = buffers.take(5000);
         let at = first.as_ptr();
         assert_eq!((first.capacity(), buffers.give(first)), (8192, 8192));
-        assert_ne!(buffers.take(4096).as_ptr(), at);
-        assert_eq!(buffers.bytes(), 8192);
+        let other = buffers.take(4096);
+        assert!(other.as_ptr() != at && buffers.bytes() == 8192);
         let again = buffers.take(8192);
         assert!(again.as_ptr() == at && again.is_empty() && buffers.bytes() == 0);
     }
@@ -93,7 +93,7 @@ mod tests {
     fn it_keeps_no_more_than_it_is_told() {
         let mut buffers = Buffers::default();
         let taken: Vec<_> = [4096, 4096, LONGEST, 65536].map(|len| buffers.take(len)).into();
-        taken.into_iter().for_each(|buffer| drop(buffers.give(buffer)));
+        taken.into_iter().for_each(|buffer| assert!(buffers.give(buffer) > 0));
         buffers.shrink(75_000);
         assert_eq!(buffers.bytes(), 65536 + 8192);
         buffers.shrink(10_000);

@@ -1,20 +1,21 @@
-//! What a file that grows is spared, while its writes are flushed only now and then: waiting for
-//! the file system to find room, and a page cache full of bytes that nobody reads.
+//! What is done beside the writes of a file that grows, while they are flushed only now and then.
 //!
 //! ```text
-//!   forgotten | durable, a margin | written, not flushed |  reserved  |
-//!             ^ forgotten         ^ flushed              ^ offset     ^ reserved
+//!   forgotten | durable, a margin | on its way | written, a margin |  reserved  |
+//!             ^ forgotten         ^ flushed    ^ sent              ^ offset     ^ reserved
 //! ```
 //!
 //! * *Room is taken ahead*, behind the file's end, which stays where it is: no reader sees any of
 //!   it. Without it a flush holds, while it finds room for a second's writes, what the next write
 //!   has to wait for, for milliseconds.
+//! * *What is written goes on its way at once*, in pieces: so the flush finds little left to do,
+//!   and does not keep the core to itself for it.
 //! * *What is durable leaves the page cache.* The pages it took are the next writes', instead of
 //!   ever new ones, at the cost of the memory of everything else on the machine. What a failed
 //!   flush would lose is not among it: that is kept as frames ([`super::kept`]).
 //!
-//! Both are done aside, nothing waits for them but the end of the file, and nothing depends on
-//! them: a file system that refuses is not asked again for this file.
+//! All of it is done aside, nothing waits for it but the end of the file, and nothing depends on
+//! it: a file system that has no room to give is not asked again for this file.
 
 use crate::persist::disk::{Disk, DiskOp, FileId};
 use crate::shard::log::token;
@@ -25,18 +26,21 @@ const FOLIO_MAX: u64 = 2 << 20;
 /// Where ranges begin and end, in bytes.
 const PAGE: u64 = 4096;
 
-/// What is done beside the writes of one growing file.
+/// What is done beside the writes of one growing file. Of each kind one is in flight at a time.
 #[derive(Debug, Default)]
 pub struct Growing {
     /// Room may be taken.
     wanted: bool,
-    /// The file system has refused to.
+    /// The file system has refused to give some.
     refused: bool,
     /// Offset behind all room that was ever asked for.
     reserved: u64,
+    /// Offset behind what was put on its way to the medium.
+    sent: u64,
     /// Offset behind what has been forgotten.
     forgotten: u64,
     reserving: bool,
+    sending: bool,
     forgetting: bool,
 }
 
@@ -48,7 +52,7 @@ impl Growing {
 
     /// Whether an operation of this is in flight on the file.
     pub fn is_busy(&self) -> bool {
-        self.reserving || self.forgetting
+        self.reserving || self.sending || self.forgetting
     }
 
     /// Starts what is due in `file`: the next frame begins at `offset`, and all in front of
@@ -59,29 +63,39 @@ impl Growing {
         let low = self.reserved.saturating_sub(offset) < room / 2;
         let may = self.wanted && !self.refused && !self.reserving;
         if may && low && offset >= sizes.room_min {
-            let from = self.reserved.max(offset) / PAGE * PAGE;
+            let from = page(self.reserved.max(offset));
             self.reserving = true;
             self.reserved = from + room;
             disk.submit(token::RESERVE, DiskOp::Reserve { file, offset: from, len: room });
         }
-        let upto = flushed.saturating_sub(sizes.margin) / PAGE * PAGE;
-        if !self.forgetting && upto >= self.forgotten + sizes.forgets {
+        let (from, to) = (page(self.sent.max(flushed)), page(offset.saturating_sub(sizes.margin)));
+        if !self.sending && to >= from + sizes.piece {
+            self.sending = true;
+            self.sent = to;
+            disk.submit(token::SEND, DiskOp::WriteBack { file, offset: from, len: to - from });
+        }
+        // Piece by piece as well: whoever frees pages has the core meanwhile.
+        let to = page(self.forgotten + sizes.piece);
+        if !self.forgetting && flushed >= to + sizes.margin {
             let from = self.forgotten.saturating_sub(FOLIO_MAX);
             self.forgetting = true;
-            self.forgotten = upto;
-            disk.submit(token::FORGET, DiskOp::Forget { file, offset: from, len: upto - from });
+            self.forgotten = to;
+            disk.submit(token::FORGET, DiskOp::Forget { file, offset: from, len: to - from });
         }
     }
 
-    /// Room has been taken, or not.
-    pub fn reserve_done(&mut self, done: &std::io::Result<Option<FileId>>) {
-        assert!(std::mem::replace(&mut self.reserving, false), "room was being taken");
-        self.refused |= done.is_err();
-    }
-
-    /// Pages have been forgotten, or not.
-    pub fn forget_done(&mut self) {
-        assert!(std::mem::replace(&mut self.forgetting, false), "pages were being forgotten");
+    /// An operation has ended, well or not.
+    pub fn done(&mut self, token: u64, result: &std::io::Result<Option<FileId>>) {
+        let flying = match token {
+            token::RESERVE => {
+                self.refused |= result.is_err();
+                &mut self.reserving
+            }
+            token::SEND => &mut self.sending,
+            token::FORGET => &mut self.forgetting,
+            other => unreachable!("token {other} is not of a growing file"),
+        };
+        assert!(std::mem::replace(flying, false), "what has ended was in flight");
     }
 
     /// The log goes on in another file, at `offset`; gives whether the one that ended at `end` may
@@ -89,9 +103,15 @@ impl Growing {
     pub fn next_file(&mut self, end: u64, offset: u64) -> bool {
         assert!(!self.is_busy(), "nothing is in flight on a file that ends");
         let longer = self.reserved > end;
-        *self = Growing { wanted: self.wanted, forgotten: offset, ..Growing::default() };
+        let (wanted, sent, forgotten) = (self.wanted, offset, offset);
+        *self = Growing { wanted, sent, forgotten, ..Growing::default() };
         longer
     }
+}
+
+/// The page border in front of an offset.
+fn page(offset: u64) -> u64 {
+    offset / PAGE * PAGE
 }
 
 #[cfg(test)]

@@ -13,68 +13,76 @@ impl Disk for Asked {
     }
 
     fn growing(&self) -> GrowingSizes {
-        GrowingSizes { room_min: 8192, room_max: 65536, forgets: 16384, margin: 4096 }
-    }
-}
-
-impl Asked {
-    /// Offset and length of each of these, since it was asked last.
-    fn ranges(&mut self) -> Vec<(char, u64, u64)> {
-        let range = |op| match op {
-            DiskOp::Reserve { offset, len, .. } => ('r', offset, len),
-            DiskOp::Forget { offset, len, .. } => ('f', offset, len),
-            other => panic!("{other:?} is nothing of this"),
-        };
-        std::mem::take(&mut self.0).into_iter().map(range).collect()
+        GrowingSizes { room_min: 8192, room_max: 65536, piece: 16384, margin: 4096 }
     }
 }
 
 const FILE: FileId = FileId(3);
 
+/// What is asked for when the next frame begins at `offset` and so much is durable: its letter,
+/// offset and length. It ends at once, well or not.
+fn due(growing: &mut Growing, offset: u64, flushed: u64, well: bool) -> Vec<(char, u64, u64)> {
+    let mut disk = Asked::default();
+    growing.pump(&mut disk, FILE, offset, flushed);
+    let mut twice = Asked::default();
+    growing.pump(&mut twice, FILE, offset, flushed);
+    assert!(twice.0.is_empty(), "one of a kind at a time");
+    assert_eq!(growing.is_busy(), !disk.0.is_empty());
+    let range = |op| {
+        let (token, what) = match op {
+            DiskOp::Reserve { offset, len, .. } => (token::RESERVE, ('r', offset, len)),
+            DiskOp::WriteBack { offset, len, .. } => (token::SEND, ('w', offset, len)),
+            DiskOp::Forget { offset, len, .. } => (token::FORGET, ('f', offset, len)),
+            other => panic!("{other:?} is nothing of this"),
+        };
+        let refused = || Err(std::io::ErrorKind::StorageFull.into());
+        growing.done(token, &if well { Ok(None) } else { refused() });
+        what
+    };
+    disk.0.into_iter().map(range).collect()
+}
+
 #[test]
 fn room_is_taken_as_the_file_grows_and_in_time() {
-    let (mut disk, mut growing) = (Asked::default(), Growing::default());
-    growing.pump(&mut disk, FILE, 10_000, 0);
-    assert_eq!(disk.ranges(), [], "not before it may");
+    let mut growing = Growing::default();
+    assert_eq!(due(&mut growing, 10_000, 10_000, true), [], "not before it may");
     growing.set_wanted(true);
-    growing.pump(&mut disk, FILE, 8191, 0);
-    assert_eq!(disk.ranges(), [], "a short file has no need of it");
-    growing.pump(&mut disk, FILE, 10_000, 0);
-    growing.pump(&mut disk, FILE, 18_000, 0);
-    assert_eq!(disk.ranges(), [('r', 8192, 10_000)], "one at a time");
-    growing.reserve_done(&Ok(None));
-    growing.pump(&mut disk, FILE, 12_000, 0);
-    assert_eq!(disk.ranges(), [], "half of it is left");
-    growing.pump(&mut disk, FILE, 200_000, 0);
-    assert_eq!(disk.ranges(), [('r', 196_608, 65_536)], "what has been passed is no matter");
-    growing.reserve_done(&Err(std::io::ErrorKind::StorageFull.into()));
-    growing.pump(&mut disk, FILE, 300_000, 0);
-    assert_eq!(disk.ranges(), [], "a file system that refuses is not asked again");
+    assert_eq!(due(&mut growing, 8191, 8191, true), [], "a short file has no need of it");
+    assert_eq!(due(&mut growing, 10_000, 10_000, true), [('r', 8192, 10_000)]);
+    assert_eq!(due(&mut growing, 12_000, 12_000, true), [], "half of it is left");
+    assert_eq!(due(&mut growing, 18_000, 18_000, true), [('r', 16_384, 18_000)]);
+    let room = ('r', 196_608, 65_536);
+    assert!(due(&mut growing, 200_000, 18_000, false).contains(&room), "passed room is no matter");
+    let refused = due(&mut growing, 300_000, 18_000, true);
+    assert!(refused.iter().all(|(kind, ..)| *kind != 'r'), "who refuses is not asked again");
     assert!(growing.next_file(262_143, 0), "some of it may be there");
-    growing.pump(&mut disk, FILE, 8192, 0);
-    assert_eq!(disk.ranges(), [('r', 8192, 8192)], "but for the next file");
-    growing.reserve_done(&Ok(None));
+    assert_eq!(due(&mut growing, 8192, 8192, true), [('r', 8192, 8192)], "but for the next file");
     assert!(!growing.next_file(16_384, 0));
 }
 
 #[test]
-fn what_is_durable_is_forgotten_but_for_the_last_of_it() {
-    let (mut disk, mut growing) = (Asked::default(), Growing::default());
-    growing.pump(&mut disk, FILE, 900_000, 20_479);
-    assert_eq!(disk.ranges(), []);
-    growing.pump(&mut disk, FILE, 900_000, 20_480);
-    growing.pump(&mut disk, FILE, 900_000, 80_000);
-    assert_eq!(disk.ranges(), [('f', 0, 16_384)]);
-    assert!(growing.is_busy());
-    growing.forget_done();
-    growing.pump(&mut disk, FILE, 9_000_000, 8_000_000);
-    growing.forget_done();
-    growing.pump(&mut disk, FILE, 9_000_000, 8_100_000);
-    growing.forget_done();
-    let second = 7_995_392 - FOLIO_MAX;
-    let there = [('f', 0, 7_995_392), ('f', second, 8_093_696 - second)];
-    assert_eq!(disk.ranges(), there, "what a piece of memory may hold together is named again");
-    assert!(!growing.is_busy() && !growing.next_file(9_000_000, 0));
+fn what_is_written_goes_on_its_way_but_for_the_last_of_it() {
+    let mut growing = Growing::default();
+    assert_eq!(due(&mut growing, 20_479, 0, true), []);
+    assert_eq!(due(&mut growing, 20_480, 0, true), [('w', 0, 16_384)]);
+    assert_eq!(due(&mut growing, 36_863, 0, false), []);
+    assert_eq!(due(&mut growing, 60_000, 0, true), [('w', 16_384, 36_864)]);
+    // A flush has overtaken it.
+    assert_eq!(due(&mut growing, 120_000, 104_000, true)[0], ('f', 0, 16_384));
+    assert_eq!(due(&mut growing, 130_000, 104_000, true)[0], ('w', 102_400, 20_480));
+}
+
+#[test]
+fn what_is_durable_is_forgotten_piece_by_piece() {
+    let mut growing = Growing::default();
+    assert_eq!(due(&mut growing, 20_479, 20_479, true), []);
+    assert_eq!(due(&mut growing, 60_000, 60_000, true), [('f', 0, 16_384)]);
+    assert_eq!(due(&mut growing, 60_000, 60_000, false), [('f', 0, 32_768)]);
+    for n in 3..200 {
+        let to = n * 16_384;
+        let from = (to - 16_384_u64).saturating_sub(FOLIO_MAX);
+        assert_eq!(due(&mut growing, 9_000_000, 9_000_000, true), [('f', from, to - from)]);
+    }
 }
 
 /// Begins what is due and runs what is under way to its end.
