@@ -1,3 +1,5 @@
+//! What is asked for beside the writes of a growing file, and when.
+
 use super::*;
 use crate::persist::disk::{GrowingSizes, Volume};
 use crate::persist::sim::{SimDisk, SimMedium};
