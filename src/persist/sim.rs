@@ -451,7 +451,9 @@ impl State {
             DiskOp::Reserve { file, offset, len } => {
                 self.inode_of(*file).and_then(|inode| self.reserve(inode, offset + len))
             }
-            DiskOp::WriteBack { file, .. } => self.inode_of(*file).map(|_| None),
+            DiskOp::WriteBack { file, .. } => {
+                self.inode_of(*file).and_then(|inode| self.write_back(inode))
+            }
             DiskOp::Forget { file, offset, len } => {
                 self.inode_of(*file).and_then(|inode| self.forget(inode, *offset, *len))
             }

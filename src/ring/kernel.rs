@@ -325,7 +325,8 @@ impl Kernel {
         self.queue(op.build().user_data(tag.pack()));
     }
 
-    /// Begins to write back a file's bytes. Beyond 4 GiB nothing is begun.
+    /// Begins to write back a file's bytes, as far as 4 GiB. It is not waited for, so what goes
+    /// wrong later is told to the next flush, which alone is asked for it.
     pub fn write_back(&mut self, tag: Tag, fd: BorrowedFd<'_>, offset: u64, len: u64) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let op = opcode::SyncFileRange::new(target(fd), len).offset(offset);

@@ -619,8 +619,8 @@ impl LogWriter {
             token::SHORTEN => said(self.ahead.shortened(done.result)),
             token::DIRECT => said(self.ahead.opened(done.result)),
             token::RESERVE | token::SEND | token::FORGET => {
-                self.growing.done(done.token, &done.result);
-                Outcome::Quiet
+                let lost = self.growing.done(done.token, &done.result);
+                lost.map_or(Outcome::Quiet, |error| self.broke(error))
             }
             token::FILL => {
                 let broke = done.result.as_ref().err().filter(|_| done.sync_failed);

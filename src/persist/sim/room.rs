@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::io::Errno;
 
-use super::{InodeId, State};
+use super::{Fault, InodeId, On, State};
 use crate::persist::disk::FileId;
 
 impl State {
@@ -28,6 +28,17 @@ impl State {
         }
         self.inodes.get_mut(&inode).expect("it is open").reserve(end as usize);
         Ok(None)
+    }
+
+    /// Bytes of a file go on their way to the medium. Whether they get there before a flush is
+    /// left to a crash anyway; where this fails they are lost, and the next flush knows nothing.
+    pub(super) fn write_back(&mut self, inode: InodeId) -> Result<Option<FileId>, Errno> {
+        let path = self.path_of(inode);
+        let Some(Fault::Error(error)) = self.strike(On::Sync, path.as_deref()) else {
+            return Ok(None);
+        };
+        self.inodes.get_mut(&inode).expect("it is open").sync_fails(&mut self.random);
+        Err(error)
     }
 
     /// Bytes of a file leave the page cache, which whoever asks for it says are durable.

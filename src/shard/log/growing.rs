@@ -15,7 +15,10 @@
 //!   flush would lose is not among it: that is kept as frames ([`super::kept`]).
 //!
 //! All of it is done aside, nothing waits for it but the end of the file, and nothing depends on
-//! it: a file system that has no room to give is not asked again for this file.
+//! it: a file system that has no room to give is not asked again for this file. But an error of
+//! what goes on its way counts as one of a flush.
+
+use std::io;
 
 use crate::persist::disk::{Disk, DiskOp, FileId};
 use crate::shard::log::token;
@@ -25,6 +28,9 @@ use crate::shard::log::token;
 const FOLIO_MAX: u64 = 2 << 20;
 /// Where ranges begin and end, in bytes.
 const PAGE: u64 = 4096;
+
+/// What a file system says that cannot write back a part of a file: nothing has been tried.
+const UNKNOWN: [i32; 3] = [libc::EINVAL, libc::EOPNOTSUPP, libc::ESPIPE];
 
 /// What is done beside the writes of one growing file. Of each kind one is in flight at a time.
 #[derive(Debug, Default)]
@@ -84,8 +90,13 @@ impl Growing {
         }
     }
 
-    /// An operation has ended, well or not.
-    pub fn done(&mut self, token: u64, result: &std::io::Result<Option<FileId>>) {
+    /// An operation has ended, well or not; gives the error of one that may have lost what was
+    /// written: such a page is clean, and the flush that follows need not hear of it.
+    pub fn done<'e>(
+        &mut self,
+        token: u64,
+        result: &'e io::Result<Option<FileId>>,
+    ) -> Option<&'e io::Error> {
         let flying = match token {
             token::RESERVE => {
                 self.refused |= result.is_err();
@@ -96,6 +107,8 @@ impl Growing {
             other => unreachable!("token {other} is not of a growing file"),
         };
         assert!(std::mem::replace(flying, false), "what has ended was in flight");
+        let lost = result.as_ref().err().filter(|_| token == token::SEND);
+        lost.filter(|error| !UNKNOWN.contains(&error.raw_os_error().unwrap_or_default()))
     }
 
     /// The log goes on in another file, at `offset`; gives whether the one that ended at `end` may

@@ -1,7 +1,7 @@
 //! What is asked for beside the writes of a growing file, and when.
 
 use super::*;
-use crate::persist::disk::{GrowingSizes, Volume};
+use crate::persist::disk::{DiskDone, GrowingSizes, Volume};
 use crate::persist::sim::{SimDisk, SimMedium};
 use crate::shard::log::{FsyncPolicy, LogFile, LogWriter, Outcome, SECOND_US};
 
@@ -37,8 +37,10 @@ fn due(growing: &mut Growing, offset: u64, flushed: u64, well: bool) -> Vec<(cha
             DiskOp::Forget { offset, len, .. } => (token::FORGET, ('f', offset, len)),
             other => panic!("{other:?} is nothing of this"),
         };
-        let refused = || Err(std::io::ErrorKind::StorageFull.into());
-        growing.done(token, &if well { Ok(None) } else { refused() });
+        let refused = || Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        let result = if well { Ok(None) } else { refused() };
+        let lost = growing.done(token, &result).is_some();
+        assert_eq!(lost, !well && token == token::SEND);
         what
     };
     disk.0.into_iter().map(range).collect()
@@ -84,6 +86,23 @@ fn what_is_durable_is_forgotten_piece_by_piece() {
         let to = n * 16_384;
         let from = (to - 16_384_u64).saturating_sub(FOLIO_MAX);
         assert_eq!(due(&mut growing, 9_000_000, 9_000_000, true), [('f', from, to - from)]);
+    }
+}
+
+#[test]
+fn what_is_lost_on_its_way_breaks_the_log_as_a_flush_does() {
+    for (code, broken) in [(libc::EIO, true), (libc::ENOSPC, true), (libc::EOPNOTSUPP, false)] {
+        let file = LogFile { id: FILE, seed: 7, sum: 7, offset: 0 };
+        let mut log = LogWriter::new(FsyncPolicy::EverySec, file, 0, 0);
+        let mut disk = Asked::default();
+        log.gather(b"*1\r\n$4\r\nPING\r\n".repeat(2000));
+        log.pump(&mut disk, 0);
+        let sent = |op: &DiskOp| matches!(op, DiskOp::WriteBack { .. });
+        assert_eq!(disk.0.iter().filter(|op| sent(op)).count(), 1);
+        let result = Err(io::Error::from_raw_os_error(code));
+        let done = DiskDone { token: token::SEND, result, data: Vec::new(), sync_failed: false };
+        assert_eq!(matches!(log.done(done, 0), Outcome::Broken(_)), broken, "{code}");
+        assert_eq!(log.is_broken(), broken);
     }
 }
 
