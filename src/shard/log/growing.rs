@@ -18,7 +18,7 @@
 //! it: a file system that has no room to give is not asked again for this file. But an error of
 //! what goes on its way counts as one of a flush.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use crate::persist::disk::{Disk, DiskOp, FileId};
 use crate::shard::log::token;
@@ -30,7 +30,7 @@ const FOLIO_MAX: u64 = 2 << 20;
 const PAGE: u64 = 4096;
 
 /// What a file system says that cannot write back a part of a file: nothing has been tried.
-const UNKNOWN: [i32; 3] = [libc::EINVAL, libc::EOPNOTSUPP, libc::ESPIPE];
+const UNKNOWN: [ErrorKind; 2] = [ErrorKind::InvalidInput, ErrorKind::Unsupported];
 
 /// What is done beside the writes of one growing file. Of each kind one is in flight at a time.
 #[derive(Debug, Default)]
@@ -108,7 +108,7 @@ impl Growing {
         };
         assert!(std::mem::replace(flying, false), "what has ended was in flight");
         let lost = result.as_ref().err().filter(|_| token == token::SEND);
-        lost.filter(|error| !UNKNOWN.contains(&error.raw_os_error().unwrap_or_default()))
+        lost.filter(|error| !UNKNOWN.contains(&error.kind()))
     }
 
     /// The log goes on in another file, at `offset`; gives whether the one that ended at `end` may

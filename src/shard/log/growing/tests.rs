@@ -37,7 +37,7 @@ fn due(growing: &mut Growing, offset: u64, flushed: u64, well: bool) -> Vec<(cha
             DiskOp::Forget { offset, len, .. } => (token::FORGET, ('f', offset, len)),
             other => panic!("{other:?} is nothing of this"),
         };
-        let refused = || Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        let refused = || Err(ErrorKind::StorageFull.into());
         let result = if well { Ok(None) } else { refused() };
         let lost = growing.done(token, &result).is_some();
         assert_eq!(lost, !well && token == token::SEND);
@@ -91,7 +91,8 @@ fn what_is_durable_is_forgotten_piece_by_piece() {
 
 #[test]
 fn what_is_lost_on_its_way_breaks_the_log_as_a_flush_does() {
-    for (code, broken) in [(libc::EIO, true), (libc::ENOSPC, true), (libc::EOPNOTSUPP, false)] {
+    let kinds = [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::Unsupported];
+    for (kind, broken) in kinds.into_iter().zip([true, true, false]) {
         let file = LogFile { id: FILE, seed: 7, sum: 7, offset: 0 };
         let mut log = LogWriter::new(FsyncPolicy::EverySec, file, 0, 0);
         let mut disk = Asked::default();
@@ -99,9 +100,9 @@ fn what_is_lost_on_its_way_breaks_the_log_as_a_flush_does() {
         log.pump(&mut disk, 0);
         let sent = |op: &DiskOp| matches!(op, DiskOp::WriteBack { .. });
         assert_eq!(disk.0.iter().filter(|op| sent(op)).count(), 1);
-        let result = Err(io::Error::from_raw_os_error(code));
+        let result = Err(kind.into());
         let done = DiskDone { token: token::SEND, result, data: Vec::new(), sync_failed: false };
-        assert_eq!(matches!(log.done(done, 0), Outcome::Broken(_)), broken, "{code}");
+        assert_eq!(matches!(log.done(done, 0), Outcome::Broken(_)), broken, "{kind}");
         assert_eq!(log.is_broken(), broken);
     }
 }
