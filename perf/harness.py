@@ -7,6 +7,7 @@ a free port of the loopback, and only processes started here are ever signalled.
 import contextlib
 import datetime
 import json
+import mmap
 import os
 import pathlib
 import shlex
@@ -266,6 +267,15 @@ def slowest_us(port):
             figures = dict(field.split("=") for field in fields.split(","))
             found[name.removeprefix("latency_percentiles_usec_")] = float(figures["p100"])
     return found
+
+
+def have_memory(mebibytes):
+    """Takes so much memory and gives it back to the kernel. A hypervisor that takes back what its
+    guest has left free supplies it anew page by page, at the first touch: seconds per gigabyte,
+    of which the guest knows nothing, and which whoever grows next would pay. Free memory is there
+    for about two seconds behind this."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    mmap.mmap(-1, mebibytes << 20, flags=flags).close()
 
 
 def machine_gap_us(seconds, mebibytes, core, beside=None):

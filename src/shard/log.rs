@@ -437,7 +437,9 @@ impl LogWriter {
             self.start_frame(disk, now_us);
         }
         if !self.flushes() && !self.cutting && !self.held {
-            self.growing.pump(disk, self.file.id, self.file.offset, self.unflushed.safe().tight);
+            let written = self.in_flight.front().map_or(self.file.offset, |f| f.offset);
+            let done = (written, self.unflushed.safe().tight);
+            self.growing.pump(disk, self.file.id, self.file.offset, done);
         }
         self.start_sync(disk, now_us, false);
     }

@@ -61,9 +61,15 @@ impl Growing {
         self.reserving || self.sending || self.forgetting
     }
 
-    /// Starts what is due in `file`: the next frame begins at `offset`, and all in front of
-    /// `flushed` is durable.
-    pub fn pump(&mut self, disk: &mut impl Disk, file: FileId, offset: u64, flushed: u64) {
+    /// Starts what is due in `file`: the next frame begins at `offset`; all in front of `written`
+    /// is written, and all in front of `flushed` durable.
+    pub fn pump(
+        &mut self,
+        disk: &mut impl Disk,
+        file: FileId,
+        offset: u64,
+        (written, flushed): (u64, u64),
+    ) {
         let sizes = disk.growing();
         let room = offset.min(sizes.room_max);
         let low = self.reserved.saturating_sub(offset) < room / 2;
@@ -74,7 +80,7 @@ impl Growing {
             self.reserved = from + room;
             disk.submit(token::RESERVE, DiskOp::Reserve { file, offset: from, len: room });
         }
-        let (from, to) = (page(self.sent.max(flushed)), page(offset.saturating_sub(sizes.margin)));
+        let (from, to) = (page(self.sent.max(flushed)), page(written.saturating_sub(sizes.margin)));
         if !self.sending && to >= from + sizes.piece {
             self.sending = true;
             self.sent = to;

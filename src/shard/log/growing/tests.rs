@@ -25,9 +25,9 @@ const FILE: FileId = FileId(3);
 /// offset and length. It ends at once, well or not.
 fn due(growing: &mut Growing, offset: u64, flushed: u64, well: bool) -> Vec<(char, u64, u64)> {
     let mut disk = Asked::default();
-    growing.pump(&mut disk, FILE, offset, flushed);
+    growing.pump(&mut disk, FILE, offset, (offset, flushed));
     let mut twice = Asked::default();
-    growing.pump(&mut twice, FILE, offset, flushed);
+    growing.pump(&mut twice, FILE, offset, (offset, flushed));
     assert!(twice.0.is_empty(), "one of a kind at a time");
     assert_eq!(growing.is_busy(), !disk.0.is_empty());
     let range = |op| {
@@ -89,6 +89,10 @@ fn what_is_durable_is_forgotten_piece_by_piece() {
     }
 }
 
+fn no_data() -> DiskDone {
+    DiskDone { token: 0, result: Ok(None), data: Vec::new(), sync_failed: false }
+}
+
 #[test]
 fn what_is_lost_on_its_way_breaks_the_log_as_a_flush_does() {
     let kinds = [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::Unsupported];
@@ -98,10 +102,13 @@ fn what_is_lost_on_its_way_breaks_the_log_as_a_flush_does() {
         let mut disk = Asked::default();
         log.gather(b"*1\r\n$4\r\nPING\r\n".repeat(2000));
         log.pump(&mut disk, 0);
+        assert_eq!(disk.0.len(), 1, "nothing is sent before it is written");
+        log.done(DiskDone { token: token::WRITE, result: Ok(None), ..no_data() }, 0);
+        log.pump(&mut disk, 0);
         let sent = |op: &DiskOp| matches!(op, DiskOp::WriteBack { .. });
         assert_eq!(disk.0.iter().filter(|op| sent(op)).count(), 1);
         let result = Err(kind.into());
-        let done = DiskDone { token: token::SEND, result, data: Vec::new(), sync_failed: false };
+        let done = DiskDone { token: token::SEND, result, ..no_data() };
         assert_eq!(matches!(log.done(done, 0), Outcome::Broken(_)), broken, "{kind}");
         assert_eq!(log.is_broken(), broken);
     }
