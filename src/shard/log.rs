@@ -22,7 +22,7 @@
 //!
 //! No two flushes of a file are in flight together. The kernel tells of a page that was lost once
 //! per descriptor: one flush would fail, and the other, which may be heard of first, succeed
-//! without that page.
+//! without that page. What puts pages on their way ([`growing`]) counts as a flush there.
 //!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
 //! before. A failed flush is never tried again: the log goes on in another file ([`kept`]).
@@ -410,7 +410,10 @@ impl LogWriter {
     }
 
     fn place(&self) -> Place {
-        if self.syncing.is_some() && self.flush() == Flush::File {
+        let flush = self.flush();
+        if self.syncing.is_some() && flush == Flush::File
+            || self.growing.is_sending() && flush != Flush::No
+        {
             return Place::Wait;
         }
         let most = (HEAD_MAX + self.backlog.len()) as u64;
@@ -430,18 +433,31 @@ impl LogWriter {
             self.ahead.tidy(disk);
         }
         self.ahead.set_paused(self.cutting || self.held);
-        if self.syncing.is_none() && !self.is_flushing(self.file.id) {
+        if !self.has_flush() && !self.is_flushing(self.file.id) {
             self.ahead.pump(disk, self.file.id, self.file.offset);
         }
         if self.has_frame_to_write() {
             self.start_frame(disk, now_us);
         }
-        if !self.flushes() && !self.cutting && !self.held {
-            let written = self.in_flight.front().map_or(self.file.offset, |f| f.offset);
-            let done = (written, self.unflushed.safe().tight);
-            self.growing.pump(disk, self.file.id, self.file.offset, done);
-        }
+        // In front of what is sent piece by piece, or one piece after the other would hold it up.
         self.start_sync(disk, now_us, false);
+        if !self.flushes() && !self.cutting && !self.held {
+            self.pump_aside(disk);
+        }
+    }
+
+    fn pump_aside(&mut self, disk: &mut impl Disk) {
+        let file = self.file.id;
+        let flushes = self.syncing.is_some() || self.ahead.is_busy() || self.is_flushing(file);
+        self.growing.set_sends(!flushes);
+        let written = self.in_flight.front().map_or(self.file.offset, |f| f.offset);
+        let done = (written, self.unflushed.safe().tight);
+        self.growing.pump(disk, file, self.file.offset, done);
+    }
+
+    /// Whether a flush of the file is in flight, or what may lose pages as one does.
+    fn has_flush(&self) -> bool {
+        self.syncing.is_some() || self.growing.is_sending()
     }
 
     /// Whether nothing is in flight on the file beside frames and flushes.
@@ -537,7 +553,7 @@ impl LogWriter {
     fn retry(&mut self, disk: &mut impl Disk, now_us: u64) {
         let flush = self.flush();
         let alone = flush != Flush::No;
-        if alone && (self.syncing.is_some() || self.ahead.is_busy()) {
+        if alone && (self.has_flush() || self.ahead.is_busy()) {
             return;
         }
         let mut taken = alone && self.is_flushing(self.file.id);
@@ -584,7 +600,7 @@ impl LogWriter {
             return true;
         }
         let flushing = self.in_flight.iter().any(|f| f.flush != Flush::No && f.is_awaited());
-        if flushing || self.ahead.is_busy() {
+        if flushing || self.ahead.is_busy() || self.has_flush() {
             return false;
         }
         self.syncing = Some((self.written, self.streamed.written));
@@ -602,7 +618,7 @@ impl LogWriter {
         if let Some(at) = self.retry_us() {
             return Some(at);
         }
-        if self.durable == self.written || self.syncing.is_some() || self.held {
+        if self.durable == self.written || self.has_flush() || self.held {
             return None;
         }
         match self.policy {

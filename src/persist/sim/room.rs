@@ -26,6 +26,7 @@ impl State {
         if room.is_some_and(|room| more > room) {
             return Err(Errno::NOSPC);
         }
+        self.note("room is taken ahead");
         self.inodes.get_mut(&inode).expect("it is open").reserve(end as usize);
         Ok(None)
     }
@@ -35,8 +36,10 @@ impl State {
     pub(super) fn write_back(&mut self, inode: InodeId) -> Result<Option<FileId>, Errno> {
         let path = self.path_of(inode);
         let Some(Fault::Error(error)) = self.strike(On::Sync, path.as_deref()) else {
+            self.note("bytes are put on their way");
             return Ok(None);
         };
+        self.note("bytes are lost on their way");
         self.inodes.get_mut(&inode).expect("it is open").sync_fails(&mut self.random);
         Err(error)
     }
@@ -48,6 +51,7 @@ impl State {
         offset: u64,
         len: u64,
     ) -> Result<Option<FileId>, Errno> {
+        self.note("pages are forgotten");
         let file = self.inodes.get_mut(&inode).expect("it is open");
         let range = offset as usize..(offset + len) as usize;
         assert!(range.end <= file.len(), "bytes are forgotten that are not there: {range:?}");

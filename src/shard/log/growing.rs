@@ -45,6 +45,8 @@ pub struct Growing {
     sent: u64,
     /// Offset behind what has been forgotten.
     forgotten: u64,
+    /// Pages may be put on their way.
+    sends: bool,
     reserving: bool,
     sending: bool,
     forgetting: bool,
@@ -54,6 +56,17 @@ impl Growing {
     /// Whether room may be taken ahead from here on.
     pub fn set_wanted(&mut self, wanted: bool) {
         self.wanted = wanted;
+    }
+
+    /// Whether pages may be put on their way now: no flush is in flight.
+    pub fn set_sends(&mut self, sends: bool) {
+        self.sends = sends;
+    }
+
+    /// Whether pages are being put on their way: no flush may begin meanwhile. It would not hear
+    /// of those that are lost, and might be heard of first.
+    pub fn is_sending(&self) -> bool {
+        self.sending
     }
 
     /// Whether an operation of this is in flight on the file.
@@ -81,7 +94,7 @@ impl Growing {
             disk.submit(token::RESERVE, DiskOp::Reserve { file, offset: from, len: room });
         }
         let (from, to) = (page(self.sent.max(flushed)), page(written.saturating_sub(sizes.margin)));
-        if !self.sending && to >= from + sizes.piece {
+        if self.sends && !self.sending && to >= from + sizes.piece {
             self.sending = true;
             self.sent = to;
             disk.submit(token::SEND, DiskOp::WriteBack { file, offset: from, len: to - from });

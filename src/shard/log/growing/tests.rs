@@ -25,6 +25,7 @@ const FILE: FileId = FileId(3);
 /// offset and length. It ends at once, well or not.
 fn due(growing: &mut Growing, offset: u64, flushed: u64, well: bool) -> Vec<(char, u64, u64)> {
     let mut disk = Asked::default();
+    growing.set_sends(true);
     growing.pump(&mut disk, FILE, offset, (offset, flushed));
     let mut twice = Asked::default();
     growing.pump(&mut twice, FILE, offset, (offset, flushed));
@@ -87,6 +88,41 @@ fn what_is_durable_is_forgotten_piece_by_piece() {
         let from = (to - 16_384_u64).saturating_sub(FOLIO_MAX);
         assert_eq!(due(&mut growing, 9_000_000, 9_000_000, true), [('f', from, to - from)]);
     }
+}
+
+/// One of two flushes might fail, and the other be heard of first, which knows nothing of it.
+#[test]
+fn no_flush_meets_what_goes_on_its_way() {
+    let file = LogFile { id: FILE, seed: 7, sum: 7, offset: 0 };
+    let mut log = LogWriter::new(FsyncPolicy::EverySec, file, 0, 0);
+    let mut disk = Asked::default();
+    let write = |log: &mut LogWriter, disk: &mut Asked, now_us| {
+        log.gather(b"*1\r\n$4\r\nPING\r\n".repeat(2000));
+        log.pump(disk, now_us);
+        log.done(DiskDone { token: token::WRITE, ..no_data() }, now_us);
+        log.pump(disk, now_us);
+        let ops = std::mem::take(&mut disk.0).into_iter();
+        ops.filter(|op| !matches!(op, DiskOp::Write { .. })).collect::<Vec<_>>()
+    };
+    let began = write(&mut log, &mut disk, 0);
+    assert!(matches!(began[..], [DiskOp::WriteBack { .. }]), "{began:?}");
+    assert!(write(&mut log, &mut disk, SECOND_US).is_empty(), "the flush waits for it");
+    assert_eq!(log.next_due_us(), None, "and is begun when that is heard of");
+    log.done(DiskDone { token: token::SEND, ..no_data() }, SECOND_US);
+    let began = write(&mut log, &mut disk, SECOND_US + 1);
+    assert!(matches!(began[..], [DiskOp::Sync { .. }]), "{began:?}");
+    log.set_policy(FsyncPolicy::Always);
+    assert!(log.is_syncing() && !log.has_frame_to_write());
+    log.set_policy(FsyncPolicy::EverySec);
+    log.done(DiskDone { token: token::SYNC, ..no_data() }, SECOND_US + 2);
+    let began = write(&mut log, &mut disk, SECOND_US + 3);
+    assert!(matches!(began[..], [DiskOp::WriteBack { .. }, DiskOp::Forget { .. }]), "{began:?}");
+    // Under `always` a write is a flush as well.
+    log.set_policy(FsyncPolicy::Always);
+    log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
+    assert!(!log.has_frame_to_write());
+    log.done(DiskDone { token: token::SEND, ..no_data() }, SECOND_US + 4);
+    assert!(log.has_frame_to_write());
 }
 
 fn no_data() -> DiskDone {
