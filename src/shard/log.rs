@@ -22,7 +22,7 @@
 //!
 //! No two flushes of a file are in flight together. The kernel tells of a page that was lost once
 //! per descriptor: one flush would fail, and the other, which may be heard of first, succeed
-//! without that page. What puts pages on their way ([`growing`]) counts as a flush there.
+//! without that page. What puts pages on their way (`growing`) counts as a flush there.
 //!
 //! A failed write is tried again with the same bytes at the same place: nothing behind it counts
 //! before. A failed flush is never tried again: the log goes on in another file ([`kept`]).
