@@ -197,7 +197,9 @@ impl Shard {
         if !self.begin_cut(conn) {
             return Taken::NotYet;
         }
-        self.note_if_emptied(command);
+        if self.is_saved_behind(command) {
+            self.note_emptied(conn);
+        }
         let request = OwnedRequest::from_args(args);
         let call = Call { command, db: conn.session.db, quiet: false, request };
         let work = Work { calls: vec![call], cut: true, ..Work::default() };

@@ -194,25 +194,31 @@ impl Shard {
         }
     }
 
-    /// Notes that a command which is about to run empties all databases.
-    pub(super) fn note_if_emptied(&mut self, command: &Command) {
-        self.snapshot.emptied |= command.name == "flushall" && !self.config.save_points.is_empty();
+    /// Whether a command empties all databases, and the file of a snapshot is to follow.
+    pub(super) fn is_saved_behind(&self, command: &Command) -> bool {
+        command.name == "flushall" && !self.config.save_points.is_empty()
+    }
+
+    /// Notes that what is about to run for `conn` empties all databases. Its reply comes behind an
+    /// empty one that waits for the file; where there is a log, it waits for that as ever.
+    pub(super) fn note_emptied(&mut self, conn: &mut Conn) {
+        let waits = self.log.is_none().then(|| self.stand_in_for_one(conn));
+        self.snapshot.emptied.get_or_insert_default().extend(waits);
     }
 
     /// Where save points are set, FLUSHALL is followed by a snapshot at once, so that a start
     /// behind a crash does not bring back what was removed. It is begun behind the entry of the
     /// command.
     pub(super) fn save_emptied(&mut self) {
-        if !self.snapshot.emptied {
+        if self.snapshot.emptied.is_none() {
             return;
         }
-        if self.stopping || self.begin_saving() {
-            self.snapshot.emptied = false;
-            if !self.stopping {
-                self.start_snapshot();
-            }
-        } else {
+        if self.stopping {
+            self.snapshot.emptied = None;
+        } else if !self.begin_saving() {
             self.replace_snapshot();
+        } else if let Some(waits) = self.snapshot.emptied.take() {
+            self.start_emptied_snapshot(waits);
         }
     }
 }

@@ -520,10 +520,10 @@ impl Shard {
         let shards = self.shards();
         let route = command.route_of(args.len());
         if route == Route::Cut {
-            if self.log.is_some() || shards > 1 {
+            let alone = self.log.is_none() && shards == 1;
+            if !alone || self.is_saved_behind(command) {
                 return self.cut_command(conn, batch, command, args);
             }
-            self.note_if_emptied(command);
         }
         let targets = self.targets(command, route, args);
         let direct = targets == 1 << self.id && !self.is_out(conn, batch);

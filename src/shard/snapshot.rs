@@ -35,6 +35,7 @@
 
 pub(super) mod contents;
 mod large;
+mod waits;
 pub mod writer;
 
 use std::collections::VecDeque;
@@ -60,6 +61,7 @@ use crate::shard::pace::{Grain, Pace, Share, Told, rates};
 use crate::shard::requests::all_shards;
 use crate::shard::rewrite::{self, Aim};
 use contents::{Contents, target};
+use waits::Waits;
 use writer::Writer;
 
 #[cfg(test)]
@@ -75,6 +77,8 @@ pub enum Purpose {
     Background,
     /// A client waits for it (SAVE).
     Asked,
+    /// All data has been removed, and the reply to that waits for it, see [`super::ending`].
+    Emptied,
     /// The process ends behind it, see [`super::ending`].
     Last,
     /// It becomes the base of the log, see [`super::rewrite`].
@@ -98,7 +102,7 @@ pub struct Job {
     parts: AtomicUsize,
     pub(super) over: AtomicBool,
     /// Who is told when nothing of it is left, and what.
-    waits: Mutex<Option<(ReplyTo, Reply)>>,
+    waits: Mutex<Vec<(ReplyTo, Reply)>>,
     /// How it has ended, and how long it took; told when nothing of it is left.
     end: Mutex<Option<(End, Duration)>>,
     told: Told,
@@ -139,6 +143,11 @@ impl Job {
         self.purpose == Purpose::Rewrite
     }
 
+    /// Who waits for it is told whether it has succeeded.
+    fn tells(&self) -> bool {
+        matches!(self.purpose, Purpose::Asked | Purpose::Last)
+    }
+
     /// Somebody waits for it.
     fn hurries(&self) -> bool {
         !self.is_background() && !self.is_rewrite()
@@ -158,8 +167,7 @@ pub struct Plan {
     compress: bool,
     purpose: Purpose,
     /// Who is told when it is over.
-    waits: Option<ReplyTo>,
-    resp3: bool,
+    waits: Waits,
 }
 
 /// A shard's part in a snapshot.
@@ -194,8 +202,8 @@ pub struct Snapshots {
     pub ends: Option<(&'static str, bool)>,
     /// Nothing is executed until the last snapshot is over.
     pub holds_still: bool,
-    /// All data has been removed: the file is to tell of that.
-    pub emptied: bool,
+    /// All data has been removed: the file is to tell of that, and these wait for it.
+    pub emptied: Option<Vec<ReplyTo>>,
     /// The command that has just run asks for one behind the rewrite under way.
     pub queues: bool,
     /// Clients whose SAVE waits for the end of a rewrite, and whether they speak RESP3.
@@ -321,8 +329,8 @@ fn conclude(
             job.ended(End::Untold, took);
             Err("ERR".to_owned())
         }
-        // Only what failed in the background counts: of the rest somebody is told.
-        Err(error) if !job.is_background() => {
+        // Of what failed for somebody who asked, they are told; the rest counts.
+        Err(error) if job.tells() => {
             global.warn(&format!("Error saving DB on disk: {error}"));
             job.ended(End::Untold, took);
             Err("ERR".to_owned())
@@ -339,13 +347,19 @@ impl Shard {
     /// Begins a snapshot of which nobody is told.
     pub(super) fn start_snapshot(&mut self) {
         let to = self.nobody();
-        self.ask_for_snapshot(to, Purpose::Background, None, false);
+        self.ask_for_snapshot(to, Purpose::Background, Waits::Nobody);
+    }
+
+    /// Begins the one behind the removal of all data.
+    pub(super) fn start_emptied_snapshot(&mut self, waits: Vec<ReplyTo>) {
+        let to = self.nobody();
+        self.ask_for_snapshot(to, Purpose::Emptied, Waits::Emptied(waits));
     }
 
     /// Begins the one behind which the process ends.
     pub(super) fn start_last_snapshot(&mut self) {
         let to = self.nobody();
-        self.ask_for_snapshot(to, Purpose::Last, None, false);
+        self.ask_for_snapshot(to, Purpose::Last, Waits::Nobody);
     }
 
     pub(super) fn nobody(&mut self) -> ReplyTo {
@@ -361,7 +375,8 @@ impl Shard {
             return self.snapshot.queue.push_back((to, conn.session.resp3));
         }
         let nobody = self.nobody();
-        self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), conn.session.resp3);
+        let waits = Waits::Saver(to, conn.session.resp3);
+        self.ask_for_snapshot(nobody, Purpose::Asked, waits);
     }
 
     /// Begins the SAVE that has waited longest for the end of a rewrite, once it can.
@@ -376,30 +391,24 @@ impl Shard {
         {
             self.global.registry.saves.count_it();
             let nobody = self.nobody();
-            self.ask_for_snapshot(nobody, Purpose::Asked, Some(to), resp3);
+            self.ask_for_snapshot(nobody, Purpose::Asked, Waits::Saver(to, resp3));
         }
     }
 
     /// Begins a rewrite, which has the right to walk and to cut.
     pub(super) fn ask_for_rewrite(&mut self) {
         let to = self.nobody();
-        self.ask_for_snapshot(to, Purpose::Rewrite, None, false);
+        self.ask_for_snapshot(to, Purpose::Rewrite, Waits::Nobody);
     }
 
-    fn ask_for_snapshot(
-        &mut self,
-        to: ReplyTo,
-        purpose: Purpose,
-        waits: Option<ReplyTo>,
-        resp3: bool,
-    ) {
+    fn ask_for_snapshot(&mut self, to: ReplyTo, purpose: Purpose, waits: Waits) {
         let config = &self.config;
         let target = match purpose {
             Purpose::Rewrite => rewrite::target(config),
             _ => target(config),
         };
         let (version, compress) = (config.rdb.version, config.rdb.compress);
-        let plan = Plan { target, version, compress, purpose, waits, resp3 };
+        let plan = Plan { target, version, compress, purpose, waits };
         let work = Work { snapshot: Some(plan), ..Work::default() };
         self.ask_for_keyspaces(all_shards(self.shards()), to, work);
     }
@@ -422,7 +431,7 @@ impl Shard {
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(self.shards()),
             over: AtomicBool::new(false),
-            waits: Mutex::new(None),
+            waits: Mutex::default(),
             end: Mutex::new(None),
             told: Told::new(self.global.time()),
             grain: self.global.grain,
@@ -465,16 +474,13 @@ impl Shard {
         let mut encoder = Encoder::new(job.version, job.compress);
         let seconds = self.now.unix_ms().div_euclid(1000);
         let header = contents.header(&mut encoder, &self.global, seconds, aim.is_some());
-        let waits = plan.waits.map(|to| (to, plan.resp3));
+        let waits = plan.waits.clone();
         let made = (header, chunks);
         let writer = Writer::new(plan, aim, made, Arc::clone(job), contents.dirty, self);
         if let Err(error) = self.global.start_writer(writer) {
             drop(conclude(&self.global, job, Err(error), End::Failed, Duration::ZERO));
-            *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = waits.map(|(to, resp3)| {
-                let mut reply = Reply::new(resp3);
-                reply.error(b"ERR");
-                (to, reply)
-            });
+            let told = waits.told(&Err("ERR".to_owned()));
+            *job.waits.lock().unwrap_or_else(PoisonError::into_inner) = told;
             job.flow.failed.store(true, Ordering::Release);
             job.over.store(true, Ordering::Release);
         }
@@ -670,8 +676,8 @@ impl Shard {
             }
             self.global.weigh_trouble();
             // Not before the next one may begin.
-            let waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some((to, reply)) = waits {
+            let mut waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            for (to, reply) in waits.drain(..) {
                 let ends = vec![reply.checkpoint()];
                 self.replies.push((to.shard, Message::Done(Box::new(JobDone { to, reply, ends }))));
             }

@@ -194,7 +194,9 @@ impl Shard {
             return Steered::NotYet;
         }
         let (calls, watched) = self.end_transaction(conn);
-        calls.iter().for_each(|call| self.note_if_emptied(call.command));
+        if calls.iter().any(|call| self.is_saved_behind(call.command)) {
+            self.note_emptied(conn);
+        }
         if direct {
             self.exec_here(conn, &calls, watched.as_ref());
         } else if elsewhere {
@@ -230,7 +232,9 @@ impl Shard {
             request.with(|args| match command.run_of(args) {
                 Run::Data(_) => {
                     plan.targets |= self.targets(command, command.route_of(args.len()), args);
-                    plan.cut |= command.route == Route::Cut && (self.log.is_some() || shards > 1);
+                    let alone = self.log.is_none() && shards == 1;
+                    let cuts = !alone || self.is_saved_behind(command);
+                    plan.cut |= command.route == Route::Cut && cuts;
                 }
                 Run::Session(_) | Run::Control(_) => plan.session = true,
             });

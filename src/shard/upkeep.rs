@@ -376,7 +376,12 @@ impl Shard {
             {
                 1_000
             }
-            false if self.snapshot.emptied || self.id == 0 && self.global.ending.is_wished() => 500,
+            false
+                if self.snapshot.emptied.is_some()
+                    || self.id == 0 && self.global.ending.is_wished() =>
+            {
+                500
+            }
             false => u64::MAX,
         };
         round.min(log).min(parked).min(pause).min(snapshot).min(gathering).min(crammed).min(waits)

@@ -81,7 +81,7 @@ impl World {
             giant: AtomicU64::new(0),
             parts: AtomicUsize::new(2),
             over: AtomicBool::new(false),
-            waits: Mutex::new(None),
+            waits: Mutex::default(),
             end: Mutex::new(None),
             told: Told::new(&Time::system()),
             grain: Grain::default(),

@@ -15,7 +15,6 @@ use crate::persist::rewrite::history;
 use crate::persist::snapshot::{Chunk, adopt, write};
 #[cfg(test)]
 use crate::persist::snapshot::{Making, Means, Target};
-use crate::resp::Reply;
 use crate::shard::backup::pin_base;
 use crate::shard::core::Shard;
 use crate::shard::cores;
@@ -270,14 +269,8 @@ impl Writer {
         let took = self.watch.elapsed();
         let saved = End::Saved { at: self.seconds + took.as_secs() as i64, dirty: self.dirty };
         let outcome = conclude(&self.global, &self.job, written, saved, took);
-        if let Some(to) = self.plan.waits {
-            let mut reply = Reply::new(self.plan.resp3);
-            match outcome {
-                Ok(()) => reply.ok(),
-                Err(text) => reply.error(text.as_bytes()),
-            }
-            *self.job.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some((to, reply));
-        }
+        let told = self.plan.waits.clone().told(&outcome);
+        *self.job.waits.lock().unwrap_or_else(PoisonError::into_inner) = told;
         self.job.over.store(true, Ordering::Release);
         self.order.wake_all();
     }
