@@ -28,6 +28,8 @@ COMMON = (
 SERVERS = {
     "redis": "redis-server " + COMMON,
     "ringstone": str(ROOT / "target/release/ringstone") + " --shards {shards} " + COMMON,
+    # Keeps nothing, see perf/least.rs.
+    "least": str(ROOT / "target/release/examples/least") + " --depth 4 --share 25 --awake yes " + COMMON,
 }
 POLICIES = ("off", "everysec", "always", "no")
 
@@ -249,9 +251,9 @@ def wait_serving(server, seconds=600.0):
 
 
 def build():
-    """Builds the server, the load generator and `gap` with the release profile."""
+    """Builds the server, the load generator, `gap` and `least` with the release profile."""
     subprocess.run(["cargo", "build", "--release", "--bins", "--example", "load",
-                    "--example", "gap"], cwd=ROOT, check=True)
+                    "--example", "gap", "--example", "least"], cwd=ROOT, check=True)
 
 
 def slowest_us(port):
