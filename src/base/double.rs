@@ -221,12 +221,15 @@ fn read(text: &[u8]) -> Option<Read> {
     })
 }
 
-/// The value of up to 15 digits, with a point among them or not: digits and power of ten are exact
-/// then, so their quotient is rounded once, which is what reading means. `None` says nothing.
+/// The value of up to 19 digits that make no more than 2^53, with a point among them or not: digits
+/// and power of ten are exact then, so their quotient is rounded once, which is what reading means.
+/// `None` says nothing.
 fn usual_decimal(text: &[u8]) -> Option<f64> {
-    const DIGITS_MAX: usize = 15;
-    const POWERS: [f64; DIGITS_MAX + 1] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    const DIGITS_MAX: usize = 19;
+    const POWERS: [f64; DIGITS_MAX + 1] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+        1e17, 1e18, 1e19,
+    ];
     if text.len() > DIGITS_MAX + 1 {
         return None;
     }
@@ -241,7 +244,7 @@ fn usual_decimal(text: &[u8]) -> Option<f64> {
             _ => return None,
         }
     }
-    if !(1..=DIGITS_MAX).contains(&digits) {
+    if !(1..=DIGITS_MAX).contains(&digits) || number > 1 << 53 {
         return None;
     }
     Some(number as f64 / POWERS[digits - point.unwrap_or(digits)])
@@ -350,7 +353,7 @@ mod tests {
         /// What is read the quick way is what the standard library reads, to the bit.
         #[test]
         fn usual_decimals_are_read_as_others_are(
-            text in "[0-9]{0,15}(\\.[0-9]{0,15})?|[0-9.e]{1,6}",
+            text in "[0-9]{0,15}(\\.[0-9]{0,15})?|[0-9]\\.0{0,3}[0-9]{14,18}|[0-9.e]{1,6}",
         ) {
             let parsed = text.parse::<f64>().ok();
             match usual_decimal(text.as_bytes()) {

@@ -288,6 +288,12 @@ impl Database {
     }
 
     fn insert_new(&mut self, hash: u64, mut entry: Entry, stamp: u64) {
+        self.count_in(hash, &mut entry, stamp);
+        self.table.insert(hash, entry, stamp);
+    }
+
+    /// Notes what is about to be inserted.
+    fn count_in(&mut self, hash: u64, entry: &mut Entry, stamp: u64) {
         self.last = None;
         if self.cut.as_ref().is_some_and(|cut| !cut.is_behind(hash)) {
             entry.set_mark(true);
@@ -299,7 +305,6 @@ impl Database {
         if let Some(look) = entry.next_look() {
             self.retime(entry.key(), None, Some(look));
         }
-        self.table.insert(hash, entry, stamp);
     }
 
     /// [`Database::insert`] of what is new here, whatever it was elsewhere.
@@ -336,11 +341,12 @@ impl Database {
         let hashes: smallvec::SmallVec<[u64; 64]> =
             entries.iter().map(|entry| self.table.hash(entry.key())).collect();
         self.table.prefetch(&hashes);
-        for (at, (entry, hash)) in entries.drain(..).zip(hashes).enumerate() {
-            if self.table.locate(hash, entry.key()).is_ok() {
+        for (at, (mut entry, hash)) in entries.drain(..).zip(hashes).enumerate() {
+            let Some(vacancy) = self.table.vacancy(hash, entry.key()) else {
                 return Some((at, entry.key().to_vec()));
-            }
-            self.insert_new(hash, entry, stamp);
+            };
+            self.count_in(hash, &mut entry, stamp);
+            self.table.insert_at(vacancy, entry, stamp);
         }
         None
     }

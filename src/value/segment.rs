@@ -115,22 +115,23 @@ impl Segment {
         home(tag, self.homes)
     }
 
-    /// The slot of a key.
+    /// The slot of a key; `Err` where it would come to stand, or behind the last slot.
     #[inline]
-    pub(crate) fn find(&self, tag: u32, key: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, tag: u32, key: &[u8]) -> Result<usize, usize> {
         let home = self.home(tag);
-        for (i, slot) in self.slots.get(home..)?.iter().enumerate() {
-            let entry = slot.as_ref()?;
+        let slots = self.slots.get(home..).unwrap_or_default();
+        for (i, slot) in slots.iter().enumerate() {
+            let Some(entry) = slot else { return Err(home + i) };
             let other = entry.tag();
             if other == tag {
                 if entry.key() == key {
-                    return Some(home + i);
+                    return Ok(home + i);
                 }
             } else if other > tag {
-                return None;
+                return Err(home + i);
             }
         }
-        None
+        Err(self.slots.len())
     }
 
     pub(crate) fn get(&self, slot: usize) -> Option<&Entry> {
@@ -179,16 +180,38 @@ impl Segment {
         }
     }
 
+    /// Adds an entry where [`Segment::find`] has not found it, if nothing else has to move for it
+    /// than what stands between that slot and the next empty one; gives it back otherwise.
+    #[inline]
+    pub(crate) fn insert_at(&mut self, slot: usize, entry: Entry) -> Result<(), Entry> {
+        if (self.len() + 1) * 8 > self.slots.len() * 7 {
+            return Err(entry);
+        }
+        let volatile = u32::from(entry.expires());
+        self.push_in(slot, entry)?;
+        self.volatile += volatile;
+        self.len += 1;
+        Ok(())
+    }
+
     /// Puts an entry at its place; gives it back when there is no empty slot behind that.
     fn place(&mut self, entry: Entry) -> Result<(), Entry> {
         let tag = entry.tag();
         let home = self.home(tag);
-        let rest = &mut self.slots[home..];
         let after = |slot: &Option<Entry>| slot.as_ref().is_none_or(|e| e.tag() > tag);
-        let Some(at) = rest.iter().position(after) else { return Err(entry) };
-        let Some(run) = rest[at..].iter().position(Option::is_none) else { return Err(entry) };
-        rest[at..=at + run].rotate_right(1);
-        rest[at] = Some(entry);
+        match self.slots[home..].iter().position(after) {
+            Some(at) => self.push_in(home + at, entry),
+            None => Err(entry),
+        }
+    }
+
+    /// Moves what stands from `slot` to the next empty one a slot further.
+    #[inline]
+    fn push_in(&mut self, slot: usize, entry: Entry) -> Result<(), Entry> {
+        let rest = &mut self.slots[slot..];
+        let Some(run) = rest.iter().position(Option::is_none) else { return Err(entry) };
+        rest[..=run].rotate_right(1);
+        rest[0] = Some(entry);
         Ok(())
     }
 
@@ -364,13 +387,16 @@ mod tests {
             };
             let at = there.iter().position(|&t| t == tag);
             match (segment.find(tag, &tag.to_le_bytes()), at) {
-                (Some(slot), Some(at)) => {
+                (Ok(slot), Some(at)) => {
                     there.swap_remove(at);
                     assert_eq!(segment.remove(slot).tag(), tag);
                 }
-                (None, None) => {
+                (Err(slot), None) => {
                     there.push(tag);
-                    segment.insert(entry(tag));
+                    let looked_up = round % 2 == 0;
+                    if !looked_up || segment.insert_at(slot, entry(tag)).is_err() {
+                        segment.insert(entry(tag));
+                    }
                 }
                 other => panic!("{other:?}"),
             }
@@ -392,7 +418,10 @@ mod tests {
         for i in 0..300_u32 {
             let mut entry = Entry::new(&i.to_le_bytes(), NewValue::Int(0), None);
             entry.set_tag(TAG_MASK);
-            segment.insert(entry);
+            let place = segment.find(TAG_MASK, &i.to_le_bytes()).expect_err("new");
+            if let Err(entry) = segment.insert_at(place, entry) {
+                segment.insert(entry);
+            }
         }
         segment.check();
         for i in 0..300_u32 {

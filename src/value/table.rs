@@ -60,6 +60,13 @@ pub(crate) struct Spot {
     slot: u32,
 }
 
+/// Where an entry would be that is not there; good as long as a [`Spot`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vacancy {
+    hash: u64,
+    spot: Spot,
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -158,9 +165,18 @@ impl Table {
         let index = self.index_of(hash);
         let segment = self.segment(index);
         match segment.find(segment.tag(hash), key) {
-            Some(slot) => Ok(Spot { segment: index, slot: slot as u32 }),
-            None => Err(index),
+            Ok(slot) => Ok(Spot { segment: index, slot: slot as u32 }),
+            Err(_) => Err(index),
         }
+    }
+
+    /// Where a key would be that is not here; `None` when it is.
+    #[inline]
+    pub(crate) fn vacancy(&self, hash: u64, key: &[u8]) -> Option<Vacancy> {
+        let index = self.index_of(hash);
+        let segment = self.segment(index);
+        let slot = segment.find(segment.tag(hash), key).err()?;
+        Some(Vacancy { hash, spot: Spot { segment: index, slot: slot as u32 } })
     }
 
     /// The entry at a spot.
@@ -219,6 +235,22 @@ impl Table {
         entry.set_tag(segment.tag(hash));
         let grown = segment.insert(entry);
         self.slot_bytes += grown;
+    }
+
+    /// [`Table::insert`] where a look-up has found its place.
+    #[inline]
+    pub(crate) fn insert_at(&mut self, vacancy: Vacancy, mut entry: Entry, stamp: u64) {
+        let Vacancy { hash, spot } = vacancy;
+        let segment = self.segment_mut(spot.segment);
+        let splits = segment.len() >= entries_max() && segment.depth() < DEPTH_MAX;
+        entry.set_tag(segment.tag(hash));
+        if splits {
+            return self.insert(hash, entry, stamp);
+        }
+        match segment.insert_at(spot.slot as usize, entry) {
+            Ok(()) => segment.stamp = segment.stamp.max(stamp),
+            Err(entry) => self.insert(hash, entry, stamp),
+        }
     }
 
     /// Takes an entry out, and stamps its segment.
