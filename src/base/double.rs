@@ -236,7 +236,7 @@ fn usual_decimal(text: &[u8]) -> Option<f64> {
     let (mut digits, mut number, mut point) = (0, 0_u64, None);
     for byte in text {
         match byte {
-            b'0'..=b'9' => {
+            b'0'..=b'9' if digits < DIGITS_MAX => {
                 number = number * 10 + u64::from(byte - b'0');
                 digits += 1;
             }
@@ -244,7 +244,7 @@ fn usual_decimal(text: &[u8]) -> Option<f64> {
             _ => return None,
         }
     }
-    if !(1..=DIGITS_MAX).contains(&digits) || number > 1 << 53 {
+    if digits == 0 || number > 1 << 53 {
         return None;
     }
     Some(number as f64 / POWERS[digits - point.unwrap_or(digits)])
@@ -353,7 +353,7 @@ mod tests {
         /// What is read the quick way is what the standard library reads, to the bit.
         #[test]
         fn usual_decimals_are_read_as_others_are(
-            text in "[0-9]{0,15}(\\.[0-9]{0,15})?|[0-9]\\.0{0,3}[0-9]{14,18}|[0-9.e]{1,6}",
+            text in "[0-9]{0,21}(\\.[0-9]{0,15})?|[0-9]\\.0{0,3}[0-9]{14,18}|[0-9.e]{1,6}",
         ) {
             let parsed = text.parse::<f64>().ok();
             match usual_decimal(text.as_bytes()) {
