@@ -247,12 +247,13 @@ impl Gather {
         more >= (self.in_play / 8).max(2)
     }
 
-    /// All that were in play, but for one in fifty; or, where a commit takes less than the rest of
-    /// a round, but for three quarters of those that come while it runs: their requests are
-    /// looked at meanwhile, so that shard and disk are busy at once.
+    /// All that were in play, but for one in fifty; or, where a commit takes less than a third of a
+    /// round, but for three quarters of those that come while it runs: their requests are looked
+    /// at meanwhile, so that shard and disk are busy at once. Where it takes more, what it needs
+    /// of this core stands in their way as often as they do in its.
     fn is_enough(&self, waiting: usize, flushes: bool) -> bool {
         let round_us = self.in_play as u64 * self.each_ns / 1000;
-        let meanwhile = match flushes && self.took_us * 2 < round_us {
+        let meanwhile = match flushes && self.took_us * 3 < round_us {
             true => (self.took_us * 750 / self.each_ns.max(1)) as usize,
             false => 0,
         };
@@ -311,8 +312,11 @@ mod tests {
         gather.took_us = 600;
         assert!(gather.until(195, 1401, true, 0).is_some(), "most of the round is the commit");
         assert_eq!(gather.until(196, 1401, true, 0), None);
-        gather.took_us = 349;
-        assert_eq!(gather.until(126, 1401, true, 0), None);
+        gather.took_us = 233;
+        assert!(gather.until(150, 1401, true, 0).is_some());
+        assert_eq!(gather.until(151, 1401, true, 0), None);
+        gather.took_us = 234;
+        assert!(gather.until(195, 1401, true, 0).is_some(), "more than a third");
     }
 
     #[test]

@@ -22,8 +22,9 @@ use crate::shard::upkeep::is_local;
 const IDLE_US: u64 = 1_000_000;
 /// Spins between two looks of a thread that stays awake.
 const LOOKS: usize = 4;
-/// A look that takes longer than this has let somebody else have the core, in microseconds.
-const SHARED_US: u64 = 50;
+/// A look that takes longer than this has let another process have the core, in microseconds: the
+/// kernel's workers, which complete our own commits there, take less, and a time slice is longer.
+const SHARED_US: u64 = 200;
 /// Unconsumed input at which a connection that must wait is no longer received from, in bytes.
 const INPUT_STOP: usize = 64 * 1024;
 
