@@ -19,6 +19,9 @@ pub struct Conn {
     /// Shards its batches in flight went to, as a set: decides whether the next may be pushed
     /// without the order lock.
     pub targets: u64,
+    /// The batch whose requests came together with those whose replies are ready: both are sent
+    /// at once, as Redis answers a pipeline when all of it has run.
+    pub together: Option<u64>,
     /// Set while a lease, cut or barrier of this connection is under way: nothing more is parsed.
     pub blocked: bool,
     /// The next request has to wait for what is under way.
@@ -64,6 +67,7 @@ impl Conn {
             input: Input::default(),
             output: Output::default(),
             targets: 0,
+            together: None,
             blocked: false,
             held: false,
             postponed: false,

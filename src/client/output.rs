@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use crate::command::{Answer, Asked, Merge};
 use crate::resp::{Checkpoint, Reply};
 
@@ -23,6 +25,11 @@ pub enum Slot {
     Remote(Box<Remote>),
 }
 
+/// Where each item's reply ends.
+pub type Ends = SmallVec<[Checkpoint; 1]>;
+/// Replies and their ends by part, of those that are here.
+pub type Parts = SmallVec<[Option<(Reply, Ends)>; 1]>;
+
 /// A batch whose parts are with their shards.
 #[derive(Debug)]
 pub struct Remote {
@@ -33,7 +40,7 @@ pub struct Remote {
     /// Its commands in order.
     pub commands: Vec<Merged>,
     /// The parts' replies, by part.
-    pub parts: Vec<Option<(Reply, Vec<Checkpoint>)>>,
+    pub parts: Parts,
     /// Bytes that the requests take and the replies will presumably take; counts until all are
     /// here.
     pub estimate: usize,
@@ -95,7 +102,7 @@ impl Remote {
     }
 
     /// Takes a part's replies; true when it was the last.
-    pub fn arrive(&mut self, part: usize, reply: Reply, ends: Vec<Checkpoint>) -> bool {
+    pub fn arrive(&mut self, part: usize, reply: Reply, ends: Ends) -> bool {
         assert!(self.parts[part].is_none(), "a part answers once");
         self.bytes += reply.len();
         self.parts[part] = Some((reply, ends));

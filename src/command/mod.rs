@@ -42,6 +42,7 @@ pub mod migrate;
 pub mod monitor;
 pub mod names;
 pub mod object;
+pub mod packed;
 pub mod range;
 pub mod redact;
 pub mod save;

@@ -1,7 +1,7 @@
 //! Questions to all shards: how they are spread, answered, and put into the reply they belong to.
 
 use crate::client::Conn;
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Merged, Parts, Remote};
 use crate::command::{Answer, Ask, Asked};
 use crate::resp::Reply;
 use crate::shard::core::Shard;
@@ -19,7 +19,7 @@ impl Shard {
         let (commands, missing) = self.take_asked(reply, to);
         let (estimate, quiet) = (0, conn.session.is_muted());
         let bytes = commands.iter().map(Merged::size).sum();
-        let parts = vec![];
+        let parts = Parts::new();
         conn.blocked = true;
         conn.output.push_remote(Remote { id, missing, commands, parts, estimate, bytes, quiet });
         self.mark_dirty(conn);

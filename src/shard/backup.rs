@@ -214,8 +214,7 @@ impl Sealer {
             Ok(()) => reply.ok(),
             Err(text) => reply.error(text.as_bytes()),
         }
-        let ends = vec![reply.checkpoint()];
-        Message::Done(Box::new(JobDone { to: self.to, reply, ends }))
+        Message::Done(JobDone::alone(self.to, reply))
     }
 }
 

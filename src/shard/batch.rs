@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::base::crc::shard_of;
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Ends, Merged, Remote};
 use crate::client::{Conn, ConnKey};
-use crate::command::{Args, Command, Merge, OwnedRequest};
+use crate::command::packed::Requests;
+use crate::command::{Args, Command, Merge};
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
 use crate::shard::message::{Call, Item, Job, JobDone, Message, ReplyTo, Watched};
@@ -22,6 +23,12 @@ type Group<'a> = (usize, SmallVec<[&'a [u8]; 8]>, Vec<u32>);
 /// known before they come back: this many times the longest value that is copied into a reply
 /// (16 KiB) is what they can take if nothing is known of them.
 const WORDS_MAX: usize = 4096;
+/// What an argument takes beside its bytes.
+const ARGUMENT: usize = size_of::<(usize, usize)>();
+/// Items that are made room for when a second one comes.
+const ITEMS: usize = 8;
+/// Most room that is made for a reply ahead, in bytes.
+const REPLY_ROOM: usize = 64;
 /// Most that a reply is presumed to take, in bytes: longer values are shared, not copied.
 const REPLY_MEAN_MAX: usize = crate::resp::reply::SHARE_MIN;
 
@@ -42,10 +49,20 @@ impl Default for Abroad {
     }
 }
 
+/// What of a batch one shard executes.
+#[derive(Debug)]
+struct Part {
+    shard: usize,
+    requests: Requests,
+    items: SmallVec<[Item; 1]>,
+    /// Arguments of these.
+    words: usize,
+}
+
 /// A batch under construction.
 #[derive(Debug, Default)]
 pub struct Batch {
-    parts: Vec<(usize, Vec<Item>)>,
+    parts: SmallVec<[Part; 2]>,
     commands: Vec<Merged>,
     /// Shards where a command over several shards could write.
     participants: u64,
@@ -91,38 +108,61 @@ impl Batch {
         self.bytes + self.items * reply
     }
 
-    fn item(&mut self, shard: usize, item: Item) -> (usize, usize) {
-        let (words, bytes) = item.weight();
+    fn part(&mut self, shard: usize) -> usize {
+        if let Some(part) = self.parts.iter().position(|part| part.shard == shard) {
+            return part;
+        }
+        let (requests, items) = (Requests::default(), SmallVec::new());
+        self.parts.push(Part { shard, requests, items, words: 0 });
+        self.parts.len() - 1
+    }
+
+    /// Gives the part and the item's place in it.
+    fn item(&mut self, part: usize, item: Item, weight: (usize, usize)) -> (usize, usize) {
         self.items += 1;
-        self.words += words;
-        self.bytes += bytes;
-        let part = match self.parts.iter().position(|p| p.0 == shard) {
-            Some(part) => part,
-            None => {
-                self.parts.push((shard, Vec::new()));
-                self.parts.len() - 1
-            }
-        };
-        self.parts[part].1.push(item);
-        (part, self.parts[part].1.len() - 1)
+        self.words += weight.0;
+        self.bytes += weight.1;
+        let place = &mut self.parts[part];
+        place.words += weight.0;
+        if place.items.len() == 1 {
+            // More will come.
+            place.items.reserve(ITEMS);
+        }
+        place.items.push(item);
+        (part, place.items.len() - 1)
+    }
+
+    fn run(
+        &mut self,
+        shard: usize,
+        command: &'static Command,
+        (db, quiet): (usize, bool),
+        args: &Args<'_>,
+    ) -> (usize, usize) {
+        let part = self.part(shard);
+        let request = self.parts[part].requests.pack(args);
+        let bytes: usize = args.items().iter().map(|arg| arg.len() + ARGUMENT).sum();
+        self.item(part, Item::Run { command, db, quiet, request }, (args.len(), bytes))
     }
 
     /// A command for one shard.
-    pub fn one(&mut self, shard: usize, item: Item) {
-        let (part, item) = self.item(shard, item);
+    pub fn one(
+        &mut self,
+        shard: usize,
+        command: &'static Command,
+        how: (usize, bool),
+        args: &Args<'_>,
+    ) {
+        let (part, item) = self.run(shard, command, how, args);
         self.commands.push(Merged::One { part, item });
     }
 
-    /// A command of which each shard executes its part.
-    fn many(&mut self, merge: Merge, count: usize, draw: u64, items: Vec<(usize, Item, Vec<u32>)>) {
-        let pieces = items
-            .into_iter()
-            .map(|(shard, item, places)| {
-                let (part, item) = self.item(shard, item);
-                (part, item, places)
-            })
-            .collect();
-        self.commands.push(Merged::Many { merge, pieces, count, draw });
+    /// A whole transaction for one shard.
+    pub fn exec(&mut self, shard: usize, calls: Vec<Call>, watch: Option<Watched>) {
+        let (part, item) = (self.part(shard), Item::Exec { calls, watch });
+        let weight = item.weight();
+        let (part, item) = self.item(part, item, weight);
+        self.commands.push(Merged::One { part, item });
     }
 
     /// A command whose keys are spread: every shard gets its own.
@@ -130,7 +170,7 @@ impl Batch {
         &mut self,
         command: &'static Command,
         merge: Merge,
-        (db, quiet): (usize, bool),
+        how: (usize, bool),
         args: &Args<'_>,
         shards: usize,
     ) {
@@ -152,14 +192,12 @@ impl Batch {
         if command.writes() {
             self.participants |= groups.iter().fold(0, |set, g| set | 1 << g.0);
         }
-        let items = groups
-            .into_iter()
-            .map(|(shard, words, places)| {
-                let request = OwnedRequest::from_slices(&words);
-                (shard, Item::Run(Call { command, db, quiet, request }), places)
-            })
-            .collect();
-        self.many(merge, keys.len(), 0, items);
+        let pieces = groups.into_iter().map(|(shard, words, places)| {
+            let (part, item) = self.run(shard, command, how, &Args::new(&words));
+            (part, item, places)
+        });
+        let pieces = pieces.collect();
+        self.commands.push(Merged::Many { merge, pieces, count: keys.len(), draw: 0 });
     }
 
     /// A command of which every shard executes all.
@@ -167,22 +205,29 @@ impl Batch {
         &mut self,
         command: &'static Command,
         merge: Merge,
-        (db, quiet): (usize, bool),
+        how: (usize, bool),
         args: &Args<'_>,
         shards: usize,
         draw: u64,
     ) {
-        let item = |shard| {
-            let request = OwnedRequest::from_args(args);
-            (shard, Item::Run(Call { command, db, quiet, request }), Vec::new())
-        };
-        self.many(merge, 0, draw, (0..shards).map(item).collect());
+        let pieces = (0..shards).map(|shard| {
+            let (part, item) = self.run(shard, command, how, args);
+            (part, item, Vec::new())
+        });
+        let pieces = pieces.collect();
+        self.commands.push(Merged::Many { merge, pieces, count: 0, draw });
     }
 
     /// WATCH of keys that are spread.
     pub fn watch(&mut self, groups: Vec<(usize, Watched)>) {
-        let items = groups.into_iter().map(|(s, w)| (s, Item::Watch(w), Vec::new())).collect();
-        self.many(Merge::Ok, 0, 0, items);
+        let pieces = groups.into_iter().map(|(shard, watched)| {
+            let (part, item) = (self.part(shard), Item::Watch(watched));
+            let weight = item.weight();
+            let (part, item) = self.item(part, item, weight);
+            (part, item, Vec::new())
+        });
+        let pieces = pieces.collect();
+        self.commands.push(Merged::Many { merge: Merge::Ok, pieces, count: 0, draw: 0 });
     }
 }
 
@@ -204,21 +249,26 @@ impl Shard {
         let id = self.name();
         let estimate = batch.estimate(self.abroad.reply_mean);
         self.abroad.words += batch.words;
-        let targets = batch.parts.iter().fold(0u64, |set, p| set | 1 << p.0);
+        let targets = batch.parts.iter().fold(0u64, |set, part| set | 1 << part.shard);
         let plain = (conn.targets | targets).count_ones() == 1;
         conn.targets |= targets;
-        let parts = batch.parts.into_iter().enumerate().map(|(part, (shard, items))| {
+        let room = self.abroad.reply_mean.min(REPLY_ROOM);
+        let parts = batch.parts.into_iter().enumerate().map(|(at, part)| {
+            let Part { shard, requests, items, words } = part;
             let participants = match batch.participants >> shard & 1 {
                 1 => batch.participants,
                 _ => 0,
             };
-            let words = items.iter().map(|item| item.weight().0).sum();
+            let mut reply = Reply::new(conn.session.resp3);
+            reply.expect(room * items.len());
             let job = Job {
                 entry: 0,
                 participants,
-                to: ReplyTo { shard: self.id, conn: conn.key, batch: id, part, words },
-                resp3: conn.session.resp3,
+                to: ReplyTo { shard: self.id, conn: conn.key, batch: id, part: at, words },
                 now: self.now,
+                requests,
+                reply,
+                ends: Ends::with_capacity(items.len()),
                 items,
             };
             (shard, Message::Job(Box::new(job)))
@@ -231,6 +281,9 @@ impl Shard {
             self.pushes.push(Push::Entry { writers: batch.participants, parts });
         }
         let parts = (0..missing).map(|_| None).collect();
+        if missing > 0 && !conn.output.ready.is_empty() && conn.output.sending.is_none() {
+            conn.together.get_or_insert(id);
+        }
         let commands = batch.commands;
         let (bytes, quiet) = (0, false);
         let remote = Remote { id, missing, commands, parts, estimate, bytes, quiet };
@@ -284,6 +337,7 @@ impl Shard {
         self.account(&mut conn);
         if last == Some(true) {
             conn.output.completed();
+            conn.together.take_if(|batch| *batch == to.batch);
             if !conn.output.has_remote() {
                 self.came_back(&mut conn);
             }

@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::base::crc::shard_of;
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Merged, Parts, Remote};
 use crate::client::{Conn, ConnKey};
 use crate::command::{Args, Command, DataRun, OwnedRequest, Patience, Spaces, table};
 use crate::keyspace::waiting::{Claim, Ticket, Waiter};
@@ -204,7 +204,7 @@ impl Shard {
         conn.blocked = true;
         conn.targets |= targets;
         let quiet = conn.session.is_muted();
-        let (commands, parts) = (vec![], vec![]);
+        let (commands, parts) = (vec![], Parts::new());
         let remote = Remote { id, missing, commands, parts, estimate: 0, bytes: 0, quiet };
         conn.output.push_remote(remote);
         self.mark_dirty(conn);

@@ -48,7 +48,7 @@ use crate::shard::intake::Intake;
 use crate::shard::late::Bounds;
 use crate::shard::lease::Lease;
 use crate::shard::log::{LogWriter, token};
-use crate::shard::message::{Arrival, Message, ReplyTo};
+use crate::shard::message::{Arrival, JobDone, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
@@ -60,6 +60,8 @@ use crate::shard::wait::Blocked;
 
 /// How long a client that has ended its stream may take to read its replies, in microseconds.
 const LEAVING_US: u64 = 10_000_000;
+/// Replies that go along with those of a batch, in bytes: longer ones are sent ahead.
+const TOGETHER: usize = 4 << 10;
 
 /// One shard.
 pub struct Shard {
@@ -456,9 +458,8 @@ impl Shard {
             Message::Waits(waits) => self.waits(*waits),
             Message::Served(answered) => self.served(*answered),
             Message::Called(waiter) => self.called(&waiter),
-            Message::Done(done) => {
-                self.part_done(*done);
-            }
+            Message::Ran(job) => self.part_done(JobDone::from(*job)),
+            Message::Done(done) => self.part_done(*done),
             Message::Grant { entry, lease, shard, space } => {
                 self.granted(entry, lease, shard, space);
             }
@@ -497,9 +498,14 @@ impl Shard {
 
     /// Step 3, first half: executes entries in order until a lease pauses.
     pub fn run_fifo(&mut self) {
+        let mut fetched = 0;
         while self.paused.is_none() {
+            if fetched == 0 {
+                fetched = self.prefetch_fifo();
+            }
+            fetched -= 1;
             match self.fifo.pop_front() {
-                Some(Message::Job(job)) => self.run_job(*job),
+                Some(Message::Job(job)) => self.run_job(job),
                 Some(Message::Lease(call)) => self.grant(call),
                 Some(Message::Block(call)) => self.run_block(*call),
                 Some(Message::Forget(ticket)) => self.forget_here(&ticket),
@@ -581,7 +587,7 @@ impl Shard {
                 conn.waiting = true;
                 self.waiters.push(key);
             }
-            if conn.output.sending.is_none() && !conn.output.ready.is_empty() {
+            if conn.output.sending.is_none() && !conn.output.ready.is_empty() && !has_more(&conn) {
                 let resp3 = conn.session.resp3;
                 let reply = std::mem::replace(&mut conn.output.ready, Reply::new(resp3));
                 conn.output.sending = Some(reply.len());
@@ -699,4 +705,9 @@ impl Shard {
     pub fn into_parts(self) -> (Option<Box<Keyspace>>, Option<LogWriter>) {
         (self.space, self.log)
     }
+}
+
+/// Whether what is ready goes along with the replies that a batch brings, in one send.
+fn has_more(conn: &Conn) -> bool {
+    conn.together.is_some() && conn.output.ready.len() < TOGETHER
 }

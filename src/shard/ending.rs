@@ -171,8 +171,7 @@ impl Shard {
             let mut reply = Reply::new(resp3);
             reply.error(text.as_bytes());
             self.stats().error(text.as_bytes());
-            let ends = vec![reply.checkpoint()];
-            self.replies.push((to.shard, Message::Done(Box::new(JobDone { to, reply, ends }))));
+            self.replies.push((to.shard, Message::Done(JobDone::alone(to, reply))));
         }
     }
 

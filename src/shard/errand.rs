@@ -25,7 +25,7 @@ impl Shard {
             id: batch,
             missing: 1,
             commands: vec![Merged::One { part: 0, item: 0 }],
-            parts: vec![None],
+            parts: smallvec::smallvec![None],
             estimate: 0,
             bytes: 0,
             quiet: conn.session.is_muted(),
@@ -44,8 +44,7 @@ impl Shard {
                 Ok(()) => reply.ok(),
                 Err(text) => reply.error(text.as_bytes()),
             }
-            let ends = vec![reply.checkpoint()];
-            order.push(to.shard, Message::Done(Box::new(JobDone { to, reply, ends })));
+            order.push(to.shard, Message::Done(JobDone::alone(to, reply)));
         }));
     }
 }

@@ -1,10 +1,14 @@
 //! Executing: the one place where a command's code meets a keyspace.
 
+use std::mem::take;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
 use crate::command::dump::Codec;
+use crate::command::packed::Requests;
 use crate::command::{
     Args, Command, Ctx, DataRun, Merge, Patience, Route, Run, Spaces, introspect, scan,
 };
@@ -13,8 +17,9 @@ use crate::keyspace::waiting::Claim;
 use crate::observe::{ShardStats, crash};
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
+use crate::resp::peek::KEYS_MAX;
 use crate::shard::core::Shard;
-use crate::shard::message::{Call, Item, Job, JobDone, Message, Watched};
+use crate::shard::message::{Call, Item, Job, Message, Watched};
 use crate::shard::meter::Meter;
 use crate::value::shapes::Shapes;
 
@@ -142,21 +147,40 @@ impl Surroundings<'_> {
         if after > before { after } else { space.read_tag }
     }
 
-    /// Runs a call. Only data commands travel.
-    fn run_call(&mut self, space: &mut Keyspace, call: &Call, out: &mut Reply) -> u64 {
-        let Run::Data(mut code) = call.command.run else {
+    /// Runs a command that has come from another shard. Only data commands travel.
+    fn run_sent(
+        &mut self,
+        space: &mut Keyspace,
+        command: &'static Command,
+        (db, quiet): (usize, bool),
+        args: &Args<'_>,
+        out: &mut Reply,
+    ) -> u64 {
+        let Run::Data(mut code) = command.run else {
             unreachable!("only data commands are sent to other shards")
         };
-        if call.command.route == Route::Every(Merge::Random) {
+        if command.route == Route::Every(Merge::Random) {
             code = scan::random_part;
         }
-        self.quiet = call.quiet;
-        call.request.with(|args| self.run_one(space, call.db, call.command, code, args, out))
+        self.quiet = quiet;
+        self.run_one(space, db, command, code, args, out)
     }
 
-    fn run_item(&mut self, space: &mut Keyspace, item: &Item, out: &mut Reply) -> u64 {
+    fn run_call(&mut self, space: &mut Keyspace, call: &Call, out: &mut Reply) -> u64 {
+        let how = (call.db, call.quiet);
+        call.request.with(|args| self.run_sent(space, call.command, how, args, out))
+    }
+
+    fn run_item(
+        &mut self,
+        space: &mut Keyspace,
+        requests: &Requests,
+        item: &Item,
+        out: &mut Reply,
+    ) -> u64 {
         match item {
-            Item::Run(call) => self.run_call(space, call, out),
+            Item::Run { command, db, quiet, request } => requests
+                .with(request, |args| self.run_sent(space, command, (*db, *quiet), args, out)),
             Item::Watch(watched) => {
                 watch(space, watched, self.now.unix_ms());
                 out.ok();
@@ -191,9 +215,38 @@ pub fn is_dirty(space: &mut Keyspace, watched: &Watched, now_ms: i64) -> bool {
     watched.flag.load(std::sync::atomic::Ordering::Relaxed)
 }
 
+/// Fetches what items will look up, if there are several: of the database of the first, which
+/// mostly is that of all.
+fn prefetch<'a>(space: &Keyspace, items: impl Iterator<Item = (&'a Item, &'a Requests)>) {
+    let mut of = None;
+    let keys = items.filter_map(|(item, requests)| match item {
+        Item::Run { db, request, .. } if *of.get_or_insert(*db) == *db => requests.key(request),
+        _ => None,
+    });
+    let keys: SmallVec<[&[u8]; KEYS_MAX]> = keys.collect();
+    if let Some(db) = of.filter(|db| keys.len() > 1 && space.is_worth_prefetch(*db)) {
+        space.prefetch(db, keys.into_iter());
+    }
+}
+
 impl Shard {
+    /// Fetches what the jobs at the head of the FIFO will look up, as far as they hold one item
+    /// each; gives the number of entries it has dealt with, which is at least one.
+    pub(super) fn prefetch_fifo(&self) -> usize {
+        let single = |message| match message {
+            &Message::Job(ref job) if job.items.len() == 1 => Some(job),
+            _ => None,
+        };
+        let row: SmallVec<[&Job; KEYS_MAX]> =
+            self.fifo.iter().take(KEYS_MAX).map_while(single).map(|job| &**job).collect();
+        if let Some(space) = &self.space {
+            prefetch(space, row.iter().map(|job| (&job.items[0], &job.requests)));
+        }
+        row.len().max(1)
+    }
+
     /// Executes a job and answers it, at once or when the release point has passed its replies.
-    pub(super) fn run_job(&mut self, job: Job) {
+    pub(super) fn run_job(&mut self, mut job: Box<Job>) {
         let mut space = self.space.take().expect("the FIFO runs only while the data is home");
         let writes = job.participants >> self.id & 1 == 1;
         if writes {
@@ -204,15 +257,18 @@ impl Shard {
                 log.marked(job.entry, at, space.effects.stream());
             }
         }
-        let mut reply = Reply::new(job.resp3);
-        let mut ends = Vec::with_capacity(job.items.len());
+        let (mut reply, mut ends) = (take(&mut job.reply), take(&mut job.ends));
         let mut tag = 0;
         let mut served = Vec::new();
         let mut around = self.around();
         around.now = job.now;
         around.meter.begin(job.items.len() <= 2);
-        for item in &job.items {
-            tag = tag.max(around.run_item(&mut space, item, &mut reply));
+        for (at, item) in job.items.iter().enumerate() {
+            if at % KEYS_MAX == 0 && job.items.len() > 1 {
+                let row = job.items[at..].iter().take(KEYS_MAX);
+                prefetch(&space, row.map(|item| (item, &job.requests)));
+            }
+            tag = tag.max(around.run_item(&mut space, &job.requests, item, &mut reply));
             around.serve(Spaces::One(&mut space), &mut served);
             #[cfg(test)]
             crate::shard::sim::probe::ran_item(&job, writes, &space);
@@ -228,11 +284,8 @@ impl Shard {
         crate::shard::sim::probe::ran_job(&space);
         self.space = Some(space);
         self.tell_served(served);
-        self.answer(
-            tag,
-            job.to.shard,
-            Message::Done(Box::new(JobDone { to: job.to, reply, ends })),
-        );
+        (job.reply, job.ends) = (reply, ends);
+        self.answer(tag, job.to.shard, Message::Ran(job));
     }
 
     /// A writing entry's part is executed; its effects end at `position`.

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use crate::client::Conn;
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Merged, Parts, Remote};
 use crate::command::{Args, DataRun, Route, Run, Session, Spaces, scan, table};
 use crate::keyspace::Keyspace;
 use crate::keyspace::effects::TIME_LINE;
@@ -102,7 +102,7 @@ impl Shard {
         let missing = targets.count_ones() as usize;
         conn.blocked = true;
         conn.targets |= targets;
-        let (commands, parts) = (vec![], vec![]);
+        let (commands, parts) = (vec![], Parts::new());
         let quiet = conn.session.is_muted();
         let remote = Remote { id: lease, missing, commands, parts, estimate: 0, bytes: 0, quiet };
         conn.output.push_remote(remote);

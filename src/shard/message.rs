@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use crate::base::clock::Now;
 use crate::client::ConnKey;
+use crate::client::output::Ends;
+use crate::command::packed::{Packed, Requests};
 use crate::command::{Answer, Ask, Command, OwnedRequest, Session};
 use crate::keyspace::Keyspace;
 use crate::keyspace::cut::Open;
@@ -16,7 +19,7 @@ use crate::keyspace::watch::WatchFlag;
 use crate::observe::slowlog::SlowCall;
 use crate::persist::aof::format::At;
 use crate::persist::turning::Prepared;
-use crate::resp::{Checkpoint, Reply};
+use crate::resp::Reply;
 use crate::shard::courier::Delivery;
 use crate::shard::log::kept::Ending;
 use crate::shard::migrate::Hold;
@@ -31,7 +34,9 @@ pub enum Message {
     Job(Box<Job>),
     /// The keyspace is wanted on lease.
     Lease(LeaseCall),
-    /// A job's replies, released by the shard that executed it.
+    /// A job with its replies, released by the shard that executed it.
+    Ran(Box<Job>),
+    /// The reply of what is no job.
     Done(Box<JobDone>),
     /// A keyspace, to the coordinator that asked for it.
     Grant {
@@ -142,6 +147,10 @@ pub struct ReplyTo {
 }
 
 /// Commands of one batch for one shard, in program order.
+///
+/// It goes there and comes back: all its buffers are made by the shard of the connection, the one
+/// for replies with some room, and given back by it. An allocator has more to do when one thread
+/// frees what another has allocated.
 #[derive(Debug)]
 pub struct Job {
     /// Entry id; 0 for a plain message, which has no order relative to other shards.
@@ -150,12 +159,16 @@ pub struct Job {
     pub participants: u64,
     /// Where the replies go.
     pub to: ReplyTo,
-    /// Encode replies for RESP3.
-    pub resp3: bool,
     /// The time all parts of the batch see.
     pub now: Now,
+    /// The bytes of its requests.
+    pub requests: Requests,
     /// The commands.
-    pub items: Vec<Item>,
+    pub items: SmallVec<[Item; 1]>,
+    /// Their replies.
+    pub reply: Reply,
+    /// Where each ends.
+    pub ends: Ends,
 }
 
 /// A command that may wait.
@@ -199,7 +212,16 @@ pub struct Answered {
 #[derive(Debug)]
 pub enum Item {
     /// A command, or the part of it that concerns this shard.
-    Run(Call),
+    Run {
+        /// The row of the command table.
+        command: &'static Command,
+        /// The client's database.
+        db: usize,
+        /// It leaves no trace of its uses of keys.
+        quiet: bool,
+        /// The arguments, among the job's requests.
+        request: Packed,
+    },
     /// A whole transaction.
     Exec {
         /// Its commands.
@@ -212,14 +234,12 @@ pub enum Item {
 }
 
 impl Item {
-    /// Its arguments and their bytes.
+    /// Its arguments and their bytes, as far as they are not among the job's requests.
     pub fn weight(&self) -> (usize, usize) {
-        let of = |request: &OwnedRequest| (request.len(), request.size());
         match self {
-            Item::Run(call) => of(&call.request),
+            Item::Run { .. } => (0, 0),
             Item::Exec { calls, .. } => calls.iter().fold((1, 0), |(words, bytes), call| {
-                let (w, b) = of(&call.request);
-                (words + w, bytes + b)
+                (words + call.request.len(), bytes + call.request.size())
             }),
             Item::Watch(watched) => {
                 (watched.keys.len(), watched.keys.iter().map(|(_, key)| key.len()).sum())
@@ -250,15 +270,29 @@ pub struct Watched {
     pub flag: WatchFlag,
 }
 
-/// The replies of a job.
+/// A batch's part that is answered.
 #[derive(Debug)]
 pub struct JobDone {
-    /// Where they go.
+    /// Where the replies go.
     pub to: ReplyTo,
     /// All of them.
     pub reply: Reply,
     /// Where each item's reply ends.
-    pub ends: Vec<Checkpoint>,
+    pub ends: Ends,
+}
+
+impl JobDone {
+    /// The answer of a part that has one item.
+    pub fn alone(to: ReplyTo, reply: Reply) -> Box<Self> {
+        let ends = smallvec![reply.checkpoint()];
+        Box::new(JobDone { to, reply, ends })
+    }
+}
+
+impl From<Job> for JobDone {
+    fn from(job: Job) -> Self {
+        JobDone { to: job.to, reply: job.reply, ends: job.ends }
+    }
 }
 
 /// A request for a keyspace.

@@ -301,8 +301,7 @@ impl Shard {
         };
         if targets == 0 {
             let reply = journey.reply();
-            let ends = vec![reply.checkpoint()];
-            self.replies.push((self.id, Message::Done(Box::new(JobDone { to, reply, ends }))));
+            self.replies.push((self.id, Message::Done(JobDone::alone(to, reply))));
             return;
         }
         if let Some(waits) = self.begin_journey(journey) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::client::Conn;
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Merged, Parts, Remote};
 use crate::persist::aof::format::write_seen_mark;
 use crate::persist::disk::{Disk, DiskDone};
 use crate::resp::Reply;
@@ -118,7 +118,7 @@ impl Shard {
         let (missing, bytes) = (self.shards(), reply.len());
         let commands = vec![Merged::Ready(reply)];
         conn.blocked = true;
-        let parts = vec![];
+        let parts = Parts::new();
         let quiet = conn.session.is_muted();
         let remote = Remote { id, missing, commands, parts, estimate: 0, bytes, quiet };
         conn.output.push_remote(remote);

@@ -34,7 +34,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::client::Conn;
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Merged, Parts, Remote};
 use crate::config::Config;
 use crate::keyspace::{Database, Effects, Keyspace};
 use crate::resp::Reply;
@@ -89,7 +89,7 @@ impl Shard {
         let (id, missing) = (self.name(), self.shards());
         conn.blocked = true;
         conn.targets |= all_shards(missing);
-        let (commands, parts) = (vec![], vec![]);
+        let (commands, parts) = (vec![], Parts::new());
         let quiet = conn.session.is_muted();
         conn.output.push_remote(Remote {
             id,

@@ -21,7 +21,7 @@ use crate::shard::batch::{BATCH_MAX, Batch};
 use crate::shard::blocking::may_wait;
 use crate::shard::core::Shard;
 use crate::shard::execute::{Fate, Surroundings};
-use crate::shard::message::{Call, Item};
+use crate::shard::message::Call;
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
@@ -539,9 +539,8 @@ impl Shard {
                     around.run_one(space, db, command, code, args, out)
                 });
             } else {
-                let request = OwnedRequest::from_args(args);
-                let call = Call { command, db: conn.session.db, quiet, request };
-                batch.get_or_insert_default().one(shard, Item::Run(call));
+                let db = conn.session.db;
+                batch.get_or_insert_default().one(shard, command, (db, quiet), args);
             }
             return Taken::Yes;
         }

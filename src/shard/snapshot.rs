@@ -678,8 +678,7 @@ impl Shard {
             // Not before the next one may begin.
             let mut waits = job.waits.lock().unwrap_or_else(PoisonError::into_inner);
             for (to, reply) in waits.drain(..) {
-                let ends = vec![reply.checkpoint()];
-                self.replies.push((to.shard, Message::Done(Box::new(JobDone { to, reply, ends }))));
+                self.replies.push((to.shard, Message::Done(JobDone::alone(to, reply))));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
 use crate::shard::execute::{is_dirty, watch};
 use crate::shard::lease::Work;
-use crate::shard::message::{Call, Item, Watched};
+use crate::shard::message::{Call, Watched};
 use crate::shard::requests::{Taken, all_shards};
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
@@ -207,8 +207,7 @@ impl Shard {
                     call.request.with(|args| self.show(&conn.session, db, call.command, args));
                 });
             }
-            let item = Item::Exec { calls, watch: watched };
-            batch.get_or_insert_default().one(shard, item);
+            batch.get_or_insert_default().exec(shard, calls, watched);
         } else {
             let work = Work { calls, exec: true, watch: watched, cut: plan.cut, ..Work::default() };
             self.start_lease(conn, plan.targets, work);

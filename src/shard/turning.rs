@@ -503,9 +503,7 @@ impl Shard {
             for (to, resp3) in std::mem::take(&mut self.turns.closers) {
                 let mut reply = Reply::new(resp3);
                 reply.ok();
-                let ends = vec![reply.checkpoint()];
-                let done = Message::Done(Box::new(JobDone { to, reply, ends }));
-                self.replies.push((to.shard, done));
+                self.replies.push((to.shard, Message::Done(JobDone::alone(to, reply))));
             }
         } else if self.global.claim_cut() {
             let nobody = self.nobody();

@@ -5,7 +5,7 @@
 //! has executed so far is durable and released. A shard that owes such a word flushes at once,
 //! whatever its policy; what has come meanwhile shares the next flush.
 
-use crate::client::output::{Merged, Remote};
+use crate::client::output::{Merged, Parts, Remote};
 use crate::client::{Conn, ConnKey};
 use crate::command::session::Wait;
 use crate::command::standalone::NO_LOG;
@@ -39,7 +39,7 @@ impl Shard {
         let missing = usize::from(wait.replicas) + if wait.durable { self.shards() } else { 0 };
         let reply = answer(conn.session.resp3, &wait, wait.durable);
         let bytes = reply.len();
-        let (commands, parts) = (vec![Merged::Ready(reply)], vec![]);
+        let (commands, parts) = (vec![Merged::Ready(reply)], Parts::new());
         conn.blocked = true;
         let quiet = conn.session.is_muted();
         conn.output.push_remote(Remote { id, missing, commands, parts, estimate: 0, bytes, quiet });
