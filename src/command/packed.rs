@@ -75,7 +75,8 @@ impl Requests {
     /// Runs `f` with the arguments of one of them.
     pub fn with<R>(&self, packed: &Packed, f: impl FnOnce(&Args<'_>) -> R) -> R {
         let mut items = SmallVec::<[&[u8]; 8]>::new();
-        items.extend(self.words[packed.words.clone()].iter().map(|&(from, to)| &self.buf[from..to]));
+        items
+            .extend(self.words[packed.words.clone()].iter().map(|&(from, to)| &self.buf[from..to]));
         if let Some(raw) = &packed.raw {
             return f(&Args::with_raw(&items, &self.buf[raw.clone()]));
         }

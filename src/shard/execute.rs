@@ -233,12 +233,11 @@ impl Shard {
     /// Fetches what the jobs at the head of the FIFO will look up, as far as they hold one item
     /// each; gives the number of entries it has dealt with, which is at least one.
     pub(super) fn prefetch_fifo(&self) -> usize {
-        let single = |message| match message {
-            &Message::Job(ref job) if job.items.len() == 1 => Some(job),
+        let row = self.fifo.iter().take(KEYS_MAX).map_while(|message| match message {
+            Message::Job(job) if job.items.len() == 1 => Some(&**job),
             _ => None,
-        };
-        let row: SmallVec<[&Job; KEYS_MAX]> =
-            self.fifo.iter().take(KEYS_MAX).map_while(single).map(|job| &**job).collect();
+        });
+        let row: SmallVec<[&Job; KEYS_MAX]> = row.collect();
         if let Some(space) = &self.space {
             prefetch(space, row.iter().map(|job| (&job.items[0], &job.requests)));
         }

@@ -17,6 +17,8 @@
 //! gives way to whoever else wants the core; where somebody does, and where staying awake behind
 //! commits brings nothing, it is tried again only from time to time.
 
+use crate::shard::habit::Habit;
+
 /// Shortest pause in what arrives that ends the waiting, in microseconds: about what a client takes
 /// to answer a reply.
 const PAUSE_MIN_US: u64 = 60;
@@ -32,37 +34,6 @@ const CYCLE_MAX_US: u64 = 10_000;
 const AWAKE_US: (u64, u64) = (60, 120);
 /// Commits that take longer are waited for asleep, in microseconds.
 const FAST_US: u64 = 300;
-/// Times a habit is left out after it has failed often: two to this power.
-const PATIENCE_MAX: u32 = 6;
-
-/// Something that is done as long as it pays, and tried from time to time when it does not.
-#[derive(Debug, Default)]
-struct Habit {
-    /// Failures in a row.
-    misses: u32,
-    /// Occasions to be left out.
-    skip: u32,
-}
-
-impl Habit {
-    fn is_kept(&self) -> bool {
-        self.skip == 0
-    }
-
-    fn left_out(&mut self) {
-        self.skip = self.skip.saturating_sub(1);
-    }
-
-    fn paid(&mut self, paid: bool) {
-        if paid {
-            self.misses = 0;
-        } else {
-            self.skip = 1 << self.misses;
-            self.misses = (self.misses + 1).min(PATIENCE_MAX);
-        }
-    }
-}
-
 /// What the thread does while there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -187,6 +158,11 @@ impl Gather {
             }
             _ => Rest::Sleep,
         }
+    }
+
+    /// Whether replies wait for a commit that is in flight.
+    pub fn is_flushing(&self) -> bool {
+        self.flushing_us.is_some()
     }
 
     /// The thread has stayed awake for a while; `alone`: nobody else had its core meanwhile.

@@ -30,6 +30,7 @@ pub mod execute;
 pub mod face;
 pub mod gather;
 pub mod global;
+pub mod habit;
 pub mod inbox;
 pub mod intake;
 pub mod late;

@@ -15,6 +15,7 @@ use crate::resp::Reply;
 use crate::ring::{ConnId, Event, RecvBuffer, Ring, Wait};
 use crate::shard::core::Shard;
 use crate::shard::gather::Rest;
+use crate::shard::habit::Linger;
 use crate::shard::message::Arrival;
 use crate::shard::upkeep::is_local;
 
@@ -39,8 +40,7 @@ pub struct Tick {
     /// Listeners, on the shard that accepts.
     listeners: Vec<u32>,
     stopping: bool,
-    /// When something last happened, in monotonic microseconds.
-    active_us: u64,
+    linger: Linger,
 }
 
 enum Received {
@@ -69,7 +69,7 @@ impl Tick {
             sends: Vec::new(),
             listeners,
             stopping: false,
-            active_us: 0,
+            linger: Linger::default(),
         }
     }
 
@@ -94,6 +94,9 @@ impl Tick {
             self.stopping = true;
             self.shard.stop_serving();
             self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
+        }
+        if self.shard.is_called() {
+            self.linger.active(self.shard.polling().0);
         }
         self.reap();
         self.shard.may_have_work();
@@ -157,7 +160,7 @@ impl Tick {
 
     fn reap(&mut self) {
         while let Some(event) = self.ring.next_event() {
-            self.active_us = self.shard.polling().0;
+            self.linger.active(self.shard.polling().0);
             match event {
                 Event::Accepted { conn, .. } => self.accepted(conn),
                 Event::AcceptFailed { error, .. } => {
@@ -229,7 +232,7 @@ impl Tick {
     /// Whether to look again at once although nothing is there: `busy-poll-usec`.
     fn polls(&self) -> bool {
         let (now, poll) = self.shard.polling();
-        poll > 0 && now.saturating_sub(self.active_us) < poll
+        poll > 0 && now.saturating_sub(self.linger.active_us()) < poll
     }
 
     fn wait(&mut self) -> Wait {
@@ -246,6 +249,7 @@ impl Tick {
                 return Wait::No;
             }
             Rest::Nap(until) => due = due.min(until.saturating_sub(self.shard.polling().0)),
+            Rest::Sleep if self.shard.may_linger() && self.lingers(due) => return Wait::No,
             Rest::Sleep => {}
         }
         if due == 0 || !self.shard.sleep() {
@@ -254,17 +258,44 @@ impl Tick {
         Wait::Until(Duration::from_micros(due))
     }
 
+    /// Stays awake for a moment behind work, where that pays; false: it is time to sleep.
+    fn lingers(&mut self, due_us: u64) -> bool {
+        // What the turn has brought is submitted first.
+        if self.ring.has_work() || self.shard.is_called() {
+            return true;
+        }
+        let mut now_us = self.clock.now().mono_us;
+        let due_us = now_us + due_us;
+        let Some(until_us) = self.linger.until(now_us) else { return false };
+        while now_us < until_us.min(due_us) {
+            let last_us = std::mem::replace(&mut now_us, self.look_later());
+            if self.ring.has_work() || self.shard.is_called() {
+                self.linger.found(now_us - last_us);
+                return true;
+            }
+        }
+        if now_us < due_us {
+            self.linger.in_vain();
+        }
+        now_us >= due_us
+    }
+
+    /// Gives way to whoever else wants the core, for a moment; gives the time behind it.
+    fn look_later(&self) -> u64 {
+        for _ in 0..LOOKS {
+            std::hint::spin_loop();
+        }
+        std::thread::yield_now();
+        self.clock.now().mono_us
+    }
+
     /// Looks, without sleeping, until there is something to do or that time has come. Whoever else
     /// wants the core gets it, and is noticed by the time it takes.
     fn stay_awake(&mut self, until_us: u64) {
         let began_us = self.clock.now().mono_us;
         let (mut last_us, mut alone) = (began_us, true);
         while alone && last_us < until_us && !self.ring.has_work() && !self.shard.is_called() {
-            for _ in 0..LOOKS {
-                std::hint::spin_loop();
-            }
-            std::thread::yield_now();
-            let now_us = self.clock.now().mono_us;
+            let now_us = self.look_later();
             alone = now_us < last_us + SHARED_US;
             last_us = now_us;
         }

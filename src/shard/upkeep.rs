@@ -405,6 +405,12 @@ impl Shard {
         }
     }
 
+    /// Whether to expect work soon where nothing says when. With one shard, those who might ask
+    /// wait for a commit that is in flight.
+    pub fn may_linger(&self) -> bool {
+        self.shards() > 1 || !self.gather.is_flushing()
+    }
+
     /// Tells how it went: nobody else had the core, or somebody had.
     pub fn stayed_awake(&mut self, alone: bool) {
         self.gather.stayed_awake(alone);

@@ -1,0 +1,147 @@
+//! Things that are done as long as they pay, and how long a shard's thread stays awake when it has
+//! run out of work.
+//!
+//! To sleep and be woken costs a thread 5 us, and on a virtual machine, where the core comes to
+//! rest as well, 30 to 40, most of it in the way of the client that waits. So the thread goes on
+//! looking for a moment: a client that has just been answered mostly asks again within that, and
+//! another shard answers sooner. Between two looks it gives way to whoever else wants the core.
+//! Where it looks in vain it is tried less and less often, so that requests that come slowly are
+//! not paid for by a core that never rests.
+
+/// Times a habit is left out after it has failed often: two to this power.
+const PATIENCE_MAX: u32 = 6;
+/// Time without work for which a thread stays awake, in microseconds: a client woken by its reply
+/// asks again sooner.
+const LINGER_US: u64 = 60;
+/// A look that takes longer than this has let a process have the core that does not give it back
+/// by itself, in microseconds: who asks for it when waking is served sooner then.
+const TAKEN_US: u64 = 1000;
+
+/// Something that is done as long as it pays, and tried from time to time when it does not.
+#[derive(Debug, Default)]
+pub struct Habit {
+    /// Failures in a row.
+    misses: u32,
+    /// Occasions to be left out.
+    skip: u32,
+}
+
+impl Habit {
+    /// Whether it is done on this occasion.
+    pub fn is_kept(&self) -> bool {
+        self.skip == 0
+    }
+
+    /// It was not.
+    pub fn left_out(&mut self) {
+        self.skip = self.skip.saturating_sub(1);
+    }
+
+    /// It was, and whether that was worth it.
+    pub fn paid(&mut self, paid: bool) {
+        if paid {
+            self.misses = 0;
+        } else {
+            self.skip = 1 << self.misses;
+            self.misses = (self.misses + 1).min(PATIENCE_MAX);
+        }
+    }
+}
+
+/// Staying awake behind work.
+#[derive(Debug, Default)]
+pub struct Linger {
+    habit: Habit,
+    /// When something last happened, in monotonic microseconds.
+    active_us: u64,
+    /// The time of that behind which it has been decided to sleep.
+    decided_us: u64,
+}
+
+impl Linger {
+    /// Something has happened.
+    pub fn active(&mut self, now_us: u64) {
+        self.active_us = now_us;
+    }
+
+    /// When that was.
+    pub fn active_us(&self) -> u64 {
+        self.active_us
+    }
+
+    /// Until when to stay awake, in monotonic microseconds, if not to sleep at once.
+    pub fn until(&mut self, now_us: u64) -> Option<u64> {
+        let until = self.active_us + LINGER_US;
+        if self.decided_us == self.active_us {
+            return None;
+        }
+        if !self.habit.is_kept() {
+            self.habit.left_out();
+            self.decided_us = self.active_us;
+            return None;
+        }
+        if now_us >= until {
+            self.in_vain();
+            return None;
+        }
+        Some(until)
+    }
+
+    /// There was work again, found by a look that took so long.
+    pub fn found(&mut self, look_us: u64) {
+        self.habit.paid(look_us < TAKEN_US);
+        if look_us >= TAKEN_US {
+            self.decided_us = self.active_us;
+        }
+    }
+
+    /// There was none.
+    pub fn in_vain(&mut self) {
+        self.habit.paid(false);
+        self.decided_us = self.active_us;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times out of a thousand that a thread stays awake behind work that comes this far apart.
+    fn lingers(apart_us: u64, look_us: u64) -> u32 {
+        let mut linger = Linger::default();
+        let (mut now, mut times) = (1000, 0);
+        for _ in 0..1000 {
+            linger.active(now);
+            if let Some(until) = linger.until(now + 1) {
+                assert_eq!(until, now + LINGER_US);
+                times += 1;
+                match apart_us < LINGER_US {
+                    true => linger.found(look_us),
+                    false => linger.in_vain(),
+                }
+            }
+            assert!(apart_us < LINGER_US || linger.until(now + 2).is_none(), "it sleeps");
+            now += apart_us;
+        }
+        times
+    }
+
+    #[test]
+    fn a_thread_stays_awake_where_that_pays() {
+        assert_eq!(lingers(30, 1), 1000);
+        assert!((8..30).contains(&lingers(100, 1)), "requests come slowly");
+        assert!((8..30).contains(&lingers(30, TAKEN_US)), "somebody keeps the core");
+    }
+
+    #[test]
+    fn work_that_takes_long_is_no_time_without_work() {
+        let mut linger = Linger::default();
+        linger.active(1000);
+        assert_eq!(linger.until(1000 + LINGER_US), None);
+        assert_eq!(linger.until(1001), None, "it has been decided");
+        linger.active(2000);
+        assert_eq!(linger.until(2001), None, "and is left out once");
+        linger.active(3000);
+        assert_eq!(linger.until(3001), Some(3000 + LINGER_US));
+    }
+}
