@@ -11,9 +11,9 @@
 //! of commits. A lone client, whose one reply is all there was, never waits.
 //!
 //! Waking takes an idle core 30 to 40 us on virtual machines, a third of a commit on a fast disk.
-//! So a thread with replies waiting for a fast commit sleeps for the first half of what commits
-//! take and then stays awake until it is there; likewise while it gathers, and for a moment behind
-//! a commit, since a client that was just told its write is durable often writes again at once. It
+//! So a thread with replies waiting for a fast commit stays awake until it is there, for a long one
+//! at least from half of what commits take; likewise while it gathers, and for a moment behind a
+//! commit, since a client that was just told its write is durable often writes again at once. It
 //! gives way to whoever else wants the core; where somebody does, and where staying awake behind
 //! commits brings nothing, it is tried again only from time to time.
 
@@ -34,6 +34,8 @@ const CYCLE_MAX_US: u64 = 10_000;
 const AWAKE_US: (u64, u64) = (60, 120);
 /// Commits that take longer are waited for asleep, in microseconds.
 const FAST_US: u64 = 300;
+/// Commits that take longer are waited for asleep at first, in microseconds.
+const SHORT_US: u64 = 200;
 /// What the thread does while there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -152,7 +154,7 @@ impl Gather {
             (Some(until), _) if fast && until <= now_us + FAST_US => Rest::Awake(until),
             (None, Some(began)) if fast && now_us < began + 2 * self.took_us => {
                 match began + self.took_us / 2 {
-                    half if now_us < half => Rest::Nap(half),
+                    half if now_us < half && self.took_us > SHORT_US => Rest::Nap(half),
                     _ => Rest::Awake(began + 2 * self.took_us),
                 }
             }
@@ -337,11 +339,13 @@ mod tests {
     #[test]
     fn naps_and_then_looks_out_for_a_commit() {
         let mut gather = after(1);
-        gather.took_us = 120;
+        gather.took_us = 220;
         gather.arrived(1410);
         gather.started(1, 1410, true);
-        assert_eq!(gather.rest(1411, None), Rest::Nap(1470));
-        assert_eq!(gather.rest(1470, None), Rest::Awake(1650));
+        assert_eq!(gather.rest(1411, None), Rest::Nap(1520));
+        assert_eq!(gather.rest(1520, None), Rest::Awake(1850));
+        gather.took_us = 120;
+        assert_eq!(gather.rest(1411, None), Rest::Awake(1650), "not worth a nap");
         assert_eq!(gather.rest(1650, None), Rest::Sleep, "something is wrong with the disk");
         gather.completed(130);
         gather.freed(1, 1540, true);
