@@ -432,3 +432,29 @@ fn keys_age_by_the_turns() {
     let told = ask(&mut bench, &["OBJECT", "FREQ", "k5"]);
     assert!(told.starts_with("-ERR An LFU maxmemory policy is not selected"), "{told}");
 }
+
+/// A pipeline of which the first part is executed here and the rest elsewhere is answered in one
+/// piece, a long reply ahead, and one that stands before a command that waits at once.
+#[test]
+fn a_pipeline_is_answered_when_all_of_it_has_run() {
+    let mut bench = Bench::new(2, &[("appendfsync", "no")]);
+    let get = |key: &str| format!("*2\r\n$3\r\nGET\r\n$2\r\n{key}\r\n").into_bytes();
+    let both = [get("k2"), get("k0")].concat();
+    bench.turn(0, &[(0, &both)], true);
+    assert!(bench.told[0].is_empty(), "the second is with the other shard");
+    bench.turn(0, &[(0, &get("k2"))], true);
+    assert!(bench.told[0].is_empty(), "and what comes behind it waits as ever");
+    bench.settle();
+    assert_eq!(bench.told[0], b"$-1\r\n$-1\r\n$-1\r\n");
+    bench.turn(0, &[(0, &get("k2"))], true);
+    assert_eq!(bench.told[0].len(), 20, "alone, a reply leaves in its turn");
+
+    let ping = format!("*2\r\n$4\r\nPING\r\n$5000\r\n{}\r\n", "x".repeat(5000)).into_bytes();
+    bench.turn(0, &[(1, &[ping, get("k0")].concat())], true);
+    assert_eq!(bench.told[1].len(), 5009, "long");
+    bench.settle();
+    bench.told[1].clear();
+    let waits = b"*3\r\n$5\r\nBLPOP\r\n$2\r\nk0\r\n$1\r\n0\r\n".to_vec();
+    bench.turn(0, &[(1, &[get("k2"), waits].concat())], true);
+    assert_eq!(bench.told[1], b"$-1\r\n", "nobody knows how long that takes");
+}
