@@ -322,8 +322,8 @@ pub static OURS: &[Directive] = &[
         "busy-poll-usec",
         Int(0, 1_000_000),
         "0",
-        "Microseconds a shard without work goes on looking before it sleeps in the kernel. For 60 it \
-         does so in any case, where that pays.",
+        "Microseconds a shard without work goes on looking before it sleeps in the kernel. For 60 \
+         it does so in any case, where that pays.",
     )
     .ours(),
     row(
