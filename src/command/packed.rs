@@ -95,15 +95,10 @@ impl Requests {
         Some(&self.buf[from..to])
     }
 
-    /// Number of words of all.
-    pub fn words(&self) -> usize {
-        self.words.len()
-    }
-
-    /// Bytes held.
-    pub fn size(&self) -> usize {
-        let shared: usize = self.shared.iter().map(|(_, bytes)| bytes.len()).sum();
-        self.buf.len() + size_of::<(usize, usize)>() * self.words.len() + shared
+    /// Gives up buffers that are shared with whoever has kept the word: a value that nobody else
+    /// holds is changed in its place.
+    pub fn give_up_shared(&mut self) {
+        self.shared.clear();
     }
 }
 
@@ -127,7 +122,7 @@ mod tests {
         let raw = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
         let first = requests.pack(&Args::with_raw(&[&raw[8..11], &raw[17..18]], raw));
         let second = requests.pack(&Args::new(&[b"SET", b"key", b""]));
-        let long = Bytes::from_static(b"a long one");
+        let long = Bytes::from(b"a long one".to_vec());
         let items: [&[u8]; 3] = [b"SET", b"other", &long];
         let third = requests.pack(&Args::new(&items).sharing(2, &long));
         // A name that has been changed stands elsewhere than the bytes it came in.
@@ -142,9 +137,9 @@ mod tests {
         requests.with(&renamed, |args| assert_eq!(args.raw(), None));
         let keys = [&first, &second, &third, &renamed].map(|packed| requests.key(packed));
         assert_eq!(keys, [&b"k"[..], b"key", b"other", b"k"].map(Some));
-        assert_eq!(requests.words(), 10);
-        assert_eq!(requests.size(), raw.len() + 6 + 8 + 4 + 10 * 16 + long.len());
         let alone = requests.pack(&Args::new(&[b"PING"]));
         assert_eq!(requests.key(&alone), None);
+        requests.give_up_shared();
+        assert!(long.is_unique(), "it can be changed in its place");
     }
 }

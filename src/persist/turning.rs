@@ -75,14 +75,36 @@ fn refuse_orphans(
     if !manifest.lines.is_empty() || names.iter().any(|name| name == OPENING) {
         return Ok(());
     }
+    let Some(name) = orphan(volume, appendfilename, &names)? else { return Ok(()) };
+    let manifest = manifest_name(appendfilename);
+    let text = format!("{name}: a file of a log whose manifest {manifest} is missing");
+    Err(io::Error::other(text))
+}
+
+/// A file of a log that holds something.
+fn orphan<'n>(
+    volume: &dyn Volume,
+    appendfilename: &str,
+    names: &'n [String],
+) -> io::Result<Option<&'n String>> {
     for name in names.iter().filter(|name| is_log_file(name, appendfilename)) {
         if volume.len(name)? > 0 {
-            let manifest = manifest_name(appendfilename);
-            let text = format!("{name}: a file of a log whose manifest {manifest} is missing");
-            return Err(io::Error::other(text));
+            return Ok(Some(name));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Whether nothing is there, for good, that needs the mark to be known as a leftover: a manifest is
+/// in force, or no file of a log has stayed.
+///
+/// # Errors
+/// What the disk says.
+fn needs_no_mark(volume: &dyn Volume, appendfilename: &str) -> io::Result<bool> {
+    volume.sync_dir()?;
+    let manifest = read_manifest(volume, appendfilename)?;
+    let names = volume.list()?;
+    Ok(!manifest.lines.is_empty() || orphan(volume, appendfilename, &names)?.is_none())
 }
 
 /// Makes the directory ready: from here on what no manifest names is a leftover, and goes if the
@@ -151,8 +173,10 @@ pub fn guard(
     let installed = install();
     let is_over = match &installed {
         Ok(Installed::Done { durable, .. }) => durable.is_ok(),
-        // What is left must be gone for good before the mark is.
-        Ok(Installed::Superseded) | Err(_) => volume.sync_dir().is_ok(),
+        // What is left must be gone for good before the mark is, and may not go.
+        Ok(Installed::Superseded) | Err(_) => {
+            needs_no_mark(volume, appendfilename).unwrap_or(false)
+        }
     };
     if is_over {
         // One that stays is removed at the next start.
@@ -347,6 +371,16 @@ mod tests {
         volume.remove(&base).unwrap();
         guard(&volume, NAME, &none, || Err(io::Error::other("no room"))).unwrap_err();
         assert_eq!(volume.list().unwrap(), [""; 0]);
+        // What could not be removed is one as well, here and at a start, and in nobody's way.
+        let stays = || {
+            volume.write_synced(&base, b"REDIS0011")?;
+            Err(io::Error::other("no flush, and it stays"))
+        };
+        guard(&volume, NAME, &none, stays).unwrap_err();
+        assert_eq!(volume.list().unwrap(), [base.clone(), OPENING.to_owned()]);
+        check(&volume, NAME).unwrap();
+        guard(&volume, NAME, &none, || install(Ok(()))).unwrap();
+        assert_eq!(volume.list().unwrap(), [base]);
     }
 
     #[test]

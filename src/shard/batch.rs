@@ -9,6 +9,7 @@ use crate::client::output::{Ends, Merged, Remote};
 use crate::client::{Conn, ConnKey};
 use crate::command::packed::Requests;
 use crate::command::{Args, Command, Merge};
+use crate::config::settings::Flush;
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
 use crate::shard::message::{Call, Item, Job, JobDone, Message, ReplyTo, Watched};
@@ -245,7 +246,10 @@ impl Shard {
     /// One part for the shard that everything in flight of this connection went to is a plain
     /// message: that inbox keeps the order. Anything else goes under the order lock, so that it
     /// stands behind every entry that an earlier batch of the connection stands behind.
-    pub(super) fn dispatch(&mut self, conn: &mut Conn, batch: Batch) {
+    ///
+    /// `alone`: all replies that are ready are to requests that came with it. They leave together,
+    /// but where a batch may wait for a disk.
+    pub(super) fn dispatch(&mut self, conn: &mut Conn, batch: Batch, alone: bool) {
         let id = self.name();
         let estimate = batch.estimate(self.abroad.reply_mean);
         self.abroad.words += batch.words;
@@ -281,8 +285,8 @@ impl Shard {
             self.pushes.push(Push::Entry { writers: batch.participants, parts });
         }
         let parts = (0..missing).map(|_| None).collect();
-        if missing > 0 && !conn.output.ready.is_empty() && conn.output.sending.is_none() {
-            conn.together.get_or_insert(id);
+        if missing > 0 && alone && self.config.appendfsync != Flush::Always {
+            conn.together = Some(id);
         }
         let commands = batch.commands;
         let (bytes, quiet) = (0, false);

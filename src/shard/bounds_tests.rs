@@ -448,6 +448,13 @@ fn a_pipeline_is_answered_when_all_of_it_has_run() {
     assert_eq!(bench.told[0], b"$-1\r\n$-1\r\n$-1\r\n");
     bench.turn(0, &[(0, &get("k2"))], true);
     assert_eq!(bench.told[0].len(), 20, "alone, a reply leaves in its turn");
+    // The next pipeline comes in the turn in which one is complete.
+    bench.turn(0, &[(0, &both)], true);
+    bench.turn(1, &[], true);
+    bench.turn(0, &[(0, &both)], true);
+    assert_eq!(bench.told[0].len(), 35, "it does not hold back what is due");
+    bench.settle();
+    assert_eq!(bench.told[0].len(), 40);
 
     let ping = format!("*2\r\n$4\r\nPING\r\n$5000\r\n{}\r\n", "x".repeat(5000)).into_bytes();
     bench.turn(0, &[(1, &[ping, get("k0")].concat())], true);

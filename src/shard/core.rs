@@ -577,6 +577,11 @@ impl Shard {
         self.close_old_files(disk);
     }
 
+    /// Whether what is ready goes along with the replies that a batch brings, in one send.
+    fn has_more(&self, conn: &Conn) -> bool {
+        conn.together.is_some() && conn.output.ready.len() < TOGETHER && !self.stopping
+    }
+
     fn flush_outputs(&mut self, send: &mut dyn FnMut(ConnKey, Reply)) {
         let release = self.release();
         for key in std::mem::take(&mut self.dirty) {
@@ -587,7 +592,10 @@ impl Shard {
                 conn.waiting = true;
                 self.waiters.push(key);
             }
-            if conn.output.sending.is_none() && !conn.output.ready.is_empty() && !has_more(&conn) {
+            if conn.output.sending.is_none()
+                && !conn.output.ready.is_empty()
+                && !self.has_more(&conn)
+            {
                 let resp3 = conn.session.resp3;
                 let reply = std::mem::replace(&mut conn.output.ready, Reply::new(resp3));
                 conn.output.sending = Some(reply.len());
@@ -705,9 +713,4 @@ impl Shard {
     pub fn into_parts(self) -> (Option<Box<Keyspace>>, Option<LogWriter>) {
         (self.space, self.log)
     }
-}
-
-/// Whether what is ready goes along with the replies that a batch brings, in one send.
-fn has_more(conn: &Conn) -> bool {
-    conn.together.is_some() && conn.output.ready.len() < TOGETHER
 }

@@ -283,6 +283,7 @@ impl Shard {
         crate::shard::sim::probe::ran_job(&space);
         self.space = Some(space);
         self.tell_served(served);
+        job.requests.give_up_shared();
         (job.reply, job.ends) = (reply, ends);
         self.answer(tag, job.to.shard, Message::Ran(job));
     }

@@ -36,6 +36,7 @@ const AWAKE_US: (u64, u64) = (60, 120);
 const FAST_US: u64 = 300;
 /// Commits that take longer are waited for asleep at first, in microseconds.
 const SHORT_US: u64 = 200;
+
 /// What the thread does while there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {

@@ -52,53 +52,42 @@ impl Habit {
 #[derive(Debug, Default)]
 pub struct Linger {
     habit: Habit,
-    /// When something last happened, in monotonic microseconds.
-    active_us: u64,
-    /// The time of that behind which it has been decided to sleep.
-    decided_us: u64,
+    /// Something has happened since it was last decided to sleep.
+    active: bool,
+    /// When there was nothing to do behind that, in monotonic microseconds.
+    since_us: Option<u64>,
 }
 
 impl Linger {
     /// Something has happened.
-    pub fn active(&mut self, now_us: u64) {
-        self.active_us = now_us;
+    pub fn active(&mut self) {
+        self.active = true;
+        self.since_us = None;
     }
 
-    /// When that was.
-    pub fn active_us(&self) -> u64 {
-        self.active_us
-    }
-
-    /// Until when to stay awake, in monotonic microseconds, if not to sleep at once.
+    /// There is nothing to do: until when to stay awake, in monotonic microseconds, if not to sleep
+    /// at once.
     pub fn until(&mut self, now_us: u64) -> Option<u64> {
-        let until = self.active_us + LINGER_US;
-        if self.decided_us == self.active_us {
-            return None;
-        }
-        if !self.habit.is_kept() {
+        if self.active && !self.habit.is_kept() {
             self.habit.left_out();
-            self.decided_us = self.active_us;
-            return None;
+            self.active = false;
         }
-        if now_us >= until {
-            self.in_vain();
-            return None;
-        }
-        Some(until)
+        self.active.then(|| *self.since_us.get_or_insert(now_us) + LINGER_US)
     }
 
     /// There was work again, found by a look that took so long.
     pub fn found(&mut self, look_us: u64) {
-        self.habit.paid(look_us < TAKEN_US);
-        if look_us >= TAKEN_US {
-            self.decided_us = self.active_us;
-        }
+        self.end(look_us < TAKEN_US);
     }
 
     /// There was none.
     pub fn in_vain(&mut self) {
-        self.habit.paid(false);
-        self.decided_us = self.active_us;
+        self.end(false);
+    }
+
+    fn end(&mut self, paid: bool) {
+        self.habit.paid(paid);
+        self.active = false;
     }
 }
 
@@ -111,9 +100,10 @@ mod tests {
         let mut linger = Linger::default();
         let (mut now, mut times) = (1000, 0);
         for _ in 0..1000 {
-            linger.active(now);
-            if let Some(until) = linger.until(now + 1) {
+            linger.active();
+            if let Some(until) = linger.until(now) {
                 assert_eq!(until, now + LINGER_US);
+                assert_eq!(linger.until(now + 1), Some(until), "it is not put off");
                 times += 1;
                 match apart_us < LINGER_US {
                     true => linger.found(look_us),
@@ -134,14 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn work_that_takes_long_is_no_time_without_work() {
+    fn it_is_tried_again_behind_other_work() {
         let mut linger = Linger::default();
-        linger.active(1000);
-        assert_eq!(linger.until(1000 + LINGER_US), None);
-        assert_eq!(linger.until(1001), None, "it has been decided");
-        linger.active(2000);
-        assert_eq!(linger.until(2001), None, "and is left out once");
-        linger.active(3000);
-        assert_eq!(linger.until(3001), Some(3000 + LINGER_US));
+        assert_eq!(linger.until(1000), None, "nothing has happened");
+        linger.active();
+        assert!(linger.until(2000).is_some());
+        linger.in_vain();
+        assert_eq!(linger.until(2100), None, "it has been decided");
+        linger.active();
+        assert_eq!(linger.until(3000), None, "and is left out once");
+        linger.active();
+        assert_eq!(linger.until(4000), Some(4000 + LINGER_US));
+        linger.active();
+        assert_eq!(linger.until(4050), Some(4050 + LINGER_US));
     }
 }

@@ -148,8 +148,8 @@ pub struct ReplyTo {
 
 /// Commands of one batch for one shard, in program order.
 ///
-/// It goes there and comes back: all its buffers are made by the shard of the connection, the one
-/// for replies with some room, and given back by it. An allocator has more to do when one thread
+/// It goes there and comes back: its buffers are made by the shard of the connection, the one for
+/// replies with room for short ones, and freed by it. An allocator has more to do when one thread
 /// frees what another has allocated.
 #[derive(Debug)]
 pub struct Job {

@@ -130,6 +130,7 @@ impl Shard {
         conn.held = false;
         let mut keep = None;
         let mut peeked = 0;
+        let nothing_due = conn.output.ready.is_empty();
         loop {
             if at >= peeked && bytes.len() - at > PEEK_MIN {
                 peeked = at + self.prefetch(conn.session.db, &bytes[at..]).max(1);
@@ -177,7 +178,8 @@ impl Shard {
         }
         self.settle_meter(&conn.session);
         if let Some(batch) = batch {
-            self.dispatch(conn, batch);
+            let alone = nothing_due && !conn.output.ready.is_empty();
+            self.dispatch(conn, batch, alone);
         }
         self.mark_dirty(conn);
         Rest { from: at, keep: keep.unwrap_or(bytes.len() - at) }

@@ -41,6 +41,8 @@ pub struct Tick {
     listeners: Vec<u32>,
     stopping: bool,
     linger: Linger,
+    /// When something last happened, in monotonic microseconds.
+    active_us: u64,
 }
 
 enum Received {
@@ -70,6 +72,7 @@ impl Tick {
             listeners,
             stopping: false,
             linger: Linger::default(),
+            active_us: 0,
         }
     }
 
@@ -96,7 +99,7 @@ impl Tick {
             self.listeners.drain(..).for_each(|l| self.ring.unlisten(l));
         }
         if self.shard.is_called() {
-            self.linger.active(self.shard.polling().0);
+            self.linger.active();
         }
         self.reap();
         self.shard.may_have_work();
@@ -160,7 +163,8 @@ impl Tick {
 
     fn reap(&mut self) {
         while let Some(event) = self.ring.next_event() {
-            self.linger.active(self.shard.polling().0);
+            self.linger.active();
+            self.active_us = self.shard.polling().0;
             match event {
                 Event::Accepted { conn, .. } => self.accepted(conn),
                 Event::AcceptFailed { error, .. } => {
@@ -232,7 +236,7 @@ impl Tick {
     /// Whether to look again at once although nothing is there: `busy-poll-usec`.
     fn polls(&self) -> bool {
         let (now, poll) = self.shard.polling();
-        poll > 0 && now.saturating_sub(self.linger.active_us()) < poll
+        poll > 0 && now.saturating_sub(self.active_us) < poll
     }
 
     fn wait(&mut self) -> Wait {
@@ -249,7 +253,13 @@ impl Tick {
                 return Wait::No;
             }
             Rest::Nap(until) => due = due.min(until.saturating_sub(self.shard.polling().0)),
-            Rest::Sleep if self.shard.may_linger() && self.lingers(due) => return Wait::No,
+            Rest::Sleep if self.shard.may_linger() => {
+                let due_us = self.shard.polling().0 + due;
+                if self.lingers(due_us) {
+                    return Wait::No;
+                }
+                due = due_us.saturating_sub(self.clock.now().mono_us);
+            }
             Rest::Sleep => {}
         }
         if due == 0 || !self.shard.sleep() {
@@ -258,14 +268,14 @@ impl Tick {
         Wait::Until(Duration::from_micros(due))
     }
 
-    /// Stays awake for a moment behind work, where that pays; false: it is time to sleep.
+    /// Stays awake for a moment behind work, where that pays, but not beyond `due_us`; false: it is
+    /// time to sleep.
     fn lingers(&mut self, due_us: u64) -> bool {
         // What the turn has brought is submitted first.
         if self.ring.has_work() || self.shard.is_called() {
             return true;
         }
         let mut now_us = self.clock.now().mono_us;
-        let due_us = now_us + due_us;
         let Some(until_us) = self.linger.until(now_us) else { return false };
         while now_us < until_us.min(due_us) {
             let last_us = std::mem::replace(&mut now_us, self.look_later());

@@ -212,9 +212,11 @@ impl Rewrites {
     pub fn behind_crash(&mut self, medium: &SimMedium, config: &Config) {
         let left = leftovers(&medium.shelf(SHELF), NAME).expect("it can be read");
         if !matches!(left, Leftovers::Sealed { .. }) {
-            let taken = self.sealed.take().is_some();
-            assert!(!(taken && self.is_told), "a sealed backup is gone, left are {left:?}");
-            self.may_be.clear();
+            let taken = self.sealed.take();
+            let gone = taken.is_some() && self.is_told;
+            assert!(!gone, "a sealed backup is gone, left are {left:?}");
+            // One that was removed comes back with a loss of power before that is flushed.
+            self.may_be.extend(taken);
             return;
         }
         let found = sealed_set(medium, config).expect("a sealed backup");
