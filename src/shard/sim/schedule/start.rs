@@ -116,7 +116,10 @@ impl Schedule {
         let mut found = recovery::inspect(&self.medium, &options);
         if let (Err(error), 0, true) = (&found, self.medium.faults_left(), armed) {
             self.totals.unreadable += 1;
-            assert!(error.to_string().contains("os error"), "an error of the disk is {error}");
+            // Of two reasons to refuse, either may be told.
+            let damaged = failed && matches!(error, RecoveryError::Damaged { .. });
+            let told = damaged || error.to_string().contains("os error");
+            assert!(told, "an error of the disk is {error}");
             found = recovery::inspect(&self.medium, &options);
         }
         self.medium.disarm();
