@@ -400,6 +400,11 @@ def results_directory(name):
     return path
 
 
+def record_text(record):
+    """A record as it is kept: what it ran is named as seen from the repository."""
+    return json.dumps(record, indent=1).replace(f"{ROOT}/", "") + "\n"
+
+
 def facts_markdown(facts):
     cpu = facts["cpu"]
     rustc = next(iter(facts["rustc"]), "")
