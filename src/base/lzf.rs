@@ -116,6 +116,8 @@ mod tests {
             cut in 1usize..5000,
         ) {
             let text = words.concat();
+            // Nothing is a text that no reader takes for compressed: it has no length to become.
+            prop_assume!(!text.is_empty());
             if let Some(packed) = compress(text.as_bytes(), text.len()) {
                 let found = in_pieces(&packed, text.len() as u64, cut);
                 prop_assert_eq!(found.as_deref(), Ok(text.as_bytes()));
