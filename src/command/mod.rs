@@ -77,9 +77,10 @@ mod replay_tests;
 #[cfg(test)]
 mod uses_tests;
 
-pub use args::{Args, OwnedRequest};
+pub use args::Args;
 pub use ask::{Answer, Ask, Asked};
 pub use context::{Ctx, Patience, Spaces};
 pub use fault::Fault;
+pub use packed::OwnedRequest;
 pub use session::{Session, SessionCtx};
 pub use table::{Command, DataRun, Flags, Keys, Merge, Route, Run};

@@ -22,7 +22,7 @@ pub struct Requests {
 }
 
 /// Where one of them stands.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Packed {
     /// Its words.
     words: Range<usize>,
@@ -48,19 +48,24 @@ impl Requests {
                 Some(at)
             }
             None => {
-                for (i, item) in args.items().iter().enumerate() {
-                    if let Some(bytes) = args.shared(i) {
-                        self.shared.push((self.words.len(), bytes.clone()));
-                        self.words.push((0, 0));
-                    } else {
-                        let at = self.copy(item);
-                        self.words.push((at.start, at.end));
-                    }
-                }
+                self.pack_words(args);
                 None
             }
         };
         Packed { words: first..self.words.len(), raw }
+    }
+
+    /// Its words alone.
+    fn pack_words(&mut self, args: &Args<'_>) {
+        for (i, item) in args.items().iter().enumerate() {
+            if let Some(bytes) = args.shared(i) {
+                self.shared.push((self.words.len(), bytes.clone()));
+                self.words.push((0, 0));
+            } else {
+                let at = self.copy(item);
+                self.words.push((at.start, at.end));
+            }
+        }
     }
 
     fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -102,6 +107,41 @@ impl Requests {
     }
 }
 
+/// A single request that outlives the buffer it was parsed from: queued by MULTI, or waiting. The
+/// bytes it came in are not kept: it may run where a log entry of several shards is made.
+#[derive(Debug, Default)]
+pub struct OwnedRequest(Requests);
+
+impl OwnedRequest {
+    /// Copies a request; a long word that has a buffer of its own is shared.
+    pub fn from_args(args: &Args<'_>) -> Self {
+        let mut requests = Requests::default();
+        requests.pack_words(args);
+        OwnedRequest(requests)
+    }
+
+    /// Copies plain slices.
+    pub fn from_slices(items: &[&[u8]]) -> Self {
+        OwnedRequest::from_args(&Args::new(items))
+    }
+
+    /// Runs `f` with the arguments.
+    pub fn with<R>(&self, f: impl FnOnce(&Args<'_>) -> R) -> R {
+        self.0.with(&Packed { words: 0..self.words(), raw: None }, f)
+    }
+
+    /// Number of arguments.
+    pub fn words(&self) -> usize {
+        self.0.words.len()
+    }
+
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        let shared: usize = self.0.shared.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.0.buf.len() + size_of::<(usize, usize)>() * self.words() + shared
+    }
+}
+
 /// Whether `part` stands within `whole`.
 fn holds(whole: &[u8], part: &[u8]) -> bool {
     let from = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
@@ -114,6 +154,21 @@ mod tests {
 
     fn words(requests: &Requests, packed: &Packed) -> Vec<Vec<u8>> {
         requests.with(packed, |args| args.items().iter().map(|item| item.to_vec()).collect())
+    }
+
+    #[test]
+    fn a_request_alone_keeps_its_words() {
+        let long = Bytes::from(b"a long one".to_vec());
+        let items: [&[u8]; 5] = [b"SET", b"key", &long, b"EX", b"10"];
+        let owned = OwnedRequest::from_args(&Args::new(&items).sharing(2, &long));
+        assert_eq!((owned.words(), owned.size()), (5, 10 + 10 + 5 * 16));
+        owned.with(|args| {
+            assert_eq!(args.items(), items);
+            assert_eq!(args.shared(2), Some(&long));
+        });
+        let raw = b"*1\r\n$4\r\nPING\r\n";
+        let owned = OwnedRequest::from_args(&Args::with_raw(&[&raw[8..12]], raw));
+        owned.with(|args| assert_eq!((args.raw(), args.items()), (None, &[&b"PING"[..]][..])));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::clock::Now;
-use crate::command::args::OwnedRequest;
 use crate::command::ask::Ask;
 use crate::command::migrate::Migration;
+use crate::command::packed::OwnedRequest;
 use crate::command::table::{Again, Command};
 use crate::config::{Config, LogLevel};
 use crate::keyspace::watch::WatchFlag;

@@ -239,7 +239,7 @@ impl Item {
         match self {
             Item::Run { .. } => (0, 0),
             Item::Exec { calls, .. } => calls.iter().fold((1, 0), |(words, bytes), call| {
-                (words + call.request.len(), bytes + call.request.size())
+                (words + call.request.words(), bytes + call.request.size())
             }),
             Item::Watch(watched) => {
                 (watched.keys.len(), watched.keys.iter().map(|(_, key)| key.len()).sum())
