@@ -109,6 +109,18 @@ pub enum OomScore {
     Absolute(i32),
 }
 
+/// Whether threads are tied to cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pinning {
+    /// As long as they have them to themselves.
+    #[default]
+    Auto,
+    /// Always.
+    Yes,
+    /// Never.
+    No,
+}
+
 /// A pair of `save`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavePoint {
@@ -285,7 +297,7 @@ pub struct Settings {
     /// `shards`; 0: the cores this process may use.
     pub shards: usize,
     /// `pin-threads`
-    pub pin_threads: bool,
+    pub pin_threads: Pinning,
     /// `busy-poll-usec`, in microseconds.
     pub busy_poll_usec: u64,
     /// `accept-unimplemented`
@@ -379,7 +391,7 @@ impl Settings {
             latency_tracking: word("latency-tracking") == "yes",
             latency_percentiles: numbers(word("latency-tracking-info-percentiles")),
             shards: number(word("shards")),
-            pin_threads: word("pin-threads") == "yes",
+            pin_threads: pinning(word("pin-threads")),
             busy_poll_usec: number(word("busy-poll-usec")),
             accept_unimplemented: word("accept-unimplemented") == "yes",
             daemonize: word("daemonize") == "yes",
@@ -510,6 +522,14 @@ fn log_level(word: &str) -> LogLevel {
         "warning" => LogLevel::Warning,
         "nothing" => LogLevel::Nothing,
         _ => LogLevel::Notice,
+    }
+}
+
+fn pinning(word: &str) -> Pinning {
+    match word {
+        "yes" => Pinning::Yes,
+        "no" => Pinning::No,
+        _ => Pinning::Auto,
     }
 }
 

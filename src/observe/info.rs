@@ -545,6 +545,7 @@ fn ringstone(v: &View<'_>, out: &mut String) {
         "log_syncs": t.log_syncs,
         "log_sync_usec_avg": t.log_sync_usec / t.log_syncs.max(1),
         "held_replies": t.held_replies,
+        "pinned_threads": t.pinned,
         "inbox_messages": t.inbox_messages,
         "multi_shard_entries": t.entries,
         "leases": t.leases,

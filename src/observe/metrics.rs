@@ -162,6 +162,8 @@ shard_counters! {
     turns: counter,
     /// Microseconds spent in turns, sleeping not counted.
     turn_usec: counter,
+    /// 1 while the thread is tied to a core.
+    pinned: gauge,
     /// Microseconds spent executing commands.
     command_usec: counter,
     /// Messages received from other shards.

@@ -280,8 +280,7 @@ fn serve(loaded: &Loaded, journal: &Arc<Journal>) -> Result<Option<u64>, Lines> 
     if let (Some(plan), Some((file, end))) = (&mut plan, broken_off) {
         plan.set_end(&file, end);
     }
-    let pins = shards::pins(config.pin_threads, shards);
-    let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), &pins, journal)?;
+    let threads = shards::spawn(config, &disks, spaces, Arc::new(rest), journal)?;
     keep_huge_pages_away(config, journal);
     // Before anything is written: until here the doorman may end the process.
     let guests = doorman.map_or_else(Left::default, Doorman::leave);

@@ -7,12 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 use crate::base::clock::SystemClock;
 use crate::base::random::Random;
 use crate::base::replication::Told;
 use crate::config::Config;
+use crate::config::settings::Pinning;
 use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::ends::LogEnd;
 use crate::persist::aof::repair::StartedFile;
@@ -24,11 +23,13 @@ use crate::ring::{Ring, RingOptions};
 use crate::server::boot::Journal;
 use crate::server::fatal;
 use crate::shard::Shard;
+use crate::shard::cores;
 use crate::shard::face::policy;
 use crate::shard::global::Global;
 use crate::shard::log::{LogFile, LogWriter};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
+use crate::shard::pin::Pin;
 use crate::shard::tick::Tick;
 use crate::value::shapes::Shapes;
 
@@ -106,11 +107,10 @@ pub struct Running {
 }
 
 /// The core for each shard, if they are to be pinned and there are enough.
-pub fn pins(wanted: bool, shards: usize) -> Vec<Option<usize>> {
-    let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|c| allowed.is_set(*c)).collect();
+fn pins(wanted: Pinning, shards: usize) -> Vec<Option<usize>> {
+    let cores = cores::of_this_thread().unwrap_or_default();
     // More shards than cores share them; pinning would only take the scheduler's choice away.
-    if !wanted || shards > cores.len() {
+    if wanted == Pinning::No || shards > cores.len() {
         return vec![None; shards];
     }
     cores.into_iter().take(shards).map(Some).collect()
@@ -123,20 +123,20 @@ pub fn spawn(
     disks: &Arc<Disks>,
     spaces: Vec<Box<Keyspace>>,
     steps: Arc<Vec<Step>>,
-    pins: &[Option<usize>],
     journal: &Arc<Journal>,
 ) -> Result<Threads, Vec<String>> {
     let (ready_to, ready) = channel();
     let (ends_to, ends) = tokio::sync::mpsc::unbounded_channel();
     let mut starts = Vec::new();
     let shards = spaces.len();
-    for (space, pin) in spaces.into_iter().zip(pins.iter().copied()) {
+    for (space, core) in spaces.into_iter().zip(pins(config.pin_threads, shards)) {
         let (start_to, start) = channel();
         starts.push(start_to);
         let body = Body {
             shards,
             space,
-            pin,
+            core,
+            pinning: config.pin_threads,
             disks: Arc::clone(disks),
             steps: Arc::clone(&steps),
             string_max: config.proto_max_bulk_len,
@@ -190,7 +190,8 @@ impl Threads {
 struct Body {
     shards: usize,
     space: Box<Keyspace>,
-    pin: Option<usize>,
+    core: Option<usize>,
+    pinning: Pinning,
     disks: Arc<Disks>,
     steps: Arc<Vec<Step>>,
     string_max: u64,
@@ -208,13 +209,7 @@ struct Body {
 impl Body {
     fn run(mut self) {
         fatal::give_stack();
-        if let Some(core) = self.pin {
-            let mut set = CpuSet::new();
-            set.set(core);
-            if let Err(error) = sched_setaffinity(None, &set) {
-                self.journal.warn(&format!("pinning a shard to core {core} failed: {error}"));
-            }
-        }
+        let pin = self.pin();
         let shard = self.space.shard;
         let options = RingOptions { connections: self.connections, ..RingOptions::default() };
         let mut ring = match Ring::new(&options) {
@@ -238,7 +233,7 @@ impl Body {
         start.order.set_waker(shard, Box::new(move || waker.wake()));
         let random = Random::new(start.seed);
         let shard_state = Shard::new(start.order, start.global, self.space, log, random);
-        let tick = Tick::new(shard_state, ring, start.clock, sockets);
+        let tick = Tick::new(shard_state, ring, start.clock, sockets, pin);
         let _ = self.ready.send(Ok(()));
         let (space, log) = tick.run().into_parts();
         // The process is about to end, which frees it all at once: nobody has to wait for that.
@@ -246,6 +241,18 @@ impl Body {
         let end =
             log.map(|log| LogEnd { pos: log.appended(), sum: log.file().sum, len: log.tight() });
         let _ = self.ends.send((shard, end));
+    }
+
+    /// Ties this thread to its core, if it has one.
+    fn pin(&self) -> Option<Pin> {
+        let core = self.core?;
+        match Pin::tie(core, self.pinning == Pinning::Yes) {
+            Ok(pin) => Some(pin),
+            Err(error) => {
+                self.journal.warn(&format!("pinning a shard to core {core} failed: {error}"));
+                None
+            }
+        }
     }
 
     fn fail(&self, text: String) {

@@ -1,5 +1,5 @@
-//! Lists of cores (`bgsave-cpulist`): `0,2,3`, `0-3`, and `0-11:2` for every second one, side by
-//! side with commas between them.
+//! Cores of threads, and lists of them (`bgsave-cpulist`): `0,2,3`, `0-3`, and `0-11:2` for every
+//! second one, side by side with commas between them.
 
 use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -33,6 +33,25 @@ pub(super) fn bind(list: &str) -> Result<(), String> {
     sched_setaffinity(None, &set).map_err(|error| error.to_string())
 }
 
+/// Ties this thread to one core.
+///
+/// # Errors
+/// Why that cannot be, as a line of the log has it.
+pub(super) fn tie(core: usize) -> Result<(), String> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).map_err(|error| error.to_string())
+}
+
+/// The cores that this thread may use, ascending.
+///
+/// # Errors
+/// As [`tie`].
+pub fn of_this_thread() -> Result<Vec<usize>, String> {
+    let set = sched_getaffinity(None).map_err(|error| error.to_string())?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,15 +76,16 @@ mod tests {
 
     #[test]
     fn a_thread_goes_where_it_is_told() {
-        let allowed = sched_getaffinity(None).expect("the cores of this thread");
-        let core = (0..CpuSet::MAX_CPU).rfind(|core| allowed.is_set(*core)).expect("a core");
+        let allowed = of_this_thread().expect("the cores of this thread");
+        let core = *allowed.last().expect("a core");
         std::thread::spawn(move || {
             bind(&format!("{core}-{core}")).expect("a core of ours");
-            let now = sched_getaffinity(None).expect("cores");
-            assert!(now.count() == 1 && now.is_set(core));
+            assert_eq!(of_this_thread().expect("cores"), [core]);
             bind("").expect("back");
-            assert_eq!(sched_getaffinity(None).expect("cores").count(), allowed.count());
-            assert!(bind("-").is_err());
+            assert_eq!(of_this_thread().expect("cores"), allowed);
+            tie(core).expect("a core of ours");
+            assert_eq!(of_this_thread().expect("cores"), [core]);
+            assert!(bind("-").is_err() && tie(CpuSet::MAX_CPU - 1).is_err());
         })
         .join()
         .expect("a thread");

@@ -17,6 +17,7 @@ use crate::shard::core::Shard;
 use crate::shard::gather::Rest;
 use crate::shard::habit::Linger;
 use crate::shard::message::Arrival;
+use crate::shard::pin::Pin;
 use crate::shard::upkeep::is_local;
 
 /// Longest time a shard blocks when nothing is due, in microseconds.
@@ -41,6 +42,8 @@ pub struct Tick {
     listeners: Vec<u32>,
     stopping: bool,
     linger: Linger,
+    /// Of a thread that is tied to its core as long as that is its own.
+    pin: Option<Pin>,
     /// When something last happened, in monotonic microseconds.
     active_us: u64,
 }
@@ -61,8 +64,15 @@ fn conn_id(key: ConnKey) -> ConnId {
 
 impl Tick {
     /// A shard thread over its ring; `listeners` only on the shard that accepts.
-    pub fn new(shard: Shard, mut ring: Ring, clock: SystemClock, listeners: Vec<OwnedFd>) -> Self {
+    pub fn new(
+        shard: Shard,
+        mut ring: Ring,
+        clock: SystemClock,
+        listeners: Vec<OwnedFd>,
+        pin: Option<Pin>,
+    ) -> Self {
         let listeners = listeners.into_iter().map(|socket| ring.listen(socket)).collect();
+        shard.stats().pinned.set(pin.is_some().into());
         Tick {
             shard,
             ring,
@@ -72,6 +82,7 @@ impl Tick {
             listeners,
             stopping: false,
             linger: Linger::default(),
+            pin,
             active_us: 0,
         }
     }
@@ -93,6 +104,9 @@ impl Tick {
 
     fn turn(&mut self) {
         self.shard.begin_turn(self.clock.now());
+        if let Some(tied) = self.pin.as_mut().and_then(|pin| pin.look(self.shard.polling().0)) {
+            self.shard.stats().pinned.set(tied.into());
+        }
         if self.shard.should_stop() && !self.stopping {
             self.stopping = true;
             self.shard.stop_serving();

@@ -1,6 +1,7 @@
 //! The process from outside: its arguments, its first lines, the background, supervisors, the log
-//! file, what clients hear while it loads, and what is told of a crash.
+//! file, what clients hear while it loads, what is told of a crash, and the cores of its threads.
 
+mod cores;
 mod crash;
 mod fields;
 

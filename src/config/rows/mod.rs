@@ -315,9 +315,15 @@ pub static OURS: &[Directive] = &[
     )
     .immutable()
     .ours(),
-    row("pin-threads", Bool, "yes", "Whether each shard's thread is tied to a core of its own.")
-        .immutable()
-        .ours(),
+    row(
+        "pin-threads",
+        Enum(&["auto", "yes", "no"]),
+        "auto",
+        "Whether each shard's thread is tied to a core of its own; `auto`: as long as it has that \
+         to itself.",
+    )
+    .immutable()
+    .ours(),
     row(
         "busy-poll-usec",
         Int(0, 1_000_000),

@@ -1,0 +1,203 @@
+//! A shard's thread and the core it is tied to.
+//!
+//! A thread that is tied to a core keeps what it has in the caches there, and no two shards meet.
+//! That is right as long as the core is its own. Where another process wants it as well, as a client
+//! does on a machine with as many shards as cores, a tied thread waits behind that, and clients and
+//! other shards wait behind the thread, while another core may stand idle. So a thread watches how
+//! long it waits for its core. Where that is much it is let go for a while, in which the kernel
+//! finds it a place, and then tied again, to see; the more often in vain, the longer the while.
+//! (`perf/notes.md` has what it brings.)
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::shard::cores;
+
+/// Time between two looks, in microseconds.
+const PERIOD_US: u64 = 100_000;
+/// One in so many parts of its time is much for a thread to wait for its core. The kernel's workers,
+/// which write the log and are at home on the same core, take up to one in seven.
+const MUCH: u64 = 5;
+/// How long a thread is let go for the first time, in microseconds; twice that when it was in vain
+/// to tie it again.
+const LOOSE_MIN_US: u64 = 1_000_000;
+/// And at most.
+const LOOSE_MAX_US: u64 = 64_000_000;
+/// Where the kernel says how long a thread has run and how long it has waited, in nanoseconds.
+const WAITED: &str = "/proc/thread-self/schedstat";
+
+/// When to tie a thread and when to let it go.
+#[derive(Debug)]
+struct Judge {
+    /// The last look: when, and how long the thread had waited by then, in microseconds.
+    last: Option<(u64, u64)>,
+    tied: bool,
+    /// Since when it is so.
+    since_us: u64,
+    /// How long it was let go last, half of [`LOOSE_MIN_US`] when it has not been of late.
+    loose_us: u64,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Judge { last: None, tied: true, since_us: 0, loose_us: LOOSE_MIN_US / 2 }
+    }
+}
+
+impl Judge {
+    /// A look at `now_us`, when the thread has waited for `waited_us` in its life; gives whether to
+    /// tie it, if that changes.
+    fn look(&mut self, now_us: u64, waited_us: u64) -> Option<bool> {
+        let Some((then_us, before_us)) = self.last.replace((now_us, waited_us)) else {
+            self.since_us = now_us;
+            return None;
+        };
+        let (past, waited) = (now_us - then_us, waited_us.saturating_sub(before_us));
+        let for_us = now_us - self.since_us;
+        if self.tied {
+            if waited * MUCH < past {
+                if for_us >= self.loose_us {
+                    self.loose_us = LOOSE_MIN_US / 2;
+                }
+                return None;
+            }
+            self.loose_us = (2 * self.loose_us).min(LOOSE_MAX_US);
+        } else if for_us < self.loose_us {
+            return None;
+        }
+        (self.tied, self.since_us) = (!self.tied, now_us);
+        Some(self.tied)
+    }
+}
+
+/// See the file's opening.
+#[derive(Debug)]
+pub struct Pin {
+    core: usize,
+    judge: Judge,
+    /// Of a thread that may be let go.
+    waited: Option<File>,
+    /// When the next look is due.
+    due_us: u64,
+}
+
+impl Pin {
+    /// Ties this thread to a core of its own. It stays there whatever happens with `always`, and
+    /// where the kernel does not say how long a thread waits.
+    ///
+    /// # Errors
+    /// Why that cannot be, as a line of the log has it.
+    pub fn tie(core: usize, always: bool) -> Result<Pin, String> {
+        cores::tie(core)?;
+        // Opened by the thread that it tells of.
+        let waited = (!always).then(|| File::open(WAITED).ok()).flatten();
+        Ok(Pin { core, judge: Judge::default(), waited, due_us: 0 })
+    }
+
+    /// Watches, if it is time to; gives whether the thread is tied to its core from now on, if that
+    /// has changed.
+    pub fn look(&mut self, now_us: u64) -> Option<bool> {
+        let waited = self.waited.as_ref().filter(|_| now_us >= self.due_us)?;
+        self.due_us = now_us + PERIOD_US;
+        let tied = self.judge.look(now_us, waited_us(waited).ok()?)?;
+        // Cores may have been taken from the process since: where the kernel puts it is right then.
+        let done = if tied { cores::tie(self.core) } else { cores::bind("") };
+        done.is_ok().then_some(tied)
+    }
+}
+
+/// How long the thread has waited in its life, in microseconds.
+fn waited_us(told: &File) -> io::Result<u64> {
+    let mut text = [0; 64];
+    let len = told.read_at(&mut text, 0)?;
+    let mut words = text[..len].split(|byte| *byte == b' ');
+    let ns = words.nth(1).and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
+    Ok(ns.ok_or(io::ErrorKind::InvalidData)? / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A judge that looks each tenth of a second, of which the thread waits so many hundredths.
+    struct Course {
+        judge: Judge,
+        now_us: u64,
+        waited_us: u64,
+    }
+
+    impl Course {
+        fn new() -> Course {
+            let mut judge = Judge::default();
+            assert_eq!(judge.look(5_000_000, 77), None, "nothing to compare with");
+            Course { judge, now_us: 5_000_000, waited_us: 77 }
+        }
+
+        fn look(&mut self, hundredths: u64) -> Option<bool> {
+            self.now_us += PERIOD_US;
+            self.waited_us += PERIOD_US * hundredths / 100;
+            self.judge.look(self.now_us, self.waited_us)
+        }
+
+        /// Looks until something changes; gives how many it took.
+        fn until(&mut self, tied: bool, hundredths: u64) -> u64 {
+            let looks = (1..2000).find(|_| self.look(hundredths) == Some(tied));
+            looks.expect("it changes")
+        }
+    }
+
+    #[test]
+    fn a_thread_that_has_its_core_to_itself_stays_there() {
+        let mut course = Course::new();
+        for hundredths in [0, 15, 19] {
+            assert!((0..500).all(|_| course.look(hundredths).is_none()), "{hundredths}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_let_go_for_longer_and_longer() {
+        let mut course = Course::new();
+        assert_eq!(course.until(false, 20), 1);
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
+            assert_eq!(course.until(true, 40), seconds * 10, "however long it waits meanwhile");
+            assert_eq!(course.until(false, 40), 1);
+        }
+    }
+
+    #[test]
+    fn what_was_once_is_forgotten() {
+        let mut course = Course::new();
+        course.until(false, 50);
+        course.until(true, 50);
+        course.until(false, 50);
+        assert_eq!(course.until(true, 0), 20);
+        assert!((0..20).all(|_| course.look(0).is_none()));
+        assert_eq!(course.until(false, 50), 1);
+        assert_eq!(course.until(true, 50), 10, "as for the first time");
+    }
+
+    #[test]
+    fn a_thread_is_tied_and_let_go() {
+        let all = cores::of_this_thread().expect("cores");
+        std::thread::spawn(move || {
+            let mut fixed = Pin::tie(all[0], true).expect("a core of ours");
+            assert!(fixed.waited.is_none() && fixed.look(1_000_000).is_none());
+            let mut pin = Pin::tie(all[0], false).expect("a core of ours");
+            assert_eq!(cores::of_this_thread().expect("cores"), all[..1]);
+            assert_eq!(pin.look(1_000_000), None);
+            assert_eq!(pin.look(1_000_000 + PERIOD_US - 1), None, "not yet");
+            // As if no time had passed but in waiting.
+            pin.judge.last = Some((2_000_000, 0));
+            assert_eq!(pin.look(2_000_000), Some(false));
+            assert_eq!(cores::of_this_thread().expect("cores"), all);
+            assert_eq!(pin.look(2_900_000), None);
+            assert_eq!(pin.look(3_000_000), Some(true));
+            assert_eq!(cores::of_this_thread().expect("cores"), all[..1]);
+            let waited = waited_us(pin.waited.as_ref().expect("Linux tells"));
+            assert!(waited.expect("a number") < 60_000_000, "microseconds of this thread");
+        })
+        .join()
+        .expect("a thread");
+    }
+}
