@@ -9,6 +9,12 @@ import subprocess
 import tempfile
 
 
+KEYS = ("flushes_per_second", "writes_per_flush", "disk_bytes_per_command")
+# The same as columns of a table.
+TITLES = "flushes/s | writes/flush | bytes/command"
+TITLES_NOTE = "*Flushes*, *writes* and *bytes* are those that the block device completed meanwhile."
+
+
 class Counts:
     """What the block device under a directory has completed since the boot: writes, bytes, flushes.
 
@@ -37,6 +43,21 @@ class Counts:
             "writes_per_flush": (self.writes - before.writes) / flushes if flushes else None,
             "disk_bytes_per_command": (self.bytes - before.bytes) / commands,
         }
+
+
+def cells(figures):
+    """The columns of `TITLES`, of what `Counts.since` has given."""
+    texts = []
+    for key, digits in zip(KEYS, (0, 2, 1)):
+        value = figures.get(key)
+        texts.append("" if value is None else f"{value:.{digits}f}")
+    return " | ".join(texts)
+
+
+def medians(runs):
+    """Of each of `KEYS`, over the runs that know it."""
+    known = {key: [run[key] for run in runs if run.get(key) is not None] for key in KEYS}
+    return {key: statistics.median(values) for key, values in known.items() if values}
 
 
 def commits(work, core, seconds=1.0):
