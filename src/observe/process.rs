@@ -41,6 +41,17 @@ pub fn usage() -> Usage {
     }
 }
 
+/// How long the calling thread has waited for a core in its life, in microseconds; `None` where the
+/// kernel does not tell.
+pub fn waited_us() -> Option<u64> {
+    waited(&read_proc("/proc/thread-self/schedstat"))
+}
+
+/// The second number of a `schedstat` line: nanoseconds.
+fn waited(line: &str) -> Option<u64> {
+    Some(line.split(' ').nth(1)?.parse::<u64>().ok()? / 1000)
+}
+
 /// User, system, children's user and children's system time out of a `stat` line, in ticks. The
 /// program's name stands in parentheses and may hold anything.
 fn cpu(stat: &str) -> [u64; 4] {
@@ -71,11 +82,14 @@ mod tests {
         let line = "42 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15";
         assert_eq!(cpu(line), [11, 12, 13, 14]);
         assert_eq!(cpu(""), [0; 4]);
+        assert_eq!(waited("4700123 2500999 31\n"), Some(2500));
+        assert_eq!((waited(""), waited("1"), waited("1 x 2")), (None, None, None));
     }
 
     #[test]
     fn this_process_uses_something() {
         assert!(usage().rss > 1 << 20 && system_memory() > 1 << 20);
         assert!(os().starts_with("Linux "));
+        assert!(waited_us().expect("it is told") < 3_600_000_000);
     }
 }

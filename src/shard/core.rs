@@ -499,7 +499,7 @@ impl Shard {
     /// Step 3, first half: executes entries in order until a lease pauses.
     pub fn run_fifo(&mut self) {
         let mut fetched = 0;
-        while self.paused.is_none() {
+        while self.paused.is_none() && !self.fifo.is_empty() {
             if fetched == 0 {
                 fetched = self.prefetch_fifo();
             }
@@ -509,8 +509,7 @@ impl Shard {
                 Some(Message::Lease(call)) => self.grant(call),
                 Some(Message::Block(call)) => self.run_block(*call),
                 Some(Message::Forget(ticket)) => self.forget_here(&ticket),
-                Some(_) => unreachable!("only entries are queued"),
-                None => break,
+                Some(_) | None => unreachable!("only entries are queued"),
             }
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn tie(core: usize) -> Result<(), String> {
 /// The cores that this thread may use, ascending.
 ///
 /// # Errors
-/// As [`tie`].
+/// What the kernel says.
 pub fn of_this_thread() -> Result<Vec<usize>, String> {
     let set = sched_getaffinity(None).map_err(|error| error.to_string())?;
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())

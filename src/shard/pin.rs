@@ -1,31 +1,26 @@
 //! A shard's thread and the core it is tied to.
 //!
 //! A thread that is tied to a core keeps what it has in the caches there, and no two shards meet.
-//! That is right as long as the core is its own. Where another process wants it as well, as a client
-//! does on a machine with as many shards as cores, a tied thread waits behind that, and clients and
-//! other shards wait behind the thread, while another core may stand idle. So a thread watches how
-//! long it waits for its core. Where that is much it is let go for a while, in which the kernel
-//! finds it a place, and then tied again, to see; the more often in vain, the longer the while.
-//! (`perf/notes.md` has what it brings.)
+//! That is right as long as the core is its own. Where another process wants it as well, as a
+//! client does on a machine with as many shards as cores, a tied thread waits behind that, and
+//! clients and other shards wait behind the thread, while another core may stand idle. So a thread
+//! watches how long it waits for its core. Where that is much it is let go for a while, in which
+//! the kernel finds it a place, and then tied again, to see; the more often in vain, the longer the
+//! while. (`perf/notes.md` has what it brings.)
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-
+use crate::observe::process::waited_us;
 use crate::shard::cores;
 
 /// Time between two looks, in microseconds.
 const PERIOD_US: u64 = 100_000;
-/// One in so many parts of its time is much for a thread to wait for its core. The kernel's workers,
-/// which write the log and are at home on the same core, take up to one in seven.
+/// One in so many parts of its time is much for a thread to wait for its core. The kernel's
+/// workers, which write the log and are at home on the same core, take up to one in seven.
 const MUCH: u64 = 5;
 /// How long a thread is let go for the first time, in microseconds; twice that when it was in vain
 /// to tie it again.
 const LOOSE_MIN_US: u64 = 1_000_000;
 /// And at most.
 const LOOSE_MAX_US: u64 = 64_000_000;
-/// Where the kernel says how long a thread has run and how long it has waited, in nanoseconds.
-const WAITED: &str = "/proc/thread-self/schedstat";
 
 /// When to tie a thread and when to let it go.
 #[derive(Debug)]
@@ -76,8 +71,8 @@ impl Judge {
 pub struct Pin {
     core: usize,
     judge: Judge,
-    /// Of a thread that may be let go.
-    waited: Option<File>,
+    /// It stays whatever happens.
+    always: bool,
     /// When the next look is due.
     due_us: u64,
 }
@@ -90,30 +85,21 @@ impl Pin {
     /// Why that cannot be, as a line of the log has it.
     pub fn tie(core: usize, always: bool) -> Result<Pin, String> {
         cores::tie(core)?;
-        // Opened by the thread that it tells of.
-        let waited = (!always).then(|| File::open(WAITED).ok()).flatten();
-        Ok(Pin { core, judge: Judge::default(), waited, due_us: 0 })
+        Ok(Pin { core, judge: Judge::default(), always, due_us: 0 })
     }
 
-    /// Watches, if it is time to; gives whether the thread is tied to its core from now on, if that
-    /// has changed.
+    /// Watches, if it is time to; gives whether the thread, which is that of [`Pin::tie`], is tied
+    /// to its core from now on, if that has changed.
     pub fn look(&mut self, now_us: u64) -> Option<bool> {
-        let waited = self.waited.as_ref().filter(|_| now_us >= self.due_us)?;
+        if self.always || now_us < self.due_us {
+            return None;
+        }
         self.due_us = now_us + PERIOD_US;
-        let tied = self.judge.look(now_us, waited_us(waited).ok()?)?;
+        let tied = self.judge.look(now_us, waited_us()?)?;
         // Cores may have been taken from the process since: where the kernel puts it is right then.
         let done = if tied { cores::tie(self.core) } else { cores::bind("") };
         done.is_ok().then_some(tied)
     }
-}
-
-/// How long the thread has waited in its life, in microseconds.
-fn waited_us(told: &File) -> io::Result<u64> {
-    let mut text = [0; 64];
-    let len = told.read_at(&mut text, 0)?;
-    let mut words = text[..len].split(|byte| *byte == b' ');
-    let ns = words.nth(1).and_then(|word| std::str::from_utf8(word).ok()?.parse::<u64>().ok());
-    Ok(ns.ok_or(io::ErrorKind::InvalidData)? / 1000)
 }
 
 #[cfg(test)]
@@ -182,7 +168,8 @@ mod tests {
         let all = cores::of_this_thread().expect("cores");
         std::thread::spawn(move || {
             let mut fixed = Pin::tie(all[0], true).expect("a core of ours");
-            assert!(fixed.waited.is_none() && fixed.look(1_000_000).is_none());
+            fixed.judge.last = Some((1_000_000, 0));
+            assert_eq!(fixed.look(1_000_000), None);
             let mut pin = Pin::tie(all[0], false).expect("a core of ours");
             assert_eq!(cores::of_this_thread().expect("cores"), all[..1]);
             assert_eq!(pin.look(1_000_000), None);
@@ -194,8 +181,6 @@ mod tests {
             assert_eq!(pin.look(2_900_000), None);
             assert_eq!(pin.look(3_000_000), Some(true));
             assert_eq!(cores::of_this_thread().expect("cores"), all[..1]);
-            let waited = waited_us(pin.waited.as_ref().expect("Linux tells"));
-            assert!(waited.expect("a number") < 60_000_000, "microseconds of this thread");
         })
         .join()
         .expect("a thread");

@@ -52,7 +52,6 @@ if __name__ == "__main__":
 
 import harness  # noqa: E402
 import keyspace  # noqa: E402
-import model  # noqa: E402
 import worker as load  # noqa: E402
 from model import Differs  # noqa: E402
 
