@@ -41,7 +41,7 @@ class Counts:
         return {
             "flushes_per_second": flushes / seconds,
             "writes_per_flush": (self.writes - before.writes) / flushes if flushes else None,
-            "disk_bytes_per_command": (self.bytes - before.bytes) / commands,
+            "disk_bytes_per_command": (self.bytes - before.bytes) / commands if commands else None,
         }
 
 

@@ -116,6 +116,8 @@ impl OwnedRequest {
     /// Copies a request; a long word that has a buffer of its own is shared.
     pub fn from_args(args: &Args<'_>) -> Self {
         let mut requests = Requests::default();
+        let alone = |at: usize| if args.shared(at).is_some() { 0 } else { args[at].len() };
+        requests.buf.reserve_exact((0..args.len()).map(alone).sum());
         requests.pack_words(args);
         OwnedRequest(requests)
     }

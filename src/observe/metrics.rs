@@ -162,7 +162,7 @@ shard_counters! {
     turns: counter,
     /// Microseconds spent in turns, sleeping not counted.
     turn_usec: counter,
-    /// 1 while the thread is tied to a core.
+    /// 1 while the thread has tied itself to a core.
     pinned: gauge,
     /// Microseconds spent executing commands.
     command_usec: counter,

@@ -49,7 +49,20 @@ pub(super) fn tie(core: usize) -> Result<(), String> {
 /// What the kernel says.
 pub fn of_this_thread() -> Result<Vec<usize>, String> {
     let set = sched_getaffinity(None).map_err(|error| error.to_string())?;
-    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+    Ok(listed(&set))
+}
+
+/// The cores that the process's first thread may use, ascending.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn of_process() -> Result<Vec<usize>, String> {
+    let set = sched_getaffinity(Some(getpid())).map_err(|error| error.to_string())?;
+    Ok(listed(&set))
+}
+
+fn listed(set: &CpuSet) -> Vec<usize> {
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
 }
 
 #[cfg(test)]

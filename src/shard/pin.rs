@@ -4,21 +4,22 @@
 //! That is right as long as the core is its own. Where another process wants it as well, as a
 //! client does on a machine with as many shards as cores, a tied thread waits behind that, and
 //! clients and other shards wait behind the thread, while another core may stand idle. So a thread
-//! watches how long it waits for its core. Where that is much it is let go for a while, in which
-//! the kernel finds it a place, and then tied again, to see; the more often in vain, the longer the
-//! while. (`perf/notes.md` has what it brings.)
+//! that serves watches how long it waits for its core. Where that is much it is let go for a while,
+//! in which the kernel finds it a place, and then tied again, to see; the more often in vain, the
+//! longer the while. (`perf/notes.md` has what it brings.) A core that has been taken from the
+//! process is not taken back.
 
 use crate::observe::process::waited_us;
 use crate::shard::cores;
 
 /// Time between two looks, in microseconds.
-const PERIOD_US: u64 = 100_000;
+const PERIOD_US: u64 = 250_000;
 /// One in so many parts of its time is much for a thread to wait for its core. The kernel's
-/// workers, which write the log and are at home on the same core, take up to one in seven.
+/// workers, which write the log and are at home on the same core, take up to 0.15.
 const MUCH: u64 = 5;
 /// How long a thread is let go for the first time, in microseconds; twice that when it was in vain
 /// to tie it again.
-const LOOSE_MIN_US: u64 = 1_000_000;
+const LOOSE_MIN_US: u64 = 2_000_000;
 /// And at most.
 const LOOSE_MAX_US: u64 = 64_000_000;
 
@@ -96,9 +97,15 @@ impl Pin {
         }
         self.due_us = now_us + PERIOD_US;
         let tied = self.judge.look(now_us, waited_us()?)?;
-        // Cores may have been taken from the process since: where the kernel puts it is right then.
-        let done = if tied { cores::tie(self.core) } else { cores::bind("") };
-        done.is_ok().then_some(tied)
+        let done = match tied {
+            true if !cores::of_process().is_ok_and(|cores| cores.contains(&self.core)) => false,
+            true => cores::tie(self.core).is_ok(),
+            false => cores::bind("").is_ok(),
+        };
+        if !done {
+            self.judge.tied = !tied;
+        }
+        done.then_some(tied)
     }
 }
 
@@ -106,7 +113,7 @@ impl Pin {
 mod tests {
     use super::*;
 
-    /// A judge that looks each tenth of a second, of which the thread waits so many hundredths.
+    /// A judge that looks again and again while the thread waits so many hundredths of the time.
     struct Course {
         judge: Judge,
         now_us: u64,
@@ -145,8 +152,8 @@ mod tests {
     fn a_thread_that_waits_is_let_go_for_longer_and_longer() {
         let mut course = Course::new();
         assert_eq!(course.until(false, 20), 1);
-        for seconds in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
-            assert_eq!(course.until(true, 40), seconds * 10, "however long it waits meanwhile");
+        for seconds in [2, 4, 8, 16, 32, 64, 64, 64] {
+            assert_eq!(course.until(true, 40), seconds * 4, "however long it waits meanwhile");
             assert_eq!(course.until(false, 40), 1);
         }
     }
@@ -157,10 +164,10 @@ mod tests {
         course.until(false, 50);
         course.until(true, 50);
         course.until(false, 50);
-        assert_eq!(course.until(true, 0), 20);
-        assert!((0..20).all(|_| course.look(0).is_none()));
+        assert_eq!(course.until(true, 0), 16);
+        assert!((0..16).all(|_| course.look(0).is_none()));
         assert_eq!(course.until(false, 50), 1);
-        assert_eq!(course.until(true, 50), 10, "as for the first time");
+        assert_eq!(course.until(true, 50), 8, "as for the first time");
     }
 
     #[test]
@@ -178,8 +185,8 @@ mod tests {
             pin.judge.last = Some((2_000_000, 0));
             assert_eq!(pin.look(2_000_000), Some(false));
             assert_eq!(cores::of_this_thread().expect("cores"), all);
-            assert_eq!(pin.look(2_900_000), None);
-            assert_eq!(pin.look(3_000_000), Some(true));
+            assert_eq!(pin.look(3_900_000), None);
+            assert_eq!(pin.look(4_150_000), Some(true));
             assert_eq!(cores::of_this_thread().expect("cores"), all[..1]);
         })
         .join()

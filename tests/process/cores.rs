@@ -1,11 +1,14 @@
 //! A shard's thread and its core: it is tied to that, and let go while others keep it busy.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::await_some;
+use crate::support::client::encode;
 use crate::support::{Client, Options, Server};
 
 /// The cores that a server's first shard may run on, as the kernel lists them.
@@ -25,39 +28,66 @@ fn pinned(client: &mut Client) -> bool {
     info.lines().find_map(|line| line.strip_prefix("pinned_threads:")).expect("a field") == "1"
 }
 
-/// Something that takes a thread a moment.
-fn work(client: &mut Client) {
-    let one = ["BITCOUNT", "long"].map(|word| word.as_bytes().to_vec());
-    client.pipeline(&vec![one.to_vec(); 64]);
+/// Something that takes threads a moment, all of them at once.
+fn work(clients: &mut [Client]) {
+    const REQUESTS: usize = 64;
+    let requests = encode(&["BITCOUNT", "long"]).repeat(REQUESTS);
+    clients.iter_mut().for_each(|client| client.send(&requests).expect("sent"));
+    for client in clients {
+        (0..REQUESTS).for_each(|_| drop(client.reply().expect("a reply")));
+    }
+}
+
+/// Keeps a core busy until it is dropped.
+struct Busy {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Busy {
+    fn on(core: usize) -> Busy {
+        let over = Arc::new(AtomicBool::new(false));
+        let heard = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            let mut set = CpuSet::new();
+            set.set(core);
+            sched_setaffinity(None, &set).expect("a core");
+            while !heard.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        Busy { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
+    }
 }
 
 #[test]
 fn a_thread_is_let_go_while_its_core_is_busy() {
-    let servers = ["auto", "yes"].map(|pin| {
-        Server::start(Options { fsync: "no", ..Options::shards(1) }.with("pin-threads", pin))
-    });
+    let start = |pin| {
+        let options = Options { fsync: "no", ..Options::shards(1) };
+        Server::start(options.with("pin-threads", pin))
+    };
+    let servers = ["auto", "yes"].map(start);
     let mut clients = servers.each_ref().map(Server::client);
     let core = cores(&servers[1]);
-    let number: usize = core.parse().expect("one core");
+    // Where there is one core for all, to be let go changes nothing.
+    let alone = sched_getaffinity(None).expect("cores").count() == 1;
     clients.iter_mut().for_each(|client| {
         client.words("SETRANGE long 1000000 x");
     });
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut set = CpuSet::new();
-            set.set(number);
-            sched_setaffinity(None, &set).expect("a core");
-            while !over.load(Ordering::Relaxed) {
-                std::hint::spin_loop();
-            }
-        });
-        await_some("it is let go", || {
-            clients.iter_mut().for_each(work);
-            (!pinned(&mut clients[0])).then_some(())
-        });
-        over.store(true, Ordering::Relaxed);
+    let busy = Busy::on(core.parse().expect("one core"));
+    await_some("it is let go", || {
+        work(&mut clients);
+        let tied = pinned(&mut clients[0]);
+        (!tied && (alone || cores(&servers[0]) != core)).then_some(())
     });
+    drop(busy);
     assert!(pinned(&mut clients[1]) && cores(&servers[1]) == core, "it stays, come what may");
     await_some("it is tied again", || (cores(&servers[0]) == core).then_some(()));
     await_some("it tells so", || pinned(&mut clients[0]).then_some(()));
