@@ -41,15 +41,16 @@ pub fn usage() -> Usage {
     }
 }
 
-/// How long the calling thread has waited for a core in its life, in microseconds; `None` where the
-/// kernel does not tell.
-pub fn waited_us() -> Option<u64> {
-    waited(&read_proc("/proc/thread-self/schedstat"))
+/// How long the calling thread has run in its life, and how long it has waited for a core, in
+/// microseconds; `None` where the kernel does not tell.
+pub fn ran_and_waited_us() -> Option<(u64, u64)> {
+    ran_and_waited(&read_proc("/proc/thread-self/schedstat"))
 }
 
-/// The second number of a `schedstat` line: nanoseconds.
-fn waited(line: &str) -> Option<u64> {
-    Some(line.split(' ').nth(1)?.parse::<u64>().ok()? / 1000)
+/// The first two numbers of a `schedstat` line: nanoseconds.
+fn ran_and_waited(line: &str) -> Option<(u64, u64)> {
+    let mut spans = line.split(' ').map(|nanos| nanos.parse::<u64>().ok().map(|n| n / 1000));
+    Some((spans.next()??, spans.next()??))
 }
 
 /// User, system, children's user and children's system time out of a `stat` line, in ticks. The
@@ -82,14 +83,17 @@ mod tests {
         let line = "42 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15";
         assert_eq!(cpu(line), [11, 12, 13, 14]);
         assert_eq!(cpu(""), [0; 4]);
-        assert_eq!(waited("4700123 2500999 31\n"), Some(2500));
-        assert_eq!((waited(""), waited("1"), waited("1 x 2")), (None, None, None));
+        assert_eq!(ran_and_waited("4700123 2500999 31\n"), Some((4700, 2500)));
+        for line in ["", "1", "1 x 2", "x 1 2"] {
+            assert_eq!(ran_and_waited(line), None, "{line}");
+        }
     }
 
     #[test]
     fn this_process_uses_something() {
         assert!(usage().rss > 1 << 20 && system_memory() > 1 << 20);
         assert!(os().starts_with("Linux "));
-        assert!(waited_us().expect("it is told") < 3_600_000_000);
+        let (ran, waited) = ran_and_waited_us().expect("it is told");
+        assert!(ran < 3_600_000_000 && waited < 3_600_000_000);
     }
 }

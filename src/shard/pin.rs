@@ -9,7 +9,7 @@
 //! longer the while. (`perf/notes.md` has what it brings.) A core that has been taken from the
 //! process is not taken back.
 
-use crate::observe::process::waited_us;
+use crate::observe::process::ran_and_waited_us;
 use crate::shard::cores;
 
 /// Time between two looks, in microseconds.
@@ -19,6 +19,8 @@ const PERIOD_US: u64 = 250_000;
 const MUCH: u64 = 5;
 /// And so many looks in a row: whoever came by chance is moved elsewhere by the kernel sooner.
 const IN_ROW: u32 = 2;
+/// A thread that has wanted a core for less than one in so many parts of its time says nothing.
+const IDLE: u64 = 50;
 /// How long a thread is let go for the first time, in microseconds; twice that when it was in vain
 /// to tie it again.
 const LOOSE_MIN_US: u64 = 2_000_000;
@@ -28,12 +30,12 @@ const LOOSE_MAX_US: u64 = 64_000_000;
 /// When to tie a thread and when to let it go.
 #[derive(Debug)]
 struct Judge {
-    /// The last look: when, and how long the thread had waited by then, in microseconds.
-    last: Option<(u64, u64)>,
+    /// The last look: when, and how long the thread had run and waited by then, in microseconds.
+    last: Option<(u64, (u64, u64))>,
     tied: bool,
     /// Looks in a row at which the tied thread had waited for long.
     in_row: u32,
-    /// Since when it is so.
+    /// Since when it is so; time in which the tied thread had nothing to do does not count.
     since_us: u64,
     /// How long it was let go last, half of [`LOOSE_MIN_US`] when it has not been of late.
     loose_us: u64,
@@ -46,14 +48,19 @@ impl Default for Judge {
 }
 
 impl Judge {
-    /// A look at `now_us`, when the thread has waited for `waited_us` in its life; gives whether to
-    /// tie it, if that changes.
-    fn look(&mut self, now_us: u64, waited_us: u64) -> Option<bool> {
-        let Some((then_us, before_us)) = self.last.replace((now_us, waited_us)) else {
+    /// A look at `now_us`, when the thread has run and waited for so long in its life; gives
+    /// whether to tie it, if that changes.
+    fn look(&mut self, now_us: u64, (ran_us, waited_us): (u64, u64)) -> Option<bool> {
+        let Some((then_us, before)) = self.last.replace((now_us, (ran_us, waited_us))) else {
             self.since_us = now_us;
             return None;
         };
-        let (past, waited) = (now_us - then_us, waited_us.saturating_sub(before_us));
+        let (past, waited) = (now_us - then_us, waited_us.saturating_sub(before.1));
+        if self.tied && (ran_us.saturating_sub(before.0) + waited) * IDLE < past {
+            self.in_row = 0;
+            self.since_us += past;
+            return None;
+        }
         let for_us = now_us - self.since_us;
         if self.tied {
             if waited * MUCH < past {
@@ -106,7 +113,7 @@ impl Pin {
             return None;
         }
         self.due_us = now_us + PERIOD_US;
-        let tied = self.judge.look(now_us, waited_us()?)?;
+        let tied = self.judge.look(now_us, ran_and_waited_us()?)?;
         let done = match tied {
             true if !cores::of_process().is_ok_and(|cores| cores.contains(&self.core)) => false,
             true => cores::tie(self.core).is_ok(),
@@ -127,20 +134,29 @@ mod tests {
     struct Course {
         judge: Judge,
         now_us: u64,
+        ran_us: u64,
         waited_us: u64,
     }
 
     impl Course {
         fn new() -> Course {
             let mut judge = Judge::default();
-            assert_eq!(judge.look(5_000_000, 77), None, "nothing to compare with");
-            Course { judge, now_us: 5_000_000, waited_us: 77 }
+            assert_eq!(judge.look(5_000_000, (33, 77)), None, "nothing to compare with");
+            Course { judge, now_us: 5_000_000, ran_us: 33, waited_us: 77 }
         }
 
         fn look(&mut self, hundredths: u64) -> Option<bool> {
             self.now_us += PERIOD_US;
+            self.ran_us += PERIOD_US / 10;
             self.waited_us += PERIOD_US * hundredths / 100;
-            self.judge.look(self.now_us, self.waited_us)
+            self.judge.look(self.now_us, (self.ran_us, self.waited_us))
+        }
+
+        /// A look behind a while in which the thread had next to nothing to do.
+        fn idle(&mut self) -> Option<bool> {
+            self.now_us += PERIOD_US;
+            self.ran_us += PERIOD_US / 100;
+            self.judge.look(self.now_us, (self.ran_us, self.waited_us))
         }
 
         /// Looks until something changes; gives how many it took.
@@ -187,18 +203,32 @@ mod tests {
     }
 
     #[test]
+    fn time_without_work_says_nothing() {
+        let mut course = Course::new();
+        course.until(false, 50);
+        course.until(true, 50);
+        assert!((0..500).all(|_| course.idle().is_none()));
+        assert_eq!(course.until(false, 50), 2);
+        assert_eq!(course.until(true, 50), 16, "it had not gone well meanwhile");
+        assert_eq!((course.look(50), course.idle(), course.look(50)), (None, None, None));
+        assert_eq!(course.look(50), Some(false), "two in a row");
+        assert!((0..15).all(|_| course.idle().is_none()));
+        assert_eq!(course.until(true, 0), 17, "time that it is let go for passes all the same");
+    }
+
+    #[test]
     fn a_thread_is_tied_and_let_go() {
         let all = cores::of_this_thread().expect("cores");
         std::thread::spawn(move || {
             let mut fixed = Pin::tie(all[0], true).expect("a core of ours");
-            fixed.judge.last = Some((1_000_000, 0));
+            fixed.judge.last = Some((1_000_000, (0, 0)));
             assert_eq!(fixed.look(1_000_000), None);
             let mut pin = Pin::tie(all[0], false).expect("a core of ours");
             assert_eq!(cores::of_this_thread().expect("cores"), all[..1]);
             assert_eq!(pin.look(1_000_000), None);
             assert_eq!(pin.look(1_000_000 + PERIOD_US - 1), None, "not yet");
             // As if no time had passed but in waiting, and not for the first time.
-            (pin.judge.last, pin.judge.in_row) = (Some((2_000_000, 0)), IN_ROW - 1);
+            (pin.judge.last, pin.judge.in_row) = (Some((2_000_000, (0, 0))), IN_ROW - 1);
             assert_eq!(pin.look(2_000_000), Some(false));
             assert_eq!(cores::of_this_thread().expect("cores"), all);
             assert_eq!(pin.look(3_900_000), None);
