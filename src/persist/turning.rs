@@ -383,6 +383,27 @@ mod tests {
         assert_eq!(volume.list().unwrap(), [base]);
     }
 
+    /// A base that nothing came of may be back when the power is: then its mark is there as well.
+    #[test]
+    fn a_mark_goes_behind_what_it_marks() {
+        let (base, none) = (format!("{NAME}.1.base.rdb"), Manifest::default());
+        let mut gone = 0;
+        for seed in 0..40 {
+            let volume = MemVolume::default();
+            let install = || {
+                volume.write_synced(&base, b"REDIS0011")?;
+                volume.sync_dir()?;
+                volume.remove(&base)?;
+                Ok(Installed::Superseded)
+            };
+            guard(&volume, NAME, &none, install).unwrap();
+            let behind = volume.power_cut(&mut Random::new(seed));
+            check(&behind, NAME).unwrap();
+            gone += u32::from(!behind.list().unwrap().contains(&OPENING.to_owned()));
+        }
+        assert!((1..40).contains(&gone), "the last change is durable or not: {gone}");
+    }
+
     #[test]
     fn a_manifest_that_cannot_be_read_is_in_the_way() {
         let (_temp, volume) = fresh();

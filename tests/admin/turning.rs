@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ringstone::persist::aof::manifest::{Line, Manifest, Ours};
+
 use crate::crash::rewrite::unnamed;
 use crate::interop::rewrite::{told, until_rewritten};
 use crate::snapshot::crash::Small;
@@ -224,6 +226,47 @@ fn a_directory_that_was_removed_is_made_anew() {
     }
     let server = server.kill().restart();
     assert_eq!(server.client().words("GET k"), Value::Bulk(b"3".into()));
+}
+
+/// A position names one place in all that was ever logged here, also where the process that begins
+/// a log knows nothing of the one before it.
+#[test]
+fn positions_go_on_above_those_of_an_older_log() {
+    if judged_by_peer() {
+        return;
+    }
+    for clean in [true, false] {
+        let server = Server::start(options(2, true));
+        let mut client = server.client();
+        for n in 0..100 {
+            assert_eq!(client.words(&format!("SET key{n} {n}")), ok());
+        }
+        let stopped = if clean { server.stop() } else { server.kill() };
+        let old = positions(&stopped.path().join("appendonlydir"));
+        // Where no end is named, at least so many bytes were written for these keys.
+        let floor = old.iter().map(|(start, end)| end.unwrap_or(start + 1000)).max().unwrap();
+        let server = stopped.restart_with(options(2, false));
+        let mut client = server.client();
+        assert_eq!(client.words("DBSIZE"), Value::Int(0));
+        assert_eq!((client.words("SET a 1"), client.words(YES)), (ok(), ok()));
+        until_on(&mut client);
+        let now = positions(&log_dir(&server));
+        let begun: Vec<u64> =
+            now.iter().filter(|file| file.1.is_none()).map(|file| file.0).collect();
+        assert_eq!(begun.len(), 2, "{now:?}");
+        assert!(begun.iter().all(|start| *start >= floor), "{old:?} {now:?}");
+    }
+}
+
+/// Where the files of the log begin, and where they end if the manifest says so.
+fn positions(log_dir: &Path) -> Vec<(u64, Option<u64>)> {
+    let bytes = std::fs::read(log_dir.join("appendonly.aof.manifest")).unwrap();
+    let manifest = Manifest::parse(&bytes).unwrap();
+    let of = |line: &Line| match &line.ours {
+        Some(Ours::Shard(pairs)) => Some((pairs.start, pairs.end.map(|(end, _)| end))),
+        _ => None,
+    };
+    manifest.lines.iter().filter_map(of).collect()
 }
 
 /// Without save points nothing but the log is there: a start behind `no` finds it as it was then.

@@ -244,7 +244,8 @@ fn others_are_served_while_a_target_thinks() {
         parcel(&mut stream, 2);
         // Whoever names such a key waits, in a transaction as well, and so does FLUSHALL.
         reader.send(b"GET k\r\nMULTI\r\nAPPEND l x\r\nEXEC\r\n").expect("sent");
-        let mut emptier = near.client();
+        let (mut emptier, mut queue) = (near.client(), near.client());
+        queue.send(b"MULTI\r\nGET k\r\nEXEC\r\n").expect("sent");
         emptier.send(b"FLUSHALL\r\n").expect("sent");
         for n in 0..300 {
             assert_eq!(other.words(&format!("SET other:{n} x")), ok());
@@ -260,6 +261,9 @@ fn others_are_served_while_a_target_thinks() {
         let queued = Value::Simple(b"QUEUED".into());
         let appended = |n| rest[..] == [ok(), queued.clone(), Value::Array(vec![Value::Int(n)])];
         assert!(appended(2) || appended(1), "{rest:?}");
+        // It has waited: the key had gone by then.
+        let read: Vec<Value> = (0..3).map(|_| queue.reply().expect("a reply").1).collect();
+        assert_eq!(read, [ok(), queued.clone(), Value::Array(vec![Value::NullBulk])]);
         assert_eq!(emptier.reply().expect("a reply").1, ok());
     }
 }
@@ -270,18 +274,24 @@ fn a_target_that_hangs_is_left() {
     let (mut mover, mut other) = (near.client(), near.client());
     let (target, port) = Target::new();
     other.words("SET k v");
-    mover.send(format!("MIGRATE 127.0.0.1 {port} k 0 300 COPY\r\n").as_bytes()).expect("sent");
+    mover.send(format!("MIGRATE 127.0.0.1 {port} k 0 2000 COPY\r\n").as_bytes()).expect("sent");
     let mut stream = target.accept();
     parcel(&mut stream, 1);
-    // The key stays, so it can be read meanwhile.
-    assert_eq!(other.words("GET k"), Value::Bulk(b"v".into()));
+    // The key stays, so it can be read meanwhile, and not written to.
+    let mut writer = near.client();
+    writer.send(b"APPEND k w\r\n").expect("sent");
+    for n in 0..30 {
+        assert_eq!(other.words(&format!("SET other:{n} x")), ok());
+        assert_eq!(other.words("GET k"), Value::Bulk(b"v".into()));
+    }
     let hung = Value::Error(b"IOERR error or timeout reading to target instance".into());
     assert_eq!(mover.reply().expect("a reply").1, hung);
+    assert_eq!(writer.reply().expect("a reply").1, Value::Int(2));
     mover.send(format!("MIGRATE 127.0.0.1 {port} k 0 300\r\n").as_bytes()).expect("sent");
     let stream = target.accept();
     drop(stream);
     assert_eq!(mover.reply().expect("a reply").1, hung);
-    assert_eq!(other.words("APPEND k w"), Value::Int(2));
+    assert_eq!(other.words("APPEND k w"), Value::Int(3));
 }
 
 /// A client that waits for a key is served into one that is on its way.
