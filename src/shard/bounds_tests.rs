@@ -1,6 +1,8 @@
 //! What a shard bounds, tried on shards without sockets over a disk that answers when it is told.
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -193,6 +195,47 @@ fn op_len(op: &DiskOp) -> usize {
         DiskOp::Write { data, .. } => data.len(),
         _ => 0,
     }
+}
+
+/// Of two parcels the other server takes the first and refuses the second: whoever sent them is told
+/// when what has gone is durably gone, though nothing is written at the end.
+#[test]
+fn migrate_is_answered_when_all_that_has_gone_is_durably_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut heard, mut room, mut answered) = (Vec::new(), vec![0; 1 << 16], 0);
+        loop {
+            match stream.read(&mut room).unwrap() {
+                0 => return heard,
+                n => heard.extend_from_slice(&room[..n]),
+            }
+            let times = |word: &str| memchr::memmem::find_iter(&heard, word).count();
+            let asked = times("\r\nSELECT\r\n") + times("\r\nRESTORE\r\n");
+            let answers = [&b"+OK\r\n"[..], b"+OK\r\n", b"-ERR no\r\n"];
+            stream.write_all(&answers[answered..asked].concat()).unwrap();
+            answered = asked;
+        }
+    });
+    let mut bench = Bench::new(1, &[("appendfsync", "always")]);
+    let long = vec![b'v'; 1 << 20];
+    let mut both = [b"*3\r\n$3\r\nSET\r\n$2\r\nk2\r\n$1048576\r\n", &long[..], b"\r\n"].concat();
+    both.extend_from_slice(b"SET k0 v\r\nCONFIG SET rdbcompression no\r\n");
+    bench.turn(0, &[(0, &both)], true);
+    bench.settle();
+    assert_eq!(bench.told[0], b"+OK\r\n+OK\r\n+OK\r\n");
+    bench.told[0].clear();
+    let migrate = format!("MIGRATE 127.0.0.1 {port} \"\" 0 30000 KEYS k2 k0\r\n");
+    bench.turn(0, &[(0, migrate.as_bytes())], true);
+    while !target.is_finished() {
+        bench.settle_without_flushes();
+    }
+    bench.settle_without_flushes();
+    assert_eq!(bench.told[0], b"");
+    bench.settle();
+    assert_eq!(bench.told[0], b"-ERR Target instance replied with error: ERR no\r\n");
+    assert!(target.join().unwrap().len() > long.len());
 }
 
 #[test]
