@@ -197,7 +197,7 @@ fn op_len(op: &DiskOp) -> usize {
     }
 }
 
-/// Of two parcels the other server takes the first and refuses the second: whoever sent them is told
+/// Of two parcels the other server takes the first and refuses the second: who sent them is told
 /// when what has gone is durably gone, though nothing is written at the end.
 #[test]
 fn migrate_is_answered_when_all_that_has_gone_is_durably_gone() {
@@ -220,7 +220,8 @@ fn migrate_is_answered_when_all_that_has_gone_is_durably_gone() {
     });
     let mut bench = Bench::new(1, &[("appendfsync", "always")]);
     let long = vec![b'v'; 1 << 20];
-    let mut both = [b"*3\r\n$3\r\nSET\r\n$2\r\nk2\r\n$1048576\r\n", &long[..], b"\r\n"].concat();
+    let head = b"*3\r\n$3\r\nSET\r\n$2\r\nk2\r\n$1048576\r\n";
+    let mut both = [head, &long[..], b"\r\n"].concat();
     both.extend_from_slice(b"SET k0 v\r\nCONFIG SET rdbcompression no\r\n");
     bench.turn(0, &[(0, &both)], true);
     bench.settle();
