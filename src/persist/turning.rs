@@ -1,6 +1,5 @@
 //! The log directory of a log that begins while the server runs, when there may be an older log.
 //!
-//!
 //! A log that begins is one of new files, which no manifest names before the base beside them is
 //! durable: [`super::rewrite::install`] then names all at once. Up to that rename the standing
 //! manifest, if there is one, is in force, with what it names unchanged. So a start behind a crash
