@@ -261,7 +261,18 @@ impl<'a> Source<'a> {
     }
 
     /// Passes over the next `n` bytes; they count for the checksum.
+    #[inline]
     pub(super) fn skip(&mut self, n: u64) -> Result<(), Problem> {
+        if n <= (self.end - self.at) as u64 {
+            self.consume(n as usize);
+            return Ok(());
+        }
+        self.skip_far(n)
+    }
+
+    /// [`Source::skip`] of bytes that are not all buffered.
+    #[cold]
+    fn skip_far(&mut self, n: u64) -> Result<(), Problem> {
         self.claim(n)?;
         let mut left = n;
         while left > 0 {
