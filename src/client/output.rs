@@ -74,7 +74,7 @@ pub enum Merged {
         pieces: Vec<(usize, usize, Vec<u32>)>,
         /// Elements of the whole, for [`Merge::PerKey`].
         count: usize,
-        /// A draw for [`Merge::Random`].
+        /// A draw for [`Merge::Random`], or how many keys are asked for with [`Merge::Scan`].
         draw: u64,
     },
 }
@@ -176,6 +176,7 @@ impl Remote {
             }
             Merge::PerKey => self.merge_per_key(pieces, count, out),
             Merge::Random => self.merge_random(pieces, draw, out),
+            Merge::Scan => self.merge_scan(pieces, draw, out),
         }
     }
 
@@ -197,6 +198,31 @@ impl Remote {
             let (reply, from, to) = element.expect("every key belongs to one part");
             out.append_range(reply, from, to);
         }
+    }
+
+    /// Each part is `[cursor, [key …]]`, by shard: they count up to the first that is not at its end,
+    /// or until more than `wanted` keys are there.
+    fn merge_scan(&self, pieces: &[(usize, usize, Vec<u32>)], wanted: u64, out: &mut Reply) {
+        let parts = pieces.iter().filter_map(|(part, item, _)| {
+            let (reply, from, to) = self.piece(*part, *item);
+            let (_, _, cursor) = reply.header_at(from)?;
+            let (_, cursor, keys) = reply.header_at(cursor)?;
+            let (_, count, keys) = reply.header_at(keys)?;
+            Some((cursor, count as u64, (reply, keys, to)))
+        });
+        let (mut next, mut found, mut told) = (0, 0, Vec::new());
+        for (shard, (cursor, count, keys)) in parts.enumerate() {
+            next = cursor;
+            found += count;
+            told.push(keys);
+            if cursor as usize != shard + 1 || found > wanted {
+                break;
+            }
+        }
+        out.array(2);
+        out.bulk(itoa::Buffer::new().format(next).as_bytes());
+        out.array(found as usize);
+        told.into_iter().for_each(|(reply, from, to)| out.append_range(reply, from, to));
     }
 
     /// Each part is `[number of keys, key or nil]`.

@@ -3,6 +3,11 @@
 //! What they answer depends on everything in the database, so that their replies wait for its last
 //! write. A client sees SCAN cursors of the form `local << 6 | shard`; a shard that is done hands
 //! on to the next one's `0 << 6 | shard + 1`, the last one to 0.
+//!
+//! A SCAN that begins asks all shards at once, so that a database of a few keys is told in one reply
+//! as clients expect it: what a shard says counts if all in front of it are done, with no more keys
+//! than COUNT by then. Where it does not, the cursor in the reply is the one that shard begins
+//! with, and its part is told again.
 
 use crate::base::glob;
 use crate::base::limits::SHARDS_MAX;
@@ -94,6 +99,13 @@ pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
+/// Of a SCAN that begins, how many keys it asks for; `None` for another, and for what is refused.
+pub fn begins(args: &Args<'_>) -> Option<u64> {
+    let begins = args.get(1).and_then(parse_cursor) == Some(0);
+    let filter = begins.then(|| Filter::parse(args).ok())?;
+    filter.map(|filter| filter.count as u64)
+}
+
 /// The shard whose part of the keys a SCAN request asks for; a request that cannot be read goes to
 /// shard 0 to be refused, a cursor that names no shard to the last one, to be ended.
 pub fn cursor_shard(args: &Args<'_>, shards: usize) -> usize {
@@ -145,41 +157,93 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// Keys that a SCAN has found.
+struct Found {
+    keys: Reply,
+    count: usize,
+}
+
+impl Found {
+    fn new(ctx: &Ctx<'_>) -> Self {
+        Found { keys: Reply::new(ctx.out.resp3), count: 0 }
+    }
+
+    fn tell(self, out: &mut Reply) {
+        out.array(self.count);
+        out.append(self.keys);
+    }
+}
+
+/// The cursor that a shard begins with, and the one before it ends with.
+pub fn first_cursor(shard: usize, shards: usize) -> u64 {
+    if shard < shards { shard as u64 } else { 0 }
+}
+
 fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let cursor = parse_cursor(&args[1]).ok_or(Fault::new("ERR invalid cursor"))?;
     let filter = Filter::parse(args)?;
-    let (local, shard) = split_cursor(cursor);
-    if shard >= ctx.shards {
-        ctx.out.array(2);
-        ctx.out.bulk_int(0);
-        ctx.out.array(0);
-        return Ok(());
+    let mut found = Found::new(ctx);
+    let (local, mut shard) = split_cursor(cursor);
+    let mut next = 0;
+    if shard < ctx.shards {
+        next = look(ctx, shard, local, &filter, &mut found);
     }
+    // All of them are at hand then.
+    while cursor == 0 && next == shard as u64 + 1 && found.count <= filter.count {
+        shard += 1;
+        next = look(ctx, shard, 0, &filter, &mut found);
+    }
+    ctx.out.array(2);
+    ctx.out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    found.tell(ctx.out);
+    Ok(())
+}
+
+/// What one of several shards says to a SCAN that begins: `[cursor, [key …]]`, the cursor as a
+/// number. One that has more than is asked for does not begin, unless it is the first.
+pub fn scan_part(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let filter = Filter::parse(args)?;
+    let db = ctx.db;
+    let space = ctx.spaces.shard(0);
+    let (shard, len) = (space.shard, space.dbs[db].len());
+    let mut found = Found::new(ctx);
+    let next = match len > filter.count && shard > 0 {
+        true => first_cursor(shard, ctx.shards),
+        false => look(ctx, shard, 0, &filter, &mut found),
+    };
+    ctx.out.array(2);
+    ctx.out.int(next as i64);
+    found.tell(ctx.out);
+    Ok(())
+}
+
+/// Looks at a shard's keys from one of its own cursors on; gives the cursor to go on with.
+fn look(
+    ctx: &mut Ctx<'_>,
+    shard: usize,
+    local: u64,
+    filter: &Filter<'_>,
+    found: &mut Found,
+) -> u64 {
     let (db, now) = (ctx.db, ctx.now_ms());
     let space = ctx.spaces.shard(shard);
     depends_on(space, db);
-    let mut found = Reply::new(ctx.out.resp3);
-    let mut count = 0;
+    // Behind the last key that is asked for the end may come at once.
+    let whole = local == 0 && space.dbs[db].len() <= filter.count;
     let mut past = Vec::new();
-    let next = space.dbs[db].scan(local, filter.count, &mut |entry| {
+    let next = space.dbs[db].scan(local, filter.count + usize::from(whole), &mut |entry| {
         if entry.expire_ms().is_some_and(|at| at < now) {
             past.push(entry.key().to_vec());
         } else if filter.takes(entry) {
-            found.bulk(entry.key());
-            count += 1;
+            found.keys.bulk(entry.key());
+            found.count += 1;
         }
     });
     past.iter().for_each(|key| space.expire_now(db, key));
-    let next = match next {
-        0 if shard + 1 < ctx.shards => shard as u64 + 1,
-        0 => 0,
+    match next {
+        0 => first_cursor(shard + 1, ctx.shards),
         local => local << SHARD_BITS | shard as u64,
-    };
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(next).as_bytes());
-    ctx.out.array(count);
-    ctx.out.append(found);
-    Ok(())
+    }
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
@@ -289,7 +353,7 @@ fn draw_from(
 mod tests {
     use std::collections::HashSet;
 
-    use super::{cursor_shard, parse_cursor, random_part};
+    use super::{begins, cursor_shard, parse_cursor, random_part};
     use crate::command::args::Args;
     use crate::command::harness::World;
 
@@ -344,6 +408,40 @@ mod tests {
             assert_eq!(scan_all(&mut w, " MATCH key:7 COUNT 1000"), ["key:7"]);
             assert_eq!(scan_all(&mut w, " TYPE STRING"), keys);
             assert_eq!(scan_all(&mut w, " TYPE list"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_few_keys_are_told_at_once() {
+        for shards in [1, 2, 4, 64] {
+            let mut w = World::sharded(shards);
+            let keys: Vec<String> = (0..10).map(|i| format!("key:{i}")).collect();
+            keys.iter().for_each(|key| assert_eq!(w.run(&format!("SET {key} v")), "+OK"));
+            for options in ["", " COUNT 10", " COUNT 1000", " MATCH key:*"] {
+                let reply = w.run(&format!("SCAN 0{options}"));
+                let mut words: Vec<&str> = reply.split(' ').collect();
+                assert_eq!(words[..4], ["*2", "$1", "0", "*10"], "{reply}");
+                words.drain(..4);
+                let mut seen: Vec<&str> = words.into_iter().skip(1).step_by(2).collect();
+                seen.sort_unstable();
+                assert_eq!(seen, keys);
+            }
+            assert_eq!(w.run("SCAN 0 MATCH none"), "*2 $1 0 *0");
+            let reply = w.run("SCAN 0 COUNT 3");
+            assert!(!reply.starts_with("*2 $1 0 "), "no more than about so many: {reply}");
+        }
+    }
+
+    #[test]
+    fn which_begin() {
+        let begins = |request: &str| {
+            let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+            begins(&Args::new(&words))
+        };
+        assert_eq!(begins("SCAN 0"), Some(10));
+        assert_eq!(begins("SCAN 00 MATCH a COUNT 7"), Some(7));
+        for request in ["SCAN 1", "SCAN 64", "SCAN x", "SCAN", "SCAN 0 COUNT", "SCAN 0 COUNT 0"] {
+            assert_eq!(begins(request), None, "{request}");
         }
     }
 

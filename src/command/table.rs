@@ -117,6 +117,9 @@ pub enum Merge {
     Concat,
     /// RANDOMKEY: each part is `[number of keys, key or nil]`; one is drawn by weight.
     Random,
+    /// SCAN that begins: each part is `[cursor, [key …]]`; they are joined as long as each is at its
+    /// end.
+    Scan,
 }
 
 /// Who executes a command.
@@ -134,7 +137,7 @@ pub enum Route {
     Patterns,
     /// Every shard its part, in one hop.
     Every(Merge),
-    /// SCAN: the shard that the cursor names.
+    /// SCAN: the shard that the cursor names; every shard its part when it begins.
     Cursor,
     /// Looks at everything at one moment: all keyspaces on lease.
     Whole,

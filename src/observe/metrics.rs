@@ -244,21 +244,35 @@ pub struct CommandStats {
     pub latency: OnceLock<Histogram>,
 }
 
+/// Executions of one command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Executions {
+    /// How many.
+    pub all: u64,
+    /// How many of them are parts of calls that another shard counts.
+    pub parts: u64,
+    /// Calls among them that failed.
+    pub failed: u64,
+}
+
 impl ShardStats {
     /// Counts an executed command; `nanos` goes into its histogram when `track` says so.
     pub fn executed(&self, command: usize, nanos: u64, failed: bool, track: bool) {
-        self.executed_many(command, 1, nanos, u64::from(failed), track);
+        let ran = Executions { all: 1, parts: 0, failed: u64::from(failed) };
+        self.executed_many(command, ran, nanos, track);
     }
 
-    /// Counts `n` executions that took `nanos` on average.
-    pub fn executed_many(&self, command: usize, n: u64, nanos: u64, failed: u64, track: bool) {
-        self.commands_processed.add(n);
+    /// Counts executions that took `nanos` on average. A call is one however many shards had a part
+    /// in it, and takes what all of them took.
+    pub fn executed_many(&self, command: usize, ran: Executions, nanos: u64, track: bool) {
+        let calls = ran.all - ran.parts;
+        self.commands_processed.add(calls);
         let Some(stats) = self.commands.get(command) else { return };
-        stats.calls.add(n);
-        stats.nanos.add(n * nanos);
-        stats.failed.add(failed);
-        if track {
-            stats.latency.get_or_init(Histogram::default).record_many(nanos, n);
+        stats.calls.add(calls);
+        stats.nanos.add(ran.all * nanos);
+        stats.failed.add(ran.failed);
+        if track && calls > 0 {
+            stats.latency.get_or_init(Histogram::default).record_many(nanos, calls);
         }
     }
 

@@ -139,11 +139,13 @@ impl Batch {
         command: &'static Command,
         (db, quiet): (usize, bool),
         args: &Args<'_>,
+        first: bool,
     ) -> (usize, usize) {
-        let part = self.part(shard);
-        let request = self.parts[part].requests.pack(args);
+        let at = self.part(shard);
+        let request = self.parts[at].requests.pack(args);
         let bytes: usize = args.items().iter().map(|arg| arg.len() + ARGUMENT).sum();
-        self.item(part, Item::Run { command, db, quiet, request }, (args.len(), bytes))
+        let item = Item::Run { command, db, quiet, part: !first, request };
+        self.item(at, item, (args.len(), bytes))
     }
 
     /// A command for one shard.
@@ -154,7 +156,7 @@ impl Batch {
         how: (usize, bool),
         args: &Args<'_>,
     ) {
-        let (part, item) = self.run(shard, command, how, args);
+        let (part, item) = self.run(shard, command, how, args, true);
         self.commands.push(Merged::One { part, item });
     }
 
@@ -193,8 +195,8 @@ impl Batch {
         if command.writes() {
             self.participants |= groups.iter().fold(0, |set, g| set | 1 << g.0);
         }
-        let pieces = groups.into_iter().map(|(shard, words, places)| {
-            let (part, item) = self.run(shard, command, how, &Args::new(&words));
+        let pieces = groups.into_iter().enumerate().map(|(n, (shard, words, places))| {
+            let (part, item) = self.run(shard, command, how, &Args::new(&words), n == 0);
             (part, item, places)
         });
         let pieces = pieces.collect();
@@ -212,7 +214,7 @@ impl Batch {
         draw: u64,
     ) {
         let pieces = (0..shards).map(|shard| {
-            let (part, item) = self.run(shard, command, how, args);
+            let (part, item) = self.run(shard, command, how, args, shard == 0);
             (part, item, Vec::new())
         });
         let pieces = pieces.collect();

@@ -92,7 +92,9 @@ impl Surroundings<'_> {
         let result = code(&mut ctx, args);
         let (claimed, patience) = (ctx.claimed, ctx.patience.take());
         if let Err(fault) = &result {
-            self.stats.error(&fault.0);
+            if !self.meter.is_part() {
+                self.stats.error(&fault.0);
+            }
             out.cut_back(at);
             out.error(&fault.0);
         }
@@ -159,8 +161,10 @@ impl Surroundings<'_> {
         let Run::Data(mut code) = command.run else {
             unreachable!("only data commands are sent to other shards")
         };
-        if command.route == Route::Every(Merge::Random) {
-            code = scan::random_part;
+        match command.route {
+            Route::Every(Merge::Random) => code = scan::random_part,
+            Route::Cursor if scan::begins(args).is_some() => code = scan::scan_part,
+            _ => {}
         }
         self.quiet = quiet;
         self.run_one(space, db, command, code, args, out)
@@ -179,8 +183,13 @@ impl Surroundings<'_> {
         out: &mut Reply,
     ) -> u64 {
         match item {
-            Item::Run { command, db, quiet, request } => requests
-                .with(request, |args| self.run_sent(space, command, (*db, *quiet), args, out)),
+            Item::Run { command, db, quiet, part, request } => {
+                self.meter.set_part(*part);
+                let run = |args: &Args<'_>| self.run_sent(space, command, (*db, *quiet), args, out);
+                let tag = requests.with(request, run);
+                self.meter.set_part(false);
+                tag
+            }
             Item::Watch(watched) => {
                 watch(space, watched, self.now.unix_ms());
                 out.ok();

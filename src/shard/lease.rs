@@ -392,7 +392,7 @@ impl Surroundings<'_> {
             space.hold_expired(call.command.writes());
             space.begin_uses(call.quiet);
         }
-        if call.command.route != Route::Cursor {
+        if call.command.route != Route::Cursor || scan::begins(args).is_some() {
             return self.run(Spaces::Many(spaces), db, code, args, out);
         }
         let shard = scan::cursor_shard(args, spaces.len());

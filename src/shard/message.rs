@@ -219,6 +219,8 @@ pub enum Item {
         db: usize,
         /// It leaves no trace of its uses of keys.
         quiet: bool,
+        /// It is a part of a command whose first part counts as the call.
+        part: bool,
         /// The arguments, among the job's requests.
         request: Packed,
     },

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::base::clock::Stopwatch;
 use crate::command::{Args, Command, Flags, introspect, redact};
 use crate::observe::ShardStats;
+use crate::observe::metrics::Executions;
 use crate::observe::slowlog;
 use crate::shard::late::{Bounds, Late};
 
@@ -29,8 +30,10 @@ const BRIEF_NS: u64 = 1_000_000;
 #[derive(Debug, Default)]
 pub struct Meter {
     watch: Stopwatch,
-    /// Executions since the last reading: (command's number, how many, how many failed).
-    run: SmallVec<[(usize, u64, u64); 4]>,
+    /// Executions since the last reading, by the command's number.
+    run: SmallVec<[(usize, Executions); 4]>,
+    /// What runs is a part of a call that another shard counts.
+    part: bool,
     /// What one of a row takes as a rule, in nanoseconds; moves by a sixteenth of the difference.
     usual: u64,
     bounds: Bounds,
@@ -73,21 +76,33 @@ impl Meter {
             || !introspect::is_brief(command, args)
     }
 
+    /// What runs from here on are parts of calls that another shard counts, or they are not.
+    pub fn set_part(&mut self, part: bool) {
+        self.part = part;
+    }
+
+    /// Whether what runs is a part of a call that another shard counts.
+    pub fn is_part(&self) -> bool {
+        self.part
+    }
+
     /// Counts an execution in the row.
     pub fn count(&mut self, number: usize, ok: bool) {
-        let failed = u64::from(!ok);
+        let parts = u64::from(self.part);
+        let ran = Executions { all: 1, parts, failed: u64::from(!ok && !self.part) };
         match self.run.iter_mut().find(|r| r.0 == number) {
-            Some(run) => {
-                run.1 += 1;
-                run.2 += failed;
+            Some((_, run)) => {
+                run.all += 1;
+                run.parts += ran.parts;
+                run.failed += ran.failed;
             }
-            None => self.run.push((number, 1, failed)),
+            None => self.run.push((number, ran)),
         }
     }
 
     /// Ends the row, if there is one, and books it on what ran in it.
     pub fn settle(&mut self, stats: &ShardStats, track: bool) {
-        let total: u64 = self.run.iter().map(|r| r.1).sum();
+        let total: u64 = self.run.iter().map(|r| r.1.all).sum();
         if total == 0 {
             // What came in between was no command's own time, unless it was its request.
             if !self.alone && !self.fresh {
@@ -123,14 +138,17 @@ impl Meter {
     }
 
     fn book(&mut self, stats: &ShardStats, track: bool, each: u64, excess: u64) {
-        for (index, (number, n, failed)) in self.run.drain(..).enumerate() {
+        for (index, (number, ran)) in self.run.drain(..).enumerate() {
             if index > 0 || excess == 0 {
-                stats.executed_many(number, n, each, failed, track);
+                stats.executed_many(number, ran, each, track);
                 continue;
             }
-            let rest_failed = failed.min(n - 1);
-            stats.executed_many(number, n - 1, each, rest_failed, track);
-            stats.executed_many(number, 1, each + excess, failed - rest_failed, track);
+            let all = ran.all - 1;
+            let parts = ran.parts.min(all);
+            let rest = Executions { all, parts, failed: ran.failed.min(all - parts) };
+            let (parts, failed) = (ran.parts - rest.parts, ran.failed - rest.failed);
+            stats.executed_many(number, rest, each, track);
+            stats.executed_many(number, Executions { all: 1, parts, failed }, each + excess, track);
         }
     }
 
@@ -226,6 +244,27 @@ mod tests {
         meter.begin(false);
         meter.set_bounds(Bounds { slow_ns: 0, event_ns: u64::MAX });
         assert!(alone(&meter, get));
+    }
+
+    #[test]
+    fn a_part_is_no_call_but_takes_its_time() {
+        let names = introspect::names_counted();
+        let get = introspect::number(table::find(b"get").unwrap());
+        for (whole, failed, parts) in [(1, 0, 0), (0, 0, 1), (3, 2, 5), (1, 1, 1), (0, 0, 9)] {
+            for excess in [0, 70_000] {
+                let stats = ShardStats::new(1, names.len());
+                let mut meter = Meter::default();
+                for at in 0..whole + parts {
+                    meter.set_part(at >= whole);
+                    meter.count(get, at >= failed && at < whole);
+                }
+                meter.book(&stats, true, 100, excess);
+                let of = &stats.commands[get];
+                let counted = (of.calls.get(), of.failed.get(), stats.commands_processed.get());
+                assert_eq!(counted, (whole, failed, whole));
+                assert_eq!(of.nanos.get(), (whole + parts) * 100 + excess);
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
 use crate::command::{
-    Args, Command, DataRun, Flags, OwnedRequest, Route, Run, introspect, scan, sort, table,
+    Args, Command, DataRun, Flags, Merge, OwnedRequest, Route, Run, introspect, scan, sort, table,
 };
 use crate::config::renames::Named;
 use crate::persist::payload::codec;
@@ -552,15 +552,14 @@ impl Shard {
                 batch.get_or_insert_default().split(command, merge, (db, quiet), args, shards);
             }
             Route::Every(merge) => {
+                let how = (db, quiet);
                 let draw = self.random.next_u64();
-                batch.get_or_insert_default().every(
-                    command,
-                    merge,
-                    (db, quiet),
-                    args,
-                    shards,
-                    draw,
-                );
+                batch.get_or_insert_default().every(command, merge, how, args, shards, draw);
+            }
+            Route::Cursor => {
+                let count = scan::begins(args).unwrap_or(0);
+                let (how, merge) = ((db, quiet), Merge::Scan);
+                batch.get_or_insert_default().every(command, merge, how, args, shards, count);
             }
             _ => {
                 if self.is_out(conn, batch) {
@@ -592,6 +591,7 @@ impl Shard {
             Route::Patterns if sort::looks_anywhere(args) => all_shards(shards),
             Route::Patterns => of_keys(usize::MAX),
             Route::Every(_) | Route::Whole | Route::Cut => all_shards(shards),
+            Route::Cursor if scan::begins(args).is_some() => all_shards(shards),
             Route::Cursor => 1 << scan::cursor_shard(args, shards),
         }
     }

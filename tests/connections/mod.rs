@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Client, Options, Server, Value, encode};
 
 mod monitor;
+mod several;
 mod storm;
 
 /// Longest wait for something that comes by itself.

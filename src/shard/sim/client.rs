@@ -273,6 +273,7 @@ impl Client {
             b"SELECT" | b"MULTI" | b"DISCARD" | b"PING" | b"CONFIG" | b"WAITAOF" => 0,
             _ if is_of_files(command) => 0,
             b"DBSIZE" | b"KEYS" | b"RANDOMKEY" | b"DEBUG" => all_shards(self.shards),
+            b"SCAN" if command[1] == b"0" => all_shards(self.shards),
             b"SCAN" => 1 << command[1][0].wrapping_sub(b'0'),
             _ if is_cut(command) => all_shards(self.shards),
             _ => keys(command).iter().map(own).fold(0, |set, s| set | s),
