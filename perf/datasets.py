@@ -6,6 +6,8 @@ that the load generator can write to them.
 """
 
 import base64
+import binascii
+import itertools
 import json
 import os
 import random
@@ -118,9 +120,19 @@ def small_shapes(pick):
             for _ in range(times * SHAPE_POOL // 10)]
 
 
+def apart(name):
+    """Two numbers for keys of this name, one with a slot in the lower half and one in the upper: of
+    eight large values that fall as they may, one of two shards can have most of all elements."""
+    def half(n):
+        return binascii.crc_hqx(f"{name}:{n}".encode(), 0) % 16_384 // 8_192
+
+    return [next(n for n in itertools.count() if half(n) == wanted) for wanted in (0, 1)]
+
+
 def mixed(path, keys):
     """Small values of all types, every tenth with an expiry, and eight large ones that together
-    have as many elements as there are small values. Streams come from a server, see `streams`."""
+    have as many elements as there are small values, two of each type, `apart`. Streams come from a
+    server, see `streams`."""
     pick = random.Random(1)
     shapes = small_shapes(pick)
     elements = max(keys // 8, 600)
@@ -135,10 +147,15 @@ def mixed(path, keys):
             yield b"".join(out)
         for n in range(2):
             names = [b"member:%d:%d" % (n, i) for i in range(elements)]
-            yield pair(HASH, f"large:hash:{n}", hash_of([(m, b"value of " + m) for m in names]))
-            yield pair(LIST, f"large:list:{n}", texts(names))
-            yield pair(SET, f"large:set:{n}", texts(names))
-            yield pair(ZSET_2, f"large:zset:{n}", zset_of([(m, i / 2) for i, m in enumerate(names)]))
+            bodies = {
+                "hash": (HASH, lambda: hash_of([(m, b"value of " + m) for m in names])),
+                "list": (LIST, lambda: texts(names)),
+                "set": (SET, lambda: texts(names)),
+                "zset": (ZSET_2, lambda: zset_of([(m, i / 2) for i, m in enumerate(names)])),
+            }
+            for kind, (code, body) in bodies.items():
+                name = f"large:{kind}"
+                yield pair(code, f"{name}:{apart(name)[n]}", body())
     return write(path, keys + 8, chunks())
 
 
