@@ -200,8 +200,8 @@ impl Remote {
         }
     }
 
-    /// Each part is `[cursor, [key …]]`, by shard: they count up to the first that is not at its end,
-    /// or until more than `wanted` keys are there.
+    /// Each part is `[cursor, [key …]]`, by shard: they count up to the first that is not at its
+    /// end, or until more than `wanted` keys are there.
     fn merge_scan(&self, pieces: &[(usize, usize, Vec<u32>)], wanted: u64, out: &mut Reply) {
         let parts = pieces.iter().filter_map(|(part, item, _)| {
             let (reply, from, to) = self.piece(*part, *item);

@@ -4,10 +4,10 @@
 //! write. A client sees SCAN cursors of the form `local << 6 | shard`; a shard that is done hands
 //! on to the next one's `0 << 6 | shard + 1`, the last one to 0.
 //!
-//! A SCAN that begins asks all shards at once, so that a database of a few keys is told in one reply
-//! as clients expect it: what a shard says counts if all in front of it are done, with no more keys
-//! than COUNT by then. Where it does not, the cursor in the reply is the one that shard begins
-//! with, and its part is told again.
+//! A SCAN that begins asks all shards at once, so that a database of a few keys is told in one
+//! reply as clients expect it: what a shard says counts if all in front of it are done, with no
+//! more keys than COUNT by then. Where it does not, the cursor in the reply is the one that shard
+//! begins with, and its part is told again.
 
 use crate::base::glob;
 use crate::base::limits::SHARDS_MAX;

@@ -117,8 +117,8 @@ pub enum Merge {
     Concat,
     /// RANDOMKEY: each part is `[number of keys, key or nil]`; one is drawn by weight.
     Random,
-    /// SCAN that begins: each part is `[cursor, [key …]]`; they are joined as long as each is at its
-    /// end.
+    /// SCAN that begins: each part is `[cursor, [key …]]`; they are joined as long as each is at
+    /// its end.
     Scan,
 }
 
