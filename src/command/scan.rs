@@ -199,15 +199,19 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Most entries of a part that is looked at before those in front of it are known to be done: what
+/// goes beyond COUNT is told again, and nobody shall pay for much of that.
+const BEGIN_MAX: usize = 1024;
+
 /// What one of several shards says to a SCAN that begins: `[cursor, [key …]]`, the cursor as a
-/// number. One that has more than is asked for does not begin, unless it is the first.
+/// number. One that has more than is asked for, or much, does not begin, unless it is the first.
 pub fn scan_part(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     let filter = Filter::parse(args)?;
     let db = ctx.db;
     let space = ctx.spaces.shard(0);
     let (shard, len) = (space.shard, space.dbs[db].len());
     let mut found = Found::new(ctx);
-    let next = match len > filter.count && shard > 0 {
+    let next = match len > filter.count.min(BEGIN_MAX) && shard > 0 {
         true => first_cursor(shard, ctx.shards),
         false => look(ctx, shard, 0, &filter, &mut found),
     };

@@ -559,7 +559,7 @@ fn ringstone(v: &View<'_>, out: &mut String) {
             "shard{n}:clients={},keys={keys},commands={},log_position={},log_written={},\
              log_durable={},log_released={},log_size={},log_frames={},log_bytes={}\r\n",
             s.connected_clients.get(),
-            s.commands_processed.get(),
+            s.executions(),
             s.log_position.get(),
             s.log_written.get(),
             s.log_durable.get(),

@@ -118,6 +118,8 @@ shard_counters! {
     output_buffer_disconnections: counter,
     /// Commands executed.
     commands_processed: counter,
+    /// Parts executed of commands that another shard counts.
+    parts_processed: counter,
     /// Bytes read from clients.
     net_input_bytes: counter,
     /// Bytes written to clients.
@@ -267,6 +269,7 @@ impl ShardStats {
     pub fn executed_many(&self, command: usize, ran: Executions, nanos: u64, track: bool) {
         let calls = ran.all - ran.parts;
         self.commands_processed.add(calls);
+        self.parts_processed.add(ran.parts);
         let Some(stats) = self.commands.get(command) else { return };
         stats.calls.add(calls);
         stats.nanos.add(ran.all * nanos);
@@ -274,6 +277,11 @@ impl ShardStats {
         if track && calls > 0 {
             stats.latency.get_or_init(Histogram::default).record_many(nanos, calls);
         }
+    }
+
+    /// Commands and parts of commands that this shard has executed.
+    pub fn executions(&self) -> u64 {
+        self.commands_processed.get() + self.parts_processed.get()
     }
 
     /// Counts an error reply by its code, the first word of `text` (without the leading `-`).

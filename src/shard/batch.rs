@@ -12,7 +12,7 @@ use crate::command::{Args, Command, Merge};
 use crate::config::settings::Flush;
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
-use crate::shard::message::{Call, Item, Job, JobDone, Message, ReplyTo, Watched};
+use crate::shard::message::{Call, Item, Job, JobDone, Message, Portion, ReplyTo, Watched};
 
 /// Most commands of one batch; what follows goes into the next turn's.
 pub const BATCH_MAX: usize = 1024;
@@ -139,12 +139,12 @@ impl Batch {
         command: &'static Command,
         (db, quiet): (usize, bool),
         args: &Args<'_>,
-        first: bool,
+        portion: Portion,
     ) -> (usize, usize) {
         let at = self.part(shard);
         let request = self.parts[at].requests.pack(args);
         let bytes: usize = args.items().iter().map(|arg| arg.len() + ARGUMENT).sum();
-        let item = Item::Run { command, db, quiet, part: !first, request };
+        let item = Item::Run { command, db, quiet, portion, request };
         self.item(at, item, (args.len(), bytes))
     }
 
@@ -156,7 +156,7 @@ impl Batch {
         how: (usize, bool),
         args: &Args<'_>,
     ) {
-        let (part, item) = self.run(shard, command, how, args, true);
+        let (part, item) = self.run(shard, command, how, args, Portion::All);
         self.commands.push(Merged::One { part, item });
     }
 
@@ -196,7 +196,7 @@ impl Batch {
             self.participants |= groups.iter().fold(0, |set, g| set | 1 << g.0);
         }
         let pieces = groups.into_iter().enumerate().map(|(n, (shard, words, places))| {
-            let (part, item) = self.run(shard, command, how, &Args::new(&words), n == 0);
+            let (part, item) = self.run(shard, command, how, &Args::new(&words), portion(n));
             (part, item, places)
         });
         let pieces = pieces.collect();
@@ -214,7 +214,7 @@ impl Batch {
         draw: u64,
     ) {
         let pieces = (0..shards).map(|shard| {
-            let (part, item) = self.run(shard, command, how, args, shard == 0);
+            let (part, item) = self.run(shard, command, how, args, portion(shard));
             (part, item, Vec::new())
         });
         let pieces = pieces.collect();
@@ -232,6 +232,11 @@ impl Batch {
         let pieces = pieces.collect();
         self.commands.push(Merged::Many { merge: Merge::Ok, pieces, count: 0, draw: 0 });
     }
+}
+
+/// What the `n`th part of a command is.
+fn portion(n: usize) -> Portion {
+    if n == 0 { Portion::First } else { Portion::Further }
 }
 
 /// How many arguments travel with each key.

@@ -423,8 +423,10 @@ impl Shard {
 
     /// Step 2: takes the inbox.
     pub fn take_inbox(&mut self) {
-        // Whoever has the reply of a CONFIG SET finds it in force, on every shard.
+        // Whoever has the reply of a CONFIG SET finds it in force, on every shard; and what comes
+        // behind a CONFIG RESETSTAT counts.
         self.refresh_settings();
+        self.refresh_stats();
         let published = self.order.published();
         let mut taken = std::mem::take(&mut self.waiting);
         self.order.inbox(self.id).take(&mut taken);

@@ -19,7 +19,7 @@ use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
 use crate::resp::peek::KEYS_MAX;
 use crate::shard::core::Shard;
-use crate::shard::message::{Call, Item, Job, Message, Watched};
+use crate::shard::message::{Call, Item, Job, Message, Portion, Watched};
 use crate::shard::meter::Meter;
 use crate::value::shapes::Shapes;
 
@@ -155,6 +155,7 @@ impl Surroundings<'_> {
         space: &mut Keyspace,
         command: &'static Command,
         (db, quiet): (usize, bool),
+        all: bool,
         args: &Args<'_>,
         out: &mut Reply,
     ) -> u64 {
@@ -162,8 +163,8 @@ impl Surroundings<'_> {
             unreachable!("only data commands are sent to other shards")
         };
         match command.route {
-            Route::Every(Merge::Random) => code = scan::random_part,
-            Route::Cursor if scan::begins(args).is_some() => code = scan::scan_part,
+            Route::Every(Merge::Random) if !all => code = scan::random_part,
+            Route::Cursor if !all => code = scan::scan_part,
             _ => {}
         }
         self.quiet = quiet;
@@ -172,7 +173,7 @@ impl Surroundings<'_> {
 
     fn run_call(&mut self, space: &mut Keyspace, call: &Call, out: &mut Reply) -> u64 {
         let how = (call.db, call.quiet);
-        call.request.with(|args| self.run_sent(space, call.command, how, args, out))
+        call.request.with(|args| self.run_sent(space, call.command, how, true, args, out))
     }
 
     fn run_item(
@@ -183,9 +184,10 @@ impl Surroundings<'_> {
         out: &mut Reply,
     ) -> u64 {
         match item {
-            Item::Run { command, db, quiet, part, request } => {
-                self.meter.set_part(*part);
-                let run = |args: &Args<'_>| self.run_sent(space, command, (*db, *quiet), args, out);
+            Item::Run { command, db, quiet, portion, request } => {
+                self.meter.set_part(*portion == Portion::Further);
+                let (how, all) = ((*db, *quiet), *portion == Portion::All);
+                let run = |args: &Args<'_>| self.run_sent(space, command, how, all, args, out);
                 let tag = requests.with(request, run);
                 self.meter.set_part(false);
                 tag

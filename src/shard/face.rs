@@ -250,6 +250,7 @@ impl Server for Shard {
     fn reset_stats(&mut self) {
         self.global.reset_stats();
         self.refresh_stats();
+        self.order.wake_all();
     }
 
     fn info(&mut self, sections: &[&[u8]]) -> String {

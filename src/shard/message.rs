@@ -208,6 +208,17 @@ pub struct Answered {
     pub at: u64,
 }
 
+/// How much of a command a shard executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Portion {
+    /// All of it: what it answers is the reply.
+    All,
+    /// Its first part, which counts as the call. The replies of all parts become one.
+    First,
+    /// Another part.
+    Further,
+}
+
 /// One element of a job.
 #[derive(Debug)]
 pub enum Item {
@@ -219,8 +230,8 @@ pub enum Item {
         db: usize,
         /// It leaves no trace of its uses of keys.
         quiet: bool,
-        /// It is a part of a command whose first part counts as the call.
-        part: bool,
+        /// How much of the command it is.
+        portion: Portion,
         /// The arguments, among the job's requests.
         request: Packed,
     },

@@ -262,6 +262,7 @@ mod tests {
                 let of = &stats.commands[get];
                 let counted = (of.calls.get(), of.failed.get(), stats.commands_processed.get());
                 assert_eq!(counted, (whole, failed, whole));
+                assert_eq!(stats.executions(), whole + parts);
                 assert_eq!(of.nanos.get(), (whole + parts) * 100 + excess);
             }
         }

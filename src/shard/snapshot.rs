@@ -577,7 +577,7 @@ impl Shard {
             // It has come from another shard, and counts by itself.
             part.open = Some(Open::new(Arc::clone(&job.open)));
         }
-        let commands = self.stats().commands_processed.get();
+        let commands = self.stats().executions();
         let budget = match job.hurries() {
             true => Some(HURRY),
             false => part.share.turn(commands, self.snapshot.pressed),

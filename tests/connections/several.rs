@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::info;
+use super::{eventually, info};
 use crate::support::{Client, Options, Server, Value};
 
 /// The cursor and the keys of a reply to SCAN.
@@ -62,8 +62,8 @@ fn many_keys_are_scanned_bit_by_bit() {
     for shards in [1, 2, 4] {
         let server = Server::start(Options::shards(shards));
         let mut client = server.client();
-        let many = keys(&mut client, 3000);
-        for count in [1, 10, 900, 5000] {
+        let many = keys(&mut client, 1800);
+        for count in [1, 10, 500, 5000] {
             let (mut cursor, mut seen, mut calls) = ("0".to_owned(), BTreeSet::new(), 0);
             loop {
                 let reply = client.words(&format!("SCAN {cursor} COUNT {count}"));
@@ -71,6 +71,7 @@ fn many_keys_are_scanned_bit_by_bit() {
                 assert!(some.len() <= 2 * count + 64, "{} at once of {count}", some.len());
                 seen.extend(some);
                 calls += 1;
+                assert!(calls < 4000, "it does not end: {next}");
                 cursor = next;
                 if cursor == "0" {
                     break;
@@ -82,12 +83,59 @@ fn many_keys_are_scanned_bit_by_bit() {
     }
 }
 
+/// Keys of two tags, one of which the first of two shards has, and the other the second.
+#[test]
+fn shards_that_are_done_hand_on_to_those_that_are_not() {
+    let server = Server::start(Options::shards(2));
+    let mut client = server.client();
+    let [first, second] = ["{2}", "{0}"];
+    for (of_first, of_second) in [(0, 5), (5, 3000), (0, 3000), (3000, 0), (3000, 5), (5, 5)] {
+        for wrap in [false, true] {
+            client.words("FLUSHALL");
+            client.words("SELECT 3");
+            let named = |(tag, count): (&str, usize)| -> Vec<String> {
+                (0..count).map(|n| format!("{n}:{tag}")).collect()
+            };
+            let made: Vec<String> =
+                [(first, of_first), (second, of_second)].into_iter().flat_map(named).collect();
+            let sets: Vec<_> = made.iter().map(|key| words(&format!("SET {key} v"))).collect();
+            assert!(client.pipeline(&sets).iter().all(|reply| *reply == ok()));
+            let (mut cursor, mut seen, mut calls) = ("0".to_owned(), BTreeSet::new(), 0);
+            while calls == 0 || cursor != "0" {
+                let scan = format!("SCAN {cursor}");
+                let reply = match wrap {
+                    false => client.words(&scan),
+                    true => {
+                        client.words("MULTI");
+                        client.words(&scan);
+                        client.words("EXEC").items().expect("its replies")[0].clone()
+                    }
+                };
+                let (next, some) = scanned(&reply);
+                (cursor, calls) = (next, calls + 1);
+                seen.extend(some);
+                assert!(calls < 2000, "it does not end: {cursor}");
+            }
+            let what = format!("{of_first} and {of_second}, in a transaction: {wrap}");
+            assert_eq!(seen, made.into_iter().collect(), "{what}");
+            assert_eq!(calls == 1, of_first + of_second <= 10, "{what}: {calls} calls");
+            client.words("SELECT 0");
+        }
+    }
+}
+
 #[test]
 fn a_call_counts_once_however_many_shards_have_a_part_in_it() {
     for shards in [1, 4] {
         let server = Server::start(Options::shards(shards));
         let mut client = server.client();
+        client.words("MGET a b c d e");
         client.words("CONFIG RESETSTAT");
+        // The others hear of it.
+        eventually("counters begin again", || {
+            let reply = client.words("INFO commandstats");
+            !String::from_utf8_lossy(reply.text().expect("text")).contains("cmdstat_mget:")
+        });
         let before = info(&mut client, "total_commands_processed");
         for request in ["MSET a 1 b 2 c 3 d 4 e 5", "DEL a b c d e", "DBSIZE", "KEYS *", "SCAN 0"] {
             client.words(request);
