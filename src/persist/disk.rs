@@ -258,6 +258,10 @@ pub trait Sheets: Volume {
 pub trait Sheet: Send {
     /// Writes all of `data` at `offset`.
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Hands over what has been taken and not yet written.
+    fn write_out(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes everything written so far durable (not the name).
     fn flush(&mut self) -> io::Result<()>;
     /// Begins to make what has been written so far durable, when that has come to its end for what

@@ -184,6 +184,7 @@ impl Out {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.file.write_out().map_err(|error| during("writing", error))?;
         self.file.flush().map_err(|error| during("flushing", error))
     }
 

@@ -155,6 +155,11 @@ impl Volume for DirVolume {
         Ok((found.blocks() * 512).saturating_sub(own))
     }
 
+    /// Of one file, though another takes its place meanwhile.
+    fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.at(path)?)
+    }
+
     fn truncate(&self, path: &str, len: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.at(path)?)?;
         file.set_len(len)?;
@@ -404,6 +409,10 @@ impl Sheet for OpenSheet {
         if data.is_empty() { Ok(()) } else { self.file.write_all_at(data, offset) }
     }
 
+    fn write_out(&mut self) -> io::Result<()> {
+        self.end_batches()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.end_batches()?;
         self.come_to_an_end()?;
@@ -422,6 +431,27 @@ impl Sheet for OpenSheet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is read is one of both, though files replace one another all the time.
+    #[test]
+    fn what_is_replaced_meanwhile_is_read_whole() {
+        let temp = tempfile::tempdir().unwrap();
+        let volume = DirVolume::open(temp.path()).unwrap();
+        let texts = [vec![b'a'; 1000], vec![b'b'; 9000]];
+        volume.write_synced("file", &texts[0]).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 0..1000 {
+                    fs::write(volume.dir.join("new"), &texts[n % 2]).unwrap();
+                    volume.rename("new", "file").unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                let found = volume.read_all("file").unwrap();
+                assert!(texts.contains(&found), "{} bytes", found.len());
+            }
+        });
+    }
 
     #[test]
     fn sheets_hold_what_was_written_however_it_came() {
