@@ -220,7 +220,7 @@ impl Remote {
             }
         }
         out.array(2);
-        out.bulk(itoa::Buffer::new().format(next).as_bytes());
+        out.bulk_int(next);
         out.array(found as usize);
         told.into_iter().for_each(|(reply, from, to)| out.append_range(reply, from, to));
     }

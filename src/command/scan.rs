@@ -175,7 +175,7 @@ impl Found {
 }
 
 /// The cursor that a shard begins with, and the one before it ends with.
-pub fn first_cursor(shard: usize, shards: usize) -> u64 {
+fn first_cursor(shard: usize, shards: usize) -> u64 {
     if shard < shards { shard as u64 } else { 0 }
 }
 
@@ -194,7 +194,7 @@ fn scan(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
         next = look(ctx, shard, 0, &filter, &mut found);
     }
     ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    ctx.out.bulk_int(next as i64);
     found.tell(ctx.out);
     Ok(())
 }
