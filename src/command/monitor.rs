@@ -8,6 +8,7 @@ use std::io::Write;
 
 use crate::base::clock::Now;
 use crate::command::args::Args;
+use crate::command::redact::{REDACTED, is_secret};
 use crate::command::session::Place;
 use crate::command::table::{Command, Flags};
 
@@ -15,9 +16,6 @@ use crate::command::table::{Command, Flags};
 /// remains is only counted: a client must not be able to fill the memory of those who listen.
 const ARGUMENT_MAX: usize = 1 << 20;
 const LINE_MAX: usize = 4 << 20;
-
-/// What stands for a secret.
-const REDACTED: &[u8] = b"(redacted)";
 
 /// Whether a command is shown.
 pub fn is_shown(command: &Command) -> bool {
@@ -53,30 +51,6 @@ pub fn write_line(
         quote(out, if is_secret(command, args, at) { REDACTED } else { arg });
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Whether argument `at` is a password or the name that goes with it.
-fn is_secret(command: &Command, args: &Args<'_>, at: usize) -> bool {
-    match command.name {
-        "auth" => at > 0,
-        "hello" => {
-            let mut word = 2;
-            while word < at {
-                match () {
-                    () if args.is(word, "auth") && word + 2 < args.len() => {
-                        if at <= word + 2 {
-                            return true;
-                        }
-                        word += 3;
-                    }
-                    () if args.is(word, "setname") => word += 2,
-                    () => return false,
-                }
-            }
-            false
-        }
-        _ => false,
-    }
 }
 
 /// Appends `text` in quotes, with what is not printable escaped.

@@ -154,6 +154,17 @@ fn whatever_is_set_survives_a_rewrite() {
     }
 }
 
+/// The save points are those of the default, and the file has lines for some of them only.
+#[test]
+fn no_save_point_is_lost_for_want_of_a_line() {
+    for points in ["3600 1 300 100 60 10000", "5 6 7 8", ""] {
+        let old = b"appendonly no\nsave 60 10000\n";
+        let config = read(old).changed(&[(b"save", points.as_bytes())], true).expect("points");
+        let again = read(&rewrite::rewrite(&config, old, false));
+        assert_eq!(again.text("save"), Some(points.as_bytes()));
+    }
+}
+
 #[test]
 fn what_cannot_be_set_says_so() {
     let start = read(b"");

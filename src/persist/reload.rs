@@ -4,13 +4,16 @@
 //! and what it holds is loaded, and nothing is cut, renamed or removed; whoever writes the files
 //! goes on in them. At a start a torn end is what a crash leaves. Here nothing has crashed, and the
 //! caller knows where each log ends: anything but all of it, to the byte, is an error.
+//!
+//! A log that nobody writes ([`load_lying`]) is what a rewrite leaves with `appendonly no`, or what
+//! was there when the log was turned off.
 
 use std::fmt;
 
 use crate::keyspace::Keyspace;
 use crate::persist::disk::Volume;
 use crate::persist::load::{LoadError, Loading, load_together};
-use crate::persist::recovery::{Options, Plan, RecoveryError, Step, inspect};
+use crate::persist::recovery::{Options, Plan, RecoveryError, Source, Step, inspect};
 
 /// Why a log could not be read again.
 #[derive(Debug)]
@@ -46,6 +49,31 @@ pub fn reload(
 ) -> Result<(), ReloadError> {
     let plan = inspect(log, options).map_err(ReloadError::Refused)?;
     check_ends(&plan, ends).map_err(ReloadError::Incomplete)?;
+    check_whole(&plan).map_err(ReloadError::Incomplete)?;
+    load(&plan, loading, spaces)
+}
+
+/// Reads the log that lies in `log` into `spaces`, which are empty; false where there is none.
+/// After an error they hold anything.
+pub fn load_lying(
+    log: &dyn Volume,
+    options: &Options<'_>,
+    loading: &Loading<'_>,
+    spaces: &mut [Option<Box<Keyspace>>],
+) -> Result<bool, ReloadError> {
+    let plan = inspect(log, options).map_err(ReloadError::Refused)?;
+    if !matches!(plan.source, Source::Listed(_)) {
+        return Ok(false);
+    }
+    check_whole(&plan).map_err(ReloadError::Incomplete)?;
+    load(&plan, loading, spaces).map(|()| true)
+}
+
+fn load(
+    plan: &Plan<'_>,
+    loading: &Loading<'_>,
+    spaces: &mut [Option<Box<Keyspace>>],
+) -> Result<(), ReloadError> {
     // By one thread in the order of the files, which is right for files of any origin.
     let report = load_together(loading, &plan.steps, spaces).map_err(ReloadError::Load)?;
     match report.broken_off {
@@ -68,8 +96,12 @@ fn check_ends(plan: &Plan<'_>, ends: &[u64]) -> Result<(), String> {
             return Err(format!("{name} ends at position {held}, but was written up to {end}"));
         }
     }
-    if !plan.loses_nothing() {
-        return Err(format!("the log is not whole: {}", plan.report.join("; ")));
-    }
     Ok(())
+}
+
+fn check_whole(plan: &Plan<'_>) -> Result<(), String> {
+    match plan.loses_nothing() {
+        true => Ok(()),
+        false => Err(format!("the log is not whole: {}", plan.report.join("; "))),
+    }
 }

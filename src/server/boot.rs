@@ -1,6 +1,7 @@
 //! The start: lock, listen, find out what the log holds, load it with all shards, make it
 //! permanent, serve; and after the stop, the clean end of the log.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ use crate::persist::disk::Volume;
 use crate::persist::durable::{DirLock, boot_identity};
 use crate::persist::load::{Loading, load_together, together_until};
 use crate::persist::recovery::{self, Options, Place, Plan, Step, Tail};
-use crate::persist::reload::reload;
+use crate::persist::reload::{load_lying, reload};
 use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
 use crate::ring::net;
@@ -41,7 +42,7 @@ use crate::shard::global::{Global, Voice};
 use crate::shard::message::{Arrival, Message};
 use crate::shard::order::Order;
 use crate::shard::pace::rates;
-use crate::shard::reload::ReadLog;
+use crate::shard::reload::{Keyspaces, Meant, NO_LOG, ReadLog};
 use crate::shard::segment::Costs;
 use crate::shard::snapshot::writer;
 use crate::shard::turning::{forsake, log_dir};
@@ -412,26 +413,45 @@ fn options<'a>(
 /// it, whatever has been changed since.
 fn again_from(config: &Config, disks: &Arc<Disks>, boot_id: &str) -> Box<ReadLog> {
     let (config, disks, boot_id) = (config.clone(), Arc::clone(disks), boot_id.to_owned());
-    Box::new(move |now, spaces, ends| {
+    Box::new(move |now, spaces, meant| {
         let shards = spaces.len();
         let mut loading = loading(now, &disks, shards);
         loading.string_max = loading.string_max.max(config.proto_max_bulk_len);
-        let Some(ends) = ends else {
-            let data = DirVolume::open(&now.dir).map_err(|error| error.to_string())?;
-            let file = now.dbfilename.clone();
-            let steps = [Step::Rdb { file, place: Place::Data, tail: Tail::default() }];
-            let loading = Loading { data: &data, ..loading };
-            let loaded = load_together(&loading, &steps, spaces);
-            return loaded.map(drop).map_err(|error| error.to_string());
-        };
         let failed =
             |error: &dyn std::fmt::Display| format!("ERR Error trying to load the AOF: {error}");
         let options = options(&config, &disks, shards, &boot_id);
+        if matches!(meant, Meant::File) {
+            return file_again(now, &loading, spaces);
+        }
+        let lies = matches!(meant, Meant::Lying);
         // A log that was turned on since the start is elsewhere.
-        let log = DirVolume::open(&log_dir(now)).map_err(|error| failed(&error))?;
+        let log = match DirVolume::open(&log_dir(now)) {
+            Ok(log) => log,
+            Err(error) if lies && error.kind() == ErrorKind::NotFound => {
+                return Err(NO_LOG.to_owned());
+            }
+            Err(error) => return Err(failed(&error)),
+        };
         let loading = Loading { log: &log, ..loading };
-        reload(&log, &options, &loading, ends, spaces).map_err(|error| failed(&error))
+        let there = match meant {
+            Meant::Written(ends) => reload(&log, &options, &loading, ends, spaces).map(|()| true),
+            _ => load_lying(&log, &options, &loading, spaces),
+        };
+        match there.map_err(|error| failed(&error))? {
+            true => Ok(()),
+            false => Err(NO_LOG.to_owned()),
+        }
     })
+}
+
+/// Reads the file that SAVE writes.
+fn file_again(now: &Config, loading: &Loading<'_>, spaces: &mut Keyspaces) -> Result<(), String> {
+    let data = DirVolume::open(&now.dir).map_err(|error| error.to_string())?;
+    let file = now.dbfilename.clone();
+    let steps = [Step::Rdb { file, place: Place::Data, tail: Tail::default() }];
+    let loading = Loading { data: &data, ..*loading };
+    let loaded = load_together(&loading, &steps, spaces);
+    loaded.map(drop).map_err(|error| error.to_string())
 }
 
 /// Says what supervisors and scripts wait for.

@@ -302,8 +302,9 @@ impl Shard {
     pub(super) fn tell_served(&mut self, served: Vec<Served>) {
         for one in served {
             match one {
-                Served::Reply { waiter, reply, tag } => {
+                Served::Reply { waiter, reply, tag, slow } => {
                     let to = place(waiter.ticket);
+                    self.tell_slow(to, slow);
                     let answered = Answered { to, reply, more: 0, at: 1 << self.id };
                     self.answer(tag, to.shard, Message::Served(Box::new(answered)));
                 }
@@ -371,8 +372,9 @@ impl Shard {
         let mut places = Vec::new();
         for one in served {
             match one {
-                Served::Reply { waiter, reply, .. } => {
+                Served::Reply { waiter, reply, slow, .. } => {
                     let to = place(waiter.ticket);
+                    self.tell_slow(to, slow);
                     let more = u64::count_ones(at) as usize;
                     let answered = Answered { to, reply, more, at };
                     self.replies.push((to.shard, Message::Served(Box::new(answered))));

@@ -119,7 +119,8 @@ impl Surroundings<'_> {
     pub fn count(&mut self, command: &'static Command, args: &Args<'_>, ok: bool, alone: bool) {
         self.meter.count(introspect::number(command), ok);
         if alone {
-            self.meter.settle_one(self.stats, self.track, command, args);
+            let waits = matches!(self.fate, Fate::Waits(..));
+            self.meter.settle_one(self.stats, self.track, (command, waits), args);
         }
     }
 

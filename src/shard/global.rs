@@ -19,7 +19,7 @@ use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
 use crate::shard::pace::Grain;
-use crate::shard::reload::{Keyspaces, ReadLog};
+use crate::shard::reload::{Keyspaces, Meant, ReadLog};
 use crate::shard::reserve::Reserve;
 use crate::shard::room::Room;
 use crate::shard::segment::Costs;
@@ -293,8 +293,8 @@ impl Global {
 
     /// Reads the log, which ends at these positions, or the file that SAVE writes, into empty
     /// keyspaces; waits for a disk.
-    pub fn read_log(&self, spaces: &mut Keyspaces, ends: Option<&[u64]>) -> Result<(), String> {
-        (self.voice.read_log)(&self.config(), spaces, ends)
+    pub fn read_log(&self, spaces: &mut Keyspaces, meant: Meant<'_>) -> Result<(), String> {
+        (self.voice.read_log)(&self.config(), spaces, meant)
     }
 
     /// Writes the configuration in force into its file; `all`: the lines of every directive, as

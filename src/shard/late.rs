@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::observe::slowlog::SlowCall;
 use crate::shard::core::Shard;
 use crate::shard::message::{Message, ReplyTo};
+use crate::shard::serve::Slow;
 
 /// From when on something is too long, in nanoseconds; the greatest number: never.
 #[derive(Clone, Copy, Debug)]
@@ -85,15 +86,26 @@ impl Shard {
     fn late_call(&self, late: Late) -> Option<SlowCall> {
         let event = if late.fast { "fast-command" } else { "command" };
         self.note_event(event, late.nanos / 1000);
-        let args = late.args?;
-        Some(SlowCall {
+        Some(self.slow_call((late.nanos, late.args?)))
+    }
+
+    fn slow_call(&self, (nanos, args): Slow) -> SlowCall {
+        SlowCall {
             id: self.global.registry.slowlog.next_id(),
             unix_s: self.unix_s(),
-            usec: late.nanos / 1000,
+            usec: nanos / 1000,
             args,
             peer: String::new(),
             name: Vec::new(),
-        })
+        }
+    }
+
+    /// Tells the home of a connection what was slow in serving it.
+    pub(super) fn tell_slow(&mut self, to: ReplyTo, slow: Option<Slow>) {
+        if let Some(slow) = slow {
+            let call = Box::new(self.slow_call(slow));
+            self.replies.push((to.shard, Message::Slow { conn: to.conn, call }));
+        }
     }
 
     /// A call that another shard executed for a client of this one.

@@ -118,12 +118,13 @@ impl Meter {
         self.book(stats, track, each, excess);
     }
 
-    /// Ends the span of one command that was timed by itself.
+    /// Ends the span of one command that was timed by itself; one that `waits` for a key is kept
+    /// when it is served.
     pub fn settle_one(
         &mut self,
         stats: &ShardStats,
         track: bool,
-        command: &'static Command,
+        (command, waits): (&'static Command, bool),
         args: &Args<'_>,
     ) {
         let nanos = self.watch.lap();
@@ -132,9 +133,19 @@ impl Meter {
         if nanos < self.bounds.least() {
             return;
         }
-        let logged = nanos >= self.bounds.slow_ns && !command.flags.has(Flags::SKIP_SLOWLOG);
-        let args = logged.then(|| redact::with_kept(command, args, slowlog::kept));
+        let args = (!waits).then(|| self.slow_args(command, args, nanos)).flatten();
         self.late.push(Late { nanos, fast: command.flags.has(Flags::FAST), args });
+    }
+
+    /// What SLOWLOG keeps of a command that took so long, if anything.
+    pub fn slow_args(
+        &self,
+        command: &Command,
+        args: &Args<'_>,
+        nanos: u64,
+    ) -> Option<Vec<Vec<u8>>> {
+        let logged = nanos >= self.bounds.slow_ns && !command.flags.has(Flags::SKIP_SLOWLOG);
+        logged.then(|| redact::with_kept(command, args, slowlog::kept))
     }
 
     fn book(&mut self, stats: &ShardStats, track: bool, each: u64, excess: u64) {
@@ -278,7 +289,7 @@ mod tests {
         meter.begin(true);
         for (command, word) in [(get, b"key".as_slice()), (exec, b"x")] {
             meter.count(introspect::number(command), true);
-            meter.settle_one(&stats, true, command, &Args::new(&[b"CMD", word]));
+            meter.settle_one(&stats, true, (command, false), &Args::new(&[b"CMD", word]));
         }
         let late = meter.take_late();
         assert_eq!(late[0].args, Some(vec![b"CMD".to_vec(), b"key".to_vec()]));

@@ -25,7 +25,7 @@ use crate::persist::snapshot::{CHUNKS_MAX, Chunk, Flow, write};
 use crate::shard::core::Shard;
 use crate::shard::global::Global;
 use crate::shard::message::Message;
-use crate::shard::reload::{Keyspaces, exchange, like};
+use crate::shard::reload::{Keyspaces, Meant, exchange, like};
 use crate::shard::snapshot::contents::{CHUNK, Contents, target};
 
 const NOT_SAVED: &str = "ERR";
@@ -64,7 +64,7 @@ fn refilled(global: &Global, how: How, now: i64, spaces: &mut Keyspaces) -> Resu
         global.warn(&format!("DEBUG RELOAD: the data stays: {why}"));
         NOT_LOADED.to_owned()
     };
-    global.read_log(&mut fresh, None).map_err(not_loaded)?;
+    global.read_log(&mut fresh, Meant::File).map_err(not_loaded)?;
     let pairs = || spaces.iter().flatten().zip(fresh.iter().flatten());
     if !how.flush && !how.merge && pairs().any(|(old, new)| meet(old, new)) {
         return Err(not_loaded("a key is in the file and among the data".to_owned()));

@@ -46,10 +46,21 @@ use crate::shard::requests::all_shards;
 
 /// Keyspaces by shard.
 pub type Keyspaces = Vec<Option<Box<Keyspace>>>;
-/// Reads the log, which ends at these positions, into empty keyspaces, under this configuration; or
-/// the file that SAVE writes.
-pub type ReadLog =
-    dyn Fn(&Config, &mut Keyspaces, Option<&[u64]>) -> Result<(), String> + Send + Sync;
+/// Reads what is meant into empty keyspaces, under this configuration.
+pub type ReadLog = dyn Fn(&Config, &mut Keyspaces, Meant<'_>) -> Result<(), String> + Send + Sync;
+/// There is no log, neither one that is written nor one that lies there.
+pub const NO_LOG: &str = "ERR There is no AOF to load: appendonly is no";
+
+/// What is to be read.
+#[derive(Clone, Copy, Debug)]
+pub enum Meant<'a> {
+    /// The log that is written, which ends at these positions.
+    Written(&'a [u64]),
+    /// The log that lies there and that nobody writes.
+    Lying,
+    /// The file that SAVE writes.
+    File,
+}
 
 /// What is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,19 +148,15 @@ impl Shard {
         assert!(self.reload.held.replace(held).is_none(), "one at a time has the right to cut");
         match logged {
             true => self.spread_stricter(to),
-            // There is nothing that could be made durable.
+            // There is nothing that could be made durable; a log may lie there all the same.
             false => self.read_again(),
         }
     }
 
-    /// Why there is no log that could be read again, if there is none.
+    /// Why no log could be read again now, whatever lies there.
     pub(super) fn no_log_to_load(&self) -> Option<String> {
-        let why = match self.global.config().appendonly {
-            true => "the log waits for its base",
-            false => "appendonly is no",
-        };
-        let is_on = self.global.turning.is_on();
-        (!is_on).then(|| format!("ERR There is no AOF to load: {why}"))
+        let waits = self.global.turning.is_waiting();
+        waits.then(|| "ERR There is no AOF to load: the log waits for its base".to_owned())
     }
 
     /// Takes a shard's word if it is one of those waited for here.
@@ -171,12 +178,14 @@ impl Shard {
             return self.refill(how, spaces);
         }
         let spaces = &held.lease.spaces;
+        let written = self.log.is_some();
         let ends: Vec<u64> = spaces.iter().flatten().map(|s| s.effects.end()).collect();
         let mut fresh: Keyspaces =
             spaces.iter().flatten().map(|s| Some(Box::new(like(s)))).collect();
         let (order, global, id) = (Arc::clone(&self.order), Arc::clone(&self.global), self.id);
         self.global.run_errand(Box::new(move || {
-            let outcome = global.read_log(&mut fresh, Some(&ends)).map(|()| fresh);
+            let meant = if written { Meant::Written(&ends) } else { Meant::Lying };
+            let outcome = global.read_log(&mut fresh, meant).map(|()| fresh);
             order.push(id, Message::Reloaded(outcome));
         }));
     }

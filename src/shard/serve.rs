@@ -15,12 +15,16 @@
 
 use std::sync::Arc;
 
+use crate::base::clock::Stopwatch;
 use crate::base::crc::shard_of;
 use crate::command::{Args, Run, Spaces, table};
 use crate::keyspace::waiting::Waiter;
 use crate::keyspace::{Effects, Entry, Keyspace};
 use crate::resp::Reply;
 use crate::shard::execute::{Fate, Surroundings};
+
+/// How long somebody's command ran for when it was served, in nanoseconds, and its arguments.
+pub type Slow = (u64, Vec<Vec<u8>>);
 
 /// What came of a key being ready.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub enum Served {
         reply: Reply,
         /// The position it waits for, where it was served by one keyspace.
         tag: u64,
+        /// What SLOWLOG keeps of it, where serving it took long.
+        slow: Option<Slow>,
     },
     /// Somebody has to come with all keys.
     Call(Arc<Waiter>),
@@ -140,11 +146,11 @@ impl Surroundings<'_> {
                 served.push(Served::Call(waiter));
                 return;
             }
-            let (fate, reply, tag) = self.run_for(spaces, &waiter);
+            let (fate, reply, tag, slow) = self.run_for(spaces, &waiter);
             match fate {
                 Fate::Answered => {
                     spaces.forget(&waiter);
-                    served.push(Served::Reply { waiter, reply, tag });
+                    served.push(Served::Reply { waiter, reply, tag, slow });
                 }
                 Fate::Waits(..) => {}
                 Fate::Gone => spaces.forget(&waiter),
@@ -153,13 +159,16 @@ impl Surroundings<'_> {
     }
 
     /// Runs a waiter's command.
-    fn run_for(&mut self, spaces: &mut Spaces<'_>, waiter: &Waiter) -> (Fate, Reply, u64) {
+    fn run_for(
+        &mut self,
+        spaces: &mut Spaces<'_>,
+        waiter: &Waiter,
+    ) -> (Fate, Reply, u64, Option<Slow>) {
         let mut reply = Reply::new(waiter.resp3);
         let words: Vec<&[u8]> = waiter.words.iter().map(Vec::as_slice).collect();
         let args = Args::new(&words);
-        let Some(Run::Data(code)) = table::meant(&args).ok().map(|command| command.run) else {
-            return (Fate::Gone, reply, 0);
-        };
+        let Ok(command) = table::meant(&args) else { return (Fate::Gone, reply, 0, None) };
+        let Run::Data(code) = command.run else { return (Fate::Gone, reply, 0, None) };
         let mut before = 0;
         let leased = matches!(spaces, Spaces::Many(_));
         spaces.each(|space| {
@@ -172,14 +181,17 @@ impl Surroundings<'_> {
         });
         let filled = spaces.fill_in(waiter);
         self.claim = Some(Arc::clone(&waiter.claim));
+        let watch = Stopwatch::default();
         self.run(spaces.lent(), waiter.db, code, &args, &mut reply);
         self.claim = None;
+        let nanos = watch.elapsed().as_nanos() as u64;
         spaces.take_out(&filled);
         let mut tag = 0;
         spaces.each(|space| {
             let after = space.effects.end();
             tag = if after > before { after } else { space.read_tag };
         });
-        (std::mem::take(&mut self.fate), reply, tag)
+        let slow = self.meter.slow_args(command, &args, nanos).map(|args| (nanos, args));
+        (std::mem::take(&mut self.fate), reply, tag, slow)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::interop::rewrite::until_rewritten;
 use crate::support::{Client, Options, Server, Value};
 
 fn server(shards: usize, fsync: &'static str) -> Server {
@@ -411,6 +412,33 @@ fn without_a_log_there_is_nothing_to_load() {
     let reply = client.words("DEBUG LOADAOF");
     assert_eq!(reply, Value::Error(b"ERR There is no AOF to load: appendonly is no".to_vec()));
     assert_eq!(client.words("GET k").text(), Some(&b"v"[..]));
+}
+
+/// What a rewrite leaves with `appendonly no` is read, as Redis reads it; and what is left of a log
+/// that was turned off.
+#[test]
+fn a_log_that_nobody_writes_is_read() {
+    for shards in [1, 2, 4] {
+        let options = Options { appendonly: false, ..Options::shards(shards) };
+        let server = Server::start(options.with("enable-debug-command", "yes"));
+        let mut client = server.client();
+        (0..500).for_each(|n| drop(client.words(&format!("SET k{n} v"))));
+        client.words("BGREWRITEAOF");
+        until_rewritten(&mut client);
+        let before = client.words("DEBUG DIGEST");
+        client.words("SET k1 other");
+        client.words("SET new v");
+        assert!(ok(&client.words("DEBUG LOADAOF")), "{shards}");
+        assert_eq!(client.words("DEBUG DIGEST"), before, "{shards}");
+        client.words("CONFIG SET appendonly yes");
+        client.words("WAITAOF 1 0 0");
+        client.words("SET logged v");
+        let before = client.words("DEBUG DIGEST");
+        client.words("CONFIG SET appendonly no");
+        client.words("DEL logged k7");
+        assert!(ok(&client.words("DEBUG LOADAOF")), "{shards}");
+        assert_eq!(client.words("DEBUG DIGEST"), before, "{shards}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::support::{Client, Options, Server, Value};
+use crate::support::{Client, Options, Server, Value, encode};
 
 fn items(value: &Value) -> &[Value] {
     value.items().unwrap_or_else(|| panic!("no array: {value:?}"))
@@ -19,8 +19,12 @@ fn int(value: &Value) -> i64 {
 /// Arguments of the calls that SLOWLOG GET shows, the newest first.
 fn slow_calls(client: &mut Client, count: &str) -> Vec<String> {
     let reply = client.words(&format!("SLOWLOG GET {count}"));
-    let args = |call: &Value| items(&items(call)[3]).iter().map(text).collect::<Vec<_>>().join(" ");
-    items(&reply).iter().map(args).collect()
+    items(&reply).iter().map(line).collect()
+}
+
+/// The arguments of one of these.
+fn line(call: &Value) -> String {
+    items(&items(call)[3]).iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
 fn commands(words: &[String]) -> Vec<Vec<Vec<u8>>> {
@@ -96,6 +100,39 @@ fn the_slow_log_is_bounded_and_cuts_what_is_long() {
     client.words("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 0");
     client.words("PING");
     assert_eq!(client.words("SLOWLOG LEN"), Value::Int(0));
+}
+
+/// What waits for a key is kept when it is served, behind what served it, and not before.
+#[test]
+fn a_call_that_waited_is_kept_when_it_is_served() {
+    for shards in [1, 2, 4] {
+        let server = Server::start(Options::shards(shards));
+        let mut client = server.client();
+        let mut waiter = server.client();
+        client.words("CONFIG SET slowlog-log-slower-than 0");
+        waiter.words("CLIENT SETNAME patient");
+        for (wait, give) in [
+            ("BLPOP l 0", "RPUSH l x"),
+            ("BLMOVE a b LEFT RIGHT 0", "RPUSH a x"),
+            ("BZPOPMIN z 0", "ZADD z 1 x"),
+        ] {
+            let words: Vec<&str> = wait.split(' ').collect();
+            waiter.send(&encode(&words)).expect("a request");
+            let info = |client: &mut Client| text(&client.words("INFO clients"));
+            while !info(&mut client).contains("blocked_clients:1\r\n") {}
+            let calls = slow_calls(&mut client, "-1");
+            assert!(!calls.contains(&wait.to_owned()), "{shards} shards: {calls:?}");
+            client.words("MULTI");
+            client.words(give);
+            client.words("SLOWLOG RESET");
+            client.words("EXEC");
+            waiter.reply().expect("a reply");
+            let reply = client.words("SLOWLOG GET -1");
+            let of_it = |call: &&Value| text(&items(call)[5]) == "patient";
+            let kept: Vec<String> = items(&reply).iter().filter(of_it).map(line).collect();
+            assert_eq!(kept, [wait], "{shards} shards: {reply:?}");
+        }
+    }
 }
 
 /// Two keys whose LCS takes some milliseconds.

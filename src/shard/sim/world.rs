@@ -27,7 +27,7 @@ use crate::shard::log::{LogFile, LogWriter};
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 use crate::shard::pace::Grain;
-use crate::shard::reload::ReadLog;
+use crate::shard::reload::{Meant, NO_LOG, ReadLog};
 use crate::shard::sim::client::Client;
 use crate::shard::sim::oracle::Witness;
 use crate::shard::sim::probe::{self, Data};
@@ -112,8 +112,12 @@ pub struct ProcessEnded;
 /// As [`crate::server`] has the log read again.
 fn read_log(medium: &SimMedium, boot_id: &str) -> Box<ReadLog> {
     let (medium, boot_id) = (medium.clone(), boot_id.to_owned());
-    Box::new(move |config, spaces, ends| {
-        let Some(ends) = ends else { return Err("there are no files here".to_owned()) };
+    Box::new(move |config, spaces, meant| {
+        let ends = match meant {
+            Meant::Written(ends) => ends,
+            Meant::Lying => return Err(NO_LOG.to_owned()),
+            Meant::File => return Err("there are no files here".to_owned()),
+        };
         let data = SimMedium::new(0);
         let options = Options::plain(
             &config.appendfilename,
