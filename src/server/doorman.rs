@@ -1,8 +1,8 @@
 //! The doorman: answers at the door while the data is being loaded.
 //!
 //! One thread on the listening sockets, with `poll` and without the shards, which are busy reading.
-//! It runs what acts on the client alone or asks about the server ([`OPEN`]: HELLO, AUTH, INFO with
-//! the progress, …), takes SHUTDOWN, and answers `-LOADING` to everything else. When loading ends,
+//! It runs what acts on the client alone or asks about the server ([`is_open`]: HELLO, AUTH, INFO
+//! with the progress, …), takes SHUTDOWN, and answers `-LOADING` to everything else. When loading ends,
 //! clients are handed to the shards with what is known of them; those that have left half of a
 //! request here, or a reply unread, are closed, and connect again. It waits a moment before it
 //! begins: a start that takes no longer keeps nobody out. A signal to stop ends the process here,
@@ -35,7 +35,7 @@ use crate::server::shards::Disks;
 use crate::server::supervise::Supervisor;
 use crate::server::termination;
 use crate::shard::message::Arrival;
-use crate::shard::upkeep::{TOO_MANY, stranger};
+use crate::shard::upkeep;
 
 /// How long clients are left to wait before they are answered, in milliseconds.
 const GRACE_MS: i64 = 100;
@@ -52,28 +52,19 @@ const CHUNK: usize = 16 * 1024;
 const LOADING: &[u8] = b"LOADING Redis is loading the dataset in memory";
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 
-/// What is carried out while loading.
-const OPEN: &[&str] = &[
-    "acl|whoami",
-    "auth",
-    "client|getname",
-    "client|id",
-    "client|setinfo",
-    "client|setname",
-    "command",
-    "command|count",
-    "command|docs",
-    "command|getkeys",
-    "command|getkeysandflags",
-    "command|info",
-    "command|list",
-    "config|get",
-    "echo",
-    "hello",
-    "info",
-    "quit",
-    "select",
-];
+/// What is not carried out while loading though the table would allow it: it changes what shards
+/// take with them when they begin.
+const SHUT: &[&str] = &["client|reply", "config|resetstat", "config|rewrite", "config|set"];
+
+/// Whether a command is carried out while loading: the table says so, and it acts on the client
+/// alone or asks about the server, but not about what its shards have.
+fn is_open(command: &Command, args: &Args<'_>) -> bool {
+    let flags = command.flags;
+    flags.has(Flags::LOADING)
+        && !flags.has(Flags::ASKS)
+        && !SHUT.contains(&command.name)
+        && (command.name != "debug" || args.is(1, "log"))
+}
 
 /// What the doorman answers from.
 pub struct Desk {
@@ -241,13 +232,15 @@ impl Body {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let Ok(socket) = accept_with(&self.listeners[listener], flags) else { return };
         let config = &self.desk.config;
-        let refusal = match stranger(config, &net::peer_text(&socket)) {
-            None if self.guests.len() >= config.maxclients as usize => Some(TOO_MANY),
+        let peer = net::peer_text(&socket);
+        let refusal = match upkeep::stranger(config, &peer) {
+            None if self.guests.len() >= config.maxclients as usize => Some(upkeep::TOO_MANY),
             refusal => refusal,
         };
         self.clients += 1;
         let mut session = Session::new(self.clients, config.requirepass.is_none());
         session.closing = refusal.is_some();
+        session.local = upkeep::is_local(&peer);
         let mut guest = Guest {
             socket,
             parser: RequestParser::default(),
@@ -337,9 +330,14 @@ impl Body {
         if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return out.error(NO_AUTH);
         }
-        match command.run {
+        let guarded = command.flags.has(Flags::PROTECTED);
+        let refusal = guarded.then(|| upkeep::guarded(&self.desk.config, command, session.local));
+        if let Some(text) = refusal.flatten() {
+            return out.error(text.as_bytes());
+        }
+        match command.run_of(args) {
             _ if command.name == "shutdown" && !args.is(1, "abort") => self.shut_down(),
-            Run::Session(code) if OPEN.contains(&command.name) => {
+            Run::Session(code) if is_open(command, args) => {
                 carry_out(&self.desk, session, command, code, args, out);
             }
             _ => out.error(LOADING),
@@ -392,8 +390,8 @@ fn carry_out(
     }
 }
 
-/// The server as long as it loads: it can be asked, and nothing of it can be changed. None of
-/// [`OPEN`] tries to.
+/// The server as long as it loads: it can be asked, and nothing of it can be changed. Nothing
+/// that [`is_open`] tries to.
 struct AtTheDoor<'a>(&'a Desk);
 
 fn not_yet<T>() -> Result<T, String> {

@@ -22,6 +22,7 @@ use crate::shard::blocking::may_wait;
 use crate::shard::core::Shard;
 use crate::shard::execute::{Fate, Surroundings};
 use crate::shard::message::Call;
+use crate::shard::upkeep::guarded;
 
 const NO_AUTH: &[u8] = b"NOAUTH Authentication required.";
 const OUT_OF_MEMORY: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
@@ -307,7 +308,7 @@ impl Shard {
         let flags = command.flags;
         conn.session.last.asked(command, args);
         if flags.has(Flags::PROTECTED)
-            && let Some(text) = self.protected(command, conn.session.local)
+            && let Some(text) = guarded(&self.config, command, conn.session.local)
         {
             return self.reject(conn, batch, command, args, text.as_bytes());
         }
@@ -404,25 +405,6 @@ impl Shard {
             }
             Run::Control(control) => self.steer(conn, batch, command, control, args),
         }
-    }
-
-    /// Why a command that a directive guards is refused to a client, if it is.
-    fn protected(&self, command: &Command, local: bool) -> Option<String> {
-        let container = command.name.split('|').next().unwrap_or_default();
-        let directive = format!("enable-{container}-command");
-        let allowed = match self.config.text(&directive) {
-            Some(b"yes") => true,
-            Some(b"local") => local,
-            _ => false,
-        };
-        let name = container.to_ascii_uppercase();
-        (!allowed).then(|| {
-            format!(
-                "ERR {name} command not allowed. If the {directive} option is set to \"local\", \
-                 you can run it from a local connection, otherwise you need to set this option in \
-                 the configuration file, and then restart the server."
-            )
-        })
     }
 
     /// Refuses a command that exists, and counts that.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::base::clock::Time;
 use crate::base::memory::{self, AtOnce};
 use crate::client::{Conn, ConnKey};
-use crate::command::Session;
-use crate::config::Settings;
+use crate::command::{Command, Session};
+use crate::config::{Config, Settings};
 use crate::keyspace::{Counters, Keyspace};
 use crate::observe::ShardStats;
 use crate::shard::core::Shard;
@@ -49,6 +49,25 @@ accepting connections from the outside.\r\n";
 pub fn is_local(peer: &str) -> bool {
     ["127.", "[::1]", "/", "[::ffff:127."].iter().any(|start| peer.starts_with(start))
         || peer.is_empty()
+}
+
+/// Why a command that a directive guards is refused to a client, if it is.
+pub fn guarded(config: &Config, command: &Command, local: bool) -> Option<String> {
+    let container = command.name.split('|').next().unwrap_or_default();
+    let directive = format!("enable-{container}-command");
+    let allowed = match config.text(&directive) {
+        Some(b"yes") => true,
+        Some(b"local") => local,
+        _ => false,
+    };
+    let name = container.to_ascii_uppercase();
+    (!allowed).then(|| {
+        format!(
+            "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can \
+             run it from a local connection, otherwise you need to set this option in the \
+             configuration file, and then restart the server."
+        )
+    })
 }
 
 /// `protected-mode`: what a client from `peer` hears where it may not come in.

@@ -232,7 +232,8 @@ fn long_to_load() -> server::Home {
 #[test]
 fn while_loading_clients_are_told_so_and_stay() {
     let home = long_to_load();
-    let mut server = Quiet::start(home.path(), &["--logfile", "the.log"], &[]);
+    let more = ["--logfile", "the.log", "--enable-debug-command", "local"];
+    let mut server = Quiet::start(home.path(), &more, &[]);
     let mut client = server.client();
     let mut other = server.client();
     let loading = Value::Error(b"LOADING Redis is loading the dataset in memory".into());
@@ -243,6 +244,24 @@ fn while_loading_clients_are_told_so_and_stay() {
     let info = text(client.words("INFO persistence").text().unwrap());
     for field in ["loading:1\r\n", "loading_total_bytes:", "loading_eta_seconds:"] {
         assert!(info.contains(field), "{field} in {info}");
+    }
+    // What the table allows meanwhile, and neither shards nor their clients are needed for.
+    for (asks, answer) in [
+        ("LASTSAVE", "Int("),
+        ("TIME", "Array("),
+        ("SLOWLOG LEN", "Int(0)"),
+        ("LATENCY LATEST", "Array([])"),
+        ("ROLE", "Array("),
+        ("CLIENT NO-EVICT on", "Simple("),
+        ("CONFIG HELP", "Array("),
+        ("COMMAND COUNT", "Int("),
+        ("DEBUG LOG hello", "Simple("),
+        ("DEBUG SLEEP 0", "Error("),
+        ("CLIENT LIST", "Error("),
+        ("CONFIG RESETSTAT", "Error("),
+    ] {
+        let reply = format!("{:?}", client.words(asks));
+        assert!(reply.starts_with(answer), "{asks}: {reply}");
     }
     // Half a request is not carried over.
     other.send(b"*2\r\n$3\r\nGET\r\n").unwrap();
@@ -255,6 +274,8 @@ fn while_loading_clients_are_told_so_and_stay() {
         let said = fs::read_to_string(home.path().join("the.log")).ok();
         said.filter(|said| said.contains("DB loaded from append only file: "))
     });
+    let said = fs::read_to_string(home.path().join("the.log")).expect("a log");
+    assert!(said.contains("DEBUG LOG: hello"), "{said}");
     server.signal(Signal::TERM);
     assert!(server.child.wait().unwrap().success());
 }
