@@ -64,6 +64,7 @@ static SUBCOMMANDS: &[Sub] = &[
     Sub("set-active-expire", 3..=3, |ctx, args| rounds(ctx, truth(&args[2]))),
     // There are no scripts that anything could be denied to.
     Sub("set-disable-deny-scripts", 3..=3, |ctx, _| done(ctx)),
+    Sub("set-skip-checksum-validation", 3..=3, skip_sums),
     Sub("sleep", 3..=3, sleep),
     Sub("stringmatch-test", 2..=2, stringmatch),
     Sub("structsize", 2..=2, structsize),
@@ -179,6 +180,14 @@ fn truth(argument: &[u8]) -> bool {
 /// Whether keys past their expiry are looked for.
 fn rounds(ctx: &mut Ctx<'_>, on: bool) -> Result<(), Fault> {
     ctx.spaces.each(|space| space.expires_actively = on);
+    done(ctx)
+}
+
+/// Whether RESTORE takes a payload whatever its checksum is: what stands in it is looked through
+/// all the same.
+fn skip_sums(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
+    let checks = !truth(&args[2]);
+    ctx.spaces.each(|space| space.checks_payloads = checks);
     done(ctx)
 }
 
@@ -541,6 +550,8 @@ const HELP: &[&str] = &[
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Enables or disables checksum checks for RESTORE's payload.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
     "STRINGMATCH-TEST",

@@ -40,6 +40,8 @@ pub struct Bounds {
     pub shapes: Shapes,
     /// Keys its hash function.
     pub hash_seed: [u64; 2],
+    /// Whether its checksum must be right.
+    pub checked: bool,
 }
 
 /// Why bytes were not read.
@@ -168,8 +170,12 @@ fn restore(ctx: &mut Ctx<'_>, args: &Args<'_>) -> Result<(), Fault> {
     if ttl < 0 {
         return Err(BAD_TTL);
     }
-    let bounds =
-        Bounds { string_max: ctx.string_max, shapes: *ctx.shapes, hash_seed: ctx.hash_seed(key) };
+    let bounds = Bounds {
+        string_max: ctx.string_max,
+        shapes: *ctx.shapes,
+        hash_seed: ctx.hash_seed(key),
+        checked: ctx.spaces.of(key).checks_payloads,
+    };
     let entry = (ctx.codec.read)(key, &args[3], &bounds).map_err(|why| match why {
         Unreadable::Footer => BAD_FOOTER,
         Unreadable::Value => BAD_FORMAT,
@@ -313,6 +319,27 @@ mod tests {
         }
         assert_eq!(w.run("GET k"), "$3 abc");
         assert_eq!(w.effects(), "");
+    }
+
+    #[test]
+    fn a_checksum_may_be_passed_over_but_not_what_stands_in_it() {
+        let mut w = World::new();
+        w.run("SET k abc");
+        let mut bytes = dump(&mut w, "k");
+        let end = bytes.len();
+        bytes[end - 1] ^= 1;
+        let footer = "-ERR DUMP payload version or checksum are wrong";
+        assert_eq!(restore(&mut w, &[b"n", b"0", &bytes]), footer);
+        w.run("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
+        assert_eq!(restore(&mut w, &[b"n", b"0", &bytes]), "+OK");
+        assert_eq!(w.run("GET n"), "$3 abc");
+        bytes[1] = 77;
+        assert_eq!(restore(&mut w, &[b"o", b"0", &bytes]), "-ERR Bad data format");
+        bytes[end - 9] = 0xff;
+        assert_eq!(restore(&mut w, &[b"o", b"0", &bytes]), footer);
+        w.run("DEBUG SET-SKIP-CHECKSUM-VALIDATION 0");
+        bytes[1] = 3;
+        assert_eq!(restore(&mut w, &[b"o", b"0", &bytes]), footer);
     }
 
     #[test]

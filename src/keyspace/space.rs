@@ -70,6 +70,8 @@ pub struct Keyspace {
     pub functions: Vec<Vec<u8>>,
     /// Whether keys past their expiry are looked for.
     pub expires_actively: bool,
+    /// Whether what RESTORE is given must have the right checksum.
+    pub checks_payloads: bool,
     /// The database that active expiry looks at next.
     pub(super) expiry_db: usize,
 }
@@ -106,6 +108,7 @@ impl Keyspace {
             quiet: false,
             functions: Vec::new(),
             expires_actively: true,
+            checks_payloads: true,
             expiry_db: 0,
         }
     }

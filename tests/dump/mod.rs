@@ -238,6 +238,7 @@ fn loads(version: u32, compress: bool, checksum: bool) {
         string_max: 1 << 29,
         shapes: Shapes::DEFAULT,
         hash_seed: [5, 6],
+        checked: true,
     };
     let mut encoder = Encoder::new(version, compress);
     let mut file = Vec::new();

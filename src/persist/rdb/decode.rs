@@ -221,7 +221,7 @@ impl fmt::Display for Problem {
             }
             Problem::Truncated => f.write_str("the file ends in the middle of an item"),
             Problem::Checksum { stored, computed } => {
-                write!(f, "checksum {computed:016x} where the file says {stored:016x}")
+                write!(f, "CRC error: checksum {computed:016x} where the file says {stored:016x}")
             }
             Problem::Type { kind, key } => {
                 write!(f, "{kind} \"{key}\": this version does not load it")
