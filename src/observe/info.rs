@@ -399,6 +399,8 @@ fn stats(v: &View<'_>, out: &mut String) {
         "total_writes_processed": t.writes_processed,
         "io_threaded_reads_processed": 0,
         "io_threaded_writes_processed": 0,
+        "client_query_buffer_limit_disconnections": t.query_buffer_disconnections,
+        "client_output_buffer_limit_disconnections": t.output_buffer_disconnections,
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
         "eventloop_cycles": t.turns,
@@ -549,8 +551,6 @@ fn ringstone(v: &View<'_>, out: &mut String) {
         "inbox_messages": t.inbox_messages,
         "multi_shard_entries": t.entries,
         "leases": t.leases,
-        "query_buffer_disconnections": t.query_buffer_disconnections,
-        "output_buffer_disconnections": t.output_buffer_disconnections,
     );
     for (n, s) in v.s.registry.shards.iter().enumerate() {
         let keys: u64 = s.databases.iter().map(|d| d.keys.get()).sum();

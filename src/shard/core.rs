@@ -593,7 +593,10 @@ impl Shard {
                 conn.waiting = true;
                 self.waiters.push(key);
             }
-            if conn.output.sending.is_none()
+            // As in Redis nothing is sent of what passes the limit, however fast it would be read.
+            let over = self.enforce_output_limit(&mut conn);
+            if !over
+                && conn.output.sending.is_none()
                 && !conn.output.ready.is_empty()
                 && !self.has_more(&conn)
             {
@@ -603,7 +606,6 @@ impl Shard {
                 send(key, reply);
             }
             self.account(&mut conn);
-            self.enforce_output_limit(&mut conn);
             // A peer that has ended its stream still gets what it asked for.
             let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
             if leaves && conn.output.is_empty() && !conn.ended {
@@ -642,11 +644,12 @@ impl Shard {
     }
 
     /// `client-output-buffer-limit`: a client that does not read what it asked for is sent away.
-    fn enforce_output_limit(&mut self, conn: &mut Conn) {
+    /// True when it is, with this.
+    fn enforce_output_limit(&mut self, conn: &mut Conn) -> bool {
         let limit = self.config.output_limit_normal;
         let len = conn.output.len() as u64;
         if limit.hard == 0 && limit.soft == 0 {
-            return;
+            return false;
         }
         let now = self.now.mono_us;
         if limit.soft == 0 || len < limit.soft {
@@ -658,10 +661,12 @@ impl Shard {
             _ => Some(*conn.over_soft_us.get_or_insert(now)),
         };
         let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
-        if !conn.ended && (limit.hard > 0 && len >= limit.hard || long) {
+        let over = !conn.ended && (limit.hard > 0 && len >= limit.hard || long);
+        if over {
             self.stats().output_buffer_disconnections.add(1);
             self.send_away(conn);
         }
+        over
     }
 
     /// Notes that a connection's input can be gone on with.

@@ -339,3 +339,31 @@ fn a_list_is_told_in_the_protocol_it_was_asked_in() {
         assert!(matches!(client.words("CLIENT LIST"), Value::Bulk(_)), "RESP2 again");
     }
 }
+
+/// Of a reply that passes the limit nothing arrives, and what was asked for is done all the same.
+#[test]
+fn nothing_is_sent_of_what_passes_the_output_limit() {
+    for shards in [1, 2, 4] {
+        let server = Server::start(Options::shards(shards));
+        let mut admin = server.client();
+        admin.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"]);
+        let item = "x".repeat(1000);
+        (0..150).for_each(|_| drop(admin.call(&["RPUSH", "long", &item])));
+        admin.call(&["RPUSH", "short", &"y".repeat(90_000)]);
+        for lines in [
+            &["LRANGE long 0 -1"][..],
+            &["MULTI", "SET k1 v", "LRANGE long 0 -1", "SET k2 v", "DEL k1", "EXEC"],
+        ] {
+            let mut client = server.client();
+            let short = client.words("LRANGE short 0 -1");
+            assert_eq!(short.items().map(<[Value]>::len), Some(1), "it is under the limit");
+            let (last, first) = lines.split_last().expect("lines");
+            first.iter().for_each(|line| drop(client.words(line)));
+            client.send(format!("{last}\r\n").as_bytes()).expect("sends");
+            assert_eq!(client.rest().unwrap_or_default(), b"", "{shards} shards: {lines:?}");
+        }
+        assert_eq!(admin.words("GET k2").text(), Some(&b"v"[..]));
+        assert!(admin.words("GET k1").is_null());
+        assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), 2);
+    }
+}

@@ -208,7 +208,7 @@ fn a_listener_that_does_not_read_is_sent_away() {
         client.call(&[&b"SET"[..], b"k", &value]);
     }
     eventually("it is sent away", || info(&mut client, "connected_clients") == 1);
-    assert_eq!(info(&mut client, "output_buffer_disconnections"), 1);
+    assert_eq!(info(&mut client, "client_output_buffer_limit_disconnections"), 1);
     deaf.timeout(Duration::from_secs(20)).unwrap();
     while deaf.reply().is_ok() {}
     assert!(is_gone(&mut deaf));
