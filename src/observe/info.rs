@@ -381,7 +381,7 @@ fn stats(v: &View<'_>, out: &mut String) {
         "pubsubshard_channels": 0,
         "latest_fork_usec": 0,
         "total_forks": 0,
-        "migrate_cached_sockets": 0,
+        "migrate_cached_sockets": v.s.registry.cached_sockets.load(Relaxed),
         "slave_expires_tracked_keys": 0,
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,

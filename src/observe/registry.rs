@@ -1,7 +1,7 @@
 //! What all shards share to be seen: facts of the process, each shard's counters, rates.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::clock::Now;
 use crate::base::random::Random;
@@ -143,6 +143,8 @@ pub struct Registry {
     pub disk_low: AtomicBool,
     /// Bytes in use before anything was stored.
     pub startup_memory: AtomicU64,
+    /// Connections to other servers that MIGRATE has open.
+    pub cached_sockets: Arc<AtomicU64>,
     /// See [`SlowLog`].
     pub slowlog: SlowLog,
     /// See [`Events`].
@@ -173,6 +175,7 @@ impl Registry {
             reserve: AtomicU64::new(0),
             disk_low: AtomicBool::new(false),
             startup_memory: AtomicU64::new(0),
+            cached_sockets: Arc::default(),
             slowlog: SlowLog::new(shards),
             events: Events::default(),
             replication: Mutex::default(),

@@ -10,10 +10,17 @@
 //! anything else, or nothing in time, ends the trip: what follows is not known to be there. A line
 //! may take as long as the client allows, as may each piece of what is written; so a server that
 //! trickles is no end of time for a key, and one that hangs is left.
+//!
+//! *A connection outlives its trip* for some seconds, as in Redis, since whoever moves keys moves
+//! many ([`Lines`]). The next trip to the same place, with the same words for AUTH, introduces
+//! itself on it all the same: one that the other server has closed meanwhile is found out by that,
+//! before any key is sent, and a new one takes its place.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::Stopwatch;
@@ -24,6 +31,11 @@ const PIECE: usize = 64 << 10;
 const LINE_MAX: usize = 16 << 10;
 /// Least time that is asked of the kernel: none would mean for ever.
 const LEAST: Duration = Duration::from_millis(1);
+
+/// Connections kept at a time, at most.
+const KEPT_MAX: usize = 64;
+/// How long they are kept unused.
+const KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// Where to, and how to begin.
 #[derive(Clone, Debug)]
@@ -38,6 +50,13 @@ pub struct Address {
     pub db: i64,
     /// Time for each step.
     pub timeout: Duration,
+}
+
+impl Address {
+    /// Whether a connection to the one serves for the other: it leads there, as the same user.
+    fn is_same_place(&self, other: &Address) -> bool {
+        (&self.host, self.port, &self.auth) == (&other.host, other.port, &other.auth)
+    }
 }
 
 /// Requests to be sent together.
@@ -89,16 +108,91 @@ pub fn request(out: &mut Vec<u8>, words: &[&[u8]]) {
     }
 }
 
+/// Counts a connection as long as it is open.
+#[derive(Debug)]
+struct Counted(Arc<AtomicU64>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicU64>) -> Counted {
+        open.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections of trips that are over.
+#[derive(Debug)]
+pub struct Lines {
+    /// How many are open, those of trips included.
+    open: Arc<AtomicU64>,
+    kept: Mutex<Vec<(Address, Stopwatch, Line)>>,
+}
+
+impl Lines {
+    /// None; `open` counts those that are open.
+    pub fn new(open: &Arc<AtomicU64>) -> Lines {
+        Lines { open: Arc::clone(open), kept: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Address, Stopwatch, Line)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, address: &Address) -> Option<Line> {
+        let mut kept = self.lock();
+        let at = kept.iter().rposition(|(there, ..)| there.is_same_place(address))?;
+        let (.., line) = kept.swap_remove(at);
+        Some(Line { timeout: address.timeout, ..line })
+    }
+
+    fn keep(&self, address: Address, line: Line) {
+        let mut kept = self.lock();
+        if kept.len() < KEPT_MAX {
+            kept.push((address, Stopwatch::default(), line));
+        }
+    }
+
+    /// Closes what has not been used for long.
+    pub fn close_old(&self) {
+        if self.open.load(Ordering::Relaxed) > 0 {
+            self.close_older_than(KEPT_FOR);
+        }
+    }
+
+    fn close_older_than(&self, age: Duration) {
+        self.lock().retain(|(_, since, _)| since.elapsed() < age);
+    }
+}
+
 /// A connection to the other server.
+#[derive(Debug)]
 struct Line {
     stream: TcpStream,
     timeout: Duration,
     /// Received and not looked at.
     input: Vec<u8>,
+    _counted: Counted,
 }
 
 impl Line {
-    fn open(address: &Address) -> Result<Line, Broken> {
+    /// One on which we are introduced, or the server's refusal.
+    fn to(address: &Address, lines: &Lines) -> Result<Result<Line, Vec<u8>>, Broken> {
+        if let Some(mut line) = lines.take(address)
+            && let Ok(refusal) = line.enter(address)
+        {
+            return Ok(refusal.map_or(Ok(line), Err));
+        }
+        let mut line = Line::open(address, &lines.open)?;
+        let refusal = line.enter(address)?;
+        Ok(refusal.map_or(Ok(line), Err))
+    }
+
+    fn open(address: &Address, open: &Arc<AtomicU64>) -> Result<Line, Broken> {
         let places = (address.host.as_str(), address.port).to_socket_addrs();
         let places: Vec<SocketAddr> = places.map_err(|_| Broken::Connecting)?.collect();
         let mut broken = Broken::Connecting;
@@ -108,7 +202,8 @@ impl Line {
                 Ok(stream) => {
                     // Without it all is the same, only later.
                     let _ = stream.set_nodelay(true);
-                    return Ok(Line { stream, timeout, input: Vec::new() });
+                    let _counted = Counted::new(open);
+                    return Ok(Line { stream, timeout, input: Vec::new(), _counted });
                 }
                 // In Redis it is the first write that finds nobody there.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -211,11 +306,16 @@ impl Line {
 }
 
 /// Delivers parcels until there are no more, or the trip breaks off; `tell` hears of each.
-pub fn travel(address: &Address, parcels: &Receiver<Parcel>, mut tell: impl FnMut(Delivery)) {
+pub fn travel(
+    address: Address,
+    lines: &Lines,
+    parcels: &Receiver<Parcel>,
+    mut tell: impl FnMut(Delivery),
+) {
     let mut line = None;
     for parcel in parcels {
         let mut delivery = Delivery::default();
-        let outcome = carry(&mut line, address, &parcel, &mut delivery);
+        let outcome = carry(&mut line, (&address, lines), &parcel, &mut delivery);
         delivery.broken = outcome.err();
         let over = delivery.broken.is_some();
         tell(delivery);
@@ -223,24 +323,26 @@ pub fn travel(address: &Address, parcels: &Receiver<Parcel>, mut tell: impl FnMu
             return;
         }
     }
+    if let Some(line) = line.filter(|line| line.input.is_empty()) {
+        lines.keep(address, line);
+    }
 }
 
 fn carry(
     line: &mut Option<Line>,
-    address: &Address,
+    (address, lines): (&Address, &Lines),
     parcel: &Parcel,
     delivery: &mut Delivery,
 ) -> Result<(), Broken> {
     let line = match line {
         Some(line) => line,
-        None => {
-            let mut new = Line::open(address)?;
-            delivery.refusal = new.enter(address)?;
-            if delivery.refusal.is_some() {
+        None => match Line::to(address, lines)? {
+            Ok(new) => line.insert(new),
+            Err(refusal) => {
+                delivery.refusal = Some(refusal);
                 return Err(Broken::Refused);
             }
-            line.insert(new)
-        }
+        },
     };
     line.deliver(parcel, delivery)
 }
@@ -294,7 +396,7 @@ mod tests {
                 }
                 String::from_utf8(heard).unwrap()
             });
-            travel(&address, &receive, |delivery| told.push(delivery));
+            travel(address, &Lines::new(&Arc::default()), &receive, |d| told.push(d));
             server.join().unwrap()
         });
         (told, heard)
@@ -357,8 +459,58 @@ mod tests {
             let (send, receive) = channel();
             send.send(parcel(&["a"])).unwrap();
             let mut told = Vec::new();
-            travel(&address, &receive, |delivery| told.push(delivery.broken));
+            travel(address, &Lines::new(&Arc::default()), &receive, |d| told.push(d.broken));
             assert_eq!(told, [Some(broken)]);
         }
+    }
+
+    /// A server that gives these answers on a connection, and closes it.
+    fn answering(listener: &TcpListener, answers: &[&str]) {
+        let (mut stream, _) = listener.accept().unwrap();
+        for answer in answers {
+            let mut room = [0; 4096];
+            stream.read(&mut room).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_connection_outlives_its_trip() {
+        let listener = &TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = Arc::default();
+        let lines = Lines::new(&open);
+        let address = Address {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            auth: vec![],
+            db: 0,
+            timeout: LONG,
+        };
+        let trip = |auth: &[&str]| {
+            let auth = auth.iter().map(|word| word.as_bytes().to_vec()).collect();
+            let (send, receive) = channel();
+            send.send(parcel(&["a"])).unwrap();
+            drop(send);
+            let mut told = Vec::new();
+            travel(Address { auth, ..address.clone() }, &lines, &receive, |d| told.push(d));
+            (told[0].broken, open.load(Ordering::Relaxed))
+        };
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| answering(listener, &["+OK\r\n"; 4]));
+            assert_eq!(trip(&[]), (None, 1));
+            assert_eq!(trip(&[]), (None, 1), "on the same connection");
+            server.join().unwrap();
+            let server = scope.spawn(|| answering(listener, &["+OK\r\n"; 2]));
+            assert_eq!(trip(&[]), (None, 1), "the other server had closed it");
+            server.join().unwrap();
+            let two = ["+OK\r\n+OK\r\n", "+OK\r\n"];
+            let server = scope.spawn(move || answering(listener, &two));
+            assert_eq!(trip(&["user"]), (None, 2), "another user's is not taken");
+            server.join().unwrap();
+        });
+        lines.close_older_than(LONG);
+        assert_eq!(open.load(Ordering::Relaxed), 2, "they are young");
+        lines.close_older_than(Duration::ZERO);
+        assert_eq!(open.load(Ordering::Relaxed), 0);
     }
 }

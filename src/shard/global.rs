@@ -15,6 +15,7 @@ use crate::persist::backup::{DirShelf, Shelf};
 use crate::persist::disk::Volume;
 use crate::persist::snapshot;
 use crate::persist::volume::DirVolume;
+use crate::shard::courier::Lines;
 use crate::shard::ending::Ending;
 use crate::shard::errand::Errand;
 use crate::shard::migrate::Holds;
@@ -106,6 +107,8 @@ pub struct Global {
     pub reserve: Reserve,
     /// See [`Ending`].
     pub ending: Ending,
+    /// See [`Lines`].
+    pub lines: Lines,
     /// Where the log stands.
     pub turning: Turning,
     /// After how many milliseconds to start again, once stopped; `u64::MAX`: not at all.
@@ -169,6 +172,7 @@ impl Global {
             room: Room::default(),
             reserve: Reserve::default(),
             ending: Ending::default(),
+            lines: Lines::new(&registry.cached_sockets),
             turning: Turning::new(&config),
             pressed: AtomicU64::new(0),
             idle: AtomicU64::new(0),

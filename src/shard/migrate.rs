@@ -398,10 +398,11 @@ impl Shard {
                 timeout: Duration::from_millis(plan.timeout_ms),
             };
             let (order, id, name) = (Arc::clone(&self.order), self.id, journey.hold.name);
+            let global = Arc::clone(&self.global);
             let work = move || {
                 // Where it runs is no condition: on the core of the shard, at worst.
                 let _ = cores::bind("");
-                travel(&address, &parcels, |delivery| {
+                travel(address, &global.lines, &parcels, |delivery| {
                     order.push(id, Message::Delivered(name, Box::new(delivery)));
                 });
             };

@@ -219,6 +219,7 @@ impl Shard {
                 self.rewrite_by_itself();
                 self.warn_of_long_log();
                 self.expire_backup();
+                self.global.lines.close_old();
                 self.global.registry.sample(self.now);
             }
         }

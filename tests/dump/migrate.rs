@@ -50,6 +50,11 @@ fn there_and_back(own: Server, other: &Server) {
     assert_eq!(integer(&mut near, "DBSIZE"), keys.len() as i64);
     assert_eq!(near.call(&migrate(to, 3, "REPLACE", &keys)), ok());
     assert_eq!(integer(&mut near, "DBSIZE"), 0);
+    // The connection is there for the next one.
+    let stats = near.words("INFO stats");
+    let stats = String::from_utf8_lossy(stats.text().expect("text")).into_owned();
+    let kept = stats.lines().find_map(|line| line.strip_prefix("migrate_cached_sockets:"));
+    assert!(kept.expect("a field").parse::<u32>().expect("a number") > 0);
     assert_eq!(far.words("SELECT 3"), ok());
     for (n, (key, want)) in keys.iter().zip(&digests).enumerate() {
         let timed = n % 3 == 0;
