@@ -6,6 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::persist::aof::ends::{self, LogEnd};
 use crate::persist::disk::Volume;
+use crate::persist::snapshot;
+use crate::persist::volume::DirVolume;
 use crate::server::boot::Journal;
 use crate::server::shards::{End, Running};
 use crate::server::supervise::Supervisor;
@@ -105,12 +107,16 @@ fn begin(
 fn insist(global: &Global, journal: &Journal) {
     if global.is_stopping() {
         journal.warn(&format!("Received {} again, exiting at once.", termination::last()));
-        std::process::exit(1);
-    }
-    if termination::last() == "SIGINT" {
+    } else if termination::last() == "SIGINT" {
         journal.warn("You insist... exiting now.");
-        std::process::exit(1);
+        // The half of a file is of use to nobody.
+        let dir = DirVolume::open(&global.config().dir);
+        let _ = dir.and_then(|dir| dir.remove(&snapshot::temporary()));
+    } else {
+        return;
     }
+    journal.flush();
+    std::process::exit(1)
 }
 
 /// Records where each log ended, so that the next start can tell a clean stop from a crash.

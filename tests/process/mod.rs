@@ -393,3 +393,23 @@ fn a_server_that_loads_can_be_stopped_by_a_signal() {
     let again = Server::start_in(home, Options::default());
     assert_eq!(again.client().words("DBSIZE"), Value::Int(1_500_000));
 }
+
+/// Who sends SIGINT twice does not wait for the last save, and finds no half of a file.
+#[test]
+fn who_insists_ends_the_last_save() {
+    let home = server::fresh_home();
+    let more = ["--logfile", "the.log", "--appendonly", "no", "--save", "3600 1"];
+    let more = [&more[..], &["--rdb-key-save-delay", "100000"]].concat();
+    let mut server = Quiet::start(home.path(), &more, &[]);
+    let mut client = server.client();
+    (0..100).for_each(|n| drop(client.words(&format!("SET k{n} v"))));
+    server.signal(Signal::INT);
+    let file = home.path().join(format!("temp-{}.rdb", server.child.id()));
+    await_some("the file that is saved", || file.exists().then_some(()));
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    assert_eq!(server.child.wait().expect("its end").code(), Some(1));
+    assert!(!file.exists() && !home.path().join("dump.rdb").exists());
+    let said = fs::read_to_string(home.path().join("the.log")).expect("a log");
+    assert!(said.contains("# You insist... exiting now.\n"), "{said}");
+}
