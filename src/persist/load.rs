@@ -124,6 +124,10 @@ pub struct Report {
     pub notices: Vec<String>,
     /// Values and other data of modules that were passed over.
     pub skipped_modules: u64,
+    /// Keys that held nothing and were left out, and the names of the first of them.
+    pub empty: u64,
+    /// See there.
+    pub left_out: Vec<String>,
     /// A file whose commands break off, as it may, and the offset up to which they are whole.
     pub broken_off: Option<(String, u64)>,
     /// What the last RDB file says of the history its data belongs to.
@@ -420,6 +424,7 @@ impl<'a, 's> Replay<'a, 's> {
         };
         self.report.keys += loaded.keys;
         self.report.skipped_modules += loaded.module_values + loaded.module_aux;
+        self.report.empty += loaded.empty;
         let len = volume.len(file).map_err(io)?;
         if loaded.end >= len {
             return Ok(());

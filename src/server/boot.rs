@@ -527,6 +527,18 @@ fn say_loaded(steps: &[Step], disks: &Disks, began: SystemClock, journal: &Journ
         }
         _ => "append only file",
     };
+    let remarks = disks.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+    remarks.notices.iter().for_each(|text| journal.notice(text));
+    if remarks.empty > 0 {
+        for key in &remarks.left_out {
+            journal.warn(&format!("rdbLoadObject skipping empty key: {key}"));
+        }
+        let keys = disks.keys_loaded.load(Ordering::Relaxed);
+        journal.warn(&format!(
+            "Done loading RDB, keys loaded: {keys}, keys expired: 0, empty keys skipped: {}.",
+            remarks.empty
+        ));
+    }
     journal.notice(&format!("DB loaded from {from}: {seconds:.3} seconds{more}"));
     let skipped = disks.skipped_modules.load(Ordering::Relaxed);
     if skipped > 0 {
@@ -631,7 +643,8 @@ fn load_first(
     let first = together_until(&loading, steps).map_err(line)?;
     let mut broken_off = None;
     if first > 0 {
-        let report = load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
+        let mut report = load_together(&loading, &steps[..first], &mut spaces).map_err(line)?;
+        disks.note(&mut report, true);
         disks.skipped_modules.fetch_add(report.skipped_modules, Ordering::Relaxed);
         disks.keys_loaded.fetch_add(report.keys, Ordering::Relaxed);
         broken_off = report.broken_off;

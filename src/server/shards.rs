@@ -15,7 +15,7 @@ use crate::config::settings::Pinning;
 use crate::keyspace::{Effects, Keyspace};
 use crate::persist::aof::ends::LogEnd;
 use crate::persist::aof::repair::StartedFile;
-use crate::persist::load::{Loading, load_shard};
+use crate::persist::load::{Loading, Report, load_shard};
 use crate::persist::rdb::Modules;
 use crate::persist::recovery::Step;
 use crate::persist::volume::DirVolume;
@@ -48,13 +48,38 @@ pub struct Disks {
     pub keys_loaded: AtomicU64,
     /// What a lone RDB file said of the history its data belongs to.
     pub told: Mutex<Told>,
+    /// What is to be said of what was loaded.
+    pub remarks: Mutex<Remarks>,
+}
+
+/// What files said about themselves, and what was left out of them.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// Lines.
+    pub notices: Vec<String>,
+    /// Keys that held nothing.
+    pub empty: u64,
+    /// Some of their names.
+    pub left_out: Vec<String>,
 }
 
 impl Disks {
     /// Nothing loaded yet.
     pub fn new(data: DirVolume, log: DirVolume) -> Self {
         let [progress, skipped_modules, keys_loaded] = Default::default();
-        Disks { data, log, progress, skipped_modules, keys_loaded, told: Mutex::default() }
+        let (told, remarks) = Default::default();
+        Disks { data, log, progress, skipped_modules, keys_loaded, told, remarks }
+    }
+
+    /// Keeps what is to be said of a load by one shard, or by all of them in one go; `first`: of
+    /// several that have read the same this is the first.
+    pub fn note(&self, report: &mut Report, first: bool) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        remarks.empty += report.empty;
+        remarks.left_out.append(&mut report.left_out);
+        if first {
+            remarks.notices.append(&mut report.notices);
+        }
     }
 }
 
@@ -272,7 +297,8 @@ impl Body {
             key_delay: self.key_delay,
         };
         let report = load_shard(&loading, &self.steps, &mut self.space);
-        let report = report.map_err(|error| error.to_string())?;
+        let mut report = report.map_err(|error| error.to_string())?;
+        self.disks.note(&mut report, self.space.shard == 0);
         self.disks.keys_loaded.fetch_add(report.keys, Ordering::Relaxed);
         if self.space.shard == 0 {
             // Every shard passes over the same.

@@ -413,3 +413,31 @@ fn who_insists_ends_the_last_save() {
     let said = fs::read_to_string(home.path().join("the.log")).expect("a log");
     assert!(said.contains("# You insist... exiting now.\n"), "{said}");
 }
+
+/// Keys without elements, as some versions of Redis wrote them, are left out by name, and remarks
+/// that a file makes about itself are passed on.
+#[test]
+fn what_is_left_out_of_a_file_is_said() {
+    for shards in [1, 2, 4] {
+        let home = server::fresh_home();
+        let mut file = b"REDIS0009\xfa\x05%note\x05hello".to_vec();
+        // Sets, a list and a hash of none, and a string.
+        for key in ["a", "b", "c", "d"] {
+            file.extend_from_slice(&[2, 1, key.as_bytes()[0], 0]);
+        }
+        file.extend_from_slice(b"\x01\x04list\0\x04\x04hash\0\0\x01k\x01v\xff");
+        file.extend_from_slice(&[0; 8]);
+        fs::write(home.path().join("dump.rdb"), file).expect("a file");
+        let options = Options { appendonly: false, ..Options::shards(shards) };
+        let server = Server::start_in(home, options);
+        assert_eq!(server.client().words("DBSIZE"), Value::Int(1));
+        let said = server.said(|log| log.contains("DB loaded from disk"));
+        for key in ["a", "b", "c", "d", "list", "hash"] {
+            let line = format!("# rdbLoadObject skipping empty key: {key}\n");
+            assert!(said.contains(&line), "{line} in {said}");
+        }
+        let all = "keys loaded: 1, keys expired: 0, empty keys skipped: 6.\n";
+        assert!(said.contains(all), "{said}");
+        assert_eq!(said.matches("RDB '%note': hello\n").count(), 1, "{said}");
+    }
+}

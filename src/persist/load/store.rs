@@ -149,11 +149,18 @@ impl Sink for Store<'_, '_> {
         self.twice.take()
     }
 
+    fn leaves_out(&mut self, key: &[u8]) {
+        let left_out = &mut self.report.left_out;
+        if left_out.len() < NOTICES_MAX {
+            left_out.push(shown(key));
+        }
+    }
+
     fn aux(&mut self, key: &[u8], value: &[u8]) {
         self.report.told.aux(key, value);
         let notices = &mut self.report.notices;
         if key.first() == Some(&b'%') && notices.len() < NOTICES_MAX {
-            notices.push(format!("{}: {}", shown(key), shown(value)));
+            notices.push(format!("RDB '{}': {}", shown(key), shown(value)));
         }
     }
 

@@ -117,6 +117,10 @@ impl Sink for Within<'_> {
         self.sink.twice()
     }
 
+    fn leaves_out(&mut self, key: &[u8]) {
+        self.sink.leaves_out(key);
+    }
+
     fn aux(&mut self, key: &[u8], value: &[u8]) {
         self.sink.aux(key, value);
     }

@@ -36,8 +36,7 @@ impl Reader<'_> {
         };
         let of_set = matches!(kind, TYPE_SET | TYPE_SET_INTSET | TYPE_SET_LISTPACK);
         let object = match built {
-            // Redis leaves out keys that hold nothing as well.
-            Built::Packed(_, bytes) if bytes.is_empty() => return Ok(()),
+            Built::Packed(_, bytes) if bytes.is_empty() => return self.leave_out(),
             Built::Packed(form, bytes) => {
                 let stored = self.store(NewValue::Packed { form, bytes: &bytes }, expire_ms);
                 self.packed = bytes;

@@ -56,6 +56,9 @@ pub trait Sink {
         None
     }
 
+    /// A key that was wanted holds nothing, and is left out.
+    fn leaves_out(&mut self, _key: &[u8]) {}
+
     /// A pair of strings about the file.
     fn aux(&mut self, key: &[u8], value: &[u8]);
 
@@ -127,6 +130,8 @@ pub struct Loaded {
     pub keys: u64,
     /// Keys wanted and dropped because their time had come.
     pub expired: u64,
+    /// Keys wanted and left out because they hold nothing, as some versions of Redis wrote them.
+    pub empty: u64,
     /// The checksum at its end, 0 when none was computed; older versions have none.
     pub checksum: Option<u64>,
     /// Offset behind the checksum: where text of an append-only file may follow.
@@ -618,6 +623,13 @@ impl Reader<'_> {
     pub(super) fn store(&mut self, value: NewValue<'_>, at: Option<i64>) -> Result<(), Problem> {
         let stored = self.sink.store(self.db, &self.key, value, at);
         self.stored(stored)
+    }
+
+    /// Leaves out the key just read, which holds nothing, as Redis does.
+    pub(super) fn leave_out(&mut self) -> Result<(), Problem> {
+        self.loaded.empty += 1;
+        self.sink.leaves_out(&self.key);
+        Ok(())
     }
 
     pub(super) fn stored(&mut self, stored: bool) -> Result<(), Problem> {

@@ -32,8 +32,7 @@ impl Reader<'_> {
             Read::Nodes(list) => list,
         };
         if list.is_empty() {
-            // Redis leaves out keys that hold nothing as well.
-            return Ok(());
+            return self.leave_out();
         }
         if list.fits_pack(self.options.shapes.list, false) {
             let bytes = list.to_pack();

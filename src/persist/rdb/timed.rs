@@ -79,7 +79,7 @@ impl Reader<'_> {
 
     fn store_timed(&mut self, mut dict: Dict, expire_ms: Option<i64>) -> Result<(), Problem> {
         if dict.is_empty() {
-            return Ok(());
+            return self.leave_out();
         }
         if dict.len() > self.options.shapes.hash_entries {
             dict.set_small(false);

@@ -40,8 +40,7 @@ impl Reader<'_> {
             _ => self.zset(kind)?,
         };
         match built {
-            // Redis leaves out keys that hold nothing as well.
-            Built::Packed(bytes) if bytes.is_empty() => Ok(()),
+            Built::Packed(bytes) if bytes.is_empty() => self.leave_out(),
             Built::Packed(bytes) => {
                 self.store(NewValue::Packed { form: Form::Zset, bytes: &bytes }, expire_ms)
             }
