@@ -304,7 +304,7 @@ impl Shard {
             match one {
                 Served::Reply { waiter, reply, tag, slow } => {
                     let to = place(waiter.ticket);
-                    self.tell_slow(to, slow);
+                    self.note_served(to, slow);
                     let answered = Answered { to, reply, more: 0, at: 1 << self.id };
                     self.answer(tag, to.shard, Message::Served(Box::new(answered)));
                 }
@@ -374,7 +374,7 @@ impl Shard {
             match one {
                 Served::Reply { waiter, reply, slow, .. } => {
                     let to = place(waiter.ticket);
-                    self.tell_slow(to, slow);
+                    self.note_served(to, slow);
                     let more = u64::count_ones(at) as usize;
                     let answered = Answered { to, reply, more, at };
                     self.replies.push((to.shard, Message::Served(Box::new(answered))));

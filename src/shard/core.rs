@@ -54,6 +54,7 @@ use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
 use crate::shard::reload::Reload;
 use crate::shard::rewrite::Rewriting;
+use crate::shard::serve::Slow;
 use crate::shard::snapshot::Snapshots;
 use crate::shard::turning::Turns;
 use crate::shard::wait::Blocked;
@@ -167,6 +168,9 @@ pub struct Shard {
     pub(super) resumed: Vec<ConnKey>,
     /// As much waits for the log as may wait.
     pub(super) log_pressed: bool,
+    /// What was slow in serving who waited, and what their homes are to be told of it.
+    pub(super) slow_served: Vec<(ReplyTo, Slow)>,
+    pub(super) slow_told: Vec<(usize, Message)>,
     /// Garbage is left.
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
@@ -266,6 +270,8 @@ impl Shard {
             adoptions: Vec::new(),
             resumed: Vec::new(),
             log_pressed: false,
+            slow_served: Vec::new(),
+            slow_told: Vec::new(),
             freeing: false,
             expiring: false,
             clients: Clients::default(),
@@ -569,6 +575,7 @@ impl Shard {
                 }
             }
         }
+        self.tell_served_late();
         for (shard, message) in std::mem::take(&mut self.replies) {
             self.order.push(shard, message);
         }

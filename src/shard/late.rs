@@ -70,6 +70,7 @@ impl Shard {
                 self.record_slow(call);
             }
         }
+        self.name_served();
     }
 
     /// Tells the home of a connection what was late of a job.
@@ -100,11 +101,24 @@ impl Shard {
         }
     }
 
-    /// Tells the home of a connection what was slow in serving it.
-    pub(super) fn tell_slow(&mut self, to: ReplyTo, slow: Option<Slow>) {
-        if let Some(slow) = slow {
+    /// Notes what was slow in serving a connection. It stands behind what it was served by, which
+    /// has not been given its number yet.
+    pub(super) fn note_served(&mut self, to: ReplyTo, slow: Option<Slow>) {
+        self.slow_served.extend(slow.map(|slow| (to, slow)));
+    }
+
+    fn name_served(&mut self) {
+        for (to, slow) in std::mem::take(&mut self.slow_served) {
             let call = Box::new(self.slow_call(slow));
-            self.replies.push((to.shard, Message::Slow { conn: to.conn, call }));
+            self.slow_told.push((to.shard, Message::Slow { conn: to.conn, call }));
+        }
+    }
+
+    /// Tells the homes of connections what was slow in serving them, ahead of their replies.
+    pub(super) fn tell_served_late(&mut self) {
+        self.name_served();
+        for (shard, message) in std::mem::take(&mut self.slow_told) {
+            self.order.push(shard, message);
         }
     }
 

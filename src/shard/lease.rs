@@ -191,13 +191,13 @@ impl Shard {
         self.meter.begin(true);
         let aborted = self.run_work(&mut lease, session, &mut out, diverted.as_mut());
         let blocked = self.settle_block(&mut lease);
+        self.settle_meter(session);
         let served = self.serve_leased(&mut lease);
         if lease.work.exec
             && let Some(command) = table::find(b"EXEC")
         {
             self.show(session, session.db, command, &Args::new(&[b"EXEC"]));
         }
-        self.settle_meter(session);
         #[cfg(test)]
         crate::shard::sim::probe::ran_lease(entry, lease.to, &lease.spaces);
         let followers = if self.tightened { self.shards() } else { 0 };

@@ -131,6 +131,9 @@ fn a_call_that_waited_is_kept_when_it_is_served() {
             let of_it = |call: &&Value| text(&items(call)[5]) == "patient";
             let kept: Vec<String> = items(&reply).iter().filter(of_it).map(line).collect();
             assert_eq!(kept, [wait], "{shards} shards: {reply:?}");
+            let all: Vec<String> = items(&reply).iter().map(line).collect();
+            let at = |wanted: &str| all.iter().position(|call| call == wanted);
+            assert!(at(wait) < at("SLOWLOG RESET"), "it came behind: {all:?}");
         }
     }
 }
