@@ -257,6 +257,8 @@ pub struct Output {
     held_bytes: usize,
     /// Bytes that batches count for.
     remote_bytes: usize,
+    /// Bytes of replies that other shards have given to batches here.
+    arrived_bytes: usize,
     /// Batches that are not complete.
     remotes: usize,
     /// A send is in flight, of this many bytes.
@@ -267,6 +269,11 @@ impl Output {
     /// Bytes of replies not yet sent, those under way from other shards as far as can be told.
     pub fn len(&self) -> usize {
         self.ready.len() + self.held_bytes + self.remote_bytes + self.sending.unwrap_or(0)
+    }
+
+    /// Bytes of replies that are here and not yet sent: what `client-output-buffer-limit` is about.
+    pub fn replied(&self) -> usize {
+        self.ready.len() + self.held_bytes + self.arrived_bytes + self.sending.unwrap_or(0)
     }
 
     /// True when nothing waits, is ready or is in flight.
@@ -299,6 +306,7 @@ impl Output {
     pub fn push_remote(&mut self, remote: Remote) {
         self.remotes += usize::from(remote.missing > 0);
         self.remote_bytes += remote.cost();
+        self.arrived_bytes += remote.bytes;
         self.slots.push_back(Slot::Remote(Box::new(remote)));
     }
 
@@ -315,8 +323,10 @@ impl Output {
             _ => None,
         })?;
         self.remote_bytes -= remote.cost();
+        self.arrived_bytes -= remote.bytes;
         let result = f(remote);
         self.remote_bytes += remote.cost();
+        self.arrived_bytes += remote.bytes;
         Some(result)
     }
 
@@ -335,6 +345,7 @@ impl Output {
                 }
                 Some(Slot::Remote(mut remote)) => {
                     self.remote_bytes -= remote.cost();
+                    self.arrived_bytes -= remote.bytes;
                     remote.finish(&mut self.ready);
                 }
                 None => return,

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use crate::base::clock::Now;
 use crate::command::args::Args;
-use crate::command::redact::{REDACTED, is_secret};
+use crate::command::redact::{REDACTED, Secrets};
 use crate::command::session::Place;
 use crate::command::table::{Command, Flags};
 
@@ -42,13 +42,14 @@ pub fn write_line(
     // Writing to memory does not fail.
     let _ = write!(out, "+{seconds}.{micros:06} [{db} {kind}{addr}]");
     let start = out.len();
+    let mut secrets = Secrets::new(command, args);
     for (at, arg) in args.items().iter().enumerate() {
         if out.len() - start > LINE_MAX {
             let _ = write!(out, " \"... ({} more arguments)\"", args.len() - at);
             break;
         }
         out.push(b' ');
-        quote(out, if is_secret(command, args, at) { REDACTED } else { arg });
+        quote(out, if secrets.has(at) { REDACTED } else { arg });
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -24,26 +24,44 @@ fn options(command: &Command) -> Option<(usize, &'static [Worded])> {
     }
 }
 
-/// Whether argument `at` of a request is a secret, or the name that goes with one.
-pub fn is_secret(command: &Command, args: &Args<'_>, at: usize) -> bool {
-    match command.name {
-        "auth" => return at > 0,
-        "config|set" => {
-            let named = |at: usize| find(&args[at]).is_some_and(|(_, row)| row.sensitive);
-            return at >= 3 && at % 2 == 1 && named(at - 1);
-        }
-        _ => {}
+/// Tells which arguments of a request are secrets, or the names that go with one; asked of each,
+/// from the first to the last, so that a request of many options is looked through once.
+pub struct Secrets<'a> {
+    command: &'a Command,
+    args: &'a Args<'a>,
+    options: &'static [Worded],
+    /// Where the next option would stand.
+    next: usize,
+    /// The option at hand, and whether its words are secret.
+    at_hand: (usize, bool),
+}
+
+impl<'a> Secrets<'a> {
+    /// Of this request.
+    pub fn new(command: &'a Command, args: &'a Args<'a>) -> Secrets<'a> {
+        let (next, options) = options(command).unwrap_or((usize::MAX, &[]));
+        Secrets { command, args, options, next, at_hand: (0, false) }
     }
-    let Some((mut word, options)) = options(command) else { return false };
-    while word < at {
-        let option = options.iter().find(|option| args.is(word, option.0));
-        let Some((_, words, secret)) = option else { return false };
-        if at <= word + words {
-            return *secret;
+
+    /// Whether argument `at`, which stands behind those asked of before, is one.
+    pub fn has(&mut self, at: usize) -> bool {
+        match self.command.name {
+            "auth" => return at > 0,
+            "config|set" => {
+                let named = |at: usize| find(&self.args[at]).is_some_and(|(_, row)| row.sensitive);
+                return at >= 3 && at % 2 == 1 && named(at - 1);
+            }
+            _ => {}
         }
-        word += 1 + words;
+        while at >= self.next {
+            let option = self.options.iter().find(|option| self.args.is(self.next, option.0));
+            (self.at_hand, self.next) = match option {
+                Some((_, words, secret)) => ((self.next, *secret), self.next + 1 + words),
+                None => ((usize::MAX, false), usize::MAX),
+            };
+        }
+        self.at_hand.1 && at > self.at_hand.0
     }
-    false
 }
 
 /// Hands the arguments that may be shown to `keep`.
@@ -51,9 +69,9 @@ pub fn with_kept<R>(command: &Command, args: &Args<'_>, keep: impl FnOnce(&[&[u8
     if !matches!(command.name, "auth" | "config|set") && options(command).is_none() {
         return keep(args.items());
     }
-    let shown: SmallVec<[&[u8]; 8]> = (0..args.len())
-        .map(|at| if is_secret(command, args, at) { REDACTED } else { &args[at] })
-        .collect();
+    let mut secrets = Secrets::new(command, args);
+    let shown: SmallVec<[&[u8]; 8]> =
+        (0..args.len()).map(|at| if secrets.has(at) { REDACTED } else { &args[at] }).collect();
     keep(&shown)
 }
 
@@ -62,6 +80,16 @@ mod tests {
     use super::*;
     use crate::command::table::resolve;
 
+    /// A client cannot make this take long: it is looked through once.
+    #[test]
+    fn many_options_are_looked_through_once() {
+        let mut words: Vec<&[u8]> = b"MIGRATE h 1 k 9 50".split(|b| *b == b' ').collect();
+        (0..500_000).for_each(|_| words.extend([&b"AUTH"[..], b"secret"]));
+        let args = Args::new(&words);
+        let hidden = |kept: &[&[u8]]| kept.iter().skip(7).step_by(2).all(|word| *word == REDACTED);
+        assert!(with_kept(resolve(&args).unwrap(), &args, hidden));
+    }
+
     #[test]
     fn secrets_are_blotted_out() {
         for (request, shown) in [
@@ -69,6 +97,11 @@ mod tests {
             ("auth default secret", "auth (redacted) (redacted)"),
             ("HELLO 3 AUTH a b SETNAME c", "HELLO 3 AUTH (redacted) (redacted) SETNAME c"),
             ("HELLO 3 SETNAME c", "HELLO 3 SETNAME c"),
+            (
+                "HELLO 3 AUTH a b AUTH c d x",
+                "HELLO 3 AUTH (redacted) (redacted) AUTH (redacted) (redacted) x",
+            ),
+            ("HELLO", "HELLO"),
             ("HELLO 3 SETNAME auth Auth a", "HELLO 3 SETNAME auth Auth (redacted)"),
             ("MIGRATE h 1 k 9 50 AUTH user", "MIGRATE h 1 k 9 50 AUTH (redacted)"),
             (

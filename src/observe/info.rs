@@ -403,6 +403,14 @@ fn stats(v: &View<'_>, out: &mut String) {
         "client_output_buffer_limit_disconnections": t.output_buffer_disconnections,
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
+    );
+    loops(v, out);
+}
+
+/// The end of the statistics.
+fn loops(v: &View<'_>, out: &mut String) {
+    let (t, r) = (&v.totals, &v.rates);
+    fields!(out,
         "eventloop_cycles": t.turns,
         "eventloop_duration_sum": t.turn_usec,
         "eventloop_duration_cmd_sum": t.command_usec,

@@ -2,9 +2,9 @@
 //!
 //! One thread on the listening sockets, with `poll` and without the shards, which are busy reading.
 //! It runs what acts on the client alone or asks about the server ([`is_open`]: HELLO, AUTH, INFO
-//! with the progress, …), takes SHUTDOWN, and answers `-LOADING` to everything else. When loading ends,
-//! clients are handed to the shards with what is known of them; those that have left half of a
-//! request here, or a reply unread, are closed, and connect again. It waits a moment before it
+//! with the progress, …), takes SHUTDOWN, and answers `-LOADING` to everything else. When loading
+//! ends, clients are handed to the shards with what is known of them; those that have left half of
+//! a request here, or a reply unread, are closed, and connect again. It waits a moment before it
 //! begins: a start that takes no longer keeps nobody out. A signal to stop ends the process here,
 //! which loading allows at any time, since it only reads.
 
@@ -64,6 +64,12 @@ fn is_open(command: &Command, args: &Args<'_>) -> bool {
         && !flags.has(Flags::ASKS)
         && !SHUT.contains(&command.name)
         && (command.name != "debug" || args.is(1, "log"))
+}
+
+/// Whether SHUTDOWN has words that end the process; others are refused by its code.
+fn ends(args: &Args<'_>) -> bool {
+    let known = |at: usize| ["nosave", "save", "now", "force"].iter().any(|word| args.is(at, word));
+    (1..args.len()).all(known)
 }
 
 /// What the doorman answers from.
@@ -336,7 +342,7 @@ impl Body {
             return out.error(text.as_bytes());
         }
         match command.run_of(args) {
-            _ if command.name == "shutdown" && !args.is(1, "abort") => self.shut_down(),
+            _ if command.name == "shutdown" && ends(args) => self.shut_down(),
             Run::Session(code) if is_open(command, args) => {
                 carry_out(&self.desk, session, command, code, args, out);
             }

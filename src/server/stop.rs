@@ -1,6 +1,9 @@
 //! The stop: signals, the wait for all shards, and the clean end of the log.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,13 +19,16 @@ use crate::shard::global::Global;
 use crate::shard::message::Message;
 use crate::shard::order::Order;
 
+/// How long the end waits for its last words to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Waits until the process is told to stop and every shard has come to rest; gives where their
 /// logs ended. This is the control thread: a tokio-uring runtime that handles signals.
 pub fn wait(
     mut running: Running,
     global: &Global,
     order: &Order<Message>,
-    journal: &Journal,
+    journal: &Arc<Journal>,
     supervisor: &Supervisor,
     ready: impl FnOnce(),
 ) -> Result<Vec<End>, Vec<String>> {
@@ -34,12 +40,12 @@ pub fn wait(
         ready();
         let mut ends = Vec::new();
         // Signals that have been seen to. One that came while loading wakes nobody here.
-        let mut seen = 0;
+        let (mut seen, mut interrupts) = (0, 0);
         // Whether supervisors have been told that it is certain.
         let mut told = false;
         let mut begin = || told = begin(global, order, journal, supervisor);
         if termination::count() > 0 {
-            seen = termination::count();
+            (seen, interrupts) = (termination::count(), termination::interrupts());
             begin();
         }
         while ends.len() < running.shards {
@@ -58,9 +64,10 @@ pub fn wait(
             if count == seen {
                 continue;
             }
+            let before = std::mem::replace(&mut interrupts, termination::interrupts());
             seen = count;
             if global.is_stopping() || global.ending.is_wished() {
-                insist(global, journal);
+                insist(global, journal, interrupts > before);
                 continue;
             }
             begin();
@@ -104,18 +111,28 @@ fn begin(
 
 /// Another signal while a stop is under way ends the process at once; but what is being saved may
 /// be nowhere else, and then only SIGINT does, as in Redis.
-fn insist(global: &Global, journal: &Journal) {
-    if global.is_stopping() {
-        journal.warn(&format!("Received {} again, exiting at once.", termination::last()));
-    } else if termination::last() == "SIGINT" {
-        journal.warn("You insist... exiting now.");
-        // The half of a file is of use to nobody.
-        let dir = DirVolume::open(&global.config().dir);
-        let _ = dir.and_then(|dir| dir.remove(&snapshot::temporary()));
-    } else {
-        return;
+fn insist(global: &Global, journal: &Arc<Journal>, interrupted: bool) {
+    let stopping = global.is_stopping();
+    let text = match interrupted {
+        _ if stopping => format!("Received {} again, exiting at once.", termination::last()),
+        true => "You insist... exiting now.".to_owned(),
+        false => return,
+    };
+    let (journal, dir) = (Arc::clone(journal), global.config().dir.clone());
+    let (done, told) = channel();
+    let last = move || {
+        if !stopping {
+            // The half of a file is of use to nobody.
+            let _ = DirVolume::open(&dir).and_then(|dir| dir.remove(&snapshot::temporary()));
+        }
+        journal.warn(&text);
+        journal.flush();
+        let _ = done.send(());
+    };
+    // A disk that hangs may be why somebody insists.
+    if std::thread::Builder::new().name("last words".into()).spawn(last).is_ok() {
+        let _ = told.recv_timeout(LAST_WORDS);
     }
-    journal.flush();
     std::process::exit(1)
 }
 

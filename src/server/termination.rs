@@ -15,6 +15,8 @@ use crate::server::fatal;
 
 /// How many there were.
 static COUNT: AtomicU32 = AtomicU32::new(0);
+/// How many of them were SIGINT.
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 /// The last one; 0 is none.
 static LAST: AtomicI32 = AtomicI32::new(0);
 /// Both ends of what wakes.
@@ -35,7 +37,12 @@ pub fn watch() -> io::Result<&'static UnixStream> {
 
 /// How many signals there were so far.
 pub fn count() -> u32 {
-    COUNT.load(Ordering::Relaxed)
+    COUNT.load(Ordering::Acquire)
+}
+
+/// How many of them were SIGINT; asked for behind [`count`], none that counts there is missing.
+pub fn interrupts() -> u32 {
+    INTERRUPTS.load(Ordering::Acquire)
 }
 
 /// The name of the last one.
@@ -49,7 +56,8 @@ pub fn last() -> &'static str {
 /// Runs where anything may be under way: it allocates nothing and takes no lock.
 extern "C" fn handle(signal: i32) {
     LAST.store(signal, Ordering::Relaxed);
-    COUNT.fetch_add(1, Ordering::Relaxed);
+    INTERRUPTS.fetch_add(u32::from(signal == Signal::INT.as_raw()), Ordering::AcqRel);
+    COUNT.fetch_add(1, Ordering::AcqRel);
     if let Some((wake, _)) = ENDS.get() {
         // When it takes no more, who is to be woken is not asleep.
         let _ = rustix::io::write(wake, b"!");

@@ -26,7 +26,7 @@ use crate::shard::execute::Fate;
 use crate::shard::lease::{Lease, Work};
 use crate::shard::message::{Answered, BlockCall, Call, Message, ReplyTo, Waits};
 use crate::shard::requests::Taken;
-use crate::shard::serve::Served;
+use crate::shard::serve::{Served, Slow};
 
 /// A client of this shard whose command may wait, or does.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ struct KeyWait {
     targets: u64,
     /// It waits, and this is what it is told when that was in vain.
     vain: Option<Reply>,
+    /// What SLOWLOG keeps of it then.
+    slow: Option<Slow>,
     deadline: Option<u64>,
     /// Its peer has ended the stream meanwhile.
     leaving: bool,
@@ -210,8 +212,8 @@ impl Shard {
         self.mark_dirty(conn);
         let (client, claim) = (conn.session.id, Arc::clone(claim));
         // Its stream may have ended in the same turn, in front of this command's.
-        let (vain, deadline, leaving) = (None, None, conn.leaving);
-        let wait = KeyWait { client, batch: id, claim, targets, vain, deadline, leaving };
+        let (vain, slow, deadline, leaving) = (None, None, None, conn.leaving);
+        let wait = KeyWait { client, batch: id, claim, targets, vain, slow, deadline, leaving };
         self.key_waits.insert(conn.key, wait);
         ReplyTo { shard: self.id, conn: conn.key, batch: id, part: 0, words: 0 }
     }
@@ -232,7 +234,8 @@ impl Shard {
         let to = self.stand_in(conn, 1 << self.id, 1, claim);
         let waiter = waiter(to, &call, claim, &mut patience, (conn.session.resp3, false));
         self.register_here(&waiter);
-        let waits = Waits { to, deadline: patience.deadline, vain };
+        let slow = self.meter.take_waited();
+        let waits = Waits { to, deadline: patience.deadline, vain, slow };
         self.answer(seen, self.id, Message::Waits(Box::new(waits)));
     }
 
@@ -276,7 +279,8 @@ impl Shard {
             Fate::Waits(mut patience, vain) => {
                 let waiter = waiter(to, &call, &claim, &mut patience, (resp3, false));
                 self.register_here(&waiter);
-                let waits = Waits { to, deadline: patience.deadline, vain };
+                let slow = self.meter.take_waited();
+                let waits = Waits { to, deadline: patience.deadline, vain, slow };
                 self.answer(tag, to.shard, Message::Waits(Box::new(waits)));
             }
             Fate::Gone => {}
@@ -304,7 +308,7 @@ impl Shard {
             match one {
                 Served::Reply { waiter, reply, tag, slow } => {
                     let to = place(waiter.ticket);
-                    self.note_served(to, slow);
+                    self.meter.note_served(to, slow);
                     let answered = Answered { to, reply, more: 0, at: 1 << self.id };
                     self.answer(tag, to.shard, Message::Served(Box::new(answered)));
                 }
@@ -351,7 +355,8 @@ impl Shard {
                     let keys = waiter.wanted().filter(|key| shard_of(key, shards) == own);
                     space.waiting.register(&waiter, keys);
                 });
-                self.waits(Waits { to, deadline: patience.deadline, vain });
+                let slow = self.meter.take_waited();
+                self.waits(Waits { to, deadline: patience.deadline, vain, slow });
                 (settled.answered, settled.more) = (false, 1);
             }
             (Fate::Waits(..), Some(_)) | (Fate::Gone, _) => settled.answered = false,
@@ -374,7 +379,7 @@ impl Shard {
             match one {
                 Served::Reply { waiter, reply, slow, .. } => {
                     let to = place(waiter.ticket);
-                    self.note_served(to, slow);
+                    self.meter.note_served(to, slow);
                     let more = u64::count_ones(at) as usize;
                     let answered = Answered { to, reply, more, at };
                     self.replies.push((to.shard, Message::Served(Box::new(answered))));
@@ -398,7 +403,7 @@ impl Shard {
             return;
         }
         let deadline = if wait.leaving { Some(0) } else { waits.deadline };
-        (wait.vain, wait.deadline) = (Some(waits.vain), deadline);
+        (wait.vain, wait.slow, wait.deadline) = (Some(waits.vain), waits.slow, deadline);
         if let Some(at) = deadline {
             self.key_waits.deadlines.insert((at, key));
         }
@@ -453,8 +458,9 @@ impl Shard {
         self.serve_here();
     }
 
-    /// Stops a client's wait, if nobody serves it already; gives what it was to be told.
-    fn stop_waiting(&mut self, key: ConnKey) -> Option<(ReplyTo, Option<Reply>)> {
+    /// Stops a client's wait, if nobody serves it already; gives what it was to be told, and what
+    /// SLOWLOG keeps.
+    fn stop_waiting(&mut self, key: ConnKey) -> Option<(ReplyTo, Option<Reply>, Option<Slow>)> {
         let wait = self.key_waits.by_conn.get(&key)?;
         if !wait.claim.leave() {
             return None;
@@ -462,7 +468,7 @@ impl Shard {
         let wait = self.key_waits.remove(key)?;
         let to = ReplyTo { shard: self.id, conn: key, batch: wait.batch, part: 0, words: 0 };
         self.forget(ticket(to), wait.targets);
-        Some((to, wait.vain))
+        Some((to, wait.vain, wait.slow))
     }
 
     fn tell_vain(&mut self, to: ReplyTo, reply: Option<Reply>) {
@@ -481,7 +487,8 @@ impl Shard {
             && at <= now
         {
             self.key_waits.deadlines.pop_first();
-            if let Some((to, vain)) = self.stop_waiting(key) {
+            if let Some((to, vain, slow)) = self.stop_waiting(key) {
+                self.meter.note_served(to, slow);
                 self.tell_vain(to, vain);
             }
         }
@@ -495,7 +502,7 @@ impl Shard {
             wait.leaving = true;
             return false;
         }
-        let Some((to, _)) = self.stop_waiting(key) else { return false };
+        let Some((to, ..)) = self.stop_waiting(key) else { return false };
         self.tell_vain(to, None);
         true
     }
@@ -518,7 +525,8 @@ impl Shard {
         if self.key_waits.by_conn.get(&key).is_none_or(|wait| wait.vain.is_none()) {
             return false;
         }
-        let Some((to, vain)) = self.stop_waiting(key) else { return false };
+        let Some((to, vain, slow)) = self.stop_waiting(key) else { return false };
+        self.meter.note_served(to, slow);
         let reply = vain.map(|vain| match error {
             false => vain,
             true => {

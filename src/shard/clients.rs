@@ -1,5 +1,6 @@
 //! What is told of connections, and how they are sent away: CLIENT LIST, CLIENT INFO, CLIENT KILL.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::client::{Conn, ConnKey};
@@ -30,6 +31,8 @@ pub struct Clients {
     pub shown: Vec<u8>,
     /// Largest inputs and outputs of connections lately.
     pub recent: Recent,
+    /// Those over the soft `client-output-buffer-limit`.
+    pub over_soft: BTreeSet<ConnKey>,
 }
 
 /// Seconds over which the largest buffers are remembered.

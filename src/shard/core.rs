@@ -54,7 +54,6 @@ use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
 use crate::shard::reload::Reload;
 use crate::shard::rewrite::Rewriting;
-use crate::shard::serve::Slow;
 use crate::shard::snapshot::Snapshots;
 use crate::shard::turning::Turns;
 use crate::shard::wait::Blocked;
@@ -168,9 +167,6 @@ pub struct Shard {
     pub(super) resumed: Vec<ConnKey>,
     /// As much waits for the log as may wait.
     pub(super) log_pressed: bool,
-    /// What was slow in serving who waited, and what their homes are to be told of it.
-    pub(super) slow_served: Vec<(ReplyTo, Slow)>,
-    pub(super) slow_told: Vec<(usize, Message)>,
     /// Garbage is left.
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
@@ -270,8 +266,6 @@ impl Shard {
             adoptions: Vec::new(),
             resumed: Vec::new(),
             log_pressed: false,
-            slow_served: Vec::new(),
-            slow_told: Vec::new(),
             freeing: false,
             expiring: false,
             clients: Clients::default(),
@@ -654,7 +648,7 @@ impl Shard {
     /// True when it is, with this.
     fn enforce_output_limit(&mut self, conn: &mut Conn) -> bool {
         let limit = self.config.output_limit_normal;
-        let len = conn.output.len() as u64;
+        let len = conn.output.replied() as u64;
         if limit.hard == 0 && limit.soft == 0 {
             return false;
         }
@@ -665,7 +659,10 @@ impl Shard {
         let since = match limit.soft {
             0 => None,
             soft if len < soft => None,
-            _ => Some(*conn.over_soft_us.get_or_insert(now)),
+            _ => {
+                self.clients.over_soft.insert(conn.key);
+                Some(*conn.over_soft_us.get_or_insert(now))
+            }
         };
         let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
         let over = !conn.ended && (limit.hard > 0 && len >= limit.hard || long);
@@ -674,6 +671,18 @@ impl Shard {
             self.send_away(conn);
         }
         over
+    }
+
+    /// Looks again at who is over the soft limit, though nothing happens there.
+    pub(super) fn look_at_soft_limits(&mut self) {
+        for key in std::mem::take(&mut self.clients.over_soft) {
+            let Some(mut conn) = self.take_conn(key) else { continue };
+            if conn.over_soft_us.is_some() && !conn.ended {
+                self.clients.over_soft.insert(key);
+                self.mark_dirty(&mut conn);
+            }
+            self.put_conn(conn);
+        }
     }
 
     /// Notes that a connection's input can be gone on with.

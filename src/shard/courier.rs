@@ -182,14 +182,25 @@ struct Line {
 impl Line {
     /// One on which we are introduced, or the server's refusal.
     fn to(address: &Address, lines: &Lines) -> Result<Result<Line, Vec<u8>>, Broken> {
-        if let Some(mut line) = lines.take(address)
-            && let Ok(refusal) = line.enter(address)
-        {
-            return Ok(refusal.map_or(Ok(line), Err));
+        if let Some(mut line) = lines.take(address).filter(Line::is_silent) {
+            let watch = Stopwatch::default();
+            match line.enter(address) {
+                Ok(refusal) => return Ok(refusal.map_or(Ok(line), Err)),
+                // It had all the time there is: another one would take as long.
+                Err(broken) if line.left(&watch).is_none() => return Err(broken),
+                Err(_) => {}
+            }
         }
         let mut line = Line::open(address, &lines.open)?;
         let refusal = line.enter(address)?;
         Ok(refusal.map_or(Ok(line), Err))
+    }
+
+    /// Whether the other server has neither said anything since nor closed the connection.
+    fn is_silent(&self) -> bool {
+        let looked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let nothing = looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        nothing && self.stream.set_nonblocking(false).is_ok()
     }
 
     fn open(address: &Address, open: &Arc<AtomicU64>) -> Result<Line, Broken> {
@@ -289,7 +300,8 @@ impl Line {
                 refusal.get_or_insert(text);
             }
         }
-        Ok(refusal)
+        // Nobody knows what would be an answer to what from here on.
+        if self.input.is_empty() { Ok(refusal) } else { Err(Broken::Reading) }
     }
 
     fn deliver(&mut self, parcel: &Parcel, delivery: &mut Delivery) -> Result<(), Broken> {
@@ -469,7 +481,7 @@ mod tests {
         let (mut stream, _) = listener.accept().unwrap();
         for answer in answers {
             let mut room = [0; 4096];
-            stream.read(&mut room).unwrap();
+            assert_ne!(stream.read(&mut room).unwrap(), 0);
             stream.write_all(answer.as_bytes()).unwrap();
         }
     }

@@ -119,7 +119,7 @@ impl Surroundings<'_> {
     pub fn count(&mut self, command: &'static Command, args: &Args<'_>, ok: bool, alone: bool) {
         self.meter.count(introspect::number(command), ok);
         if alone {
-            let waits = matches!(self.fate, Fate::Waits(..));
+            let waits = !matches!(self.fate, Fate::Answered);
             self.meter.settle_one(self.stats, self.track, (command, waits), args);
         }
     }

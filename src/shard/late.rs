@@ -70,7 +70,6 @@ impl Shard {
                 self.record_slow(call);
             }
         }
-        self.name_served();
     }
 
     /// Tells the home of a connection what was late of a job.
@@ -101,24 +100,12 @@ impl Shard {
         }
     }
 
-    /// Notes what was slow in serving a connection. It stands behind what it was served by, which
-    /// has not been given its number yet.
-    pub(super) fn note_served(&mut self, to: ReplyTo, slow: Option<Slow>) {
-        self.slow_served.extend(slow.map(|slow| (to, slow)));
-    }
-
-    fn name_served(&mut self) {
-        for (to, slow) in std::mem::take(&mut self.slow_served) {
-            let call = Box::new(self.slow_call(slow));
-            self.slow_told.push((to.shard, Message::Slow { conn: to.conn, call }));
-        }
-    }
-
-    /// Tells the homes of connections what was slow in serving them, ahead of their replies.
+    /// Tells the homes of connections that waited what was slow in serving them, ahead of their
+    /// replies. It stands behind what they were served by, which has its number by now.
     pub(super) fn tell_served_late(&mut self) {
-        self.name_served();
-        for (shard, message) in std::mem::take(&mut self.slow_told) {
-            self.order.push(shard, message);
+        for (to, slow) in self.meter.take_served() {
+            let call = Box::new(self.slow_call(slow));
+            self.order.push(to.shard, Message::Slow { conn: to.conn, call });
         }
     }
 

@@ -24,6 +24,7 @@ use crate::shard::courier::Delivery;
 use crate::shard::log::kept::Ending;
 use crate::shard::migrate::Hold;
 use crate::shard::reload::Keyspaces;
+use crate::shard::serve::Slow;
 use crate::shard::snapshot;
 
 /// One message. `Job` and `Lease` are entries of the execution FIFO; everything else is handled
@@ -193,6 +194,8 @@ pub struct Waits {
     pub deadline: Option<u64>,
     /// What it is told then.
     pub vain: Reply,
+    /// What SLOWLOG keeps of its look, should it be in vain.
+    pub slow: Option<Slow>,
 }
 
 /// The reply of a command that may wait, or has.

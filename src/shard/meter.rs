@@ -19,6 +19,8 @@ use crate::observe::ShardStats;
 use crate::observe::metrics::Executions;
 use crate::observe::slowlog;
 use crate::shard::late::{Bounds, Late};
+use crate::shard::message::ReplyTo;
+use crate::shard::serve::Slow;
 
 /// What a row of brief commands may take beyond the usual before one of them is held to be the
 /// cause, in nanoseconds.
@@ -43,6 +45,10 @@ pub struct Meter {
     fresh: bool,
     /// What passed a bound.
     late: Vec<Late>,
+    /// The same of a command that waits for a key.
+    waited: Option<Slow>,
+    /// The same of what ran for clients that waited, since this turn began.
+    served: Vec<(ReplyTo, Slow)>,
 }
 
 impl Meter {
@@ -133,8 +139,26 @@ impl Meter {
         if nanos < self.bounds.least() {
             return;
         }
-        let args = (!waits).then(|| self.slow_args(command, args, nanos)).flatten();
+        let mut args = self.slow_args(command, args, nanos);
+        if waits {
+            self.waited = args.take().map(|args| (nanos, args));
+        }
         self.late.push(Late { nanos, fast: command.flags.has(Flags::FAST), args });
+    }
+
+    /// Something ran for a client that waited, or did in vain; SLOWLOG keeps this of it.
+    pub fn note_served(&mut self, to: ReplyTo, slow: Option<Slow>) {
+        self.served.extend(slow.map(|slow| (to, slow)));
+    }
+
+    /// Takes what has been noted so.
+    pub fn take_served(&mut self) -> Vec<(ReplyTo, Slow)> {
+        std::mem::take(&mut self.served)
+    }
+
+    /// What SLOWLOG keeps of the command that has just begun to wait, if nobody comes.
+    pub fn take_waited(&mut self) -> Option<Slow> {
+        self.waited.take()
     }
 
     /// What SLOWLOG keeps of a command that took so long, if anything.

@@ -155,7 +155,9 @@ impl Shard {
 
     /// Why no log could be read again now, whatever lies there.
     pub(super) fn no_log_to_load(&self) -> Option<String> {
-        let waits = self.global.turning.is_waiting();
+        let turning = &self.global.turning;
+        // It may only be wished yet, behind a save that is under way.
+        let waits = turning.is_waiting() || self.global.config().appendonly && !turning.is_on();
         waits.then(|| "ERR There is no AOF to load: the log waits for its base".to_owned())
     }
 
@@ -206,8 +208,15 @@ impl Shard {
         let Some(mut held) = self.reload.held.take() else { return };
         let outcome = match outcome {
             Ok(fresh) => {
-                let spaces = held.lease.spaces.iter_mut().flatten();
-                spaces.zip(fresh.into_iter().flatten()).for_each(|(old, new)| exchange(old, *new));
+                for (old, new) in
+                    held.lease.spaces.iter_mut().flatten().zip(fresh.into_iter().flatten())
+                {
+                    // What was logged is where the stream stands; what was not is another state.
+                    if !old.effects.enabled() {
+                        old.effects.add_stream(1);
+                    }
+                    exchange(old, *new);
+                }
                 self.global.notice("Append Only File loaded by DEBUG LOADAOF");
                 Ok(())
             }

@@ -63,8 +63,8 @@ pub fn guarded(config: &Config, command: &Command, local: bool) -> Option<String
     let name = container.to_ascii_uppercase();
     (!allowed).then(|| {
         format!(
-            "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can \
-             run it from a local connection, otherwise you need to set this option in the \
+            "ERR {name} command not allowed. If the {directive} option is set to \"local\", you \
+             can run it from a local connection, otherwise you need to set this option in the \
              configuration file, and then restart the server."
         )
     })
@@ -209,6 +209,7 @@ impl Shard {
             self.refresh_stats();
             self.clients.recent.advance(now);
             self.end_idle();
+            self.look_at_soft_limits();
             self.give_memory_back();
             self.publish();
             self.look_at_room();

@@ -425,12 +425,27 @@ fn a_log_that_nobody_writes_is_read() {
         (0..500).for_each(|n| drop(client.words(&format!("SET k{n} v"))));
         client.words("BGREWRITEAOF");
         until_rewritten(&mut client);
+        let count = || {
+            let info = server.client().words("INFO replication");
+            let text = String::from_utf8_lossy(info.text().expect("text")).into_owned();
+            let at = text.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+            at.expect("a field").parse::<u64>().expect("a number")
+        };
         let before = client.words("DEBUG DIGEST");
         client.words("SET k1 other");
         client.words("SET new v");
+        let stood = count();
         assert!(ok(&client.words("DEBUG LOADAOF")), "{shards}");
         assert_eq!(client.words("DEBUG DIGEST"), before, "{shards}");
+        assert!(count() > stood, "other data is another state");
+        // A log that is wished for is none yet.
+        client.words("CONFIG SET rdb-key-save-delay 1000000");
+        client.words("BGSAVE");
         client.words("CONFIG SET appendonly yes");
+        let reply = client.words("DEBUG LOADAOF");
+        let waits = b"ERR There is no AOF to load: the log waits for its base".to_vec();
+        assert_eq!(reply, Value::Error(waits));
+        client.words("CONFIG SET rdb-key-save-delay 0");
         client.words("WAITAOF 1 0 0");
         client.words("SET logged v");
         let before = client.words("DEBUG DIGEST");

@@ -138,6 +138,23 @@ fn a_call_that_waited_is_kept_when_it_is_served() {
     }
 }
 
+/// What waited in vain is kept too, once.
+#[test]
+fn a_call_that_waited_in_vain_is_kept_at_its_end() {
+    for shards in [1, 3] {
+        let server = Server::start(Options::shards(shards));
+        let mut client = server.client();
+        client.words("CONFIG SET slowlog-log-slower-than 0");
+        for wait in ["BLPOP nothing 0.05", "BLMOVE a b LEFT RIGHT 0.05"] {
+            client.words("SLOWLOG RESET");
+            assert!(client.words(wait).is_null());
+            let calls = slow_calls(&mut client, "-1");
+            let kept = calls.iter().filter(|call| *call == wait).count();
+            assert_eq!(kept, 1, "{shards} shards: {calls:?}");
+        }
+    }
+}
+
 /// Two keys whose LCS takes some milliseconds.
 fn long_work(client: &mut Client) {
     let value = |n: usize| (0..11_000).map(|i| b'a' + (i * i / n % 23) as u8).collect::<Vec<u8>>();

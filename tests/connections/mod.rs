@@ -360,10 +360,34 @@ fn nothing_is_sent_of_what_passes_the_output_limit() {
             let (last, first) = lines.split_last().expect("lines");
             first.iter().for_each(|line| drop(client.words(line)));
             client.send(format!("{last}\r\n").as_bytes()).expect("sends");
-            assert_eq!(client.rest().unwrap_or_default(), b"", "{shards} shards: {lines:?}");
+            assert_eq!(client.rest().expect("its end"), b"", "{shards} shards: {lines:?}");
         }
         assert_eq!(admin.words("GET k2").text(), Some(&b"v"[..]));
         assert!(admin.words("GET k1").is_null());
         assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), 2);
+    }
+}
+
+/// What a client sends is no output of it, whatever other shards it goes to; and one that reads
+/// nothing is sent away by the soft limit though nothing more happens.
+#[test]
+fn the_output_limits_are_about_replies_that_are_not_read() {
+    for shards in [1, 3] {
+        let server = Server::start(Options::shards(shards));
+        let mut admin = server.client();
+        admin.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 500000 0 0"]);
+        let large = "x".repeat(600_000);
+        let mut client = server.client();
+        for key in 0..8 {
+            let reply = client.call(&["SET", &format!("k{key}"), &large]);
+            assert_eq!(reply.text(), Some(&b"OK"[..]), "{shards} shards");
+        }
+        assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), 0);
+        admin.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 0 100000 1"]);
+        (0..100)
+            .for_each(|n| client.send(&encode(&["GET", &format!("k{}", n % 8)])).expect("sent"));
+        eventually("it is sent away", || {
+            info(&mut admin, "client_output_buffer_limit_disconnections") == 1
+        });
     }
 }

@@ -259,6 +259,7 @@ fn while_loading_clients_are_told_so_and_stay() {
         ("DEBUG SLEEP 0", "Error("),
         ("CLIENT LIST", "Error("),
         ("CONFIG RESETSTAT", "Error("),
+        ("SHUTDOWN NONSENSE", "Error("),
     ] {
         let reply = format!("{:?}", client.words(asks));
         assert!(reply.starts_with(answer), "{asks}: {reply}");
