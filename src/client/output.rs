@@ -115,6 +115,12 @@ impl Remote {
         if self.missing > 0 { self.estimate.max(self.bytes) } else { self.bytes }
     }
 
+    /// Bytes of what is here and will be sent.
+    fn replied(&self) -> usize {
+        let kept = |command: &Merged| matches!(command, Merged::Nothing);
+        if self.quiet || self.commands.iter().all(kept) { 0 } else { self.bytes }
+    }
+
     /// Puts the replies of a complete batch together.
     pub fn finish(&mut self, out: &mut Reply) {
         debug_assert_eq!(self.missing, 0);
@@ -257,7 +263,7 @@ pub struct Output {
     held_bytes: usize,
     /// Bytes that batches count for.
     remote_bytes: usize,
-    /// Bytes of replies that other shards have given to batches here.
+    /// Bytes of replies that are here of batches.
     arrived_bytes: usize,
     /// Batches that are not complete.
     remotes: usize,
@@ -306,7 +312,7 @@ impl Output {
     pub fn push_remote(&mut self, remote: Remote) {
         self.remotes += usize::from(remote.missing > 0);
         self.remote_bytes += remote.cost();
-        self.arrived_bytes += remote.bytes;
+        self.arrived_bytes += remote.replied();
         self.slots.push_back(Slot::Remote(Box::new(remote)));
     }
 
@@ -323,10 +329,10 @@ impl Output {
             _ => None,
         })?;
         self.remote_bytes -= remote.cost();
-        self.arrived_bytes -= remote.bytes;
+        self.arrived_bytes -= remote.replied();
         let result = f(remote);
         self.remote_bytes += remote.cost();
-        self.arrived_bytes += remote.bytes;
+        self.arrived_bytes += remote.replied();
         Some(result)
     }
 
@@ -345,7 +351,7 @@ impl Output {
                 }
                 Some(Slot::Remote(mut remote)) => {
                     self.remote_bytes -= remote.cost();
-                    self.arrived_bytes -= remote.bytes;
+                    self.arrived_bytes -= remote.replied();
                     remote.finish(&mut self.ready);
                 }
                 None => return,

@@ -39,7 +39,11 @@ pub struct Secrets<'a> {
 impl<'a> Secrets<'a> {
     /// Of this request.
     pub fn new(command: &'a Command, args: &'a Args<'a>) -> Secrets<'a> {
-        let (next, options) = options(command).unwrap_or((usize::MAX, &[]));
+        let (mut next, options) = options(command).unwrap_or((usize::MAX, &[]));
+        if command.name == "hello" && args.is(1, "AUTH") {
+            // Somebody has forgotten the version.
+            next = 1;
+        }
         Secrets { command, args, options, next, at_hand: (0, false) }
     }
 
@@ -102,6 +106,7 @@ mod tests {
                 "HELLO 3 AUTH (redacted) (redacted) AUTH (redacted) (redacted) x",
             ),
             ("HELLO", "HELLO"),
+            ("HELLO AUTH a b", "HELLO AUTH (redacted) (redacted)"),
             ("HELLO 3 SETNAME auth Auth a", "HELLO 3 SETNAME auth Auth (redacted)"),
             ("MIGRATE h 1 k 9 50 AUTH user", "MIGRATE h 1 k 9 50 AUTH (redacted)"),
             (

@@ -69,7 +69,8 @@ fn is_open(command: &Command, args: &Args<'_>) -> bool {
 /// Whether SHUTDOWN has words that end the process; others are refused by its code.
 fn ends(args: &Args<'_>) -> bool {
     let known = |at: usize| ["nosave", "save", "now", "force"].iter().any(|word| args.is(at, word));
-    (1..args.len()).all(known)
+    let said = |word: &str| (1..args.len()).any(|at| args.is(at, word));
+    (1..args.len()).all(known) && !(said("save") && said("nosave"))
 }
 
 /// What the doorman answers from.

@@ -121,11 +121,11 @@ fn insist(global: &Global, journal: &Arc<Journal>, interrupted: bool) {
     let (journal, dir) = (Arc::clone(journal), global.config().dir.clone());
     let (done, told) = channel();
     let last = move || {
+        journal.warn(&text);
         if !stopping {
             // The half of a file is of use to nobody.
             let _ = DirVolume::open(&dir).and_then(|dir| dir.remove(&snapshot::temporary()));
         }
-        journal.warn(&text);
         journal.flush();
         let _ = done.send(());
     };

@@ -71,6 +71,8 @@ pub struct Batch {
     items: usize,
     words: usize,
     bytes: usize,
+    /// Bytes of the replies that are here already.
+    told: usize,
 }
 
 impl Batch {
@@ -86,6 +88,7 @@ impl Batch {
 
     /// A reply that is here already.
     pub fn ready(&mut self, reply: Reply) {
+        self.told += reply.len();
         match self.commands.last_mut() {
             Some(Merged::Ready(tail)) => tail.append(reply),
             _ => self.commands.push(Merged::Ready(reply)),
@@ -95,6 +98,7 @@ impl Batch {
     /// The reply of the last command is kept from the client.
     pub fn mute_last(&mut self) {
         if let Some(last) = self.commands.last_mut() {
+            self.told -= last.size();
             *last = Merged::Nothing;
         }
     }
@@ -106,7 +110,7 @@ impl Batch {
 
     /// Bytes it will take until its replies are sent, if each takes `reply`.
     pub fn estimate(&self, reply: usize) -> usize {
-        self.bytes + self.items * reply
+        self.bytes + self.items * reply + self.told
     }
 
     fn part(&mut self, shard: usize) -> usize {
@@ -296,7 +300,7 @@ impl Shard {
             conn.together = Some(id);
         }
         let commands = batch.commands;
-        let (bytes, quiet) = (0, false);
+        let (bytes, quiet) = (batch.told, false);
         let remote = Remote { id, missing, commands, parts, estimate, bytes, quiet };
         conn.output.push_remote(remote);
         self.account(conn);

@@ -230,11 +230,10 @@ impl Shard {
                 seen
             });
         });
-        let Fate::Waits(mut patience, vain) = fate else { return };
+        let Fate::Waits(mut patience, vain, slow) = fate else { return };
         let to = self.stand_in(conn, 1 << self.id, 1, claim);
         let waiter = waiter(to, &call, claim, &mut patience, (conn.session.resp3, false));
         self.register_here(&waiter);
-        let slow = self.meter.take_waited();
         let waits = Waits { to, deadline: patience.deadline, vain, slow };
         self.answer(seen, self.id, Message::Waits(Box::new(waits)));
     }
@@ -276,10 +275,9 @@ impl Shard {
                 let answered = Answered { to, reply, more: 0, at: u64::MAX };
                 self.answer(tag, to.shard, Message::Served(Box::new(answered)));
             }
-            Fate::Waits(mut patience, vain) => {
+            Fate::Waits(mut patience, vain, slow) => {
                 let waiter = waiter(to, &call, &claim, &mut patience, (resp3, false));
                 self.register_here(&waiter);
-                let slow = self.meter.take_waited();
                 let waits = Waits { to, deadline: patience.deadline, vain, slow };
                 self.answer(tag, to.shard, Message::Waits(Box::new(waits)));
             }
@@ -345,7 +343,7 @@ impl Shard {
             }
             // Its client has gone while the lease was under way: nobody would ever free its places.
             (Fate::Waits(..), None) if !block.claim.is_waiting() => settled.answered = false,
-            (Fate::Waits(mut patience, vain), None) => {
+            (Fate::Waits(mut patience, vain, slow), None) => {
                 let resp3 = vain.resp3;
                 let call = &lease.work.calls[0];
                 let waiter = waiter(to, call, &block.claim, &mut patience, (resp3, true));
@@ -355,7 +353,6 @@ impl Shard {
                     let keys = waiter.wanted().filter(|key| shard_of(key, shards) == own);
                     space.waiting.register(&waiter, keys);
                 });
-                let slow = self.meter.take_waited();
                 self.waits(Waits { to, deadline: patience.deadline, vain, slow });
                 (settled.answered, settled.more) = (false, 1);
             }
@@ -488,7 +485,7 @@ impl Shard {
         {
             self.key_waits.deadlines.pop_first();
             if let Some((to, vain, slow)) = self.stop_waiting(key) {
-                self.meter.note_served(to, slow);
+                self.keep_vain(to, slow);
                 self.tell_vain(to, vain);
             }
         }
@@ -526,7 +523,7 @@ impl Shard {
             return false;
         }
         let Some((to, vain, slow)) = self.stop_waiting(key) else { return false };
-        self.meter.note_served(to, slow);
+        self.keep_vain(to, slow);
         let reply = vain.map(|vain| match error {
             false => vain,
             true => {

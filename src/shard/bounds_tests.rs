@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::base::clock::{Now, Time};
 use crate::base::random::Random;
@@ -229,9 +230,10 @@ fn migrate_is_answered_when_all_that_has_gone_is_durably_gone() {
     bench.told[0].clear();
     let migrate = format!("MIGRATE 127.0.0.1 {port} \"\" 0 30000 KEYS k2 k0\r\n");
     bench.turn(0, &[(0, migrate.as_bytes())], true);
-    // A journey that comes to nothing is told of, so this ends.
+    // A journey that comes to nothing is told of, so this ends; the connection is kept behind it.
     while !target.is_finished() {
         bench.settle_without_flushes();
+        bench.shards[0].global.lines.close_older_than(Duration::ZERO);
         assert_eq!(bench.told[0], b"");
     }
     bench.settle_without_flushes();
@@ -510,4 +512,25 @@ fn a_pipeline_is_answered_when_all_of_it_has_run() {
     let waits = b"*3\r\n$5\r\nBLPOP\r\n$2\r\nk0\r\n$1\r\n0\r\n".to_vec();
     bench.turn(0, &[(1, &[get("k2"), waits].concat())], true);
     assert_eq!(bench.told[1], b"$-1\r\n", "nobody knows how long that takes");
+}
+
+/// What is told of at once behind what another shard has not answered counts as output, and stops
+/// the connection from asking for more.
+#[test]
+fn replies_behind_those_from_elsewhere_are_bounded() {
+    let mut bench = Bench::new(1, &[("appendfsync", "no")]);
+    let echo = format!("ECHO {}\r\n", "v".repeat(15_000));
+    let requests = format!("GET k0\r\n{}", echo.repeat(20));
+    bench.turn(0, &[(0, requests.as_bytes())], false);
+    for _ in 0..200 {
+        bench.turn(0, &[(0, echo.repeat(4).as_bytes())], false);
+    }
+    let conn = bench.shards[0].conn(key(0)).unwrap();
+    assert!(conn.output.len() < 4 << 20, "{} bytes of replies", conn.output.len());
+    assert!(conn.output.replied() > 512 << 10, "they are counted: {}", conn.output.replied());
+    assert!(!conn.input.is_empty(), "and the rest waits");
+    (0..60).for_each(|_| bench.settle());
+    assert!(bench.told[0].starts_with(b"$-1\r\n$15000\r\n"));
+    assert_eq!(bench.told[0].len(), 5 + (20 + 800) * (15_000 + 10));
+    assert_eq!(bench.shards[0].output_bytes, 0);
 }

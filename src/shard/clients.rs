@@ -1,6 +1,5 @@
 //! What is told of connections, and how they are sent away: CLIENT LIST, CLIENT INFO, CLIENT KILL.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::client::{Conn, ConnKey};
@@ -31,8 +30,6 @@ pub struct Clients {
     pub shown: Vec<u8>,
     /// Largest inputs and outputs of connections lately.
     pub recent: Recent,
-    /// Those over the soft `client-output-buffer-limit`.
-    pub over_soft: BTreeSet<ConnKey>,
 }
 
 /// Seconds over which the largest buffers are remembered.

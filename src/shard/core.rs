@@ -589,6 +589,7 @@ impl Shard {
         for key in std::mem::take(&mut self.dirty) {
             let Some(mut conn) = self.take_conn(key) else { continue };
             conn.dirty = false;
+            let before = conn.output.slots.len();
             conn.output.advance(release);
             if !conn.output.slots.is_empty() && !conn.waiting {
                 conn.waiting = true;
@@ -607,6 +608,10 @@ impl Shard {
                 send(key, reply);
             }
             self.account(&mut conn);
+            if before > 0 && conn.output.is_empty() && !conn.input.is_empty() {
+                // What is kept from a client makes room, and no send ends that would tell of it.
+                self.go_on(&mut conn);
+            }
             // A peer that has ended its stream still gets what it asked for.
             let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
             if leaves && conn.output.is_empty() && !conn.ended {
@@ -649,20 +654,17 @@ impl Shard {
     fn enforce_output_limit(&mut self, conn: &mut Conn) -> bool {
         let limit = self.config.output_limit_normal;
         let len = conn.output.replied() as u64;
-        if limit.hard == 0 && limit.soft == 0 {
-            return false;
-        }
         let now = self.now.mono_us;
         if limit.soft == 0 || len < limit.soft {
             conn.over_soft_us = None;
         }
+        if limit.hard == 0 && limit.soft == 0 {
+            return false;
+        }
         let since = match limit.soft {
             0 => None,
             soft if len < soft => None,
-            _ => {
-                self.clients.over_soft.insert(conn.key);
-                Some(*conn.over_soft_us.get_or_insert(now))
-            }
+            _ => Some(*conn.over_soft_us.get_or_insert(now)),
         };
         let long = since.is_some_and(|at| now.saturating_sub(at) > limit.seconds * 1_000_000);
         let over = !conn.ended && (limit.hard > 0 && len >= limit.hard || long);
@@ -671,18 +673,6 @@ impl Shard {
             self.send_away(conn);
         }
         over
-    }
-
-    /// Looks again at who is over the soft limit, though nothing happens there.
-    pub(super) fn look_at_soft_limits(&mut self) {
-        for key in std::mem::take(&mut self.clients.over_soft) {
-            let Some(mut conn) = self.take_conn(key) else { continue };
-            if conn.over_soft_us.is_some() && !conn.ended {
-                self.clients.over_soft.insert(key);
-                self.mark_dirty(&mut conn);
-            }
-            self.put_conn(conn);
-        }
     }
 
     /// Notes that a connection's input can be gone on with.

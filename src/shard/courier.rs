@@ -164,7 +164,7 @@ impl Lines {
         }
     }
 
-    fn close_older_than(&self, age: Duration) {
+    pub(super) fn close_older_than(&self, age: Duration) {
         self.lock().retain(|(_, since, _)| since.elapsed() < age);
     }
 }

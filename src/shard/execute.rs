@@ -21,6 +21,7 @@ use crate::resp::peek::KEYS_MAX;
 use crate::shard::core::Shard;
 use crate::shard::message::{Call, Item, Job, Message, Portion, Watched};
 use crate::shard::meter::Meter;
+use crate::shard::serve::Slow;
 use crate::value::shapes::Shapes;
 
 /// What every execution needs besides the data.
@@ -57,8 +58,8 @@ pub enum Fate {
     /// It is answered.
     #[default]
     Answered,
-    /// It waits; this is what it says when that was in vain.
-    Waits(Box<Patience>, Reply),
+    /// It waits; this is what it says when that was in vain, and what SLOWLOG keeps of it then.
+    Waits(Box<Patience>, Reply, Option<Slow>),
     /// Its client is gone, or has been served elsewhere: there is no reply.
     Gone,
 }
@@ -101,7 +102,7 @@ impl Surroundings<'_> {
         if let Some(claim) = &self.claim {
             self.fate = match patience {
                 Some(patience) if result.is_ok() => {
-                    Fate::Waits(Box::new(patience), out.split_off(at))
+                    Fate::Waits(Box::new(patience), out.split_off(at), None)
                 }
                 _ if claimed || claim.take() => Fate::Answered,
                 _ => {
@@ -120,7 +121,10 @@ impl Surroundings<'_> {
         self.meter.count(introspect::number(command), ok);
         if alone {
             let waits = !matches!(self.fate, Fate::Answered);
-            self.meter.settle_one(self.stats, self.track, (command, waits), args);
+            let slow = self.meter.settle_one(self.stats, self.track, (command, waits), args);
+            if let Fate::Waits(.., kept) = &mut self.fate {
+                *kept = slow;
+            }
         }
     }
 

@@ -109,6 +109,14 @@ impl Shard {
         }
     }
 
+    /// Keeps what was slow of a look that was in vain, for a client of this shard.
+    pub(super) fn keep_vain(&mut self, to: ReplyTo, slow: Option<Slow>) {
+        if let Some(slow) = slow {
+            let call = self.slow_call(slow);
+            self.keep_slow(to.conn, call);
+        }
+    }
+
     /// A call that another shard executed for a client of this one.
     pub(super) fn keep_slow(&mut self, conn: ConnKey, mut call: SlowCall) {
         if let Some(conn) = self.conn(conn) {

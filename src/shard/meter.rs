@@ -45,8 +45,6 @@ pub struct Meter {
     fresh: bool,
     /// What passed a bound.
     late: Vec<Late>,
-    /// The same of a command that waits for a key.
-    waited: Option<Slow>,
     /// The same of what ran for clients that waited, since this turn began.
     served: Vec<(ReplyTo, Slow)>,
 }
@@ -124,26 +122,25 @@ impl Meter {
         self.book(stats, track, each, excess);
     }
 
-    /// Ends the span of one command that was timed by itself; one that `waits` for a key is kept
-    /// when it is served.
+    /// Ends the span of one command that was timed by itself. What SLOWLOG keeps of one that
+    /// `waits` for a key is given back: it is kept when the wait is over.
     pub fn settle_one(
         &mut self,
         stats: &ShardStats,
         track: bool,
         (command, waits): (&'static Command, bool),
         args: &Args<'_>,
-    ) {
+    ) -> Option<Slow> {
         let nanos = self.watch.lap();
         self.fresh = true;
         self.book(stats, track, nanos, 0);
         if nanos < self.bounds.least() {
-            return;
+            return None;
         }
         let mut args = self.slow_args(command, args, nanos);
-        if waits {
-            self.waited = args.take().map(|args| (nanos, args));
-        }
+        let kept = if waits { args.take() } else { None };
         self.late.push(Late { nanos, fast: command.flags.has(Flags::FAST), args });
+        kept.map(|args| (nanos, args))
     }
 
     /// Something ran for a client that waited, or did in vain; SLOWLOG keeps this of it.
@@ -154,11 +151,6 @@ impl Meter {
     /// Takes what has been noted so.
     pub fn take_served(&mut self) -> Vec<(ReplyTo, Slow)> {
         std::mem::take(&mut self.served)
-    }
-
-    /// What SLOWLOG keeps of the command that has just begun to wait, if nobody comes.
-    pub fn take_waited(&mut self) -> Option<Slow> {
-        self.waited.take()
     }
 
     /// What SLOWLOG keeps of a command that took so long, if anything.

@@ -209,7 +209,6 @@ impl Shard {
             self.refresh_stats();
             self.clients.recent.advance(now);
             self.end_idle();
-            self.look_at_soft_limits();
             self.give_memory_back();
             self.publish();
             self.look_at_room();

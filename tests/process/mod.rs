@@ -260,6 +260,7 @@ fn while_loading_clients_are_told_so_and_stay() {
         ("CLIENT LIST", "Error("),
         ("CONFIG RESETSTAT", "Error("),
         ("SHUTDOWN NONSENSE", "Error("),
+        ("SHUTDOWN SAVE NOSAVE", "Error("),
     ] {
         let reply = format!("{:?}", client.words(asks));
         assert!(reply.starts_with(answer), "{asks}: {reply}");
