@@ -427,6 +427,25 @@ fn who_has_ended_its_stream_hears_what_it_popped_however_long_the_disk_hangs() {
     assert_eq!(bench.told[0], b":1\r\n$3\r\none\r\n");
 }
 
+/// A request that waits because so much is with other shards has been asked for.
+#[test]
+fn who_has_ended_its_stream_is_answered_though_others_are_in_front() {
+    let mut bench = Bench::new(1, &[("appendfsync", "no")]);
+    bench.shards[0].abroad.words += 5_000;
+    bench.turn(0, &[(0, b"SET k0 v\r\n")], true);
+    bench.shards[0].leave(key(0));
+    for _ in 0..3 {
+        bench.turn(0, &[], true);
+        assert_eq!(bench.shards[0].take_closing(), [], "its request waits");
+    }
+    bench.shards[0].abroad.words -= 5_000;
+    bench.turn(0, &[], true);
+    bench.settle();
+    assert_eq!(bench.told[0], b"+OK\r\n");
+    bench.turn(0, &[], true);
+    assert_eq!(bench.shards[0].take_closing(), [key(0)]);
+}
+
 #[test]
 fn bursts_beyond_the_bound_end_the_oldest() {
     const CLIENTS: usize = 4_000;

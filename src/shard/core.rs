@@ -612,8 +612,10 @@ impl Shard {
                 // What is kept from a client makes room, and no send ends that would tell of it.
                 self.go_on(&mut conn);
             }
-            // A peer that has ended its stream still gets what it asked for.
-            let leaves = conn.session.closing || conn.leaving && !conn.again && !conn.blocked;
+            // A peer that has ended its stream still gets what it asked for, and that is asked for
+            // though it waits for room (`held`).
+            let waits = conn.again || conn.blocked || conn.held;
+            let leaves = conn.session.closing || conn.leaving && !waits;
             if leaves && conn.output.is_empty() && !conn.ended {
                 conn.ended = true;
                 self.closing.push(key);

@@ -143,7 +143,7 @@ impl Meter {
         kept.map(|args| (nanos, args))
     }
 
-    /// Something ran for a client that waited, or did in vain; SLOWLOG keeps this of it.
+    /// Something ran for a client that waited; SLOWLOG keeps this of it.
     pub fn note_served(&mut self, to: ReplyTo, slow: Option<Slow>) {
         self.served.extend(slow.map(|slow| (to, slow)));
     }

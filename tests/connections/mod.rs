@@ -383,9 +383,10 @@ fn the_output_limit_is_about_replies() {
             assert_eq!(reply.text(), Some(&b"OK"[..]), "{shards} shards");
         }
         assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), 0);
-        client.send(&encode(&["CLIENT", "REPLY", "OFF"])).expect("sent");
-        (0..8).for_each(|key| client.send(&encode(&["GET", &format!("k{key}")])).expect("sent"));
-        client.send(&encode(&["CLIENT", "REPLY", "ON"])).expect("sent");
+        let mut all = encode(&["CLIENT", "REPLY", "OFF"]);
+        (0..8).for_each(|key| all.extend(encode(&["GET", &format!("k{key}")])));
+        all.extend(encode(&["CLIENT", "REPLY", "ON"]));
+        client.send(&all).expect("sent");
         assert_eq!(client.reply().expect("a reply").1.text(), Some(&b"OK"[..]));
         assert_eq!(info(&mut admin, "client_output_buffer_limit_disconnections"), 0);
     }

@@ -41,7 +41,7 @@ fn check(data: &[u8]) {
             ..Shapes::DEFAULT
         }
     };
-    let bounds = Bounds { string_max: STRING_MAX, shapes, hash_seed: [1, 2] };
+    let bounds = Bounds { string_max: STRING_MAX, shapes, hash_seed: [1, 2], checked: true };
     drop(restore(b"key", body, &bounds));
     let Ok(first) = restore(b"key", &footed(body), &bounds) else { return };
     assert_eq!((first.key(), first.expire_ms()), (&b"key"[..], None));
