@@ -550,6 +550,7 @@ fn ringstone(v: &View<'_>, out: &mut String) {
         },
         "log_is_long": u8::from(v.s.registry.log_size() > config.log_long()),
         "log_frames": t.log_frames,
+        "log_frames_at_once": t.log_at_once,
         "log_bytes": t.log_bytes,
         "log_filler_bytes": t.log_filler,
         "log_syncs": t.log_syncs,

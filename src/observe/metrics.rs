@@ -210,6 +210,8 @@ shard_counters! {
     log_broken: counter,
     /// 1 while the log is written ahead.
     log_ahead: gauge,
+    /// Frames of the log written by a shard's own thread, without the ring.
+    log_at_once: counter,
     /// Bytes of filler written ahead of the log.
     log_filler: counter,
     /// 1 while the last write of the log failed.

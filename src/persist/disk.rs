@@ -128,6 +128,15 @@ pub struct DiskDone {
     pub sync_failed: bool,
 }
 
+/// A write that was made at once.
+#[derive(Debug)]
+pub struct Made {
+    /// How it ended.
+    pub result: io::Result<()>,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
 /// The completion-based disk of one shard.
 pub trait Disk {
     /// Starts an operation; its completion carries `token`.
@@ -139,6 +148,18 @@ pub trait Disk {
     /// It cannot be opened; the disk stays where it was.
     fn work_in(&mut self, _dir: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether [`Disk::write_now`] hardly takes longer now than to submit a write; `now_us` is
+    /// monotonic time in microseconds.
+    fn is_calm(&mut self, _now_us: u64) -> bool {
+        false
+    }
+
+    /// Writes `data` at `offset`, all of it and through the page cache, flushing nothing, before it
+    /// returns.
+    fn write_now(&mut self, _file: FileId, _offset: u64, _data: &[u8], _now_us: u64) -> Made {
+        Made { result: Err(io::ErrorKind::Unsupported.into()), took_us: 0 }
     }
 
     /// How far ahead a file is written on this disk, when it is.

@@ -33,11 +33,12 @@ use rustix::io::Errno;
 
 use crate::base::random::Random;
 use crate::persist::aof::filler;
-use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush, GrowingSizes};
+use crate::persist::disk::{AheadSizes, Disk, DiskDone, DiskOp, FileId, Flush, GrowingSizes, Made};
 
 mod blocking;
 mod faults;
 mod file;
+mod now;
 mod room;
 mod shelf;
 #[cfg(test)]
@@ -168,6 +169,8 @@ struct State {
     /// A write is cut short once in so many; 0: never.
     short_writes: u64,
     past_cache: bool,
+    /// When writes may be made at once.
+    calm: Option<Random>,
     writes: u64,
 }
 
@@ -201,6 +204,14 @@ impl Disk for SimDisk {
             let stage = Stage::Carrying { written: 0 };
             state.flights.push(Flight { disk: self.disk, token, op, stage });
         }
+    }
+
+    fn is_calm(&mut self, _now_us: u64) -> bool {
+        self.calm_now()
+    }
+
+    fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], _now_us: u64) -> Made {
+        self.make_now(file, offset, data)
     }
 
     fn ahead(&self) -> AheadSizes {
@@ -260,6 +271,7 @@ impl SimMedium {
             capacity: None,
             short_writes: 0,
             past_cache: false,
+            calm: None,
             writes: 0,
         };
         SimMedium { state: Arc::new(Mutex::new(state)) }

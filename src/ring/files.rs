@@ -296,6 +296,22 @@ impl Files {
         self.go_on_writing(kernel, job);
     }
 
+    /// Writes all of the bytes through the page cache, on this thread.
+    pub fn write_now(&self, file: FileId, offset: u64, data: &[u8]) -> io::Result<()> {
+        let slot = self.slot(file)?;
+        assert!(!self.slots[slot as usize].direct, "such a write goes past the page cache");
+        let mut written = 0;
+        while written < data.len() {
+            match rustix::io::pwrite(self.fd(slot), &data[written..], offset + written as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes in memory that begins with a page, and how many stand in front of them.
     fn align(&mut self, bytes: &[u8]) -> (Vec<u8>, usize) {
         let mut data = self.aligned.pop().unwrap_or_default();

@@ -15,6 +15,7 @@
 //! | `connections.rs` | slab of connections: receive, send, close |
 //! | `listeners.rs` | multishot accept and its back-off |
 //! | `files.rs` | the disk trait |
+//! | `calm.rs` | whether a write may be made without the ring |
 //! | `net.rs` | sockets to listen on, addresses as text |
 //!
 //! Invariants:
@@ -27,6 +28,7 @@
 //!    ended.
 
 mod buffers;
+mod calm;
 mod connections;
 mod files;
 mod kernel;
@@ -42,13 +44,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId};
+use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Made};
 
 pub use buffers::RecvBuffer;
 pub use setup::{Features, RingError};
 
+use calm::Calm;
 use connections::Connections;
 use files::Files;
 use kernel::{Completion, Kernel, Kind, Memory, Tag};
@@ -171,6 +174,7 @@ pub struct Ring {
     connections: Connections,
     listeners: Vec<Listener>,
     files: Files,
+    calm: Calm,
     counter: Arc<OwnedFd>,
     /// Events that no completion stands for (refused requests).
     local: VecDeque<Event>,
@@ -192,6 +196,7 @@ impl Ring {
             connections: Connections::new(options.connections),
             listeners: Vec::new(),
             files: Files::default(),
+            calm: Calm::default(),
             counter: Arc::new(counter),
             local: VecDeque::new(),
         };
@@ -296,5 +301,17 @@ impl Disk for Ring {
 
     fn work_in(&mut self, dir: &Path) -> std::io::Result<()> {
         self.open_dir(dir)
+    }
+
+    fn is_calm(&mut self, now_us: u64) -> bool {
+        self.calm.is_calm(now_us)
+    }
+
+    fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], now_us: u64) -> Made {
+        let began = Instant::now();
+        let result = self.files.write_now(file, offset, data);
+        let took_us = began.elapsed().as_micros() as u64;
+        self.calm.took(took_us, now_us);
+        Made { result, took_us }
     }
 }

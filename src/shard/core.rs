@@ -570,6 +570,7 @@ impl Shard {
             }
         }
         self.tell_served_late();
+        self.write_log_now(disk);
         for (shard, message) in std::mem::take(&mut self.replies) {
             self.order.push(shard, message);
         }

@@ -43,6 +43,7 @@ use crate::shard::log::way::Way;
 use crate::shard::segment::{Ahead, DEPTH, Place};
 
 mod ending;
+mod now;
 mod points;
 mod way;
 
@@ -171,6 +172,8 @@ pub struct LogWriter {
     release: u64,
     streamed: Streamed,
     failing: bool,
+    /// The last flush took long.
+    busy: bool,
     /// Set while a cut is under way: nothing is framed.
     held: bool,
     /// Nothing is begun any more.
@@ -214,6 +217,8 @@ pub struct LogStats {
     pub delayed: u64,
     /// Bytes of filler written.
     pub filler: u64,
+    /// Of the frames, those written at once.
+    pub at_once: u64,
 }
 
 impl InFlight {
@@ -250,6 +255,7 @@ impl LogWriter {
             release: position,
             streamed: Streamed::default(),
             failing: false,
+            busy: false,
             held: false,
             stopped: false,
             spare: Vec::new(),
@@ -472,6 +478,12 @@ impl LogWriter {
 
     fn start_frame(&mut self, disk: &mut impl Disk, now_us: u64) {
         let place = self.place();
+        let (token, op) = self.next_frame(place, now_us);
+        disk.submit(token, op);
+    }
+
+    /// What is gathered as the next frame, which counts as in flight from here on.
+    fn next_frame(&mut self, place: Place, now_us: u64) -> (u64, DiskOp) {
         let payload = std::mem::take(&mut self.backlog);
         let head = FrameHead {
             pos: self.appended,
@@ -519,7 +531,7 @@ impl LogWriter {
             len,
             flush,
         });
-        disk.submit(token, DiskOp::Write { file, offset, data, flush });
+        (token, DiskOp::Write { file, offset, data, flush })
     }
 
     /// A frame's bytes and its checksum. A small payload's buffer is kept to be filled again; a
@@ -715,6 +727,7 @@ impl LogWriter {
 
     fn sync_done(&mut self, done: &DiskDone, now_us: u64) -> Outcome {
         let (upto, stream) = self.syncing.take().expect("a flush was in flight");
+        self.note_flush(now_us.saturating_sub(self.last_sync_us));
         if let Err(error) = &done.result {
             return self.broke(error);
         }

@@ -28,6 +28,11 @@ impl Shard {
             self.gather.completed(now.saturating_sub(began));
             self.note_write(now.saturating_sub(began));
         }
+        self.log_ended(done);
+    }
+
+    fn log_ended(&mut self, done: DiskDone) {
+        let now = self.now.mono_us;
         if self.shortened_for_ended(&done) {
             return;
         }
@@ -159,6 +164,30 @@ impl Shard {
                 self.put_conn(conn);
             }
         }
+    }
+
+    /// Writes what was executed without waiting for anything, where it may be written so: then its
+    /// replies leave in this turn.
+    pub(super) fn write_log_now(&mut self, disk: &mut impl Disk) {
+        let now = self.now.mono_us;
+        let waits = self.stopping || self.config.commits.delay_usec > 0 || self.has_snapshot();
+        let sleeps = self.global.log_sleep_us.load(Ordering::Relaxed) > 0;
+        let (Some(log), Some(space)) = (&mut self.log, &mut self.space) else { return };
+        if space.effects.is_empty()
+            || waits
+            || sleeps
+            || self.cut.is_some()
+            || !log.may_write_now()
+            || !disk.is_calm(now)
+        {
+            return;
+        }
+        let payload = space.effects.take(log.spare());
+        log.gather(payload);
+        log.note_behind(space.effects.selected(), space.effects.stream());
+        let (done, took_us) = log.write_now(disk, now);
+        self.note_write(took_us);
+        self.log_ended(done);
     }
 
     /// Hands what was executed to the log and starts what can be started.

@@ -324,6 +324,7 @@ impl Shard {
             stats.log_unflushed.set(log.unflushed() as u64);
             stats.log_ahead.set(u64::from(log.is_segment()));
             stats.log_filler.set(figures.filler);
+            stats.log_at_once.set(figures.at_once);
             stats.log_failed.set(u64::from(log.is_failing()));
         }
     }

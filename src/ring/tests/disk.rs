@@ -309,3 +309,19 @@ fn writes_past_the_page_cache_come_from_aligned_memory() {
         run(&mut ring, DiskOp::Close { file }).result.unwrap();
     }
 }
+
+#[test]
+fn a_write_made_at_once_is_there_when_it_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ring = on(dir.path());
+    let file = create(&mut ring, "a");
+    assert!(ring.write_now(file, 10, &pattern(5000), 1).result.is_ok());
+    let there = std::fs::read(dir.path().join("a")).unwrap();
+    assert!(there[..10] == [0; 10] && there[10..] == pattern(5000));
+    run(&mut ring, DiskOp::Close { file }).result.unwrap();
+    let gone = ring.write_now(file, 0, b"x", 1).result.unwrap_err();
+    assert_eq!(gone.raw_os_error(), Some(libc::EBADF));
+    let full = ring.adopt_file(std::fs::File::create("/dev/full").unwrap().into());
+    let error = ring.write_now(full, 0, b"x", 1).result.unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+}

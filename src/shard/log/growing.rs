@@ -69,6 +69,11 @@ impl Growing {
         self.sending
     }
 
+    /// Whether room is being taken, which writes have to wait for.
+    pub fn is_reserving(&self) -> bool {
+        self.reserving
+    }
+
     /// Whether an operation of this is in flight on the file.
     pub fn is_busy(&self) -> bool {
         self.reserving || self.sending || self.forgetting
