@@ -8,7 +8,9 @@
 //! So it is done only where that is far away: what the machine has to write back takes less than
 //! half of what makes the kernel begin with it by itself, which is well below what it makes anyone
 //! wait for. And where a write took long all the same, be it for another reason or because others
-//! had the core, for a while none is made; for longer and longer where that keeps happening.
+//! had the core, for a while none is made; for longer and longer where that keeps happening. That
+//! is all there is against what the kernel does not tell of: a container whose own memory is full,
+//! another process that flushes a file on the same file system, one that is frozen.
 
 use std::os::fd::OwnedFd;
 
@@ -44,11 +46,14 @@ pub(super) struct Calm {
 impl Calm {
     /// Whether a write may be made here now.
     pub fn is_calm(&mut self, now_us: u64) -> bool {
+        if now_us < self.paused_until_us {
+            return false;
+        }
         if now_us >= self.next_look_us {
             self.next_look_us = now_us + LOOK_US;
             self.roomy = self.look().unwrap_or(false);
         }
-        self.roomy && now_us >= self.paused_until_us
+        self.roomy
     }
 
     /// A write was made and took so long.

@@ -41,6 +41,9 @@ const ALIGN: usize = 4096;
 /// Largest buffer kept for further writes, in bytes.
 const KEPT_MAX: usize = 1 << 20;
 
+/// File systems of which that is known, by their numbers in `statfs(2)`: ext2 to ext4, XFS, tmpfs.
+const PLAIN: [rustix::fs::FsWord; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
+
 struct FileSlot {
     fd: Option<OwnedFd>,
     /// Writes go past the page cache.
@@ -94,6 +97,8 @@ struct WriteWork {
 #[derive(Default)]
 pub(super) struct Files {
     dir: Option<OwnedFd>,
+    /// See [`Files::is_plain`].
+    plain: bool,
     slots: Vec<FileSlot>,
     free_slots: Vec<u32>,
     jobs: Vec<Option<Job>>,
@@ -117,8 +122,17 @@ impl From<io::Error> for Refused {
 impl Files {
     pub fn open_dir(&mut self, dir: &Path) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        self.dir = Some(rustix::fs::open(dir, flags, Mode::empty())?);
+        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+        let system = rustix::fs::fstatfs(&dir).map(|system| system.f_type);
+        self.plain = system.is_ok_and(|system| PLAIN.contains(&system));
+        self.dir = Some(dir);
         Ok(())
+    }
+
+    /// Whether the directory is on a file system that keeps what is written in the page cache, and
+    /// asks nobody else meanwhile: not the network, not a process.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     pub fn adopt(&mut self, fd: OwnedFd) -> FileId {

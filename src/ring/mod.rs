@@ -44,8 +44,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::base::clock::Stopwatch;
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Made};
 
 pub use buffers::RecvBuffer;
@@ -304,13 +305,13 @@ impl Disk for Ring {
     }
 
     fn is_calm(&mut self, now_us: u64) -> bool {
-        self.calm.is_calm(now_us)
+        self.files.is_plain() && self.calm.is_calm(now_us)
     }
 
     fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], now_us: u64) -> Made {
-        let began = Instant::now();
+        let watch = Stopwatch::default();
         let result = self.files.write_now(file, offset, data);
-        let took_us = began.elapsed().as_micros() as u64;
+        let took_us = watch.elapsed().as_micros() as u64;
         self.calm.took(took_us, now_us);
         Made { result, took_us }
     }

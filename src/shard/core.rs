@@ -52,6 +52,7 @@ use crate::shard::message::{Arrival, JobDone, Message, ReplyTo};
 use crate::shard::meter::Meter;
 use crate::shard::migrate::Migrations;
 use crate::shard::order::Order;
+use crate::shard::release::Told;
 use crate::shard::reload::Reload;
 use crate::shard::rewrite::Rewriting;
 use crate::shard::snapshot::Snapshots;
@@ -165,8 +166,8 @@ pub struct Shard {
     pub(super) adoptions: Vec<Arrival>,
     /// Connections to be received from again.
     pub(super) resumed: Vec<ConnKey>,
-    /// As much waits for the log as may wait.
-    pub(super) log_pressed: bool,
+    /// What the others know of the log.
+    pub(super) told: Told,
     /// Garbage is left.
     pub(super) freeing: bool,
     /// Many keys are past their expiry.
@@ -265,7 +266,7 @@ impl Shard {
             config,
             adoptions: Vec::new(),
             resumed: Vec::new(),
-            log_pressed: false,
+            told: Told::default(),
             freeing: false,
             expiring: false,
             clients: Clients::default(),
@@ -578,6 +579,7 @@ impl Shard {
         self.write_log(disk);
         self.cut_progress(disk);
         self.close_old_files(disk);
+        self.note_flushing();
     }
 
     /// Whether what is ready goes along with the replies that a batch brings, in one send.

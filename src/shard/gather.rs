@@ -98,6 +98,12 @@ impl Gather {
         }
     }
 
+    /// What waited was written without a commit.
+    pub fn skipped(&mut self) {
+        self.arrived_us = None;
+        self.began_with = None;
+    }
+
     /// A commit has completed that took this long.
     pub fn completed(&mut self, took_us: u64) {
         self.took_us = took_us;

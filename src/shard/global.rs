@@ -115,6 +115,8 @@ pub struct Global {
     again_ms: AtomicU64,
     /// Microseconds to wait before anything is written to a log, for tests.
     pub log_sleep_us: AtomicU64,
+    /// Shards whose logs are being flushed beside their writes.
+    pub log_flushes: AtomicUsize,
     /// When a client that spoke HTTP may next be told of, in monotonic microseconds.
     forgery_us: AtomicU64,
     /// It was said that a log holds what Redis 7.0 does not know.
@@ -189,6 +191,7 @@ impl Global {
             stop: AtomicBool::new(false),
             again_ms: AtomicU64::new(u64::MAX),
             log_sleep_us: AtomicU64::new(0),
+            log_flushes: AtomicUsize::new(0),
             forgery_us: AtomicU64::new(0),
             newer_said: AtomicBool::new(false),
             stop_said: AtomicBool::new(false),

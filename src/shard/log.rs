@@ -38,6 +38,7 @@ use crate::persist::aof::format::{FrameHead, HEAD_MAX};
 use crate::persist::disk::{Disk, DiskDone, DiskOp, FileId, Flush};
 use crate::shard::log::growing::Growing;
 use crate::shard::log::kept::{Frame, KEPT_MAX, KEPT_SOON, Safe, Unflushed, plain};
+pub use crate::shard::log::now::NOW_MAX;
 use crate::shard::log::points::{Marked, Streamed};
 use crate::shard::log::way::Way;
 use crate::shard::segment::{Ahead, DEPTH, Place};
@@ -45,6 +46,7 @@ use crate::shard::segment::{Ahead, DEPTH, Place};
 mod ending;
 mod now;
 mod points;
+mod retry;
 mod way;
 
 /// When writes are flushed.
@@ -172,8 +174,8 @@ pub struct LogWriter {
     release: u64,
     streamed: Streamed,
     failing: bool,
-    /// The last flush took long.
-    busy: bool,
+    /// Nothing is written at once before this time: a flush took long.
+    busy_until_us: u64,
     /// Set while a cut is under way: nothing is framed.
     held: bool,
     /// Nothing is begun any more.
@@ -255,7 +257,7 @@ impl LogWriter {
             release: position,
             streamed: Streamed::default(),
             failing: false,
-            busy: false,
+            busy_until_us: 0,
             held: false,
             stopped: false,
             spare: Vec::new(),
@@ -561,33 +563,6 @@ impl LogWriter {
         }
     }
 
-    /// Tries failed writes again whose time has come, through the page cache.
-    fn retry(&mut self, disk: &mut impl Disk, now_us: u64) {
-        let flush = self.flush();
-        let alone = flush != Flush::No;
-        if alone && (self.has_flush() || self.ahead.is_busy()) {
-            return;
-        }
-        let mut taken = alone && self.is_flushing(self.file.id);
-        for flight in self.in_flight.iter_mut().filter(|f| f.retry.is_some()) {
-            if alone && std::mem::replace(&mut taken, true) {
-                return;
-            }
-            let due = flight.retry.as_ref().is_some_and(|(_, at)| *at <= now_us);
-            if let Some((data, _)) = flight.retry.take_if(|_| due) {
-                flight.file = self.file.id;
-                flight.flush = flush;
-                let (file, offset) = (flight.file, flight.offset);
-                disk.submit(flight.token, DiskOp::Write { file, offset, data, flush });
-            }
-        }
-    }
-
-    /// When the first failed write is tried again.
-    fn retry_us(&self) -> Option<u64> {
-        self.in_flight.iter().filter_map(|f| f.retry.as_ref()).map(|(_, at)| *at).min()
-    }
-
     /// Starts a flush if one is due, or `now`; true when one is in flight afterwards.
     pub fn start_sync(&mut self, disk: &mut impl Disk, now_us: u64, now: bool) -> bool {
         if self.held || self.stopped || self.is_broken() {
@@ -727,7 +702,7 @@ impl LogWriter {
 
     fn sync_done(&mut self, done: &DiskDone, now_us: u64) -> Outcome {
         let (upto, stream) = self.syncing.take().expect("a flush was in flight");
-        self.note_flush(now_us.saturating_sub(self.last_sync_us));
+        self.note_flush(now_us.saturating_sub(self.last_sync_us), now_us);
         if let Err(error) = &done.result {
             return self.broke(error);
         }

@@ -12,12 +12,23 @@ use crate::persist::disk::{Disk, DiskDone};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
 use crate::shard::core::Shard;
-use crate::shard::log::{LogWriter, Outcome, token};
+use crate::shard::log::{LogWriter, NOW_MAX, Outcome, token};
 use crate::shard::message::{Message, ReplyTo};
 
 /// Bytes that may wait for a shard's log behind the frame in flight; one command may exceed it.
 /// A disk that stalls must not make the server take in what it cannot get rid of.
 const UNFRAMED_MAX: u64 = 64 << 20;
+
+/// What a shard has made known to the others of its log.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// As much waits for it, or for a snapshot, as may wait.
+    pub pressed: bool,
+    /// A flush of it is in flight, and counts in [`Global::log_flushes`].
+    ///
+    /// [`Global::log_flushes`]: crate::shard::global::Global::log_flushes
+    pub flushing: bool,
+}
 
 impl Shard {
     /// A write or flush of the log has completed.
@@ -170,14 +181,21 @@ impl Shard {
     /// replies leave in this turn.
     pub(super) fn write_log_now(&mut self, disk: &mut impl Disk) {
         let now = self.now.mono_us;
-        let waits = self.stopping || self.config.commits.delay_usec > 0 || self.has_snapshot();
+        let saves = &self.global.registry.saves;
+        let waits = self.stopping
+            || self.config.commits.delay_usec > 0
+            || self.has_snapshot()
+            || saves.in_progress()
+            || saves.is_rewriting()
+            || self.global.log_flushes.load(Ordering::Relaxed) > 0;
         let sleeps = self.global.log_sleep_us.load(Ordering::Relaxed) > 0;
         let (Some(log), Some(space)) = (&mut self.log, &mut self.space) else { return };
         if space.effects.is_empty()
             || waits
             || sleeps
             || self.cut.is_some()
-            || !log.may_write_now()
+            || space.effects.pending().len() > NOW_MAX
+            || !log.may_write_now(now)
             || !disk.is_calm(now)
         {
             return;
@@ -185,9 +203,25 @@ impl Shard {
         let payload = space.effects.take(log.spare());
         log.gather(payload);
         log.note_behind(space.effects.selected(), space.effects.stream());
+        self.gather.skipped();
         let (done, took_us) = log.write_now(disk, now);
         self.note_write(took_us);
         self.log_ended(done);
+        if self.shards() > 1 {
+            self.publish();
+        }
+    }
+
+    /// Makes known whether a flush of this shard's log is in flight.
+    pub(super) fn note_flushing(&mut self) {
+        let flushing = self.log.as_ref().is_some_and(LogWriter::is_syncing);
+        if flushing != std::mem::replace(&mut self.told.flushing, flushing) {
+            let flushes = &self.global.log_flushes;
+            match flushing {
+                true => flushes.fetch_add(1, Ordering::Relaxed),
+                false => flushes.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
     }
 
     /// Hands what was executed to the log and starts what can be started.
@@ -234,15 +268,15 @@ impl Shard {
     /// Tells everybody when so much waits here, for the log or for the writer of a snapshot, that
     /// writes have to wait.
     pub(super) fn note_pressure(&mut self) {
-        let max = if self.log_pressed { UNFRAMED_MAX / 2 } else { UNFRAMED_MAX };
+        let max = if self.told.pressed { UNFRAMED_MAX / 2 } else { UNFRAMED_MAX };
         let unframed = match self.unframed() {
             Some(unframed) => unframed > max,
             // On lease nothing changes.
-            None => self.log.is_some() && self.log_pressed,
+            None => self.log.is_some() && self.told.pressed,
         };
         let pressed = unframed || self.snapshot.pressed;
-        if pressed != self.log_pressed {
-            self.log_pressed = pressed;
+        if pressed != self.told.pressed {
+            self.told.pressed = pressed;
             self.global.set_log_pressed(self.id, pressed);
         }
     }

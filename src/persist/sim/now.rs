@@ -5,8 +5,8 @@ use crate::base::random::Random;
 use crate::persist::disk::{FileId, Made};
 
 impl SimMedium {
-    /// In some moments from here on, which these choices decide, writes may be made at once; `None`:
-    /// in no moment.
+    /// In some moments from here on, which these choices decide, writes may be made at once;
+    /// `None`: in no moment.
     pub fn set_calm(&self, moments: Option<Random>) {
         self.lock().calm = moments;
     }
@@ -35,12 +35,12 @@ impl State {
     }
 
     fn write_now(&mut self, file: FileId, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        self.note("a write is made at once");
         let mut written = 0;
         while written < data.len() {
             self.effects += 1;
             written = self.write_some(file, offset, data, written)?;
         }
-        self.note("a write is made at once");
         Ok(())
     }
 }

@@ -1,28 +1,38 @@
 //! Frames that are written at once, on the shard's own thread, and their replies leave in the same
 //! turn.
 //!
-//! Only where nothing is flushed behind them, and where nothing is in flight on the file that a
-//! write might have to wait for: a flush holds the file's last page while it waits for the disk,
-//! and room is reserved under the file's lock. What goes on its way to the medium by itself, or
-//! leaves the page cache, holds neither. Where flushes take long the disk is busy, with whatever,
-//! and writes go through the ring, as they do where [`Disk::is_calm`] denies.
+//! Only where nothing is flushed behind them, and where nothing is in flight that a write might
+//! have to wait for: a flush holds the file's last page while it waits for the disk, and that of
+//! another shard's file the file system's journal; room is reserved under the file's lock. What
+//! goes on its way to the medium by itself, or leaves the page cache, holds neither, or for
+//! microseconds. Where a flush took long, or is overdue because something else is stuck, the disk
+//! is busy, with whatever, and writes go through the ring, as they do where [`Disk::is_calm`]
+//! denies and where they are long: who copies megabytes keeps everybody waiting.
 
 use crate::persist::disk::{Disk, DiskDone, DiskOp};
-use crate::shard::log::LogWriter;
+use crate::shard::log::{FsyncPolicy, LogWriter, SECOND_US};
 use crate::shard::segment::Place;
 
 /// A flush that takes longer tells of a busy disk, in microseconds.
 const BUSY_US: u64 = 100_000;
+/// For how long it does, at least, in microseconds.
+const BUSY_FOR_US: u64 = 2_000_000;
+/// Longest payload written at once, in bytes.
+pub const NOW_MAX: usize = 256 << 10;
 
 impl LogWriter {
     /// Whether what is gathered next may be written at once.
-    pub fn may_write_now(&self) -> bool {
+    pub fn may_write_now(&self, now_us: u64) -> bool {
+        let overdue = now_us > self.last_sync_us + SECOND_US + BUSY_US;
+        let stuck = overdue && self.policy == FsyncPolicy::EverySec && self.durable < self.written;
         !self.flushes()
+            && !stuck
+            && self.backlog.len() <= NOW_MAX
             && !self.stopped
             && self.is_free()
             && self.in_flight.is_empty()
             && self.syncing.is_none()
-            && !self.busy
+            && now_us >= self.busy_until_us
             && !self.growing.is_reserving()
             && !self.ahead.is_busy()
             && self.place() == Place::Append
@@ -30,7 +40,7 @@ impl LogWriter {
 
     /// Writes what is gathered; gives the completion, and how long it took in microseconds.
     pub fn write_now(&mut self, disk: &mut impl Disk, now_us: u64) -> (DiskDone, u64) {
-        assert!(self.may_write_now() && self.has_backlog());
+        assert!(self.in_flight.is_empty() && self.has_frame_to_write());
         let (token, op) = self.next_frame(Place::Append, now_us);
         let DiskOp::Write { file, offset, data, .. } = op else { unreachable!("a frame") };
         let made = disk.write_now(file, offset, &data, now_us);
@@ -40,8 +50,9 @@ impl LogWriter {
     }
 
     /// A flush has ended that was begun so long ago.
-    pub(super) fn note_flush(&mut self, took_us: u64) {
-        self.busy = took_us > BUSY_US;
+    pub(super) fn note_flush(&mut self, took_us: u64, now_us: u64) {
+        let busy = took_us > BUSY_US;
+        self.busy_until_us = if busy { now_us + BUSY_FOR_US } else { 0 };
     }
 }
 
@@ -49,7 +60,7 @@ impl LogWriter {
 mod tests {
     use super::*;
     use crate::persist::disk::{FileId, Made};
-    use crate::shard::log::{FsyncPolicy, LogFile, Outcome, SECOND_US, token};
+    use crate::shard::log::{LogFile, Outcome, token};
 
     /// A disk that takes writes at once, unless it is full.
     #[derive(Default)]
@@ -112,23 +123,33 @@ mod tests {
 
     #[test]
     fn nothing_is_written_at_once_that_is_flushed_or_might_wait() {
-        assert!(log(FsyncPolicy::No).may_write_now());
-        assert!(!log(FsyncPolicy::Always).may_write_now());
+        assert!(log(FsyncPolicy::No).may_write_now(1));
+        assert!(!log(FsyncPolicy::Always).may_write_now(1));
         let (mut log, mut disk) = (log(FsyncPolicy::EverySec), Quick::default());
         write(&mut log, &mut disk, 1);
+        assert!(log.may_write_now(SECOND_US + BUSY_US));
+        assert!(!log.may_write_now(SECOND_US + BUSY_US + 1), "a flush is overdue");
         log.pump(&mut disk, SECOND_US);
-        assert!(!log.may_write_now(), "a flush is in flight");
-        ended(&mut log, token::SYNC, SECOND_US + BUSY_US + 1);
-        assert!(!log.may_write_now(), "it took long");
+        assert!(!log.may_write_now(SECOND_US), "a flush is in flight");
+        let over = SECOND_US + BUSY_US + 1;
+        ended(&mut log, token::SYNC, over);
+        assert!(!log.may_write_now(over + BUSY_FOR_US - 1), "it took long");
+        let mut now = over + BUSY_FOR_US;
+        assert!(log.may_write_now(now));
         log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
-        log.pump(&mut disk, 2 * SECOND_US - 1);
-        assert!(disk.asked.len() == 2 && !log.may_write_now(), "a frame is in flight");
-        ended(&mut log, token::WRITE, 2 * SECOND_US - 1);
-        log.pump(&mut disk, 2 * SECOND_US);
-        ended(&mut log, token::SYNC, 2 * SECOND_US + BUSY_US);
-        assert!(log.may_write_now(), "the disk is quick again");
-        assert!(log.hold(&mut disk, 2 * SECOND_US + BUSY_US));
-        assert!(!log.may_write_now(), "a cut is under way");
+        log.pump(&mut disk, now);
+        assert!(disk.asked.len() == 2 && !log.may_write_now(now), "a frame is in flight");
+        ended(&mut log, token::WRITE, now);
+        now += SECOND_US;
+        log.pump(&mut disk, now);
+        ended(&mut log, token::SYNC, now + BUSY_US);
+        assert!(log.may_write_now(now + BUSY_US), "the disk is quick");
+        log.gather(vec![b'x'; NOW_MAX + 1]);
+        assert!(!log.may_write_now(now + BUSY_US), "it is long");
+        log.pump(&mut disk, now + BUSY_US);
+        ended(&mut log, token::WRITE, now + BUSY_US);
+        assert!(log.hold(&mut disk, now + BUSY_US));
+        assert!(!log.may_write_now(now + BUSY_US), "a cut is under way");
     }
 
     #[test]
@@ -137,12 +158,12 @@ mod tests {
         disk.full = true;
         let outcome = write(&mut log, &mut disk, 1);
         assert!(matches!(outcome, Outcome::Failing(..)), "{outcome:?}");
-        assert!(log.is_failing() && !log.may_write_now() && log.stats().at_once == 0);
+        assert!(log.is_failing() && !log.may_write_now(2) && log.stats().at_once == 0);
         log.pump(&mut disk, SECOND_US / 2);
         assert_eq!(disk.asked, [token::WRITE]);
         let result = Ok(None);
         let done = DiskDone { token: token::WRITE, result, data: Vec::new(), sync_failed: false };
         assert_eq!(log.done(done, SECOND_US / 2), Outcome::Mended);
-        assert!(log.may_write_now());
+        assert!(log.may_write_now(SECOND_US / 2));
     }
 }

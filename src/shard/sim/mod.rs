@@ -82,6 +82,7 @@ const HAPPENS: &[&str] = &[
     "Remove fails",
     "Read fails",
     "a write is cut short",
+    "a write is made at once",
     "the disk is full",
     "room is taken ahead",
     "bytes are put on their way",
