@@ -64,6 +64,9 @@ pub fn run(loaded: Loaded) -> ExitCode {
     if let Err(error) = fatal::report_signals(config.logfile.as_deref()) {
         journal.warn(&format!("crashes will not be reported: {error}"));
     }
+    if let Err(error) = fatal::ignore_idle_signals() {
+        journal.warn(&format!("signals could not be ignored: {error}"));
+    }
     settle_in(config, &journal);
     introduce(&loaded, &journal);
     loaded.warnings.iter().for_each(|w| journal.warn(w));

@@ -25,6 +25,9 @@ use crate::observe::{crash, log};
 /// Signals that a broken program raises by itself.
 const SIGNALS: [libc::c_int; 5] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
+/// Signals that end a process unless it says otherwise, and tell a server nothing: the terminal it
+/// was started from is gone, and a file is as long as files may be here, which the write is told.
+const IDLE_SIGNALS: [libc::c_int; 2] = [libc::SIGHUP, libc::SIGXFSZ];
 /// Room for the handler, in bytes: unwinding takes some.
 const STACK: usize = 128 * 1024;
 /// Most frames of the stack that are told.
@@ -58,6 +61,11 @@ pub fn report_signals(file: Option<&Path>) -> io::Result<()> {
     })
 }
 
+/// From here on nothing happens at signals that a server has no use for.
+pub fn ignore_idle_signals() -> io::Result<()> {
+    IDLE_SIGNALS.into_iter().try_for_each(|signal| meet(signal, libc::SIG_IGN, 0))
+}
+
 /// The process is about to abort and has said why.
 pub fn told() {
     TOLD.store(true, Ordering::Relaxed);
@@ -84,8 +92,8 @@ fn meet(signal: libc::c_int, handler: usize, flags: libc::c_int) -> io::Result<(
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags;
-    // SAFETY: `action` is initialised; its handler is the default one, or has the signature that
-    // goes with the flags, and does only what a handler may.
+    // SAFETY: `action` is initialised; its handler is the default one, or none, or has the
+    // signature that goes with the flags, and does only what a handler may.
     match unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

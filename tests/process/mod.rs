@@ -1,9 +1,11 @@
 //! The process from outside: its arguments, its first lines, the background, supervisors, the log
-//! file, what clients hear while it loads, what is told of a crash, and the cores of its threads.
+//! file, what clients hear while it loads, what is told of a crash, signals, and the cores of its
+//! threads.
 
 mod cores;
 mod crash;
 mod fields;
+mod signals;
 
 use std::fs;
 use std::io::Write;
