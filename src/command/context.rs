@@ -9,6 +9,7 @@ use crate::base::random::Random;
 use crate::command::args::Args;
 use crate::command::dump::Codec;
 use crate::keyspace::events::{Class, Event, put_in_order};
+use crate::keyspace::unwritten;
 use crate::keyspace::waiting::Claim;
 use crate::keyspace::{
     Database, Edit, Entry, Form, Keyspace, NewValue, Object, Recency, Type, log_times, rebuild,
@@ -150,7 +151,7 @@ fn noted(space: &mut Keyspace, db: usize, key: &[u8], edit: Edit) -> bool {
             true
         }
         Edit::Seen(stamp) => {
-            space.seen(stamp);
+            space.saw(key, stamp);
             false
         }
     }
@@ -209,7 +210,8 @@ impl Ctx<'_> {
             true => space.dbs[db].find_used(key),
             false => space.dbs[db].find(key),
         };
-        space.read_tag = space.read_tag.max(found.stamp);
+        let tag = unwritten::tag(space.unwritten.as_deref(), key, found.stamp);
+        space.read_tag = space.read_tag.max(tag);
         match found.entry {
             Some(entry) if !entry.is_expired(now) => {
                 space.counters.hits += 1;

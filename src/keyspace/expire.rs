@@ -27,7 +27,7 @@ impl Keyspace {
     /// Databases take turns; one is left as soon as few of a round's keys were expired.
     pub fn active_expire(&mut self, now_ms: i64, budget: usize) -> Expired {
         let mut done = Expired::default();
-        if self.expiry_paused {
+        if self.expiry_paused || self.unwritten.is_some() {
             return done;
         }
         self.hold_expired(true);

@@ -4,6 +4,7 @@ use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
 use crate::keyspace::events::{Class, Events};
 use crate::keyspace::snapshot::Snapshots;
+use crate::keyspace::unwritten::{self, Unwritten};
 use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
 use crate::value::dict::Dict;
@@ -48,6 +49,8 @@ pub struct Keyspace {
     /// Position of the last whole-keyspace change: the least that any reply waits for. (SWAPDB
     /// exchanges tables whose stamps know nothing of it.)
     pub floor: u64,
+    /// The keys that wait for the log, while it cannot be written.
+    pub unwritten: Option<Box<Unwritten>>,
     /// What happened here.
     pub counters: Counters,
     /// Keys that clients watch.
@@ -97,6 +100,7 @@ impl Keyspace {
             events: Events::default(),
             read_tag: 0,
             floor: 0,
+            unwritten: None,
             counters: Counters::default(),
             watched: WatchTable::default(),
             waiting: Waiting::default(),
@@ -129,7 +133,7 @@ impl Keyspace {
     #[inline]
     fn living(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<Spot> {
         let (spot, stamp) = self.dbs[db].locate_to_change(key);
-        self.read_tag = self.read_tag.max(stamp);
+        self.saw(key, stamp);
         let spot = spot?;
         if self.dbs[db].at(spot).is_some_and(|e| e.is_expired(now_ms)) {
             self.expire_now(db, key);
@@ -138,16 +142,18 @@ impl Keyspace {
         Some(spot)
     }
 
-    /// A key was looked at and nothing of it has changed, its segment's position being `stamp`: the
-    /// reply tells of what stands there.
-    pub fn seen(&mut self, stamp: u64) {
-        self.read_tag = self.read_tag.max(stamp);
+    /// A key was looked at, its segment's position being `stamp`: the reply tells of what stands
+    /// there.
+    #[inline]
+    pub fn saw(&mut self, key: &[u8], stamp: u64) {
+        let tag = unwritten::tag(self.unwritten.as_deref(), key, stamp);
+        self.read_tag = self.read_tag.max(tag);
     }
 
     /// [`Keyspace::lookup`] by a read command: counts a hit or a miss.
     pub fn read(&mut self, db: usize, key: &[u8], now_ms: i64) -> Option<&Entry> {
         let (spot, stamp) = self.dbs[db].locate(key);
-        self.read_tag = self.read_tag.max(stamp);
+        self.saw(key, stamp);
         let Some(spot) = spot else {
             self.missed(db, key);
             return None;
@@ -217,9 +223,10 @@ impl Keyspace {
     }
 
     /// To be called in front of each command: one that `writes` removes what is past its expiry
-    /// even while clients are paused, so that its effect is the same when the log is replayed.
+    /// even while clients are paused, so that its effect is the same when the log is replayed. One
+    /// that reads does not while the log cannot be written: its reply would wait for the removal.
     pub fn hold_expired(&mut self, writes: bool) {
-        self.expired_held = self.expiry_paused && !writes;
+        self.expired_held = (self.expiry_paused || self.unwritten.is_some()) && !writes;
     }
 
     /// Removes a key because its time has come.

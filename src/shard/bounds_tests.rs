@@ -100,6 +100,12 @@ impl Bench {
         bench
     }
 
+    /// Lets time pass, by all clocks.
+    pub fn pass(&mut self, ms: i64) {
+        self.now.unix_us += ms * 1000;
+        self.now.mono_us += ms.unsigned_abs() * 1000;
+    }
+
     /// One turn of a shard; what is told is read at once if `reading`.
     pub fn turn(&mut self, shard: usize, received: &[(usize, &[u8])], reading: bool) {
         self.now.mono_us += 1_000;

@@ -413,6 +413,7 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
         self.note_time();
+        self.follow_failing();
     }
 
     /// Tells the keyspace, if it is at home, what is to be noted of keys' use now.

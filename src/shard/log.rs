@@ -686,6 +686,7 @@ impl LogWriter {
                 self.durable = self.written;
                 self.streamed.durable = self.streamed.written;
                 self.unflushed.flushed(self.durable);
+                self.unflushed.released(self.release);
                 self.stats.syncs += 1;
                 self.exposed_us = None;
                 self.exposed_next_us = None;
@@ -713,6 +714,7 @@ impl LogWriter {
             (self.durable, self.streamed.durable) = (upto, stream);
         }
         self.unflushed.flushed(self.durable);
+        self.unflushed.released(self.release);
         self.stats.syncs += 1;
         self.exposed_us = self.exposed_next_us;
         self.count(now_us);

@@ -28,6 +28,7 @@ pub mod ending;
 pub mod errand;
 pub mod execute;
 pub mod face;
+pub mod failing;
 pub mod gather;
 pub mod global;
 pub mod habit;

@@ -56,6 +56,8 @@ use crate::shard::log::{InFlight, LogWriter, Outcome, SECOND_US};
 pub const KEPT_SOON: usize = 32 << 20;
 /// Unflushed bytes at which nothing more is written before a flush has ended.
 pub const KEPT_MAX: usize = 128 << 20;
+/// Bytes kept of what is durable and not released: beyond that nobody looks at them.
+const STUCK_MAX: usize = 4 << 20;
 
 /// A frame that is not known to be durable.
 #[derive(Debug, Default)]
@@ -117,6 +119,9 @@ pub struct Ending {
 pub struct Unflushed {
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// Frames that are durable and perhaps not released, with their bytes.
+    stuck: VecDeque<Frame>,
+    stuck_bytes: usize,
     buffers: Buffers,
     safe: Safe,
     broken: bool,
@@ -130,8 +135,9 @@ pub struct Unflushed {
 impl Unflushed {
     /// Nothing is unflushed.
     pub fn new(safe: Safe) -> Self {
-        let (frames, buffers, tail, borders) = Default::default();
-        Unflushed { frames, bytes: 0, buffers, safe, broken: false, tail, borders }
+        let (frames, stuck, buffers, tail, borders) = Default::default();
+        let (bytes, stuck_bytes, broken) = (0, 0, false);
+        Unflushed { frames, bytes, stuck, stuck_bytes, buffers, safe, broken, tail, borders }
     }
 
     /// Nothing is unflushed in the next file.
@@ -176,18 +182,32 @@ impl Unflushed {
         self.frames.push_back(frame);
     }
 
-    /// Everything in front of the position `durable` is durable. As much as that was is kept for
-    /// the next frames.
+    /// Everything in front of the position `durable` is durable.
     pub fn flushed(&mut self, durable: u64) {
-        let mut given = 0;
         while self.frames.front().is_some_and(|frame| frame.end <= durable)
             && let Some(frame) = self.frames.pop_front()
         {
             self.bytes -= frame.data.len();
             self.safe = Safe { sum: frame.sum, tight: frame.tight, db: frame.db };
+            self.stuck_bytes += frame.data.len();
+            self.stuck.push_back(frame);
+        }
+    }
+
+    /// Everything in front of the position `release` is released. As much of memory as what was
+    /// durable in front of it took is kept for the next frames.
+    pub fn released(&mut self, release: u64) {
+        let mut given = 0;
+        let too_much = self.stuck_bytes > STUCK_MAX;
+        while self.stuck.front().is_some_and(|frame| too_much || frame.end <= release)
+            && let Some(frame) = self.stuck.pop_front()
+        {
+            self.stuck_bytes -= frame.data.len();
             given += self.buffers.give(frame.data);
         }
-        self.buffers.shrink(given);
+        if given > 0 {
+            self.buffers.shrink(given);
+        }
     }
 
     /// Takes over what was written last, and what has not been: `backlog`, from a position on.
@@ -246,6 +266,30 @@ impl LogWriter {
         if still && now_us.saturating_sub(self.last_sync_us) > 2 * SECOND_US {
             self.unflushed.rest();
         }
+    }
+
+    /// All payload that is not released, in order, up to everything gathered, and perhaps some that
+    /// is; `None` where the disk has a part of it, or not all of it is kept.
+    pub fn unreleased(&self) -> Option<Vec<&[u8]>> {
+        if self.is_broken() || self.cutting || self.in_flight.iter().any(InFlight::is_awaited) {
+            return None;
+        }
+        let written = self.unflushed.stuck.iter().chain(&self.unflushed.frames);
+        let written = written.map(|frame| (frame, &frame.data));
+        let waiting = self.in_flight.iter().map(|flight| {
+            let data = flight.retry.as_ref().map_or(&flight.frame.data, |(data, _)| data);
+            (&flight.frame, data)
+        });
+        let (mut pieces, mut reached) = (Vec::new(), self.release);
+        for (frame, data) in written.chain(waiting).filter(|(frame, _)| frame.end > self.release) {
+            if frame.end - frame.len as u64 > reached {
+                return None;
+            }
+            reached = frame.end;
+            pieces.push(&data[frame.line..frame.line + frame.len]);
+        }
+        pieces.push(&self.backlog);
+        (reached == self.appended).then_some(pieces)
     }
 
     /// When what the disk has longest was handed to it, in monotonic microseconds.

@@ -141,6 +141,9 @@ impl LogWriter {
         let moved = release > self.release;
         self.release = self.release.max(release);
         self.streamed.released = self.streamed.released.max(stream);
+        if moved {
+            self.unflushed.released(self.release);
+        }
         moved
     }
 
@@ -153,6 +156,7 @@ impl LogWriter {
     pub fn all_durable(&mut self) {
         self.durable = self.written;
         self.unflushed.flushed(self.durable);
+        self.unflushed.released(self.release);
         self.counted = self.written;
         self.streamed.all_durable();
         self.exposed_us = None;

@@ -83,6 +83,7 @@ const HAPPENS: &[&str] = &[
     "Read fails",
     "a write is cut short",
     "a write is made at once",
+    "keys are known that wait for a log",
     "the disk is full",
     "room is taken ahead",
     "bytes are put on their way",

@@ -1,0 +1,94 @@
+//! What is read while a log cannot be written: all but what waits for it.
+//!
+//! Replies wait for the last change of their key's segment. As soon as any shard's log cannot be
+//! written, each shard makes out which keys its own unreleased effects name, from the frames that
+//! it keeps for another try and from what was gathered behind them ([`Unwritten`]); it looks again
+//! when there are more. Where that cannot be told, or would take long, replies wait for segments
+//! as ever: while the disk has one of those frames, which is soon over, and while a cut is under
+//! way.
+
+use std::collections::HashSet;
+
+use crate::base::number::parse_i64;
+use crate::command::{Args, table};
+use crate::keyspace::Unwritten;
+use crate::shard::core::Shard;
+
+/// Bytes of effects that are looked at, at most: a few milliseconds' worth.
+const LOOKED_AT_MAX: usize = 4 << 20;
+
+impl Shard {
+    /// Follows the state of all logs: to be called in front of whatever a turn executes.
+    pub(super) fn follow_failing(&mut self) {
+        let Some(space) = &mut self.space else { return };
+        if !self.global.is_log_failing() {
+            space.unwritten = None;
+            return;
+        }
+        let end = space.effects.end();
+        let known = space.unwritten.as_ref().is_some_and(|known| known.upto() == end);
+        if known || self.cut.is_some() {
+            return;
+        }
+        let Some(log) = &self.log else { return };
+        let Some(mut pieces) = log.unreleased() else { return };
+        let pending = space.effects.pending();
+        if log.gathered() + pending.len() as u64 != end {
+            return;
+        }
+        pieces.push(pending);
+        if pieces.iter().map(|piece| piece.len()).sum::<usize>() > LOOKED_AT_MAX {
+            return;
+        }
+        if let Some(keys) = keys(&pieces) {
+            space.unwritten = Some(Box::new(Unwritten::new(end, keys)));
+        }
+    }
+}
+
+/// The keys that effects name; `None` where one names none, or is not understood.
+fn keys(pieces: &[&[u8]]) -> Option<HashSet<Box<[u8]>>> {
+    let mut found = HashSet::new();
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let words = take_command(&mut rest)?;
+            let [name, ..] = words[..] else { continue };
+            if name.eq_ignore_ascii_case(b"SELECT") {
+                continue;
+            }
+            let command = table::meant(&Args::new(&words)).ok()?;
+            let mut positions = command.key_positions(&words).peekable();
+            positions.peek()?;
+            found.extend(positions.map(|at| Box::from(words[at])));
+        }
+    }
+    Some(found)
+}
+
+/// The words of the command that effects begin with, none of a line that is no command.
+fn take_command<'p>(rest: &mut &'p [u8]) -> Option<Vec<&'p [u8]>> {
+    let line = take_line(rest)?;
+    if line.first() == Some(&b'#') {
+        return Some(Vec::new());
+    }
+    let count = parse_i64(line.strip_prefix(b"*")?)?;
+    (0..count)
+        .map(|_| {
+            let len = usize::try_from(parse_i64(take_line(rest)?.strip_prefix(b"$")?)?).ok()?;
+            let (word, behind) = rest.split_at_checked(len)?;
+            *rest = behind.strip_prefix(b"\r\n")?;
+            Some(word)
+        })
+        .collect()
+}
+
+fn take_line<'p>(rest: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let end = memchr::memchr(b'\n', rest)?;
+    let (line, behind) = (&rest[..end], &rest[end + 1..]);
+    *rest = behind;
+    line.strip_suffix(b"\r")
+}
+
+#[cfg(test)]
+mod tests;

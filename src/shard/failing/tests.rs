@@ -1,0 +1,132 @@
+//! Shards whose disks refuse writes, and what is read meanwhile.
+
+use rustix::io::Errno;
+
+use super::*;
+use crate::keyspace::Effects;
+use crate::persist::disk::{DiskDone, DiskOp};
+use crate::shard::bounds_tests::{Bench, SHARDS};
+
+fn set_of(names: &[&str]) -> HashSet<Box<[u8]>> {
+    names.iter().map(|name| name.as_bytes().into()).collect()
+}
+
+#[test]
+fn keys_are_those_that_effects_name() {
+    let mut effects = Effects::new(0, true);
+    let log = |effects: &mut Effects, db, line: &str| {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        effects.log(db, &words);
+    };
+    effects.mark(b"#M 1 3\r\n");
+    for line in ["SET a 1 PXAT 99", "DEL b c", "MOVE d 3", "XGROUP CREATE e g $ MKSTREAM"] {
+        log(&mut effects, 0, line);
+    }
+    log(&mut effects, 7, "SUNIONSTORE f g h");
+    effects.mark(b"#D 1:2\r\n");
+    log(&mut effects, 7, "HSET i * $");
+    let payload = effects.pending();
+    let wanted = set_of(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
+    assert_eq!(keys(&[payload, b"", b"*2\r\n$3\r\nDEL\r\n$1\r\ni\r\n"]), Some(wanted));
+    for torn in 1..payload.len() {
+        // Within a command nothing is said; behind one, of what is in front.
+        let found = keys(&[&payload[..torn]]);
+        assert!(found.is_none() || payload[..torn].ends_with(b"\r\n"), "{torn}");
+    }
+    for unclear in ["FLUSHALL", "PING", "NOSUCH a", "SET"] {
+        let mut effects = Effects::new(0, true);
+        log(&mut effects, 0, unclear);
+        assert_eq!(keys(&[effects.pending()]), None, "{unclear}");
+    }
+}
+
+/// Completes what is with a disk, or refuses the writes among it.
+fn disk(bench: &mut Bench, shard: usize, full: bool) {
+    while let Some((token, op)) = bench.disks[shard].waiting.pop_front() {
+        let (result, data) = match op {
+            DiskOp::Write { data, .. } if full => (Err(Errno::NOSPC.into()), data),
+            DiskOp::Write { data, .. } => (Ok(None), data),
+            _ => (Ok(None), Vec::new()),
+        };
+        let done = DiskDone { token, result, data, sync_failed: false };
+        bench.shards[shard].disk_done(done, &mut bench.disks[shard]);
+    }
+}
+
+/// Turns of all shards; `full`: whose disk refuses writes.
+fn goes_on(bench: &mut Bench, full: Option<usize>) {
+    for _ in 0..50 {
+        for shard in 0..SHARDS {
+            bench.turn(shard, &[], true);
+            bench.shards[shard].housekeep();
+            disk(bench, shard, full == Some(shard));
+        }
+    }
+}
+
+fn ask(bench: &mut Bench, client: usize, lines: &str) {
+    bench.told[client].clear();
+    bench.turn(0, &[(client, lines.as_bytes())], true);
+}
+
+fn told(bench: &Bench, client: usize) -> String {
+    String::from_utf8_lossy(&bench.told[client]).into_owned()
+}
+
+/// Some keys of the first shard's only segment, one of which soon goes.
+fn begin(policy: &str) -> Bench {
+    let mut bench = Bench::new(6, &[("appendfsync", policy)]);
+    ask(&mut bench, 0, "MSET {k2}a 1 {k2}b 1 k0 1\r\nPSETEX {k2}c 5 1\r\nHSET {k2}h f 1\r\n");
+    goes_on(&mut bench, None);
+    assert_eq!(told(&bench, 0), "+OK\r\n+OK\r\n:1\r\n");
+    bench
+}
+
+/// What is read while `SET {k2}a 2`, or an entry with it in it, is stuck.
+fn reads(bench: &mut Bench, full: usize, policy: &str) {
+    bench.pass(10);
+    let fine = "GET {k2}b\r\nEXISTS {k2}h {k2}no\r\nHGET {k2}h f\r\nGET {k2}c\r\n";
+    ask(bench, 2, fine);
+    assert_eq!(told(bench, 2), "$1\r\n1\r\n:1\r\n$1\r\n1\r\n$-1\r\n", "{policy} {full}");
+    // Not even what has expired since leaves anything for the log.
+    goes_on(bench, Some(full));
+    for (client, stuck) in [(3, "GET {k2}a\r\n"), (4, "MGET {k2}b {k2}a\r\n"), (5, "DBSIZE\r\n")] {
+        ask(bench, client, stuck);
+        goes_on(bench, Some(full));
+        assert_eq!(told(bench, client), "", "{policy} {full} {stuck}");
+    }
+    ask(bench, 2, fine);
+    assert_eq!(told(bench, 2), "$1\r\n1\r\n:1\r\n$1\r\n1\r\n$-1\r\n", "{policy} {full}");
+    ask(bench, 2, "SET {k2}b 2\r\n");
+    assert!(told(bench, 2).starts_with("-MISCONF "), "{policy} {full}");
+    goes_on(bench, None);
+    assert_eq!(told(bench, 3), "$1\r\n2\r\n");
+    assert_eq!(told(bench, 4), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    assert!(bench.shards.iter().all(|s| s.space.as_ref().is_some_and(|s| s.unwritten.is_none())));
+    ask(bench, 2, "SET {k2}b 3\r\n");
+    goes_on(bench, None);
+    assert_eq!(told(bench, 2), "+OK\r\n");
+}
+
+#[test]
+fn what_is_not_stuck_is_read_while_a_log_cannot_be_written() {
+    for policy in ["always", "everysec", "no"] {
+        let mut bench = begin(policy);
+        ask(&mut bench, 1, "SET {k2}a 2\r\n");
+        goes_on(&mut bench, Some(0));
+        reads(&mut bench, 0, policy);
+        assert_eq!(told(&bench, 1), "+OK\r\n");
+    }
+}
+
+/// The first shard's part is written, and durable under `always`, and waits for the other's.
+#[test]
+fn nor_is_what_shares_a_segment_with_part_of_a_stuck_entry() {
+    for policy in ["always", "everysec", "no"] {
+        let mut bench = begin(policy);
+        ask(&mut bench, 1, "MSET {k2}a 2 k0 2\r\n");
+        goes_on(&mut bench, Some(1));
+        reads(&mut bench, 1, policy);
+        assert_eq!(told(&bench, 1), "+OK\r\n");
+    }
+}
