@@ -248,6 +248,11 @@ impl Ctx<'_> {
         self.peek_in(self.db, key)
     }
 
+    /// Whether a read may leave something for the log beside the keyspace of `key`.
+    pub fn may_note(&mut self, key: &[u8]) -> bool {
+        self.spaces.of(key).unwritten.is_none()
+    }
+
     /// [`Ctx::peek`] that is no use of the key.
     pub fn glance(&mut self, key: &[u8]) -> Option<&Entry> {
         let (db, now) = (self.db, self.now_ms());

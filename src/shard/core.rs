@@ -413,7 +413,6 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
         self.note_time();
-        self.follow_failing();
     }
 
     /// Tells the keyspace, if it is at home, what is to be noted of keys' use now.
@@ -425,6 +424,7 @@ impl Shard {
 
     /// Step 2: takes the inbox.
     pub fn take_inbox(&mut self) {
+        self.follow_failing();
         // Whoever has the reply of a CONFIG SET finds it in force, on every shard; and what comes
         // behind a CONFIG RESETSTAT counts.
         self.refresh_settings();

@@ -215,8 +215,9 @@ impl Surroundings<'_> {
 }
 
 /// Registers watched keys. One that is past its expiry is removed first, so that its later removal
-/// is no change.
+/// is no change; where nothing is removed by reads, it may be one.
 pub fn watch(space: &mut Keyspace, watched: &Watched, now_ms: i64) {
+    space.hold_expired(false);
     for (db, key) in &watched.keys {
         space.lookup(*db, key, now_ms);
         space.watched.watch(*db, key, watched.flag.clone());
@@ -225,6 +226,7 @@ pub fn watch(space: &mut Keyspace, watched: &Watched, now_ms: i64) {
 
 /// Whether a watched key of this keyspace has changed, or come to its expiry, since.
 pub fn is_dirty(space: &mut Keyspace, watched: &Watched, now_ms: i64) -> bool {
+    space.hold_expired(false);
     for (db, key) in &watched.keys {
         space.lookup(*db, key, now_ms);
     }

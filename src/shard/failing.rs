@@ -18,16 +18,18 @@ use crate::shard::core::Shard;
 const LOOKED_AT_MAX: usize = 4 << 20;
 
 impl Shard {
-    /// Follows the state of all logs: to be called in front of whatever a turn executes.
+    /// Follows the state of all logs: to be called behind what a turn has heard of its own, and in
+    /// front of whatever it executes.
     pub(super) fn follow_failing(&mut self) {
         let Some(space) = &mut self.space else { return };
-        if !self.global.is_log_failing() {
+        if !(self.global.is_troubled() && self.global.is_log_failing()) {
             space.unwritten = None;
+            self.told.unclear = 0;
             return;
         }
         let end = space.effects.end();
         let known = space.unwritten.as_ref().is_some_and(|known| known.upto() == end);
-        if known || self.cut.is_some() {
+        if known || end == self.told.unclear || self.cut.is_some() {
             return;
         }
         let Some(log) = &self.log else { return };
@@ -37,11 +39,10 @@ impl Shard {
             return;
         }
         pieces.push(pending);
-        if pieces.iter().map(|piece| piece.len()).sum::<usize>() > LOOKED_AT_MAX {
-            return;
-        }
-        if let Some(keys) = keys(&pieces) {
-            space.unwritten = Some(Box::new(Unwritten::new(end, keys)));
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        match Some(pieces).filter(|_| len <= LOOKED_AT_MAX).and_then(|pieces| keys(&pieces)) {
+            Some(keys) => space.unwritten = Some(Box::new(Unwritten::new(end, keys))),
+            None => self.told.unclear = end,
         }
     }
 }

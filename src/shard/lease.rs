@@ -236,6 +236,7 @@ impl Shard {
             for (db, key) in &watched.keys {
                 let shard = crate::base::crc::shard_of(key, shards);
                 let space = lease.spaces[shard].as_mut().expect("watched shards are leased");
+                space.hold_expired(false);
                 space.lookup(*db, key, now);
             }
             let any = lease.spaces.iter_mut().flatten().next().expect("a lease has a shard");

@@ -28,6 +28,8 @@ pub(super) struct Told {
     ///
     /// [`Global::log_flushes`]: crate::shard::global::Global::log_flushes
     pub flushing: bool,
+    /// What it keeps from readers could not be made out for effects up to this position.
+    pub unclear: u64,
 }
 
 impl Shard {

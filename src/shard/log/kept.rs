@@ -197,7 +197,7 @@ impl Unflushed {
     /// Everything in front of the position `release` is released. As much of memory as what was
     /// durable in front of it took is kept for the next frames.
     pub fn released(&mut self, release: u64) {
-        let mut given = 0;
+        let (mut given, before) = (0, self.stuck.len());
         let too_much = self.stuck_bytes > STUCK_MAX;
         while self.stuck.front().is_some_and(|frame| too_much || frame.end <= release)
             && let Some(frame) = self.stuck.pop_front()
@@ -205,7 +205,7 @@ impl Unflushed {
             self.stuck_bytes -= frame.data.len();
             given += self.buffers.give(frame.data);
         }
-        if given > 0 {
+        if self.stuck.len() < before {
             self.buffers.shrink(given);
         }
     }

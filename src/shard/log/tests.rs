@@ -117,3 +117,60 @@ fn the_stream_follows_the_release_point() {
     log.advance(u64::MAX);
     assert_eq!((log.stream_released(), log.ending(0).stream), (1064, 1064));
 }
+
+/// What a log that fails has to give for what is not released: its payload, or nothing.
+#[test]
+fn what_is_not_released_is_kept_as_far_as_it_is_looked_at() {
+    const ONE: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+    let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
+    let mut log = LogWriter::new(FsyncPolicy::Always, file, 0, 0);
+    let mut disk = Kept::default();
+    let held = |log: &LogWriter| Some(log.unreleased()?.concat());
+    assert_eq!(held(&log), Some(Vec::new()));
+    // An entry that has not settled: what is behind its mark is durable, and not released.
+    log.marked(5, 0, 0);
+    for _ in 0..2 {
+        log.gather(ONE.to_vec());
+        log.pump(&mut disk, 1);
+        assert_eq!(held(&log), None, "the disk has it");
+        disk.complete(&mut log);
+        log.advance(4);
+    }
+    assert!(log.durable() == log.gathered() && log.release() == 0);
+    log.gather(ONE.to_vec());
+    assert_eq!(held(&log), Some(ONE.repeat(3)));
+    log.advance(5);
+    assert_eq!(held(&log), Some(ONE.to_vec()), "released, and gathered");
+    log.pump(&mut disk, 1);
+    disk.complete(&mut log);
+    log.advance(5);
+    log.marked(6, log.gathered(), 0);
+    for _ in 0..3 {
+        log.gather(vec![b'x'; 2 << 20]);
+        log.pump(&mut disk, 1);
+        disk.complete(&mut log);
+        log.advance(5);
+    }
+    assert_eq!(held(&log), None, "too much is durable for all of it to be kept");
+    log.advance(6);
+    assert_eq!(held(&log), Some(Vec::new()));
+}
+
+/// A disk that gives back what it was to write.
+#[derive(Default)]
+struct Kept(Vec<DiskDone>);
+
+impl Disk for Kept {
+    fn submit(&mut self, token: u64, op: DiskOp) {
+        let data = if let DiskOp::Write { data, .. } = op { data } else { Vec::new() };
+        self.0.push(DiskDone { data, ..done(token) });
+    }
+}
+
+impl Kept {
+    fn complete(&mut self, log: &mut LogWriter) {
+        for done in self.0.drain(..) {
+            assert_eq!(log.done(done, 1), Outcome::Quiet);
+        }
+    }
+}

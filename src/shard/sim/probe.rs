@@ -82,8 +82,8 @@ pub struct Moment {
 /// All that has been executed since the start of a process.
 #[derive(Debug, Default)]
 pub struct Tracker {
-    /// The latest that it has been on any shard, in milliseconds of Unix time.
-    pub now_ms: i64,
+    /// When a shard last removed nothing by itself, in milliseconds of Unix time.
+    pub held_ms: i64,
     live: Vec<Data>,
     ends: Vec<u64>,
     /// Turns whose upkeep was not looked at closely.
@@ -119,7 +119,7 @@ pub fn data_of(space: &Keyspace) -> Data {
 /// Begins to look on at a process that starts with these keyspaces; what was seen before is gone.
 pub fn begin(spaces: &[Box<Keyspace>]) {
     let tracker = Tracker {
-        now_ms: 0,
+        held_ms: 0,
         live: spaces.iter().map(|s| data_of(s)).collect(),
         ends: spaces.iter().map(|s| s.effects.end()).collect(),
         passed_over: 0,

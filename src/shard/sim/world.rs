@@ -420,16 +420,14 @@ impl World {
         let phase = lane.phase;
         lane.phase = (phase + 1) % 4;
         match phase {
-            0 => {
-                lane.reap(self.now, random);
-                probe::with(|t| t.now_ms = self.now.unix_ms());
-                if lane.shard.space.as_ref().is_some_and(|space| space.unwritten.is_some()) {
-                    count(&mut self.witness.counts, "keys are known that wait for a log");
-                }
-            }
+            0 => lane.reap(self.now, random),
             1 => {
                 lane.shard.may_have_work();
                 lane.shard.take_inbox();
+                if lane.shard.space.as_ref().is_some_and(|space| space.unwritten.is_some()) {
+                    probe::with(|t| t.held_ms = self.now.unix_ms());
+                    count(&mut self.witness.counts, "keys are known that wait for a log");
+                }
             }
             2 => lane.execute(),
             _ => self.end_turn(shard),
