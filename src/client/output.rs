@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::command::{Answer, Asked, Merge};
+use crate::keyspace::Looked;
 use crate::resp::{Checkpoint, Reply};
 
 /// One thing that waits in front of a connection's later replies.
@@ -18,6 +19,8 @@ pub enum Slot {
     Held {
         /// Log position of the executing shard.
         position: u64,
+        /// What they tell of.
+        looked: Looked,
         /// The encoded replies.
         reply: Reply,
     },
@@ -292,14 +295,47 @@ impl Output {
         self.remotes > 0
     }
 
-    /// Appends a reply that waits for `position`.
-    pub fn hold(&mut self, position: u64, reply: Reply) {
+    /// Appends a reply that waits for `position`, and tells of these keys.
+    pub fn hold(&mut self, position: u64, looked: Looked, reply: Reply) {
         self.held_bytes += reply.len();
         match self.slots.back_mut() {
-            Some(Slot::Held { position: at, reply: tail }) if *at >= position => {
+            Some(Slot::Held { position: at, looked: all, reply: tail }) if *at >= position => {
+                all.join(looked);
                 tail.append(reply);
             }
-            _ => self.slots.push_back(Slot::Held { position, reply }),
+            _ => self.slots.push_back(Slot::Held { position, looked, reply }),
+        }
+    }
+
+    /// Lets go of what waits past `release` and need not, as `frees` has it; whether there was any.
+    pub fn free(&mut self, release: u64, frees: impl Fn(u64, &Looked) -> bool) -> bool {
+        let mut any = false;
+        for slot in &mut self.slots {
+            if let Slot::Held { position, looked, .. } = slot
+                && *position > release
+                && frees(*position, looked)
+            {
+                *position = 0;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Where the next reply goes that may have to wait, with what it waits for and tells of: room is
+    /// made for `room` bytes. Replies of one frame are released together, so they wait together;
+    /// joining one that waits for a frame in front of `framed` would hold that back.
+    pub fn waiting(&mut self, framed: u64, room: usize) -> (&mut u64, &mut Looked, &mut Reply) {
+        let joins = matches!(self.slots.back(),
+            Some(Slot::Held { position, .. }) if *position > framed);
+        if !joins {
+            let mut reply = Reply::new(false);
+            reply.expect(room);
+            self.slots.push_back(Slot::Held { position: 0, looked: Looked::default(), reply });
+        }
+        match self.slots.back_mut() {
+            Some(Slot::Held { position, looked, reply }) => (position, looked, reply),
+            _ => unreachable!("the last slot is a held reply"),
         }
     }
 

@@ -210,7 +210,8 @@ impl Ctx<'_> {
             true => space.dbs[db].find_used(key),
             false => space.dbs[db].find(key),
         };
-        let tag = unwritten::tag(space.unwritten.as_deref(), key, found.stamp);
+        let (unwritten, looked) = (space.unwritten.as_deref(), &mut space.looked);
+        let tag = unwritten::saw(unwritten, looked, key, found.stamp);
         space.read_tag = space.read_tag.max(tag);
         match found.entry {
             Some(entry) if !entry.is_expired(now) => {

@@ -198,6 +198,7 @@ fn digest(ctx: &mut Ctx<'_>, _args: &Args<'_>) -> Result<(), Fault> {
     for db in 0..ctx.spaces.databases() {
         let (mut keys, mut sum) = (0, [0; 20]);
         ctx.spaces.each(|space| {
+            space.looked.also();
             space.read_tag = space.read_tag.max(space.dbs[db].last_stamp());
             for entry in space.dbs[db].iter().filter(|entry| !entry.is_expired(now)) {
                 let mut one = Digest::default();

@@ -72,6 +72,7 @@ const RANDOM_TRIES: usize = 4096;
 
 /// The whole reply depends on all of database `db`.
 fn depends_on(space: &mut Keyspace, db: usize) {
+    space.looked.also();
     space.read_tag = space.read_tag.max(space.dbs[db].last_stamp());
 }
 

@@ -35,4 +35,4 @@ pub use rebuild::spelled;
 pub use rebuild::{log_times, rebuild};
 pub use rebuild_stream::claim_words;
 pub use space::{Counters, Keyspace};
-pub use unwritten::Unwritten;
+pub use unwritten::{Looked, Unwritten};

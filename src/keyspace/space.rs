@@ -4,7 +4,7 @@ use crate::keyspace::database::Database;
 use crate::keyspace::effects::Effects;
 use crate::keyspace::events::{Class, Events};
 use crate::keyspace::snapshot::Snapshots;
-use crate::keyspace::unwritten::{self, Unwritten};
+use crate::keyspace::unwritten::{self, Looked, Unwritten};
 use crate::keyspace::waiting::Waiting;
 use crate::keyspace::watch::WatchTable;
 use crate::value::dict::Dict;
@@ -51,6 +51,8 @@ pub struct Keyspace {
     pub floor: u64,
     /// The keys that wait for the log, while it cannot be written.
     pub unwritten: Option<Box<Unwritten>>,
+    /// What the reply at hand tells of, as far as it is known.
+    pub looked: Looked,
     /// What happened here.
     pub counters: Counters,
     /// Keys that clients watch.
@@ -101,6 +103,7 @@ impl Keyspace {
             read_tag: 0,
             floor: 0,
             unwritten: None,
+            looked: Looked::default(),
             counters: Counters::default(),
             watched: WatchTable::default(),
             waiting: Waiting::default(),
@@ -146,7 +149,7 @@ impl Keyspace {
     /// there.
     #[inline]
     pub fn saw(&mut self, key: &[u8], stamp: u64) {
-        let tag = unwritten::tag(self.unwritten.as_deref(), key, stamp);
+        let tag = unwritten::saw(self.unwritten.as_deref(), &mut self.looked, key, stamp);
         self.read_tag = self.read_tag.max(tag);
     }
 
@@ -227,6 +230,9 @@ impl Keyspace {
     /// that reads does not while the log cannot be written: its reply would wait for the removal.
     pub fn hold_expired(&mut self, writes: bool) {
         self.expired_held = (self.expiry_paused || self.unwritten.is_some()) && !writes;
+        if writes {
+            self.looked.also();
+        }
     }
 
     /// Removes a key because its time has come.

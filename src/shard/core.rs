@@ -34,7 +34,7 @@ use crate::client::{Conn, ConnKey};
 use crate::command::Session;
 use crate::command::session::Wait;
 use crate::config::Config;
-use crate::keyspace::{Keyspace, Recency};
+use crate::keyspace::{Keyspace, Looked, Recency};
 use crate::persist::disk::{Disk, DiskDone, FileId};
 use crate::resp::Reply;
 use crate::shard::batch::Abroad;
@@ -77,7 +77,7 @@ pub struct Shard {
     /// The turn's time.
     pub(super) now: Now,
     pub(super) random: Random,
-    conns: Vec<Option<Box<Conn>>>,
+    pub(super) conns: Vec<Option<Box<Conn>>>,
     /// Taken, behind an entry that is not published.
     waiting: VecDeque<Message>,
     /// Entries to execute, in order.
@@ -92,7 +92,7 @@ pub struct Shard {
     /// Replies and keyspaces for other shards.
     pub(super) replies: Vec<(usize, Message)>,
     /// Replies for other shards that wait for the release point.
-    pub(super) held: Vec<(u64, usize, Message)>,
+    pub(super) held: Vec<(u64, Looked, usize, Message)>,
     /// Words that wait until the log is durable, and released, to a position.
     pub(super) following: Vec<(u64, ReplyTo)>,
     /// What the command that has just run wants its client to wait for.

@@ -12,8 +12,8 @@ use crate::command::packed::Requests;
 use crate::command::{
     Args, Command, Ctx, DataRun, Merge, Patience, Route, Run, Spaces, introspect, scan,
 };
-use crate::keyspace::Keyspace;
 use crate::keyspace::waiting::Claim;
+use crate::keyspace::{Keyspace, Looked};
 use crate::observe::{ShardStats, crash};
 use crate::persist::aof::format::write_entry_mark;
 use crate::resp::Reply;
@@ -151,7 +151,11 @@ impl Surroundings<'_> {
         let ok = self.run(Spaces::One(space), db, code, args, out);
         self.count(command, args, ok, alone);
         let after = space.effects.end();
-        if after > before { after } else { space.read_tag }
+        if after > before {
+            space.looked.also();
+            return after;
+        }
+        space.read_tag
     }
 
     /// Runs a command that has come from another shard. Only data commands travel.
@@ -205,6 +209,7 @@ impl Surroundings<'_> {
             Item::Exec { calls, watch } => {
                 if watch.as_ref().is_some_and(|w| is_dirty(space, w, self.now.unix_ms())) {
                     out.null_array();
+                    space.looked.also();
                     return space.effects.end();
                 }
                 out.array(calls.len());
@@ -277,6 +282,7 @@ impl Shard {
         let (mut reply, mut ends) = (take(&mut job.reply), take(&mut job.ends));
         let mut tag = 0;
         let mut served = Vec::new();
+        space.looked.begin(self.release());
         let mut around = self.around();
         around.now = job.now;
         around.meter.begin(job.items.len() <= 2);
@@ -295,15 +301,17 @@ impl Shard {
         self.tell_late(job.to);
         if writes {
             tag = tag.max(space.effects.end());
+            space.looked.also();
             self.entry_executed(job.entry, space.effects.end());
         }
         #[cfg(test)]
         crate::shard::sim::probe::ran_job(&space);
+        let looked = space.looked.take(tag);
         self.space = Some(space);
         self.tell_served(served);
         job.requests.give_up_shared();
         (job.reply, job.ends) = (reply, ends);
-        self.answer(tag, job.to.shard, Message::Ran(job));
+        self.answer_for(tag, looked, job.to.shard, Message::Ran(job));
     }
 
     /// A writing entry's part is executed; its effects end at `position`.
@@ -320,10 +328,17 @@ impl Shard {
 
     /// Sends `message` to `shard` once the release point has passed `tag`.
     pub(super) fn answer(&mut self, tag: u64, shard: usize, message: Message) {
+        let mut looked = Looked::default();
+        looked.also();
+        self.answer_for(tag, looked, shard, message);
+    }
+
+    /// [`Shard::answer`] where what is told is known.
+    fn answer_for(&mut self, tag: u64, looked: Looked, shard: usize, message: Message) {
         if tag <= self.release() {
             self.replies.push((shard, message));
         } else {
-            self.held.push((tag, shard, message));
+            self.held.push((tag, looked, shard, message));
         }
     }
 }

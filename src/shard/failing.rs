@@ -11,8 +11,9 @@ use std::collections::HashSet;
 
 use crate::base::number::parse_i64;
 use crate::command::{Args, table};
-use crate::keyspace::Unwritten;
+use crate::keyspace::unwritten::{Unwritten, known_by};
 use crate::shard::core::Shard;
+use crate::shard::message::Message;
 
 /// Bytes of effects that are looked at, at most: a few milliseconds' worth.
 const LOOKED_AT_MAX: usize = 4 << 20;
@@ -41,14 +42,39 @@ impl Shard {
         pieces.push(pending);
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         match Some(pieces).filter(|_| len <= LOOKED_AT_MAX).and_then(|pieces| keys(&pieces)) {
-            Some(keys) => space.unwritten = Some(Box::new(Unwritten::new(end, keys))),
+            Some(keys) => {
+                space.unwritten = Some(Box::new(Unwritten::new(end, keys)));
+                self.free_readers();
+            }
             None => self.told.unclear = end,
+        }
+    }
+
+    /// Lets go of replies that wait already and tell of nothing that is stuck.
+    fn free_readers(&mut self) {
+        let release = self.release();
+        let Some(known) = self.space.as_ref().and_then(|space| space.unwritten.as_deref()) else {
+            return;
+        };
+        let replies = &mut self.replies;
+        self.held.retain_mut(|(tag, looked, shard, message)| {
+            let free = known.frees(*tag, looked);
+            if free {
+                replies.push((*shard, std::mem::replace(message, Message::Settled)));
+            }
+            !free
+        });
+        for conn in self.conns.iter_mut().flatten() {
+            let free = conn.output.free(release, |tag, looked| known.frees(tag, looked));
+            if free && !std::mem::replace(&mut conn.dirty, true) {
+                self.dirty.push(conn.key);
+            }
         }
     }
 }
 
-/// The keys that effects name; `None` where one names none, or is not understood.
-fn keys(pieces: &[&[u8]]) -> Option<HashSet<Box<[u8]>>> {
+/// The names of the keys that effects are about; `None` where one names none, or is not understood.
+fn keys(pieces: &[&[u8]]) -> Option<HashSet<u64>> {
     let mut found = HashSet::new();
     for piece in pieces {
         let mut rest = *piece;
@@ -61,7 +87,7 @@ fn keys(pieces: &[&[u8]]) -> Option<HashSet<Box<[u8]>>> {
             let command = table::meant(&Args::new(&words)).ok()?;
             let mut positions = command.key_positions(&words).peekable();
             positions.peek()?;
-            found.extend(positions.map(|at| Box::from(words[at])));
+            found.extend(positions.map(|at| known_by(words[at])));
         }
     }
     Some(found)

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::client::Conn;
 use crate::command::{Args, Command, Session, monitor};
+use crate::keyspace::Looked;
 use crate::resp::Reply;
 use crate::shard::core::{Push, Shard};
 use crate::shard::message::Message;
@@ -93,7 +94,7 @@ impl Shard {
         } else {
             let mut reply = Reply::new(conn.session.resp3);
             reply.raw(lines);
-            conn.output.hold(0, reply);
+            conn.output.hold(0, Looked::default(), reply);
         }
         self.account(conn);
         if conn.output.len() > UNREAD_MAX {

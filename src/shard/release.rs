@@ -161,7 +161,7 @@ impl Shard {
         let in_play = self.waiters.len() + self.held.len();
         self.order.set_released(self.id, release);
         let replies = &mut self.replies;
-        self.held.retain_mut(|(position, shard, message)| {
+        self.held.retain_mut(|(position, _, shard, message)| {
             let free = *position <= release;
             if free {
                 replies.push((*shard, std::mem::replace(message, Message::Settled)));

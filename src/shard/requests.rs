@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::base::crc::shard_of;
-use crate::client::output::Slot;
+
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
@@ -15,6 +15,7 @@ use crate::command::{
     Args, Command, DataRun, Flags, Merge, OwnedRequest, Route, Run, introspect, scan, sort, table,
 };
 use crate::config::renames::Named;
+use crate::keyspace::Looked;
 use crate::persist::payload::codec;
 use crate::resp::{Limits, ProtocolError, Reply, Status, peek};
 use crate::shard::batch::{BATCH_MAX, Batch};
@@ -484,7 +485,7 @@ impl Shard {
             Some(_) => {
                 let mut reply = Reply::new(conn.session.resp3);
                 write(&mut reply);
-                conn.output.hold(0, reply);
+                conn.output.hold(0, Looked::default(), reply);
             }
         }
     }
@@ -609,6 +610,7 @@ impl Shard {
             fate: Fate::Answered,
         };
         let db = conn.session.db;
+        space.looked.begin(release);
         if conn.session.is_muted() {
             run(&mut around, space, db, &mut Reply::new(resp3));
             return self.serve_here();
@@ -623,28 +625,21 @@ impl Shard {
             crate::shard::sim::probe::ran_here(conn.key, space);
             if tag > release {
                 let reply = out.split_off(at);
-                conn.output.hold(tag, reply);
+                let looked = space.looked.take(tag);
+                conn.output.hold(tag, looked, reply);
             }
             return self.serve_here();
         }
-        // Replies of one frame are released together, so they may wait together; joining one that
-        // waits for an earlier frame would hold it back.
-        let joins = matches!(conn.output.slots.back(),
-            Some(Slot::Held { position, .. }) if *position > framed);
-        if !joins {
-            let mut reply = Reply::new(resp3);
-            reply.expect(self.intake.reply_room);
-            conn.output.slots.push_back(Slot::Held { position: 0, reply });
-        }
-        let Some(Slot::Held { position, reply }) = conn.output.slots.back_mut() else {
-            unreachable!("the last slot is a held reply")
-        };
+        let (position, looked, reply) = conn.output.waiting(framed, self.intake.reply_room);
         reply.resp3 = resp3;
         let before = reply.len();
         let tag = run(&mut around, space, db, reply);
         #[cfg(test)]
         crate::shard::sim::probe::ran_here(conn.key, space);
         *position = (*position).max(tag);
+        if tag > release {
+            looked.join(space.looked.take(tag));
+        }
         let grown = reply.len() - before;
         conn.output.grew(grown);
         self.serve_here();

@@ -7,8 +7,8 @@ use crate::keyspace::Effects;
 use crate::persist::disk::{DiskDone, DiskOp};
 use crate::shard::bounds_tests::{Bench, SHARDS};
 
-fn set_of(names: &[&str]) -> HashSet<Box<[u8]>> {
-    names.iter().map(|name| name.as_bytes().into()).collect()
+fn set_of(names: &[&str]) -> HashSet<u64> {
+    names.iter().map(|key| known_by(key.as_bytes())).collect()
 }
 
 #[test]
@@ -128,5 +128,45 @@ fn nor_is_what_shares_a_segment_with_part_of_a_stuck_entry() {
         goes_on(&mut bench, Some(1));
         reads(&mut bench, 1, policy);
         assert_eq!(told(&bench, 1), "+OK\r\n");
+    }
+}
+
+#[test]
+fn those_who_read_while_the_write_was_under_way_are_served() {
+    for policy in ["always", "everysec", "no"] {
+        let mut bench = begin(policy);
+        ask(&mut bench, 1, "SET {k2}a 2\r\n");
+        let readers = ["GET {k2}b\r\n", "GET {k2}b\r\nGET {k2}a\r\n", "EXISTS {k2}b {k2}h\r\n"];
+        for (client, request) in (2..).zip(readers) {
+            ask(&mut bench, client, request);
+            assert_eq!(told(&bench, client), "", "{policy}");
+        }
+        ask(&mut bench, 5, "GET {k2}b\r\nINCR {k2}z\r\n");
+        goes_on(&mut bench, Some(0));
+        let heard: Vec<String> = (2..6).map(|client| told(&bench, client)).collect();
+        let one = "$1\r\n1\r\n";
+        assert_eq!(heard, [one, one, ":2\r\n", one], "{policy}");
+        goes_on(&mut bench, None);
+        assert_eq!(told(&bench, 3), "$1\r\n1\r\n$1\r\n2\r\n");
+        assert_eq!(told(&bench, 5), "$1\r\n1\r\n:1\r\n");
+    }
+}
+
+#[test]
+fn also_those_who_ask_from_elsewhere() {
+    for policy in ["always", "everysec", "no"] {
+        let mut bench = begin(policy);
+        for (client, request) in
+            (1..).zip(["SET k0 2\r\n", "GET {k0}b\r\n", "GET k0\r\n", "MGET k0 {k2}b\r\n"])
+        {
+            ask(&mut bench, client, request);
+            bench.turn(1, &[], true);
+        }
+        goes_on(&mut bench, Some(1));
+        let heard: Vec<String> = (1..5).map(|client| told(&bench, client)).collect();
+        assert_eq!(heard, ["", "$-1\r\n", "", ""], "{policy}");
+        goes_on(&mut bench, None);
+        assert_eq!((&told(&bench, 1)[..], &told(&bench, 3)[..]), ("+OK\r\n", "$1\r\n2\r\n"));
+        assert_eq!(told(&bench, 4), "*2\r\n$1\r\n2\r\n$1\r\n1\r\n");
     }
 }
