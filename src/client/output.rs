@@ -322,8 +322,8 @@ impl Output {
         any
     }
 
-    /// Where the next reply goes that may have to wait, with what it waits for and tells of: room is
-    /// made for `room` bytes. Replies of one frame are released together, so they wait together;
+    /// Where the next reply goes that may have to wait, with what it waits for and tells of: room
+    /// is made for `room` bytes. Replies of one frame are released together, so they wait together;
     /// joining one that waits for a frame in front of `framed` would hold that back.
     pub fn waiting(&mut self, framed: u64, room: usize) -> (&mut u64, &mut Looked, &mut Reply) {
         let joins = matches!(self.slots.back(),
