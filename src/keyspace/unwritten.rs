@@ -72,7 +72,7 @@ impl Unwritten {
 }
 
 /// The keys that a reply tells of whose segments were not released.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Looked {
     /// The release point when the reply was begun.
     released: u64,
@@ -92,6 +92,15 @@ impl Looked {
     /// It tells of something else.
     pub fn also(&mut self) {
         self.more = true;
+        self.keys = SmallVec::new();
+    }
+
+    /// A command begins, which tells of what has happened up to `floor`, whatever it looks at.
+    #[inline]
+    pub fn at_least(&mut self, floor: u64) {
+        if floor > self.released {
+            self.also();
+        }
     }
 
     #[inline]
@@ -103,7 +112,9 @@ impl Looked {
 
     #[cold]
     fn add(&mut self, key: u64, tag: u64) {
-        self.more = self.keys.len() == LOOKED_MAX;
+        if self.keys.len() == LOOKED_MAX {
+            return self.also();
+        }
         self.keys.push(key);
         self.upto = self.upto.max(tag);
     }
@@ -121,13 +132,11 @@ impl Looked {
 
     /// Another reply goes along with this one.
     pub fn join(&mut self, other: Looked) {
-        self.more |= other.more || self.keys.len() + other.keys.len() > LOOKED_MAX;
-        if self.more {
-            self.keys.clear();
-        } else {
-            self.keys.extend(other.keys);
-        }
         self.upto = self.upto.max(other.upto);
+        if self.more || other.more || self.keys.len() + other.keys.len() > LOOKED_MAX {
+            return self.also();
+        }
+        self.keys.extend(other.keys);
     }
 }
 

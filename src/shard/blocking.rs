@@ -18,6 +18,7 @@ use crate::base::crc::shard_of;
 use crate::client::output::{Merged, Parts, Remote};
 use crate::client::{Conn, ConnKey};
 use crate::command::{Args, Command, DataRun, OwnedRequest, Patience, Spaces, table};
+use crate::keyspace::Looked;
 use crate::keyspace::waiting::{Claim, Ticket, Waiter};
 use crate::resp::Reply;
 use crate::shard::batch::Batch;
@@ -219,7 +220,7 @@ impl Shard {
     }
 
     fn block_here(&mut self, conn: &mut Conn, call: Call, code: DataRun, claim: &Arc<Claim>) {
-        let (mut fate, mut seen) = (Fate::Answered, 0);
+        let (mut fate, mut seen, mut looked) = (Fate::Answered, 0, Looked::default());
         call.request.with(|args| {
             self.run_here(conn, |around, space, db, out| {
                 around.claim = Some(Arc::clone(claim));
@@ -227,6 +228,7 @@ impl Shard {
                 seen = around.run_one(space, db, call.command, code, args, out);
                 around.claim = None;
                 fate = std::mem::take(&mut around.fate);
+                looked = space.looked.clone();
                 seen
             });
         });
@@ -235,7 +237,7 @@ impl Shard {
         let waiter = waiter(to, &call, claim, &mut patience, (conn.session.resp3, false));
         self.register_here(&waiter);
         let waits = Waits { to, deadline: patience.deadline, vain, slow };
-        self.answer(seen, self.id, Message::Waits(Box::new(waits)));
+        self.answer_for(seen, looked.take(seen), self.id, Message::Waits(Box::new(waits)));
     }
 
     fn register_here(&mut self, waiter: &Arc<Waiter>) {
@@ -254,14 +256,17 @@ impl Shard {
         };
         let mut space = self.space.take().expect("the FIFO runs only while the data is home");
         let (mut reply, mut served) = (Reply::new(resp3), Vec::new());
+        let release = self.release();
         let mut around = self.around();
         around.meter.begin(true);
         around.claim = Some(Arc::clone(&claim));
         around.quiet = call.quiet;
+        space.looked.begin(release);
         let tag = call
             .request
             .with(|args| around.run_one(&mut space, call.db, call.command, code, args, &mut reply));
         around.claim = None;
+        let looked = space.looked.take(tag);
         let fate = std::mem::take(&mut around.fate);
         around.serve(Spaces::One(&mut space), &mut served);
         around.meter.settle(around.stats, around.track);
@@ -273,13 +278,13 @@ impl Shard {
         match fate {
             Fate::Answered => {
                 let answered = Answered { to, reply, more: 0, at: u64::MAX };
-                self.answer(tag, to.shard, Message::Served(Box::new(answered)));
+                self.answer_for(tag, looked, to.shard, Message::Served(Box::new(answered)));
             }
             Fate::Waits(mut patience, vain, slow) => {
                 let waiter = waiter(to, &call, &claim, &mut patience, (resp3, false));
                 self.register_here(&waiter);
                 let waits = Waits { to, deadline: patience.deadline, vain, slow };
-                self.answer(tag, to.shard, Message::Waits(Box::new(waits)));
+                self.answer_for(tag, looked, to.shard, Message::Waits(Box::new(waits)));
             }
             Fate::Gone => {}
         }

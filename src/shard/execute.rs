@@ -145,6 +145,7 @@ impl Surroundings<'_> {
         }
         crash::note(command.name);
         space.read_tag = space.floor;
+        space.looked.at_least(space.floor);
         space.hold_expired(command.writes());
         space.begin_uses(self.quiet);
         let before = space.effects.end();
@@ -334,7 +335,7 @@ impl Shard {
     }
 
     /// [`Shard::answer`] where what is told is known.
-    fn answer_for(&mut self, tag: u64, looked: Looked, shard: usize, message: Message) {
+    pub(super) fn answer_for(&mut self, tag: u64, looked: Looked, shard: usize, message: Message) {
         if tag <= self.release() {
             self.replies.push((shard, message));
         } else {

@@ -25,28 +25,26 @@ impl Shard {
         let Some(space) = &mut self.space else { return };
         if !(self.global.is_troubled() && self.global.is_log_failing()) {
             space.unwritten = None;
-            self.told.unclear = 0;
+            self.told.stuck = Default::default();
             return;
         }
-        let end = space.effects.end();
-        let known = space.unwritten.as_ref().is_some_and(|known| known.upto() == end);
-        if known || end == self.told.unclear || self.cut.is_some() {
+        let Some(log) = self.log.as_ref().filter(|_| self.cut.is_none()) else { return };
+        let (release, end) = (log.release(), space.effects.end());
+        if self.told.stuck == (release, end) {
             return;
         }
-        let Some(log) = &self.log else { return };
         let Some(mut pieces) = log.unreleased() else { return };
         let pending = space.effects.pending();
         if log.gathered() + pending.len() as u64 != end {
             return;
         }
         pieces.push(pending);
+        self.told.stuck = (release, end);
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
-        match Some(pieces).filter(|_| len <= LOOKED_AT_MAX).and_then(|pieces| keys(&pieces)) {
-            Some(keys) => {
-                space.unwritten = Some(Box::new(Unwritten::new(end, keys)));
-                self.free_readers();
-            }
-            None => self.told.unclear = end,
+        let found = Some(pieces).filter(|_| len <= LOOKED_AT_MAX).and_then(|pieces| keys(&pieces));
+        if let Some(keys) = found {
+            space.unwritten = Some(Box::new(Unwritten::new(end, keys)));
+            self.free_readers();
         }
     }
 
@@ -56,19 +54,22 @@ impl Shard {
         let Some(known) = self.space.as_ref().and_then(|space| space.unwritten.as_deref()) else {
             return;
         };
-        let replies = &mut self.replies;
+        let (replies, mut any) = (&mut self.replies, false);
         self.held.retain_mut(|(tag, looked, shard, message)| {
             let free = known.frees(*tag, looked);
             if free {
                 replies.push((*shard, std::mem::replace(message, Message::Settled)));
             }
+            any |= free;
             !free
         });
         for conn in self.conns.iter_mut().flatten() {
-            let free = conn.output.free(release, |tag, looked| known.frees(tag, looked));
-            if free && !std::mem::replace(&mut conn.dirty, true) {
-                self.dirty.push(conn.key);
-            }
+            any |= conn.output.free(release, |tag, looked| known.frees(tag, looked));
+        }
+        if any {
+            self.wake_waiters();
+            #[cfg(test)]
+            crate::shard::sim::probe::with(|tracker| tracker.freed += 1);
         }
     }
 }

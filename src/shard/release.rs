@@ -28,8 +28,8 @@ pub(super) struct Told {
     ///
     /// [`Global::log_flushes`]: crate::shard::global::Global::log_flushes
     pub flushing: bool,
-    /// What it keeps from readers could not be made out for effects up to this position.
-    pub unclear: u64,
+    /// Ends of what was released and of all effects when it was last looked at what is stuck.
+    pub stuck: (u64, u64),
 }
 
 impl Shard {
@@ -170,6 +170,11 @@ impl Shard {
         });
         let flushed = self.log.as_ref().is_some_and(LogWriter::flushes);
         self.gather.freed(in_play, self.now.mono_us, flushed);
+        self.wake_waiters();
+    }
+
+    /// Looks again at the replies of connections that wait for the release point.
+    pub(super) fn wake_waiters(&mut self) {
         for key in std::mem::take(&mut self.waiters) {
             if let Some(mut conn) = self.take_conn(key) {
                 conn.waiting = false;

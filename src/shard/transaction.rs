@@ -276,9 +276,11 @@ impl Shard {
         let mut out = Reply::new(conn.session.resp3);
         let mut tag = 0;
         let now = self.now.unix_ms();
+        space.looked.begin(self.release());
         if watched.is_some_and(|w| is_dirty(&mut space, w, now)) {
             out.null_array();
             tag = space.effects.end();
+            space.looked.also();
         } else {
             out.array(calls.len());
             conn.session.in_exec = true;
@@ -287,11 +289,13 @@ impl Shard {
             }
             conn.session.in_exec = false;
         }
+        let looked = space.looked.take(tag);
         self.space = Some(space);
         if self.tightened {
             return self.tell_when_followed(conn, out);
         }
-        self.run_here(conn, |_, _, _, to| {
+        self.run_here(conn, |_, space, _, to| {
+            space.looked = looked;
             to.append(out);
             tag
         });

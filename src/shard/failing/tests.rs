@@ -170,3 +170,62 @@ fn also_those_who_ask_from_elsewhere() {
         assert_eq!(told(&bench, 4), "*2\r\n$1\r\n2\r\n$1\r\n1\r\n");
     }
 }
+
+#[test]
+fn transactions_and_those_who_wait_for_keys_are_served_as_well() {
+    for policy in ["always", "everysec"] {
+        let mut bench = begin(policy);
+        ask(&mut bench, 1, "SET {k2}a 2\r\n");
+        ask(&mut bench, 2, "MULTI\r\nGET {k2}b\r\nHLEN {k2}h\r\nEXEC\r\n");
+        ask(&mut bench, 3, "MULTI\r\nGET {k2}b\r\nGET {k2}a\r\nEXEC\r\n");
+        ask(&mut bench, 4, "XREAD BLOCK 100 STREAMS {k2}s $\r\n");
+        goes_on(&mut bench, Some(0));
+        bench.pass(200);
+        goes_on(&mut bench, Some(0));
+        let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n";
+        assert_eq!(told(&bench, 2), format!("{queued}*2\r\n$1\r\n1\r\n:1\r\n"), "{policy}");
+        assert_eq!(told(&bench, 3), queued);
+        assert_eq!(told(&bench, 4), "*-1\r\n", "{policy}");
+        goes_on(&mut bench, None);
+        assert_eq!(told(&bench, 3), format!("{queued}*2\r\n$1\r\n1\r\n$1\r\n2\r\n"));
+    }
+}
+
+#[test]
+fn what_is_counted_is_not_noted_while_that_would_wait() {
+    let mut bench = begin("always");
+    ask(&mut bench, 0, "PFADD {k2}p a b c\r\n");
+    goes_on(&mut bench, None);
+    ask(&mut bench, 1, "SET {k2}a 2\r\n");
+    goes_on(&mut bench, Some(0));
+    for _ in 0..2 {
+        ask(&mut bench, 2, "PFCOUNT {k2}p\r\n");
+        assert_eq!(told(&bench, 2), ":3\r\n");
+    }
+    goes_on(&mut bench, None);
+    let end = bench.shards[0].space.as_ref().map(|space| space.effects.end());
+    ask(&mut bench, 2, "PFCOUNT {k2}p\r\n");
+    goes_on(&mut bench, None);
+    assert_eq!(told(&bench, 2), ":3\r\n");
+    assert!(bench.shards[0].space.as_ref().map(|space| space.effects.end()) > end, "noted now");
+}
+
+/// What a whole keyspace waits for is waited for, whichever keys are looked at.
+#[test]
+fn a_floor_that_is_not_released_frees_nobody() {
+    let mut bench = begin("always");
+    ask(&mut bench, 1, "SET {k2}a 2\r\n");
+    if let Some(space) = &mut bench.shards[0].space {
+        space.floor = space.effects.end();
+    }
+    // The stamp of the segment lies behind it.
+    ask(&mut bench, 1, "SET {k2}z 2\r\n");
+    ask(&mut bench, 2, "GET {k2}b\r\n");
+    ask(&mut bench, 3, "MULTI\r\nGET {k2}b\r\nEXEC\r\n");
+    goes_on(&mut bench, Some(0));
+    assert_eq!((told(&bench, 2), told(&bench, 3)), (String::new(), "+OK\r\n+QUEUED\r\n".into()));
+    ask(&mut bench, 4, "GET {k2}b\r\n");
+    assert_eq!(told(&bench, 4), "");
+    goes_on(&mut bench, None);
+    assert!([2, 4].iter().all(|client| told(&bench, *client) == "$1\r\n1\r\n"));
+}

@@ -84,6 +84,7 @@ const HAPPENS: &[&str] = &[
     "a write is cut short",
     "a write is made at once",
     "keys are known that wait for a log",
+    "replies that wait are let go",
     "the disk is full",
     "room is taken ahead",
     "bytes are put on their way",

@@ -289,7 +289,8 @@ fn check_value(tracker: &Tracker, at: &At, request: &Request, reply: &[u8]) {
     let Some((_, held)) = changes.into_iter().find(|(p, _)| p.0 == db && p.1 == key) else {
         return;
     };
-    let past = |at: &i64| *at <= tracker.held_ms;
+    let held_ms = tracker.held_ms[at.shard];
+    let past = |time: &i64| *time <= held_ms;
     let wanted = match held {
         None => b"$-1\r\n".to_vec(),
         // Nobody removes it while the log cannot be written, and nobody sees it.

@@ -82,8 +82,10 @@ pub struct Moment {
 /// All that has been executed since the start of a process.
 #[derive(Debug, Default)]
 pub struct Tracker {
-    /// When a shard last removed nothing by itself, in milliseconds of Unix time.
-    pub held_ms: i64,
+    /// By shard: when it last removed nothing by itself, in milliseconds of Unix time.
+    pub held_ms: Vec<i64>,
+    /// How often replies were let go that had begun to wait for segments.
+    pub freed: usize,
     live: Vec<Data>,
     ends: Vec<u64>,
     /// Turns whose upkeep was not looked at closely.
@@ -119,7 +121,8 @@ pub fn data_of(space: &Keyspace) -> Data {
 /// Begins to look on at a process that starts with these keyspaces; what was seen before is gone.
 pub fn begin(spaces: &[Box<Keyspace>]) {
     let tracker = Tracker {
-        held_ms: 0,
+        held_ms: vec![0; spaces.len()],
+        freed: 0,
         live: spaces.iter().map(|s| data_of(s)).collect(),
         ends: spaces.iter().map(|s| s.effects.end()).collect(),
         passed_over: 0,

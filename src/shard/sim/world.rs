@@ -425,8 +425,14 @@ impl World {
                 lane.shard.may_have_work();
                 lane.shard.take_inbox();
                 if lane.shard.space.as_ref().is_some_and(|space| space.unwritten.is_some()) {
-                    probe::with(|t| t.held_ms = self.now.unix_ms());
+                    let freed = probe::with(|t| {
+                        t.held_ms[shard] = self.now.unix_ms();
+                        std::mem::take(&mut t.freed)
+                    });
                     count(&mut self.witness.counts, "keys are known that wait for a log");
+                    if freed.is_some_and(|freed| freed > 0) {
+                        count(&mut self.witness.counts, "replies that wait are let go");
+                    }
                 }
             }
             2 => lane.execute(),
