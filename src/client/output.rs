@@ -300,7 +300,7 @@ impl Output {
         self.held_bytes += reply.len();
         match self.slots.back_mut() {
             Some(Slot::Held { position: at, looked: all, reply: tail }) if *at >= position => {
-                all.join(looked);
+                all.join(&looked, position);
                 tail.append(reply);
             }
             _ => self.slots.push_back(Slot::Held { position, looked, reply }),

@@ -85,14 +85,25 @@ pub struct Looked {
 
 impl Looked {
     /// A reply begins, everything in front of `released` being released.
+    #[inline]
     pub fn begin(&mut self, released: u64) {
-        *self = Looked { released, ..Looked::default() };
+        self.forget();
+        (self.released, self.upto, self.more) = (released, 0, false);
+    }
+
+    #[inline]
+    fn forget(&mut self) {
+        // Mostly there are none, and it is done for each command.
+        if !self.keys.is_empty() {
+            self.keys = SmallVec::new();
+        }
     }
 
     /// It tells of something else.
+    #[inline]
     pub fn also(&mut self) {
         self.more = true;
-        self.keys = SmallVec::new();
+        self.forget();
     }
 
     /// A command begins, which tells of what has happened up to `floor`, whatever it looks at.
@@ -130,13 +141,20 @@ impl Looked {
         Looked { more, ..std::mem::take(self) }
     }
 
-    /// Another reply goes along with this one.
-    pub fn join(&mut self, other: Looked) {
-        self.upto = self.upto.max(other.upto);
-        if self.more || other.more || self.keys.len() + other.keys.len() > LOOKED_MAX {
+    /// Another reply goes along with this one, and waits until `tag` is released.
+    #[inline]
+    pub fn join(&mut self, other: &Looked, tag: u64) {
+        if !self.more {
+            self.add_all(other, tag);
+        }
+    }
+
+    fn add_all(&mut self, other: &Looked, tag: u64) {
+        if !other.explains(tag) || self.keys.len() + other.keys.len() > LOOKED_MAX {
             return self.also();
         }
-        self.keys.extend(other.keys);
+        self.upto = self.upto.max(other.upto);
+        self.keys.extend_from_slice(&other.keys);
     }
 }
 
@@ -195,19 +213,19 @@ mod tests {
     fn replies_that_go_together_wait_together() {
         let stuck = stuck();
         let mut both = looked(&[(b"b", 40)], 40);
-        both.join(looked(&[(b"c", 45)], 45));
+        both.join(&looked(&[(b"c", 45)], 45), 45);
         assert!(stuck.frees(45, &both));
-        both.join(looked(&[(b"a", 20)], 20));
+        both.join(&looked(&[(b"a", 20)], 20), 20);
         assert!(!stuck.frees(45, &both));
         let mut both = looked(&[(b"b", 40)], 40);
-        both.join(looked(&[(b"c", 30)], 35));
+        both.join(&looked(&[(b"c", 30)], 30), 35);
         assert!(!stuck.frees(40, &both), "the second waits for something else");
         let many = [(&b"b"[..], 40); LOOKED_MAX];
         both = looked(&many, 40);
-        both.join(looked(&[(b"c", 40)], 40));
+        both.join(&looked(&[(b"c", 40)], 40), 40);
         assert!(!stuck.frees(40, &both));
         both = Looked::default();
-        both.join(looked(&[(b"c", 40)], 40));
+        both.join(&looked(&[(b"c", 40)], 40), 40);
         assert!(stuck.frees(40, &both));
     }
 }

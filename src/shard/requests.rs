@@ -638,7 +638,7 @@ impl Shard {
         crate::shard::sim::probe::ran_here(conn.key, space);
         *position = (*position).max(tag);
         if tag > release {
-            looked.join(space.looked.take(tag));
+            looked.join(&space.looked, tag);
         }
         let grown = reply.len() - before;
         conn.output.grew(grown);
