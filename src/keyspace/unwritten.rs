@@ -79,7 +79,8 @@ pub struct Looked {
     keys: SmallVec<[u64; 2]>,
     /// Highest stamp of their segments.
     upto: u64,
-    /// It tells of more than these: what it has done itself, a whole database, too many keys.
+    /// It tells, or may tell, of more: what it has done itself, a whole database, a floor that is
+    /// not released, too many keys.
     more: bool,
 }
 

@@ -3,9 +3,14 @@
 //! Replies wait for the last change of their key's segment. As soon as any shard's log cannot be
 //! written, each shard makes out which keys its own unreleased effects name, from the frames that
 //! it keeps for another try and from what was gathered behind them ([`Unwritten`]); it looks again
-//! when there are more. Where that cannot be told, or would take long, replies wait for segments
-//! as ever: while the disk has one of those frames, which is soon over, and while a cut is under
-//! way.
+//! when there are more of them, or fewer. Where that cannot be told, or would take long, it goes on
+//! with what it knew before, or replies wait for segments as ever: while the disk has one of those
+//! frames, which is soon over, while a cut is under way, and where more than a few megabytes are
+//! stuck. Then what is past its expiry is removed as ever, too, and who has met it waits.
+//!
+//! Replies that wait already are let go as far as it is known what they tell of: not those of
+//! commands that may write, of leases, of many keys, or of one that shares its place in the output
+//! with another that has to wait.
 
 use std::collections::HashSet;
 
@@ -25,12 +30,12 @@ impl Shard {
         let Some(space) = &mut self.space else { return };
         if !(self.global.is_troubled() && self.global.is_log_failing()) {
             space.unwritten = None;
-            self.told.stuck = Default::default();
+            self.told.stuck = None;
             return;
         }
         let Some(log) = self.log.as_ref().filter(|_| self.cut.is_none()) else { return };
         let (release, end) = (log.release(), space.effects.end());
-        if self.told.stuck == (release, end) {
+        if self.told.stuck == Some((release, end)) {
             return;
         }
         let Some(mut pieces) = log.unreleased() else { return };
@@ -39,7 +44,7 @@ impl Shard {
             return;
         }
         pieces.push(pending);
-        self.told.stuck = (release, end);
+        self.told.stuck = Some((release, end));
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         let found = Some(pieces).filter(|_| len <= LOOKED_AT_MAX).and_then(|pieces| keys(&pieces));
         if let Some(keys) = found {

@@ -29,7 +29,7 @@ pub(super) struct Told {
     /// [`Global::log_flushes`]: crate::shard::global::Global::log_flushes
     pub flushing: bool,
     /// Ends of what was released and of all effects when it was last looked at what is stuck.
-    pub stuck: (u64, u64),
+    pub stuck: Option<(u64, u64)>,
 }
 
 impl Shard {

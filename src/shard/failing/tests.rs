@@ -156,13 +156,16 @@ fn those_who_read_while_the_write_was_under_way_are_served() {
 fn also_those_who_ask_from_elsewhere() {
     for policy in ["always", "everysec", "no"] {
         let mut bench = begin(policy);
-        for (client, request) in
-            (1..).zip(["SET k0 2\r\n", "GET {k0}b\r\n", "GET k0\r\n", "MGET k0 {k2}b\r\n"])
-        {
+        let wait = "XREAD BLOCK 100 STREAMS {k0}s $\r\n";
+        let set_and_reads = ["SET k0 2\r\n", "GET {k0}b\r\n", "GET k0\r\n", "MGET k0 {k2}b\r\n"];
+        for (client, request) in (1..).zip(set_and_reads.into_iter().chain([wait])) {
             ask(&mut bench, client, request);
             bench.turn(1, &[], true);
         }
         goes_on(&mut bench, Some(1));
+        bench.pass(200);
+        goes_on(&mut bench, Some(1));
+        assert_eq!(told(&bench, 5), "*-1\r\n", "{policy}");
         let heard: Vec<String> = (1..5).map(|client| told(&bench, client)).collect();
         assert_eq!(heard, ["", "$-1\r\n", "", ""], "{policy}");
         goes_on(&mut bench, None);
@@ -228,4 +231,5 @@ fn a_floor_that_is_not_released_frees_nobody() {
     assert_eq!(told(&bench, 4), "");
     goes_on(&mut bench, None);
     assert!([2, 4].iter().all(|client| told(&bench, *client) == "$1\r\n1\r\n"));
+    assert_eq!(told(&bench, 3), "+OK\r\n+QUEUED\r\n*1\r\n$1\r\n1\r\n");
 }
