@@ -3,14 +3,17 @@ import sys
 
 import redis
 
+# A disk may stall for longer than the client waits by itself, and then it asks again.
+PATIENT = {"socket_timeout": 120, "socket_connect_timeout": 120}
+
 
 def flow(port, protocol):
     try:
-        r = redis.Redis(port=port, protocol=protocol, decode_responses=True)
+        r = redis.Redis(port=port, protocol=protocol, decode_responses=True, **PATIENT)
     except TypeError:  # redis-py below 5 speaks RESP2 only
         if protocol == 3:
             return
-        r = redis.Redis(port=port, decode_responses=True)
+        r = redis.Redis(port=port, decode_responses=True, **PATIENT)
     r.flushall()
     assert r.ping() is True
     assert r.set("k", "v") is True and r.get("k") == "v" and r.get("none") is None
@@ -21,7 +24,7 @@ def flow(port, protocol):
     assert r.mget([f"m:{i}" for i in range(50)]) == [str(i) for i in range(50)]
     assert r.delete(*[f"m:{i}" for i in range(25)]) == 25
     assert r.append("k", "!!") == 3 and r.getrange("k", 0, 0) == "w" and r.strlen("k") == 3
-    assert r.expire("k", 1000) and 990 < r.ttl("k") <= 1000 and r.persist("k")
+    assert r.expire("k", 1000) and 900 < r.ttl("k") <= 1000 and r.persist("k")
     assert sorted(r.scan_iter(match="m:*", count=7)) == sorted(f"m:{i}" for i in range(25, 50))
     assert r.rename("k", "l") and r.exists("k", "l") == 1 and r.type("l") == "string"
     with r.pipeline(transaction=True) as p:
@@ -31,7 +34,7 @@ def flow(port, protocol):
         for i in range(500):
             p.set(f"p:{i}", i)
         assert all(p.execute())
-    other = redis.Redis(port=port)
+    other = redis.Redis(port=port, **PATIENT)
     with r.pipeline() as p:
         p.watch("a")
         other.set("a", "changed")

@@ -21,6 +21,7 @@ import redis.asyncio.retry
 import redis.backoff
 import redis.retry
 
+from redis_py_flows import PATIENT
 from redis_py_table import CONTRACT, LATER, LOOSE, METHODS, OWN, PAIRS
 
 # What every call starts from: in database 0, in database 1.
@@ -46,13 +47,14 @@ class Side:
         self.port, self.kind, self.protocol = port, kind, protocol
         self.module = redis if kind == "blocking" else redis.asyncio
         self.opened = []
-        self.plain = redis.Redis(port=port, protocol=2)
-        self.plain1 = redis.Redis(port=port, protocol=2, db=1)
+        self.plain = redis.Redis(port=port, protocol=2, **PATIENT)
+        self.plain1 = redis.Redis(port=port, protocol=2, db=1, **PATIENT)
         self.r = self.new()
 
     def new(self, **more):
         """A further client of the same kind. The asyncio ones decode replies, the others do not."""
-        more = {"decode_responses": self.kind == "asyncio", "retry": self.again(), **more}
+        more = {"decode_responses": self.kind == "asyncio", "retry": self.again(), **PATIENT,
+                **more}
         client = self.module.Redis(port=self.port, protocol=self.protocol, **more)
         self.opened.append(client)
         return client
@@ -226,7 +228,7 @@ async def compare(kind, protocol, ports):
 
 def main():
     ports = [int(port) for port in sys.argv[1:3]]
-    plain = redis.Redis(port=ports[1], protocol=2, decode_responses=True)
+    plain = redis.Redis(port=ports[1], protocol=2, decode_responses=True, **PATIENT)
     known = {name.lower() for name in plain.command_list()}
     plain.close()
     wrong = forgotten(known)
@@ -239,7 +241,7 @@ def main():
     # The last call of all: what ends the server.
     ends = []
     for port in ports:
-        ends.append(redis.Redis(port=port).shutdown(nosave=True))
+        ends.append(redis.Redis(port=port, **PATIENT).shutdown(nosave=True))
     if ends[0] != ends[1]:
         wrong.append(f"shutdown: {ends}")
     if wrong:

@@ -481,7 +481,7 @@ def page(value):
 
 def near(value):
     """A time to live, give or take the seconds the test took."""
-    return "1000 s" if value in (999, 1000) or 990000 < value <= 1000000 else value
+    return "1000 s" if 900 < value <= 1000 or 900000 < value <= 1000000 else value
 
 
 def ends(value):
