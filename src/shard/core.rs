@@ -425,13 +425,14 @@ impl Shard {
     /// Step 2: takes the inbox.
     pub fn take_inbox(&mut self) {
         self.follow_failing();
-        // Whoever has the reply of a CONFIG SET finds it in force, on every shard; and what comes
-        // behind a CONFIG RESETSTAT counts.
-        self.refresh_settings();
-        self.refresh_stats();
         let published = self.order.published();
         let mut taken = std::mem::take(&mut self.waiting);
         self.order.inbox(self.id).take(&mut taken);
+        // Whoever has the reply of a CONFIG SET finds it in force, on every shard; and what comes
+        // behind a CONFIG RESETSTAT counts. What was taken may have been sent behind either, so
+        // they are looked at behind that.
+        self.refresh_settings();
+        self.refresh_stats();
         let mut behind = false;
         for message in taken {
             let entry = match &message {

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::base::crc::shard_of;
-
 use crate::client::{Conn, ConnKey, Input};
 use crate::command::session::Replies;
 use crate::command::table::Control;
