@@ -37,6 +37,9 @@ pub struct Tick {
     clock: SystemClock,
     /// What this turn's reap brought, in order.
     received: Vec<Received>,
+    /// Connections that it brought. Whether they may come in is decided by the settings, which the
+    /// turn looks at behind it: who has heard of a password that was set finds it asked for.
+    accepted: Vec<ConnId>,
     sends: Vec<(ConnKey, Reply)>,
     /// Listeners, on the shard that accepts.
     listeners: Vec<u32>,
@@ -78,6 +81,7 @@ impl Tick {
             ring,
             clock,
             received: Vec::new(),
+            accepted: Vec::new(),
             sends: Vec::new(),
             listeners,
             stopping: false,
@@ -118,6 +122,9 @@ impl Tick {
         self.reap();
         self.shard.may_have_work();
         self.shard.take_inbox();
+        for conn in std::mem::take(&mut self.accepted) {
+            self.accepted(conn);
+        }
         for arrival in self.shard.take_adoptions() {
             self.adopt(arrival);
         }
@@ -180,7 +187,7 @@ impl Tick {
             self.linger.active();
             self.active_us = self.shard.polling().0;
             match event {
-                Event::Accepted { conn, .. } => self.accepted(conn),
+                Event::Accepted { conn, .. } => self.accepted.push(conn),
                 Event::AcceptFailed { error, .. } => {
                     self.shard.warn(&format!("Accepting client connection: {error}"));
                 }

@@ -79,6 +79,27 @@ fn without_a_password_little_is_accepted() {
     }
 }
 
+/// Whoever comes in finds what was set before, though the shard that lets it in was busy meanwhile.
+#[test]
+fn a_password_holds_for_whoever_comes_behind_it() {
+    let server = Server::start(Options::shards(2).with("enable-debug-command", "yes"));
+    // The first lives on the shard that lets everybody in, the second on the other.
+    let (mut busy, mut setter) = (server.client(), server.client());
+    for client in [&mut busy, &mut setter] {
+        pong(client);
+    }
+    for (password, wanted) in [("secret", "-NOAUTH"), ("", "+PONG")].repeat(20) {
+        busy.send(&encode(&["DEBUG", "SLEEP", "0.02"])).unwrap();
+        let set = setter.call(&["CONFIG", "SET", "requirepass", password]);
+        assert_eq!(set, Value::Simple(b"OK".into()));
+        let mut new = server.client();
+        new.send(b"PING\r\n").unwrap();
+        let told = new.reply().unwrap().0;
+        assert!(told.starts_with(wanted.as_bytes()), "{}", show(&told));
+        assert_eq!(busy.reply().unwrap().0, b"+OK\r\n");
+    }
+}
+
 #[test]
 fn one_client_too_many_is_told_so() {
     let what = "maxclients";
