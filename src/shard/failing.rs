@@ -1,12 +1,13 @@
 //! What is read while a log cannot be written: all but what waits for it.
 //!
 //! Replies wait for the last change of their key's segment. As soon as any shard's log cannot be
-//! written, each shard makes out which keys its own unreleased effects name, from the frames that
-//! it keeps for another try and from what was gathered behind them ([`Unwritten`]); it looks again
-//! when there are more of them, or fewer. Where that cannot be told, or would take long, it goes on
-//! with what it knew before, or replies wait for segments as ever: while the disk has one of those
-//! frames, which is soon over, while a cut is under way, and where more than a few megabytes are
-//! stuck. Then what is past its expiry is removed as ever, too, and who has met it waits.
+//! written, or a flush of it has failed, each shard makes out which keys its own unreleased effects
+//! name, from the frames that it keeps, for another try or another file, and from what was gathered
+//! behind them ([`Unwritten`]); it looks again when there are more of them, or fewer. Where that
+//! cannot be told, or would take long, it goes on with what it knew before, or replies wait for
+//! segments as ever: while the disk has one of those frames, which is soon over, while a cut is
+//! under way, and where more than a few megabytes are stuck. Then what is past its expiry is removed
+//! as ever, too, and who has met it waits.
 //!
 //! Replies that wait already are let go as far as it is known what they tell of: not those of
 //! commands that may write, of leases, of many keys, or of one that shares its place in the output

@@ -81,8 +81,9 @@ pub struct Frame {
 }
 
 impl Frame {
-    fn payload(&self) -> &[u8] {
-        &self.data[self.line..self.line + self.len]
+    /// Where it begins, and its payload out of its bytes.
+    fn piece<'d>(&self, data: &'d [u8]) -> (u64, &'d [u8]) {
+        (self.end - self.len as u64, &data[self.line..self.line + self.len])
     }
 }
 
@@ -215,8 +216,9 @@ impl Unflushed {
     pub fn collect(&mut self, in_flight: impl Iterator<Item = Frame>, backlog: (u64, &[u8])) {
         let written = std::mem::take(&mut self.frames);
         for frame in written.into_iter().chain(in_flight) {
-            self.borders.push((self.tail.len(), frame.end - frame.len as u64));
-            self.tail.extend_from_slice(frame.payload());
+            let (position, payload) = frame.piece(&frame.data);
+            self.borders.push((self.tail.len(), position));
+            self.tail.extend_from_slice(payload);
         }
         self.bytes = 0;
         if !backlog.1.is_empty() {
@@ -233,12 +235,18 @@ impl Unflushed {
             let select = format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len());
             file.extend_from_slice(select.as_bytes());
         }
-        let ends = self.borders.iter().skip(1).map(|(at, _)| *at).chain([self.tail.len()]);
-        for (&(at, position), end) in self.borders.iter().zip(ends) {
+        for (position, payload) in self.tail_pieces() {
             write_border(&mut file, (shard as u8, position));
-            file.extend_from_slice(&self.tail[at..end]);
+            file.extend_from_slice(payload);
         }
         file
+    }
+
+    /// What was collected, in order, with the positions at which it begins.
+    fn tail_pieces(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let ends = self.borders.iter().skip(1).map(|(at, _)| *at).chain([self.tail.len()]);
+        let pieces = self.borders.iter().zip(ends);
+        pieces.map(|(&(at, position), end)| (position, &self.tail[at..end]))
     }
 }
 
@@ -269,24 +277,30 @@ impl LogWriter {
     }
 
     /// All payload that is not released, in order, up to everything gathered, and perhaps some that
-    /// is; `None` where the disk has a part of it, or not all of it is kept.
+    /// is; `None` where the disk has a part of it, or not all of it is kept. A file that is given
+    /// up has no part of it that counts.
     pub fn unreleased(&self) -> Option<Vec<&[u8]>> {
-        if self.is_broken() || self.cutting || self.in_flight.iter().any(InFlight::is_awaited) {
+        if self.cutting || self.in_flight.iter().any(InFlight::is_awaited) {
             return None;
         }
-        let written = self.unflushed.stuck.iter().chain(&self.unflushed.frames);
-        let written = written.map(|frame| (frame, &frame.data));
+        let kept = &self.unflushed;
+        let durable = kept.stuck.iter().map(|frame| frame.piece(&frame.data));
+        let written = kept.frames.iter().map(|frame| frame.piece(&frame.data));
         let waiting = self.in_flight.iter().map(|flight| {
             let data = flight.retry.as_ref().map_or(&flight.frame.data, |(data, _)| data);
-            (&flight.frame, data)
+            flight.frame.piece(data)
         });
         let (mut pieces, mut reached) = (Vec::new(), self.release);
-        for (frame, data) in written.chain(waiting).filter(|(frame, _)| frame.end > self.release) {
-            if frame.end - frame.len as u64 > reached {
+        for (begin, payload) in durable.chain(kept.tail_pieces()).chain(written).chain(waiting) {
+            let end = begin + payload.len() as u64;
+            if end <= self.release {
+                continue;
+            }
+            if begin > reached {
                 return None;
             }
-            reached = frame.end;
-            pieces.push(&data[frame.line..frame.line + frame.len]);
+            reached = end;
+            pieces.push(payload);
         }
         pieces.push(&self.backlog);
         (reached == self.appended).then_some(pieces)

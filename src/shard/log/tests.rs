@@ -156,6 +156,42 @@ fn what_is_not_released_is_kept_as_far_as_it_is_looked_at() {
     assert_eq!(held(&log), Some(Vec::new()));
 }
 
+/// A log of which a flush has failed has all that is not durable, before and behind its collection.
+#[test]
+fn what_a_broken_log_has_is_looked_at() {
+    let file = LogFile { id: FileId(1), seed: 7, sum: 7, offset: 0 };
+    let mut log = LogWriter::new(FsyncPolicy::Always, file, 0, 0);
+    let mut disk = Kept::default();
+    let one = |key: char| format!("*2\r\n$4\r\nINCR\r\n$1\r\n{key}\r\n").into_bytes();
+    let held = |log: &LogWriter| Some(log.unreleased()?.concat());
+    log.marked(5, 0, 0);
+    log.gather(one('a'));
+    log.pump(&mut disk, 1);
+    disk.complete(&mut log);
+    log.advance(4);
+    assert!(log.durable() == log.gathered() && log.release() == 0);
+    log.gather(one('b'));
+    log.pump(&mut disk, 1);
+    let (write, lost) = (disk.0.remove(0), || std::io::Error::from(std::io::ErrorKind::Other));
+    assert_eq!(held(&log), None, "the disk has it");
+    let write = DiskDone { result: Err(lost()), sync_failed: true, ..write };
+    assert!(matches!(log.done(write, 1), Outcome::Broken(_)));
+    log.gather(one('c'));
+    let all = [one('a'), one('b'), one('c')].concat();
+    for _ in 0..2 {
+        assert_eq!(held(&log), Some(all.clone()));
+        // A cut that comes to nothing.
+        log.begin_cut(0);
+        assert_eq!(held(&log), None, "what comes behind it stands elsewhere");
+        assert!(log.hold(&mut disk, 1));
+        log.go_back();
+    }
+    log.advance(5);
+    assert_eq!(held(&log), Some([one('b'), one('c')].concat()), "a is released");
+    log.gather(one('d'));
+    assert_eq!(held(&log), Some([one('b'), one('c'), one('d')].concat()));
+}
+
 /// A disk that gives back what it was to write.
 #[derive(Default)]
 struct Kept(Vec<DiskDone>);
