@@ -157,9 +157,15 @@ pub trait Disk {
     }
 
     /// Writes `data` at `offset`, all of it and through the page cache, flushing nothing, before it
-    /// returns.
-    fn write_now(&mut self, _file: FileId, _offset: u64, _data: &[u8], _now_us: u64) -> Made {
-        Made { result: Err(io::ErrorKind::Unsupported.into()), took_us: 0 }
+    /// returns. `None`: that would wait, and nothing is written.
+    fn write_now(
+        &mut self,
+        _file: FileId,
+        _offset: u64,
+        _data: &[u8],
+        _now_us: u64,
+    ) -> Option<Made> {
+        None
     }
 
     /// How far ahead a file is written on this disk, when it is.

@@ -210,7 +210,7 @@ impl Disk for SimDisk {
         self.calm_now()
     }
 
-    fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], _now_us: u64) -> Made {
+    fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], _now_us: u64) -> Option<Made> {
         self.make_now(file, offset, data)
     }
 

@@ -10,7 +10,8 @@
 //! wait for. And where a write took long all the same, be it for another reason or because others
 //! had the core, for a while none is made; for longer and longer where that keeps happening. That
 //! is all there is against what the kernel does not tell of: a container whose own memory is full,
-//! another process that flushes a file on the same file system, one that is frozen.
+//! another process that flushes a file on the same file system. Whether that is frozen is asked in
+//! front of each write (`gate.rs`).
 
 use std::os::fd::OwnedFd;
 

@@ -31,6 +31,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::persist::disk::{DiskDone, DiskOp, FileId, Flush};
 
+use super::gate::Gate;
 use super::kernel::{Completion, Kernel, Kind, Memory, Tag, WriteFlush};
 
 /// Bits of a [`FileId`] that are the slot; the rest tell the files of one slot apart.
@@ -42,10 +43,15 @@ const ALIGN: usize = 4096;
 const KEPT_MAX: usize = 1 << 20;
 
 /// File systems of which that is known, by their numbers in `statfs(2)`: ext2 to ext4, XFS, tmpfs.
-const PLAIN: [rustix::fs::FsWord; 3] = [0xEF53, 0x5846_5342, 0x0102_1994];
+const PLAIN: [rustix::fs::FsWord; 3] = [0xEF53, 0x5846_5342, TMPFS];
+/// The one of them that cannot be frozen.
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 struct FileSlot {
     fd: Option<OwnedFd>,
+    /// The same file past the page cache, to ask whether it may be written to; `None` before it is
+    /// first asked for.
+    aside: Option<Option<OwnedFd>>,
     /// Writes go past the page cache.
     direct: bool,
     generation: u32,
@@ -99,6 +105,9 @@ pub(super) struct Files {
     dir: Option<OwnedFd>,
     /// See [`Files::is_plain`].
     plain: bool,
+    /// The directory's file system may be frozen.
+    freezes: bool,
+    gate: Gate,
     slots: Vec<FileSlot>,
     free_slots: Vec<u32>,
     jobs: Vec<Option<Job>>,
@@ -125,6 +134,7 @@ impl Files {
         let dir = rustix::fs::open(dir, flags, Mode::empty())?;
         let system = rustix::fs::fstatfs(&dir).map(|system| system.f_type);
         self.plain = system.is_ok_and(|system| PLAIN.contains(&system));
+        self.freezes = system.is_ok_and(|system| system != TMPFS);
         self.dir = Some(dir);
         Ok(())
     }
@@ -139,6 +149,7 @@ impl Files {
         let index = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(FileSlot {
                 fd: None,
+                aside: None,
                 direct: false,
                 generation: 0,
                 users: 0,
@@ -310,9 +321,29 @@ impl Files {
         self.go_on_writing(kernel, job);
     }
 
-    /// Writes all of the bytes through the page cache, on this thread.
-    pub fn write_now(&self, file: FileId, offset: u64, data: &[u8]) -> io::Result<()> {
-        let slot = self.slot(file)?;
+    /// Writes all of the bytes through the page cache, on this thread; `None` where it would have
+    /// to wait for a file system that is frozen, or that could not be told.
+    pub fn write_now(&mut self, file: FileId, offset: u64, data: &[u8]) -> Option<io::Result<()>> {
+        match self.slot(file) {
+            Ok(slot) if self.freezes && !self.is_open(slot) => None,
+            Ok(slot) => Some(self.write_all(slot, offset, data)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Whether a file may be written to without waiting for a file system that is frozen. It may be
+    /// a moment later, and keep the thread: that is all that can be had.
+    fn is_open(&mut self, slot: u32) -> bool {
+        let FileSlot { fd, aside, .. } = &mut self.slots[slot as usize];
+        let aside = aside.get_or_insert_with(|| {
+            let path = format!("/proc/self/fd/{}", fd.as_ref()?.as_raw_fd());
+            let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).ok()
+        });
+        aside.as_ref().is_some_and(|file| self.gate.is_open(file.as_fd()))
+    }
+
+    fn write_all(&self, slot: u32, offset: u64, data: &[u8]) -> io::Result<()> {
         assert!(!self.slots[slot as usize].direct, "such a write goes past the page cache");
         let mut written = 0;
         while written < data.len() {
@@ -488,6 +519,8 @@ impl Files {
             return;
         }
         let Some(job) = slot.closing.take() else { return };
+        // The file's last descriptor, whose close may take long, is the one the kernel is given.
+        slot.aside = None;
         let fd = slot.fd.take().expect("closed once");
         slot.generation = slot.generation.wrapping_add(1) & (u32::MAX >> SLOT_BITS);
         self.free_slots.push(index);

@@ -16,6 +16,7 @@
 //! | `listeners.rs` | multishot accept and its back-off |
 //! | `files.rs` | the disk trait |
 //! | `calm.rs` | whether a write may be made without the ring |
+//! | `gate.rs` | whether it would find the file system frozen |
 //! | `net.rs` | sockets to listen on, addresses as text |
 //!
 //! Invariants:
@@ -31,6 +32,7 @@ mod buffers;
 mod calm;
 mod connections;
 mod files;
+mod gate;
 mod kernel;
 mod listeners;
 mod message;
@@ -308,11 +310,11 @@ impl Disk for Ring {
         self.files.is_plain() && self.calm.is_calm(now_us)
     }
 
-    fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], now_us: u64) -> Made {
+    fn write_now(&mut self, file: FileId, offset: u64, data: &[u8], now_us: u64) -> Option<Made> {
         let watch = Stopwatch::default();
-        let result = self.files.write_now(file, offset, data);
+        let result = self.files.write_now(file, offset, data)?;
         let took_us = watch.elapsed().as_micros() as u64;
         self.calm.took(took_us, now_us);
-        Made { result, took_us }
+        Some(Made { result, took_us })
     }
 }

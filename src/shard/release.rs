@@ -211,9 +211,10 @@ impl Shard {
         log.gather(payload);
         log.note_behind(space.effects.selected(), space.effects.stream());
         self.gather.skipped();
-        let (done, took_us) = log.write_now(disk, now);
-        self.note_write(took_us);
-        self.log_ended(done);
+        if let Some((done, took_us)) = log.write_now(disk, now) {
+            self.note_write(took_us);
+            self.log_ended(done);
+        }
         if self.shards() > 1 {
             self.publish();
         }

@@ -18,9 +18,15 @@ impl SimDisk {
         state.life == self.life && state.is_calm()
     }
 
-    pub(super) fn make_now(&self, file: FileId, offset: u64, data: &[u8]) -> Made {
-        let result = self.medium.lock().write_now(file, offset, data);
-        Made { result: result.map_err(std::io::Error::from), took_us: 0 }
+    /// Now and then it would have to wait.
+    pub(super) fn make_now(&self, file: FileId, offset: u64, data: &[u8]) -> Option<Made> {
+        let mut state = self.medium.lock();
+        if state.calm.as_mut().is_none_or(|moments| moments.one_in(8)) {
+            state.note("a write is not made at once after all");
+            return None;
+        }
+        let result = state.write_now(file, offset, data);
+        Some(Made { result: result.map_err(std::io::Error::from), took_us: 0 })
     }
 }
 

@@ -315,13 +315,16 @@ fn a_write_made_at_once_is_there_when_it_returns() {
     let dir = tempfile::tempdir().unwrap();
     let mut ring = on(dir.path());
     let file = create(&mut ring, "a");
-    assert!(ring.write_now(file, 10, &pattern(5000), 1).result.is_ok());
+    // On a file system that does not tell whether it is frozen it is not made.
+    let Some(made) = ring.write_now(file, 10, &pattern(5000), 1) else { return };
+    assert!(made.result.is_ok());
     let there = std::fs::read(dir.path().join("a")).unwrap();
     assert!(there[..10] == [0; 10] && there[10..] == pattern(5000));
     run(&mut ring, DiskOp::Close { file }).result.unwrap();
-    let gone = ring.write_now(file, 0, b"x", 1).result.unwrap_err();
+    let gone = ring.write_now(file, 0, b"x", 1).unwrap().result.unwrap_err();
     assert_eq!(gone.raw_os_error(), Some(libc::EBADF));
     let full = ring.adopt_file(std::fs::File::create("/dev/full").unwrap().into());
-    let error = ring.write_now(full, 0, b"x", 1).result.unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    if let Some(made) = ring.write_now(full, 0, b"x", 1) {
+        assert_eq!(made.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+    }
 }

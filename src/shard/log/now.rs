@@ -38,15 +38,20 @@ impl LogWriter {
             && self.place() == Place::Append
     }
 
-    /// Writes what is gathered; gives the completion, and how long it took in microseconds.
-    pub fn write_now(&mut self, disk: &mut impl Disk, now_us: u64) -> (DiskDone, u64) {
+    /// Writes what is gathered; gives the completion, and how long it took in microseconds. `None`:
+    /// it would have had to wait, and has gone through the ring.
+    pub fn write_now(&mut self, disk: &mut impl Disk, now_us: u64) -> Option<(DiskDone, u64)> {
         assert!(self.in_flight.is_empty() && self.has_frame_to_write());
         let (token, op) = self.next_frame(Place::Append, now_us);
-        let DiskOp::Write { file, offset, data, .. } = op else { unreachable!("a frame") };
-        let made = disk.write_now(file, offset, &data, now_us);
+        let DiskOp::Write { file, offset, ref data, .. } = op else { unreachable!("a frame") };
+        let Some(made) = disk.write_now(file, offset, data, now_us) else {
+            disk.submit(token, op);
+            return None;
+        };
+        let DiskOp::Write { data, .. } = op else { unreachable!("a frame") };
         self.stats.at_once += u64::from(made.result.is_ok());
         let result = made.result.map(|()| None);
-        (DiskDone { token, result, data, sync_failed: false }, made.took_us)
+        Some((DiskDone { token, result, data, sync_failed: false }, made.took_us))
     }
 
     /// A flush has ended that was begun so long ago.
@@ -68,6 +73,7 @@ mod tests {
         asked: Vec<u64>,
         made: Vec<u8>,
         full: bool,
+        frozen: bool,
     }
 
     impl Disk for Quick {
@@ -75,14 +81,16 @@ mod tests {
             self.asked.push(token);
         }
 
-        fn write_now(&mut self, _file: FileId, offset: u64, data: &[u8], _now_us: u64) -> Made {
-            if self.full {
-                let result = Err(std::io::ErrorKind::StorageFull.into());
-                return Made { result, took_us: 7 };
+        fn write_now(&mut self, _: FileId, offset: u64, data: &[u8], _: u64) -> Option<Made> {
+            let result = match self.full {
+                true => Err(std::io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            };
+            if !self.full && !self.frozen {
+                assert_eq!(offset, self.made.len() as u64);
+                self.made.extend_from_slice(data);
             }
-            assert_eq!(offset, self.made.len() as u64);
-            self.made.extend_from_slice(data);
-            Made { result: Ok(()), took_us: 7 }
+            (!self.frozen).then_some(Made { result, took_us: 7 })
         }
     }
 
@@ -94,7 +102,7 @@ mod tests {
     /// Gathers a command and writes it at once.
     fn write(log: &mut LogWriter, disk: &mut Quick, now_us: u64) -> Outcome {
         log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
-        let (done, took_us) = log.write_now(disk, now_us);
+        let (done, took_us) = log.write_now(disk, now_us).expect("it is written at once");
         assert_eq!(took_us, 7);
         log.done(done, now_us)
     }
@@ -150,6 +158,20 @@ mod tests {
         ended(&mut log, token::WRITE, now + BUSY_US);
         assert!(log.hold(&mut disk, now + BUSY_US));
         assert!(!log.may_write_now(now + BUSY_US), "a cut is under way");
+    }
+
+    #[test]
+    fn what_would_have_to_wait_goes_through_the_ring() {
+        let (mut log, mut disk) = (log(FsyncPolicy::EverySec), Quick::default());
+        disk.frozen = true;
+        log.gather(b"*1\r\n$4\r\nPING\r\n".to_vec());
+        assert!(log.write_now(&mut disk, 1).is_none());
+        assert_eq!((&disk.asked[..], log.stats().at_once), (&[token::WRITE][..], 0));
+        assert!(!log.may_write_now(1), "a frame is in flight");
+        ended(&mut log, token::WRITE, 2);
+        log.advance(u64::MAX);
+        assert_eq!(log.release(), log.gathered());
+        assert!(log.may_write_now(2));
     }
 
     #[test]
