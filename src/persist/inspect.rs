@@ -598,7 +598,8 @@ impl<'v> Inspection<'_, 'v> {
                 );
                 return Err(self.damaged(&line.file, end.offset, what));
             }
-            if pairs.boot == self.plan.options.boot_id {
+            let dropped = scan.gap.is_some_and(|gap| gap.dropped);
+            if pairs.boot == self.plan.options.boot_id && !dropped {
                 self.judge_by_others(group, scans, line, pairs, end.pos, end.offset)?;
             }
         }

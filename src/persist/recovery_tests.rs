@@ -121,6 +121,41 @@ fn a_gap_is_damage_when_a_later_frame_says_so() {
     assert!(refusal(&volume, "old").contains("were written"));
 }
 
+/// A flush has failed and the process has ended, the machine has not: the page cache lacks blocks
+/// of what was written, and what was durable is still asked for.
+#[test]
+fn what_the_kernel_has_dropped_is_a_torn_end() {
+    let long = "v".repeat(900);
+    let mut log = LogFile::new(9, 0);
+    log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    let durable = log.pos;
+    for _ in 0..4 {
+        let at = log.pos;
+        log.command(&["RPUSH", "k", &long]).frame(durable, at);
+    }
+    let seen = log.pos;
+    let mut other = LogFile::new(4, 0);
+    other.seen(&[(0, seen)]).command(&["RPUSH", "l", "1"]).frame(0, 0);
+    let data = MemVolume::default();
+    let second = log.borders[1].0 as usize;
+    let mut hurt = log.clone();
+    hurt.bytes[second..1024].fill(0);
+    let (volume, _) = directory(&[hurt.clone(), other.clone()]);
+    let plan = look(&volume, &data, "old");
+    let state = load(&plan, &volume, &data);
+    assert_eq!(pushed(&state, "k"), ["0"]);
+    assert!(pushed(&state, "l").is_empty(), "it had seen what is gone");
+    assert!(plan.report.iter().any(|line| line.contains("s00")), "{:?}", plan.report);
+    // The same where a later frame says that it was durable, and where no block is gone.
+    let at = log.pos;
+    hurt.command(&["RPUSH", "k", "5"]).frame(at, at);
+    let (volume, _) = directory(&[hurt, other.clone()]);
+    assert!(refusal(&volume, "old").contains("were durable"));
+    log.bytes[second..1023].fill(0);
+    let (volume, _) = directory(&[log, other]);
+    assert!(refusal(&volume, "old").contains("were written"));
+}
+
 #[test]
 fn frames_hang_together() {
     let mut log = LogFile::new(9, 0);

@@ -60,7 +60,8 @@
 //! the gap" proves nothing. What proves damage is a valid frame anywhere behind it that was made
 //! when the gap's bytes were already *durable* (`durable > g`): they had been on the medium, and a
 //! power cut cannot take them back. While the machine has not been rebooted, the page cache still
-//! holds what was *written*, so `written > g` proves it as well. The same words about this shard
+//! holds what was *written*, so `written > g` proves it as well, unless the kernel has dropped what
+//! it could not write back ([`super::dropped`]). The same words about this shard
 //! in the logs of others count alike (see [`super::cut`]). So does a valid frame that follows from
 //! the border itself (`pos` and `prev`) and knew all in front of it durable, or written: then
 //! filler has changed that was there. With no such proof the gap is a torn

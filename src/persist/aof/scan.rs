@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use crate::base::crc::FrameSum;
 use crate::base::limits::{ANNOTATION_MAX, SHARDS_MAX};
+use crate::persist::aof::dropped::lacks_blocks;
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{
     self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
@@ -123,6 +124,8 @@ pub struct Gap {
     pub error: HeadError,
     /// What proves that they were once, if anything does.
     pub claim: Option<Claim>,
+    /// The kernel has dropped some of them: that they were written proves nothing.
+    pub dropped: bool,
     /// The bytes begin like commands: another server may have appended.
     pub command: bool,
 }
@@ -291,9 +294,10 @@ fn begins_commands(bytes: &[u8]) -> bool {
 fn judge_gap(
     frames: &mut Frames<'_>,
     error: HeadError,
-    options: ScanOptions,
+    mut options: ScanOptions,
 ) -> Result<Gap, LogError> {
     let gap = frames.border;
+    let mut dropped = false;
     let command = begins_commands(frames.window.peek(ANNOTATION_MAX)?);
     if let HeadError::Version(n) = error {
         return Err(frames.window.error(gap.offset, Fault::Version(n)));
@@ -310,7 +314,7 @@ fn judge_gap(
         let Some(hit) = hit else {
             let passed = held.saturating_sub(HEAD_START.len() as u64 - 1);
             if passed == 0 || window.offset() + held >= window.len() {
-                return Ok(Gap { error, claim: None, command });
+                return Ok(Gap { error, claim: None, dropped, command });
             }
             window.skip(passed);
             continue;
@@ -332,11 +336,12 @@ fn judge_gap(
                 }
                 budget -= len;
                 if payload_sum(volume, &mut window, options.seed, &parsed)? == parsed.sum {
-                    return Ok(Gap {
-                        error,
-                        claim: Some(Claim { offset, durable, written }),
-                        command,
-                    });
+                    let kept = durable > gap.pos || durable == pos;
+                    if kept || !lacks_blocks(volume, &file, gap.offset, offset)? {
+                        let claim = Some(Claim { offset, durable, written });
+                        return Ok(Gap { error, claim, dropped, command });
+                    }
+                    (dropped, options.same_boot) = (true, false);
                 }
             }
         }
