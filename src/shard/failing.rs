@@ -6,8 +6,8 @@
 //! behind them ([`Unwritten`]); it looks again when there are more of them, or fewer. Where that
 //! cannot be told, or would take long, it goes on with what it knew before, or replies wait for
 //! segments as ever: while the disk has one of those frames, which is soon over, while a cut is
-//! under way, and where more than a few megabytes are stuck. Then what is past its expiry is removed
-//! as ever, too, and who has met it waits.
+//! under way, and where more than a few megabytes are stuck. Then what is past its expiry is
+//! removed as ever, too, and who has met it waits.
 //!
 //! Replies that wait already are let go as far as it is known what they tell of: not those of
 //! commands that may write, of leases, of many keys, or of one that shares its place in the output

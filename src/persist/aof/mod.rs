@@ -1,7 +1,7 @@
 //! The append-only log: one file per shard and generation.
 
 pub mod cut;
-mod dropped;
+pub mod dropped;
 pub mod ends;
 pub mod filler;
 pub mod format;
