@@ -655,6 +655,27 @@ impl<'v> Inspection<'_, 'v> {
         }
     }
 
+    /// What the kernel drops was not durable, and little time goes by until that is found out: where
+    /// another log has gone on for longer, to where what depends on it was durable, it is damage.
+    fn keeps_what_was_durable(
+        &self,
+        group: &Group<'_>,
+        scans: &[Scan],
+        kept: &[Kept],
+    ) -> Result<(), RecoveryError> {
+        let dropped = |scan: &Scan| scan.gap.is_some_and(|gap| gap.dropped);
+        if !scans.iter().any(dropped) || self.plan.options.accept_damage {
+            return Ok(());
+        }
+        for ((scan, (line, _)), kept) in scans.iter().zip(&group.lines).zip(kept) {
+            if kept.pos < scan.durable {
+                let what = "damaged: what was durable here depends on what another log lacks";
+                return Err(self.damaged(&line.file, kept.offset, what));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the cuts of the last generation into the plan.
     fn keep(
         &mut self,
@@ -664,6 +685,7 @@ impl<'v> Inspection<'_, 'v> {
         appended: Option<(String, u64, u64)>,
     ) -> Result<(), RecoveryError> {
         self.plan.reached.torn = scans.iter().any(|scan| scan.gap.is_some());
+        self.keeps_what_was_durable(group, scans, &kept)?;
         self.push_generation(group, &kept);
         for ((scan, (line, _)), kept) in scans.iter().zip(&group.lines).zip(&kept) {
             let mut len = scan.len;

@@ -128,6 +128,8 @@ fn what_the_kernel_has_dropped_is_a_torn_end() {
     let long = "v".repeat(900);
     let mut log = LogFile::new(9, 0);
     log.command(&["RPUSH", "k", "0"]).frame(0, 0);
+    let at = log.pos;
+    log.command(&["RPUSH", "k", "1"]).frame(0, at);
     let durable = log.pos;
     for _ in 0..4 {
         let at = log.pos;
@@ -137,21 +139,32 @@ fn what_the_kernel_has_dropped_is_a_torn_end() {
     let mut other = LogFile::new(4, 0);
     other.seen(&[(0, seen)]).command(&["RPUSH", "l", "1"]).frame(0, 0);
     let data = MemVolume::default();
-    let second = log.borders[1].0 as usize;
+    let third = log.borders[2].0 as usize;
     let mut hurt = log.clone();
-    hurt.bytes[second..1024].fill(0);
+    hurt.bytes[third..1024].fill(0);
     let (volume, _) = directory(&[hurt.clone(), other.clone()]);
     let plan = look(&volume, &data, "old");
     let state = load(&plan, &volume, &data);
-    assert_eq!(pushed(&state, "k"), ["0"]);
+    assert_eq!(pushed(&state, "k"), ["0", "1"]);
     assert!(pushed(&state, "l").is_empty(), "it had seen what is gone");
     assert!(plan.report.iter().any(|line| line.contains("s00")), "{:?}", plan.report);
-    // The same where a later frame says that it was durable, and where no block is gone.
-    let at = log.pos;
-    hurt.command(&["RPUSH", "k", "5"]).frame(at, at);
-    let (volume, _) = directory(&[hurt, other.clone()]);
+    // All that was not durable is gone, up to the end.
+    let mut rest = hurt.clone();
+    rest.bytes[third..].fill(0);
+    let (volume, _) = directory(&[rest, other.clone()]);
+    let plan = look(&volume, &data, "old");
+    assert_eq!(pushed(&load(&plan, &volume, &data), "k"), ["0", "1"]);
+    // Where a later frame says that it was durable, where what depends on it was, and where no
+    // block is gone, it is damage.
+    let (mut later, at) = (hurt.clone(), log.pos);
+    later.command(&["RPUSH", "k", "5"]).frame(at, at);
+    let (volume, _) = directory(&[later, other.clone()]);
     assert!(refusal(&volume, "old").contains("were durable"));
-    log.bytes[second..1023].fill(0);
+    let (mut longer, at) = (other.clone(), other.pos);
+    longer.command(&["RPUSH", "l", "2"]).frame(at, at);
+    let (volume, _) = directory(&[hurt, longer]);
+    assert!(refusal(&volume, "old").contains("depends on what another log lacks"));
+    log.bytes[third..1023].fill(0);
     let (volume, _) = directory(&[log, other]);
     assert!(refusal(&volume, "old").contains("were written"));
 }

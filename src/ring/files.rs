@@ -335,12 +335,17 @@ impl Files {
     /// a moment later, and keep the thread: that is all that can be had.
     fn is_open(&mut self, slot: u32) -> bool {
         let FileSlot { fd, aside, .. } = &mut self.slots[slot as usize];
-        let aside = aside.get_or_insert_with(|| {
-            let path = format!("/proc/self/fd/{}", fd.as_ref()?.as_raw_fd());
+        if let (None, Some(fd)) = (&aside, fd) {
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty()).ok()
-        });
-        aside.as_ref().is_some_and(|file| self.gate.is_open(file.as_fd()))
+            *aside = match rustix::fs::open(path, flags, Mode::empty()) {
+                Ok(file) => Some(Some(file)),
+                // It cannot be written to past the page cache; else there may be room for it later.
+                Err(rustix::io::Errno::INVAL) => Some(None),
+                Err(_) => None,
+            };
+        }
+        aside.iter().flatten().any(|file| self.gate.is_open(file.as_fd()))
     }
 
     fn write_all(&self, slot: u32, offset: u64, data: &[u8]) -> io::Result<()> {

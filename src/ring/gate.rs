@@ -3,7 +3,8 @@
 //! One that is frozen, while its volume is copied, say, keeps whoever writes to it waiting until it
 //! is thawed. But a write past the page cache that is told not to wait is refused there, in well
 //! under a microsecond, and writes nothing where it has nothing to write. It goes through a ring of
-//! its own, whose completion is there when the submission returns.
+//! its own, whose completion is there when the submission returns. (Kernels before Linux 6.12, but
+//! for later releases of their series, let such a write wait as well.)
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,7 +16,7 @@ use io_uring::{IoUring, opcode};
 #[derive(Default)]
 pub(super) struct Gate {
     ring: Option<IoUring>,
-    /// There is no such ring, or it did not do what it should: nothing is asked any more.
+    /// It did not do what it should: nothing is asked any more.
     broken: bool,
 }
 
@@ -25,26 +26,27 @@ impl Gate {
         if self.broken {
             return false;
         }
-        let answer = self.ask(file);
+        if self.ring.is_none() {
+            // Where there is none to be had now there may be one later.
+            self.ring = IoUring::new(1).ok();
+        }
+        let Some(ring) = &mut self.ring else { return false };
+        let answer = ask(ring, file);
         if answer.is_none() {
             // What might still be under way ends with it.
             (self.ring, self.broken) = (None, true);
         }
         answer == Some(0)
     }
+}
 
-    fn ask(&mut self, file: BorrowedFd<'_>) -> Option<i32> {
-        let ring = match &mut self.ring {
-            Some(ring) => ring,
-            none => none.insert(IoUring::new(1).ok()?),
-        };
-        let nothing = opcode::Write::new(Fd(file.as_raw_fd()), std::ptr::null(), 0);
-        let entry = nothing.rw_flags(libc::RWF_NOWAIT).build();
-        // SAFETY: the entry points to no memory, and the caller keeps the descriptor open until the
-        // submission has returned; then the operation is over, or the ring goes (see above).
-        unsafe { ring.submission().push(&entry) }.ok()?;
-        ring.submit().ok()?;
-        let done = ring.completion().next()?;
-        Some(done.result())
-    }
+fn ask(ring: &mut IoUring, file: BorrowedFd<'_>) -> Option<i32> {
+    let nothing = opcode::Write::new(Fd(file.as_raw_fd()), std::ptr::null(), 0);
+    let entry = nothing.rw_flags(libc::RWF_NOWAIT).build();
+    // SAFETY: the entry points to no memory, and the caller keeps the descriptor open until the
+    // submission has returned; then the operation is over, or the ring goes (see above).
+    unsafe { ring.submission().push(&entry) }.ok()?;
+    ring.submit().ok()?;
+    let done = ring.completion().next()?;
+    Some(done.result())
 }

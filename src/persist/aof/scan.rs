@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crate::base::crc::FrameSum;
 use crate::base::limits::{ANNOTATION_MAX, SHARDS_MAX};
-use crate::persist::aof::dropped::lacks_blocks;
+use crate::persist::aof::dropped::Lacking;
 use crate::persist::aof::filler;
 use crate::persist::aof::format::{
     self, At, FrameHead, HEAD_MAX, HEAD_START, HeadError, Mark, ParsedHead,
@@ -143,6 +143,8 @@ pub struct Scan {
     pub gap: Option<Gap>,
     /// Offset behind the last byte of the file that is neither filler nor zero; at least `tight`.
     pub solid: u64,
+    /// What the last valid frame says was durable when it was made.
+    pub durable: u64,
     /// The marks, in order; the last [`MARKS_KEPT`] or all.
     pub marks: VecDeque<MarkAt>,
     /// What the marks that are not in the list need.
@@ -207,6 +209,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         tight: 0,
         gap: None,
         solid: 0,
+        durable: 0,
         marks: VecDeque::new(),
         dropped: Needs::default(),
         next_id: 0,
@@ -258,6 +261,7 @@ pub fn scan(volume: &dyn Volume, file: &str, options: ScanOptions) -> Result<Sca
         false => scan.tight,
     };
     scan.since = frames.since;
+    scan.durable = frames.durable;
     scan.late |= frames.late;
     scan.highest = scan.end.pos.saturating_add(scan.len.saturating_sub(scan.end.offset));
     Ok(scan)
@@ -302,6 +306,7 @@ fn judge_gap(
     if let HeadError::Version(n) = error {
         return Err(frames.window.error(gap.offset, Fault::Version(n)));
     }
+    let lacking = Lacking::new(&mut frames.window)?;
     let (volume, file) = (frames.volume, frames.window.file().to_owned());
     let mut window = Window::open(volume, &file, gap.offset)?;
     // Real frames are checked once each; the rest is room for text that imitates them.
@@ -314,6 +319,9 @@ fn judge_gap(
         let Some(hit) = hit else {
             let passed = held.saturating_sub(HEAD_START.len() as u64 - 1);
             if passed == 0 || window.offset() + held >= window.len() {
+                // Where all in front was durable, what others have seen of the rest was as well.
+                dropped |=
+                    options.same_boot && frames.lax && lacking.blocks(volume, &file, None)?;
                 return Ok(Gap { error, claim: None, dropped, command });
             }
             window.skip(passed);
@@ -337,7 +345,7 @@ fn judge_gap(
                 budget -= len;
                 if payload_sum(volume, &mut window, options.seed, &parsed)? == parsed.sum {
                     let kept = durable > gap.pos || durable == pos;
-                    if kept || !lacks_blocks(volume, &file, gap.offset, offset)? {
+                    if kept || !lacking.blocks(volume, &file, Some(offset))? {
                         let claim = Some(Claim { offset, durable, written });
                         return Ok(Gap { error, claim, dropped, command });
                     }
@@ -412,6 +420,9 @@ pub(super) struct Frames<'v> {
     until: Option<i64>,
     since: Option<i64>,
     late: bool,
+    /// What the last valid frame says was durable when it was made, and whether more was written.
+    durable: u64,
+    lax: bool,
 }
 
 /// The frame that is being read.
@@ -436,8 +447,22 @@ impl<'v> Frames<'v> {
         let window = Window::open(volume, file, 0)?;
         let border = Border { offset: 0, pos: start, sum: seed, db: 0, stream: 0 };
         let (open, args, pending, stream) = (None, Vec::new(), 0, 0);
-        let (until, since, late) = (None, None, false);
-        Ok(Frames { volume, window, seed, border, open, args, pending, stream, until, since, late })
+        let (until, since, late, durable, lax) = (None, None, false, 0, false);
+        Ok(Frames {
+            volume,
+            window,
+            seed,
+            border,
+            open,
+            args,
+            pending,
+            stream,
+            until,
+            since,
+            late,
+            durable,
+            lax,
+        })
     }
 
     /// Moves the border over the filler behind it.
@@ -470,6 +495,8 @@ impl<'v> Frames<'v> {
             return Ok(Entered::Gap(HeadError::Gap));
         }
         self.window.skip(parsed.line as u64);
+        self.durable = parsed.head.durable;
+        self.lax = parsed.head.durable < parsed.head.written;
         self.open = Some(Open {
             payload,
             end,

@@ -90,6 +90,7 @@ fn nothing(len: u64) -> Scan {
         tight: len,
         gap: None,
         solid: len,
+        durable: 0,
         marks: VecDeque::new(),
         dropped: Needs::default(),
         next_id: 0,

@@ -315,9 +315,12 @@ fn a_write_made_at_once_is_there_when_it_returns() {
     let dir = tempfile::tempdir().unwrap();
     let mut ring = on(dir.path());
     let file = create(&mut ring, "a");
-    // On a file system that does not tell whether it is frozen it is not made.
-    let Some(made) = ring.write_now(file, 10, &pattern(5000), 1) else { return };
-    assert!(made.result.is_ok());
+    let made = ring.write_now(file, 10, &pattern(5000), 1);
+    if !ring.files.is_plain() {
+        eprintln!("SKIPPED: what a file system that may wait for others is asked: {made:?}");
+        return;
+    }
+    assert!(made.expect("it is not frozen").result.is_ok());
     let there = std::fs::read(dir.path().join("a")).unwrap();
     assert!(there[..10] == [0; 10] && there[10..] == pattern(5000));
     run(&mut ring, DiskOp::Close { file }).result.unwrap();
