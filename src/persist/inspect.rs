@@ -655,8 +655,8 @@ impl<'v> Inspection<'_, 'v> {
         }
     }
 
-    /// What the kernel drops was not durable, and that is found out soon: where another log has gone
-    /// on for longer, so that what depends on it was durable, it is damage.
+    /// What the kernel drops was not durable, and that is found out soon. Where another log has
+    /// gone on, so that what depends on it was durable, it is damage.
     fn keeps_what_was_durable(
         &self,
         group: &Group<'_>,
